@@ -1,0 +1,148 @@
+//! Model descriptions: plain, versioned data that a search starts from and ends in. A description holds no weights, no
+//! paths and no configuration; it can be generated, written by hand, checked, scaled, drawn, counted and compiled.
+
+mod op;
+
+pub use op::{ChildDesc, OpDesc, ParamValue};
+
+use serde::{Deserialize, Serialize};
+
+/// Version of the YAML layout that this program writes. Newer files are refused.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// A network: stems, cells, pool and classifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDesc {
+    /// Version of the layout, [`FORMAT_VERSION`].
+    pub version: u32,
+    /// What goes in: the image.
+    pub input: Shape,
+    /// What comes out.
+    pub n_classes: usize,
+    /// Norms have learnt scales and shifts unless an op says otherwise. Searches have none, evaluations do.
+    pub affine: bool,
+    /// Edges that a node keeps when it is finalised.
+    pub max_final_edges: usize,
+    /// From the image to the first cell.
+    pub stems: Vec<StemDesc>,
+    /// Which stem gives the first cell's input 0 and which its input 1. `[0, 0]` is one shared stem, `[0, 1]` are two.
+    pub stem_outputs: [usize; 2],
+    /// Cells, in order. Cell i reads cells i−2 and i−1 (or the stems).
+    pub cells: Vec<CellDesc>,
+    /// From the last cell to the classifier.
+    pub pool: OpDesc,
+    /// The classifier.
+    pub logits: OpDesc,
+}
+
+/// A feature map without its batch dimension. `scale` says by how much height and width were divided since the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Channels.
+    pub channels: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+    /// Height and width of the image are this many times larger (rounded up where an odd size was halved).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: usize,
+}
+
+fn one() -> usize {
+    1
+}
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+
+/// A stem: what makes the first states from the image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StemDesc {
+    /// What it reads: `image`, or an earlier stem.
+    pub input: StemInput,
+    /// The op.
+    pub op: OpDesc,
+    /// What comes out.
+    pub out: Shape,
+}
+
+/// What a stem reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StemInput {
+    /// The image.
+    Image,
+    /// The output of an earlier stem.
+    Stem(usize),
+}
+
+/// Kind of a cell. Cells of one kind share their architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CellType {
+    /// Keeps height and width.
+    Regular,
+    /// Halves height and width.
+    Reduction,
+}
+
+/// A cell: a small graph. State 0 is the cell before the previous one, state 1 the previous one (each through its
+/// stem), state 2+k is node k.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellDesc {
+    /// Kind.
+    pub cell_type: CellType,
+    /// Index of the cell whose architecture parameters this cell uses; its own index where it owns them.
+    pub alphas_from: usize,
+    /// What brings the two inputs to the cell's channels and size.
+    pub stems: [OpDesc; 2],
+    /// Nodes, in order.
+    pub nodes: Vec<NodeDesc>,
+    /// Joins the states of `concat` into the output.
+    pub post_op: OpDesc,
+    /// States that go into the output, for example `[2, 3, 4, 5]`.
+    pub concat: Vec<usize>,
+    /// What comes out.
+    pub out: Shape,
+    /// Auxiliary classifier on the output, used in training only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aux_tower: Option<AuxTowerDesc>,
+}
+
+/// A node: the sum of its edges.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeDesc {
+    /// Edges. A node without edges repeats the last state before it.
+    pub edges: Vec<EdgeDesc>,
+}
+
+/// An edge: an op on one state (or on several, for ops that take several).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeDesc {
+    /// States that the op reads.
+    pub inputs: Vec<usize>,
+    /// The op.
+    pub op: OpDesc,
+}
+
+/// An auxiliary classifier: ReLU, 5×5 average pool with `stride`, 1×1 convolution to 128, norm, ReLU, 2×2 convolution to
+/// 768, norm (if `second_norm`), ReLU, linear.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuxTowerDesc {
+    /// Channels of the cell that it reads.
+    pub ch_in: usize,
+    /// Classes.
+    pub n_classes: usize,
+    /// Stride of the pool.
+    pub stride: usize,
+    /// Whether the second convolution is followed by a norm.
+    pub second_norm: bool,
+}

@@ -1,0 +1,111 @@
+//! The description of one operation.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// An op by name, with its channels, stride and parameters. What a name means is said by an
+/// `OpCatalog`; users may add names of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpDesc {
+    /// Name in the catalogue, for example `sep_conv_3x3`.
+    pub name: String,
+    /// Channels of each input.
+    pub ch_in: usize,
+    /// Channels of the output.
+    pub ch_out: usize,
+    /// Stride: 1, or 2 to halve height and width.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub stride: usize,
+    /// Norms of this op have learnt scales and shifts; absent takes the model's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affine: Option<bool>,
+    /// Further parameters, typed and checked by the op's entry in the catalogue, for example `norm: true` of a pool.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub params: IndexMap<String, ParamValue>,
+    /// Ops inside this one: the primitives of a `mixed_op`, the parts of a `multi_op`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<ChildDesc>,
+}
+
+/// An op inside another one, and which input of the outer op it reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChildDesc {
+    /// Index into the outer op's inputs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub input: usize,
+    /// The op.
+    pub op: OpDesc,
+}
+
+/// A parameter of an op.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ParamValue {
+    /// A truth value.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// A list of whole numbers.
+    Ints(Vec<i64>),
+}
+
+fn one() -> usize {
+    1
+}
+fn is_one(n: &usize) -> bool {
+    *n == 1
+}
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
+impl OpDesc {
+    /// An op with stride 1 and no parameters.
+    ///
+    /// ```
+    /// use archai_spec::desc::OpDesc;
+    /// let op = OpDesc::new("sep_conv_3x3", 16, 16).with_stride(2);
+    /// assert_eq!((op.ch_out, op.stride), (16, 2));
+    /// ```
+    pub fn new(name: impl Into<String>, ch_in: usize, ch_out: usize) -> Self {
+        OpDesc {
+            name: name.into(),
+            ch_in,
+            ch_out,
+            stride: 1,
+            affine: None,
+            params: IndexMap::new(),
+            children: Vec::new(),
+        }
+    }
+    /// The same op with another stride.
+    pub fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+    /// The same op with its own choice of affine norms.
+    pub fn with_affine(mut self, affine: impl Into<Option<bool>>) -> Self {
+        self.affine = affine.into();
+        self
+    }
+    /// The same op with one more parameter.
+    pub fn with_param(mut self, name: &str, value: ParamValue) -> Self {
+        self.params.insert(name.to_string(), value);
+        self
+    }
+    /// A mixed op over `children`, each reading input 0.
+    pub fn with_children(mut self, children: impl IntoIterator<Item = OpDesc>) -> Self {
+        self.children = children.into_iter().map(|op| ChildDesc { input: 0, op }).collect();
+        self
+    }
+    /// A truth parameter; false where absent.
+    pub fn flag(&self, name: &str) -> bool {
+        matches!(self.params.get(name), Some(ParamValue::Bool(true)))
+    }
+}

@@ -1,0 +1,10 @@
+//! What archai talks about, as plain data: configuration trees and typed settings, model descriptions and
+//! the builder that makes them, genotype strings, the cost model, and the records that a run leaves behind.
+//!
+//! Nothing here knows of tensors, threads, clocks, environment variables or networks. Files come in through
+//! [`config::FileSource`], so every function can be tested on strings.
+
+pub mod config;
+pub mod desc;
+pub mod event;
+pub mod settings;

@@ -1,0 +1,445 @@
+//! The typed settings that a configuration tree ends in: one struct per section, one field per key. Names, types,
+//! ranges and documentation come from here alone; the loader checks trees against the JSON schema of [`Settings`],
+//! and `archai config schema` prints that schema for editors.
+//!
+//! Defaults are not here but in `confs/`, where users read them. An algorithm's own section
+//! (`nas.search.<algorithm>`) is typed by the algorithm.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A whole configuration, without the algorithm's own section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// What holds for every phase.
+    pub common: Common,
+    /// The data set; the sections below copy it unless they name another.
+    pub dataset: Dataset,
+    /// Search and evaluation.
+    pub nas: Nas,
+}
+
+/// What holds for every phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// Where run directories are made. `~`, `$VAR` and `${VAR}` are expanded.
+    pub logdir: String,
+    /// Base name of the log files (`log` gives `log.log`, `log.yaml`, `log.jsonl`).
+    pub log_prefix: String,
+    /// Least level that reaches `log.log` and the terminal: 10 debug, 20 info, 30 warning, 40 error.
+    #[schemars(range(min = 0, max = 50))]
+    pub log_level: u32,
+    /// Also write the hierarchical log `log.yaml` at the end.
+    pub yaml_log: bool,
+    /// Seed of every random draw of the run.
+    pub seed: u64,
+}
+
+/// Search and evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Nas {
+    /// The search phase: from a search space to a found description.
+    pub search: Search,
+    /// The evaluation phase: from a found description to a trained model.
+    pub eval: Eval,
+}
+
+/// The search phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    /// How a trained supernet becomes a description: `default` (strongest ops) or `random`.
+    pub finalizer: String,
+    /// Where the found description is written.
+    pub final_desc_filename: String,
+    /// The supernet's shape.
+    pub model_desc: ModelDescSettings,
+    /// Batches of the search.
+    pub loader: Loader,
+    /// Training of the supernet.
+    pub trainer: Trainer,
+    /// Optional short training of the found network at the search's size (`trainer.epochs` 0 skips it).
+    pub post_train: Training,
+}
+
+/// A training with its own loader.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Batches.
+    pub loader: Loader,
+    /// Training.
+    pub trainer: Trainer,
+}
+
+/// The evaluation phase.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Eval {
+    /// The found description that is scaled up: the template.
+    pub final_desc_filename: String,
+    /// Where the scaled description is written.
+    pub full_desc_filename: String,
+    /// Where the metrics of the training are written.
+    pub metric_filename: String,
+    /// Where the PyTorch state dict is written; the safetensors file stands beside it.
+    pub model_filename: String,
+    /// Test after every epoch too, not only after the last one. Never used to choose a model.
+    pub test_every_epoch: bool,
+    /// The evaluated network's shape.
+    pub model_desc: ModelDescSettings,
+    /// Batches of the evaluation.
+    pub loader: Loader,
+    /// Training from scratch.
+    pub trainer: Trainer,
+}
+
+/// How the files of a data set are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetFormat {
+    /// Data that travels inside the program; `path` names it.
+    Embedded,
+    /// CIFAR-10's binary version: records of 1 + 3072 bytes.
+    Cifar10Binary,
+    /// CIFAR-100's binary version: records of 2 + 3072 bytes; the fine label is used.
+    Cifar100Binary,
+    /// IDX files of the MNIST family, plain or gzip.
+    Idx,
+    /// Parquet with a column `img` or `image` (PNG or JPEG bytes) and `label`, as Hugging Face lays it out.
+    Parquet,
+    /// One folder of image files per class, below `train/` and `test/` (or `val/`).
+    ImageFolder,
+}
+
+/// A data set. A custom one is a YAML file with this section and nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Name, used in the names of run directories.
+    pub name: String,
+    /// How its files are laid out.
+    pub format: DatasetFormat,
+    /// Its folder (for `embedded`: its name inside the program). `~` and `$VAR` are expanded; `$dataroot` is the
+    /// folder of all data sets.
+    pub path: String,
+    /// Training file or folder below `path`; `*` matches any characters. Null takes the format's usual names.
+    #[serde(default)]
+    pub train: Option<String>,
+    /// Test file or folder below `path`. Null takes the format's usual names.
+    #[serde(default)]
+    pub test: Option<String>,
+    /// Number of classes.
+    #[schemars(range(min = 2))]
+    pub n_classes: usize,
+    /// Image channels that the network sees: 1 or 3. Grey images are repeated, coloured ones are averaged.
+    #[schemars(range(min = 1, max = 4))]
+    pub channels: usize,
+    /// Height and width that the network sees. Smaller images are padded with zeros on all sides, larger ones are
+    /// resized to it.
+    pub size: [usize; 2],
+    /// Mean of each channel, of pixels in [0, 1].
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel, of pixels in [0, 1].
+    pub std: Vec<f32>,
+    /// Training images are padded by this many pixels and cropped back at random. 0 switches it off.
+    #[serde(default = "four")]
+    pub crop_padding: usize,
+    /// Training images are mirrored left to right with probability 1/2.
+    #[serde(default = "yes")]
+    pub flip: bool,
+    /// Take only this many batches of training data and of test data; -1 takes all.
+    #[serde(default = "all")]
+    #[schemars(range(min = -1))]
+    pub max_batches: i64,
+}
+
+fn four() -> usize {
+    4
+}
+fn yes() -> bool {
+    true
+}
+fn all() -> i64 {
+    -1
+}
+
+/// Batches: how a data set is split, augmented and loaded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Loader {
+    /// The data set of this phase.
+    pub dataset: Dataset,
+    /// Side of the square that cutout sets to zero after normalisation; 0 switches it off.
+    pub cutout: usize,
+    /// Load the training data.
+    pub load_train: bool,
+    /// Load the test data.
+    pub load_test: bool,
+    /// Images per training batch. The last, short batch of an epoch is kept.
+    #[schemars(range(min = 1))]
+    pub train_batch: usize,
+    /// Images per validation (when only measuring) and test batch.
+    #[schemars(range(min = 1))]
+    pub test_batch: usize,
+    /// Threads that prepare training batches ahead of the training; the order does not depend on it.
+    #[schemars(range(min = 0, max = 256))]
+    pub train_workers: usize,
+    /// Threads that prepare test batches ahead.
+    #[schemars(range(min = 0, max = 256))]
+    pub test_workers: usize,
+    /// Share of the training data that is set apart for validation (in a search: for the architecture).
+    #[schemars(range(min = 0.0, max = 0.95))]
+    pub val_ratio: f64,
+    /// Validation batches that move the architecture are augmented like training data, as in the original DARTS code.
+    /// Metrics on validation data never are.
+    pub val_augment: bool,
+}
+
+/// Training: schedule, optimisers, regularisation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Trainer {
+    /// Name of this training in the logs.
+    pub title: String,
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Cut each batch into this many chunks to save memory; the gradient stays the same.
+    #[schemars(range(min = 1))]
+    pub batch_chunks: usize,
+    /// Log every so many steps; 0 never.
+    pub logger_freq: usize,
+    /// Weight of the auxiliary tower's loss.
+    #[schemars(range(min = 0.0))]
+    pub aux_weight: f64,
+    /// Probability of dropping a path in the last epoch; it grows linearly from 0.
+    #[schemars(range(min = 0.0, max = 0.999))]
+    pub drop_path_prob: f64,
+    /// Largest global L2 norm of the weights' gradient; 0 switches clipping off.
+    #[schemars(range(min = 0.0))]
+    pub grad_clip: f64,
+    /// Weight of the sum of the architecture parameters' absolute values in the loss.
+    #[schemars(range(min = 0.0))]
+    pub l1_alphas: f64,
+    /// Loss on training data.
+    pub lossfn: Loss,
+    /// Optimiser of the weights.
+    pub optimizer: Optimizer,
+    /// Schedule of the weights' learning rate.
+    pub lr_schedule: LrSchedule,
+    /// Optimiser of the architecture parameters; null where a training has none.
+    #[serde(default)]
+    pub alpha_optimizer: Option<Optimizer>,
+    /// Schedule of the architecture parameters' learning rate.
+    #[serde(default)]
+    pub alpha_lr_schedule: Option<LrSchedule>,
+    /// Measuring on validation data.
+    pub validation: Validation,
+}
+
+/// Measuring on validation data (and on test data at the end).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Validation {
+    /// Name in the logs.
+    pub title: String,
+    /// Log every so many batches; 0 never.
+    pub logger_freq: usize,
+    /// Cut each batch into this many chunks.
+    #[schemars(range(min = 1))]
+    pub batch_chunks: usize,
+    /// Measure every so many epochs, and after the last one; 0 never.
+    pub freq: usize,
+    /// Loss.
+    pub lossfn: Loss,
+}
+
+/// A loss function.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Loss {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub kind: LossKind,
+    /// Label smoothing ε: targets are (1 − ε)·one-hot + ε/K, as PyTorch has it.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.999))]
+    pub smoothing: f64,
+}
+
+/// Which loss function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LossKind {
+    /// Mean cross entropy of the softmax of the logits.
+    CrossEntropyLoss,
+}
+
+/// Which optimiser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam (Kingma and Ba, 2015), decay added to the gradient.
+    Adam,
+}
+
+/// An optimiser. Keys that belong to another `type` must be absent or null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Optimizer {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub kind: OptimizerKind,
+    /// Learning rate at the start.
+    #[schemars(range(min = 0.0))]
+    pub lr: f64,
+    /// Weight decay λ: λ·w is added to the gradient (after clipping).
+    #[schemars(range(min = 0.0))]
+    pub decay: f64,
+    /// Weight decay of normalisation parameters; null takes `decay`.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub decay_bn: Option<f64>,
+    /// SGD: momentum.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    pub momentum: Option<f64>,
+    /// SGD: Nesterov's variant.
+    #[serde(default)]
+    pub nesterov: Option<bool>,
+    /// Adam: decay rates of the two moments.
+    #[serde(default)]
+    pub betas: Option<[f64; 2]>,
+    /// Adam: added to the denominator; null takes 1e-8.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub eps: Option<f64>,
+}
+
+/// Which learning-rate schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleKind {
+    /// Constant.
+    Constant,
+    /// Half a cosine from the optimiser's rate to `min_lr`.
+    Cosine,
+    /// Multiplied by `gamma` at each epoch of `milestones`.
+    MultiStep,
+    /// Multiplied by `gamma` every `decay_period` epochs.
+    Step,
+}
+
+/// A learning-rate schedule, stepped once per epoch. Keys that belong to another `type` must be absent or null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LrSchedule {
+    /// Which one.
+    #[serde(rename = "type")]
+    pub kind: ScheduleKind,
+    /// Cosine: rate at the end.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub min_lr: Option<f64>,
+    /// Multi-step: epochs at which the rate drops.
+    #[serde(default)]
+    pub milestones: Option<Vec<usize>>,
+    /// Step: epochs between two drops.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub decay_period: Option<usize>,
+    /// Multi-step and step: factor of a drop.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub gamma: Option<f64>,
+    /// Warm-up before the schedule; null for none.
+    #[serde(default)]
+    pub warmup: Option<Warmup>,
+}
+
+/// A warm-up: the rate grows linearly during the first epochs, and the first epoch already trains.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Warmup {
+    /// Epochs of warm-up; 0 for none.
+    pub epochs: usize,
+    /// 1: from lr/epochs up to lr. Above 1: from lr up to `multiplier`·lr, where the main schedule then starts.
+    #[schemars(range(min = 1.0))]
+    pub multiplier: f64,
+}
+
+/// How the two states that enter the first cell are made from the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StemWiring {
+    /// Two stems, each on the image: Archai's way.
+    Independent,
+    /// The first stem alone feeds both states: the original DARTS code on CIFAR. The second op must equal the first.
+    Shared,
+    /// The second stem reads the first one's output: the original DARTS code on ImageNet.
+    Chained,
+}
+
+/// The macro structure of a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDescSettings {
+    /// The data set whose images, channels and classes the network is built for.
+    pub dataset: Dataset,
+    /// Cells in all.
+    #[schemars(range(min = 1))]
+    pub n_cells: usize,
+    /// Cells that halve height and width and double the channels.
+    pub n_reductions: usize,
+    /// Edges that each node keeps when the search is finalised.
+    #[schemars(range(min = 1))]
+    pub max_final_edges: usize,
+    /// Op between the last cell and the classifier.
+    pub model_post_op: String,
+    /// Weight of the auxiliary tower's loss; 0 builds no tower.
+    #[schemars(range(min = 0.0))]
+    pub aux_weight: f64,
+    /// Stride of the auxiliary tower's pool: 3 for 32×32 images, 2 for ImageNet.
+    #[schemars(range(min = 1))]
+    pub aux_tower_stride: usize,
+    /// The auxiliary tower normalises after its second convolution. The original DARTS code does so on CIFAR and not on
+    /// ImageNet.
+    pub aux_tower_second_norm: bool,
+    /// From the image to the first cell.
+    pub model_stems: ModelStems,
+    /// Cells.
+    pub cell: CellSettings,
+}
+
+/// From the image to the first cell.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelStems {
+    /// Ops of the two stems.
+    pub ops: [String; 2],
+    /// How the two states are made from the ops.
+    pub wiring: StemWiring,
+    /// The stems' norms have learnt scales and shifts; null takes the model's choice (searches have none).
+    pub affine: Option<bool>,
+    /// The stems give `init_node_ch` times this many channels.
+    #[schemars(range(min = 1))]
+    pub stem_multiplier: usize,
+    /// Channels of the nodes of the first cell.
+    #[schemars(range(min = 1))]
+    pub init_node_ch: usize,
+}
+
+/// What all cells have in common.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CellSettings {
+    /// Nodes of a cell, its two inputs not counted.
+    #[schemars(range(min = 1))]
+    pub n_nodes: usize,
+    /// Op that joins the nodes into the cell's output.
+    pub cell_post_op: String,
+}

@@ -1,0 +1,1 @@
+//! Neural architecture search from the first search to the shipped model.
