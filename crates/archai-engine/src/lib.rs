@@ -1,1 +1,27 @@
-//! Tensors
+//! Tensors: from a model description to a trained model, and back from a trained supernet to a description.
+//!
+//! The only crate that names the deep-learning framework (Burn). The tour, in reading order:
+//! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
+//! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
+//! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
+//! [`finalize`], and [`experiment`], which ties a search and an evaluation together; [`export`] writes what others read.
+
+pub mod arch;
+pub mod compute;
+pub mod features;
+pub mod model;
+pub mod op;
+pub mod ops;
+pub mod params;
+
+pub use arch::{ArchKey, ArchParams, Relaxation, Softmax};
+pub use compute::{Compute, Precision};
+pub use features::Features;
+pub use model::{Grads, Model, Objective};
+pub use op::{Finalized, Op, OpBuilder, OpRegistry, Pass};
+pub use params::{ParamId, ParamVec};
+
+/// The framework's tensors, for operations of your own: see [`Op`].
+pub mod tensor {
+    pub use burn::tensor::{DType, Int, Tensor, TensorData, activation, module, ops};
+}

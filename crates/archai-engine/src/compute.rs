@@ -1,0 +1,79 @@
+//! Where numbers live and how precise they are: a value that is handed around, never a global.
+
+use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
+
+/// Width of the floating-point numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// 32 bits: training.
+    #[default]
+    F32,
+    /// 64 bits: checking. Slower; every operation of this crate supports it on the CPU.
+    F64,
+}
+
+/// A device and a precision.
+///
+/// ```
+/// use archai_engine::Compute;
+/// let compute = Compute::cpu();
+/// let t = compute.tensor::<2>(vec![1.0, 2.0, 3.0, 4.0], [2, 2]);
+/// assert_eq!(t.dims(), [2, 2]);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Compute {
+    device: Device,
+    precision: Precision,
+}
+
+impl Compute {
+    /// The CPU in 32 bits.
+    pub fn cpu() -> Self {
+        Compute { device: Device::flex(), precision: Precision::F32 }
+    }
+
+    /// The same device in another precision.
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// The precision.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The framework's type of number.
+    pub fn dtype(&self) -> DType {
+        match self.precision {
+            Precision::F32 => DType::F32,
+            Precision::F64 => DType::F64,
+        }
+    }
+
+    /// The framework's device, without automatic differentiation.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// How tensors of this device and precision are made.
+    pub fn options(&self) -> TensorCreationOptions {
+        TensorCreationOptions::new(self.device.clone()).with_dtype(self.dtype())
+    }
+
+    /// A tensor from numbers in row-major order.
+    pub fn tensor<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Tensor<D> {
+        match self.precision {
+            Precision::F64 => Tensor::from_data(TensorData::new(values, shape), self.options()),
+            Precision::F32 => self.tensor_f32(values.into_iter().map(|v| v as f32).collect(), shape),
+        }
+    }
+
+    /// A tensor from 32-bit numbers in row-major order.
+    pub fn tensor_f32<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        match self.precision {
+            Precision::F32 => Tensor::from_data(TensorData::new(values, shape), self.options()),
+            Precision::F64 => self.tensor(values.into_iter().map(f64::from).collect(), shape),
+        }
+    }
+}
