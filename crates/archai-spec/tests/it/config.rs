@@ -448,6 +448,23 @@ fn the_evaluation_may_have_its_own_data() {
         (9, 50)
     );
 
+    // A part of the file that the evaluation does not use is checked for its names all the same.
+    let bad = files(&[(
+        "bad.yaml",
+        "dataset: {channels: 1}\nnas: {search: {trainr: {epochs: 1}}}",
+    )]);
+    let error = ConfigLoader::new(&bad)
+        .files("archai:algos/darts.yaml")
+        .eval_dataset("bad.yaml")
+        .load(&shape())
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with(
+            "bad.yaml:2:16: unknown key `trainr` in nas.search; did you mean `nas.search.trainer`?"
+        ),
+        "{error}"
+    );
+
     // As the data set of all phases.
     let settings = load(
         ConfigLoader::new(&source)
