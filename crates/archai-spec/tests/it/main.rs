@@ -1,0 +1,3 @@
+//! Integration tests of the data crate, in one binary.
+
+mod desc;
