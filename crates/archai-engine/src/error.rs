@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use archai_data::DataError;
 use archai_spec::desc::{DescError, DescErrorKind, DescErrors};
 
 /// An error of this crate. Messages say what happened, what was expected and how to mend it.
@@ -11,9 +12,12 @@ pub enum EngineError {
     /// A model description cannot be compiled.
     #[error("the model description cannot be compiled: {0}")]
     Desc(#[from] DescErrors),
-    /// Data could not be delivered.
-    #[error("data: {0}")]
-    Data(String),
+    /// Data could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A batch does not fit the model.
+    #[error("{0}")]
+    Batch(String),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -9,7 +9,6 @@ pub mod arch;
 pub mod compute;
 pub mod error;
 pub mod features;
-pub mod interim;
 pub mod model;
 pub mod op;
 pub mod ops;

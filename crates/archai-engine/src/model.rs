@@ -13,10 +13,10 @@ use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax
 use crate::compute::{Compute, to_host, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::{Batch, rng::Key};
 use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
 use crate::ops::{AuxTower, MIXED_OP};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
+use archai_data::{Batch, rng::Key};
 
 /// How a description is compiled.
 #[derive(Clone, Debug)]
@@ -280,7 +280,7 @@ impl Model {
     /// alone.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn grads(
         &self,
         batch: &Batch,
@@ -350,7 +350,7 @@ impl Model {
     /// The weight step's pass: in training mode with drop-path; updates the running statistics.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn train_pass(
         &mut self,
         batch: &Batch,
@@ -367,7 +367,7 @@ impl Model {
     /// Mean loss and logits in evaluation mode, without gradients.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn evaluate(&self, batch: &Batch, loss: &Loss) -> Result<(f64, Logits), EngineError> {
         self.check_batch(batch)?;
         let outputs = self.forward(self.images(batch, 0, batch.labels.len()), Mode::Evaluation);
@@ -383,7 +383,7 @@ impl Model {
     /// Logits of images `[n, c, h, w]` in evaluation mode.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the images do not fit the model.
+    /// [`EngineError::Batch`] if the images do not fit the model.
     pub fn predict(&self, images: Vec<f32>, shape: [usize; 4]) -> Result<Logits, EngineError> {
         self.check_images(images.len(), shape)?;
         let outputs = self.forward(self.net.compute.tensor_f32(images, shape), Mode::Evaluation);
@@ -437,7 +437,7 @@ impl Model {
         let wanted = [input.channels, input.height, input.width];
         if shape[1..] != wanted || shape[0] == 0 || n_numbers != shape.iter().product::<usize>() {
             let [c, h, w] = wanted;
-            return Err(EngineError::Data(format!(
+            return Err(EngineError::Batch(format!(
                 "images of shape {shape:?} ({n_numbers} numbers) do not fit the model, which wants [n, {c}, {h}, {w}] \
                  with n at least 1"
             )));
@@ -449,7 +449,7 @@ impl Model {
         self.check_images(batch.images.len(), batch.shape)?;
         if batch.labels.len() != batch.shape[0] {
             let (images, labels) = (batch.shape[0], batch.labels.len());
-            return Err(EngineError::Data(format!(
+            return Err(EngineError::Batch(format!(
                 "a batch of {images} images has {labels} labels"
             )));
         }
@@ -459,7 +459,7 @@ impl Model {
             .iter()
             .find(|&&l| usize::try_from(l).map_or(true, |l| l >= classes))
         {
-            Some(l) => Err(EngineError::Data(format!(
+            Some(l) => Err(EngineError::Batch(format!(
                 "label {l} does not fit the model's {classes} classes; check n_classes of the data set"
             ))),
             None => Ok(()),

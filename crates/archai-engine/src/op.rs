@@ -14,10 +14,10 @@ use burn::tensor::{Tensor, module};
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::rng::Key;
 use crate::params::{
     Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, Piece, match_names,
 };
+use archai_data::rng::Key;
 
 /// Added to the variance before its root is taken.
 pub(crate) const NORM_EPSILON: f64 = 1e-5;

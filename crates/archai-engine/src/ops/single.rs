@@ -8,9 +8,9 @@ use burn::tensor::Tensor;
 use crate::compute::{Compute, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::rng::Key;
 use crate::op::{Declared, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
+use archai_data::rng::Key;
 
 /// An op with weights and running statistics of its own. Names have no prefix: `conv1.weight`, `bn1.running_mean`.
 ///
