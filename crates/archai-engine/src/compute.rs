@@ -29,7 +29,10 @@ pub struct Compute {
 impl Compute {
     /// The CPU in 32 bits.
     pub fn cpu() -> Self {
-        Compute { device: Device::flex(), precision: Precision::F32 }
+        Compute {
+            device: Device::flex(),
+            precision: Precision::F32,
+        }
     }
 
     /// The same device in another precision.
@@ -65,7 +68,9 @@ impl Compute {
     pub fn tensor<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Tensor<D> {
         match self.precision {
             Precision::F64 => Tensor::from_data(TensorData::new(values, shape), self.options()),
-            Precision::F32 => self.tensor_f32(values.into_iter().map(|v| v as f32).collect(), shape),
+            Precision::F32 => {
+                self.tensor_f32(values.into_iter().map(|v| v as f32).collect(), shape)
+            }
         }
     }
 
@@ -76,4 +81,14 @@ impl Compute {
             Precision::F64 => self.tensor(values.into_iter().map(f64::from).collect(), shape),
         }
     }
+}
+
+/// The numbers of a tensor in row-major order, in 64 bits.
+pub fn to_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// A copy whose gradient a backward pass computes.
+pub(crate) fn track<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    tensor.clone().autodiff().require_grad()
 }
