@@ -8,7 +8,9 @@
 pub mod arch;
 pub mod compute;
 pub mod error;
+pub mod export;
 pub mod features;
+pub mod files;
 pub mod interim;
 pub mod model;
 pub mod op;

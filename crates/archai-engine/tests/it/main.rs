@@ -1,0 +1,3 @@
+//! The tests of this crate's public interface, in one binary.
+
+mod export;
