@@ -1,1 +1,57 @@
 //! Configuration files: YAML with includes, copies, layers and overrides, each value knowing where it came from.
+//!
+//! - `__include__: common.yaml` (or a list) at the top of a file loads other files first; names are relative to the
+//!   file, shipped files are `archai:algos/darts.yaml`.
+//! - `_copy: /dataset` in a section fills in the keys that the section lacks; `'_copy: ../train_workers'` as a value
+//!   takes another's place. Both follow what overrides change.
+//! - Layers are laid over each other, sections key by key, everything else whole.
+//! - Overrides name any key by its dotted path.
+//!
+//! In the end everything is typed: the tree is checked against the JSON schema of [`Settings`](crate::settings::Settings),
+//! and all problems are reported at once with their places.
+//!
+//! ```
+//! use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
+//!
+//! // An algorithm types its own section.
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Darts {
+//!     second_order: bool,
+//!     epsilon: f64,
+//! }
+//!
+//! let args = ["--nas.eval.trainer.epochs".to_owned(), "200".to_owned()];
+//! let tree = ConfigLoader::new(&Shipped)
+//!     .files("archai:algos/darts.yaml")
+//!     .dataset("archai:datasets/cifar10.yaml")
+//!     .overrides(parse_overrides(&args)?)
+//!     .load(&Shape::settings().section::<Darts>("nas.search.darts"))?;
+//!
+//! let settings = tree.settings()?;
+//! assert_eq!(settings.nas.eval.trainer.epochs, 200);
+//! assert_eq!(settings.nas.search.loader.dataset.name, "cifar10");
+//! assert!(tree.section::<Darts>("nas.search.darts")?.second_order);
+//! assert_eq!(tree.origin("nas.eval.trainer.epochs").unwrap().to_string(), "`--nas.eval.trainer.epochs 200`");
+//! # Ok::<(), archai_spec::config::ConfigErrors>(())
+//! ```
+
+mod check;
+mod copy;
+mod error;
+mod load;
+mod node;
+mod overrides;
+mod shape;
+mod show;
+mod source;
+mod vars;
+mod yaml;
+
+pub use error::{ConfigError, ConfigErrors};
+pub use load::{ConfigLoader, ConfigTree};
+pub use node::{Node, Origin, Scalar, Style, Value};
+pub use overrides::{Override, parse_overrides};
+pub use shape::Shape;
+pub use source::{Disk, FileSource, Shipped, shipped_datasets, shipped_files};
+pub use vars::{ExpandError, Vars, expand};

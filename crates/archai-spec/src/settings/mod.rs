@@ -5,6 +5,10 @@
 //! Defaults are not here but in `confs/`, where users read them. An algorithm's own section
 //! (`nas.search.<algorithm>`) is typed by the algorithm.
 
+mod check;
+mod digest;
+mod paths;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -341,7 +345,7 @@ pub struct LrSchedule {
     /// Which one.
     #[serde(rename = "type")]
     pub kind: ScheduleKind,
-    /// Cosine: rate at the end.
+    /// Cosine: rate at the end; null takes 0.
     #[serde(default)]
     #[schemars(range(min = 0.0))]
     pub min_lr: Option<f64>,

@@ -1,0 +1,123 @@
+//! What is wrong with a configuration: every problem names its place, what was expected and the nearest valid names.
+
+use super::node::Origin;
+use std::fmt;
+
+/// One problem of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError {
+    /// Where it was written; none when no file or flag is to blame (a file that cannot be found, say).
+    pub origin: Option<Origin>,
+    /// Dotted path of the key; empty when the problem is not one of a key.
+    pub key: String,
+    /// What happened, what was expected, how to mend it.
+    pub message: String,
+}
+
+impl ConfigError {
+    pub(super) fn new(
+        origin: Option<Origin>,
+        key: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            origin,
+            key: key.into(),
+            message: message.into(),
+        }
+    }
+
+    pub(super) fn at(origin: &Origin, key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::new(Some(origin.clone()), key, message)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// All problems that were found at once, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl ConfigErrors {
+    /// A section that is copied to many places would repeat its problems at each of them: what was written once is
+    /// reported once, under its shortest path.
+    pub(super) fn distinct(errors: Vec<ConfigError>) -> Self {
+        let mut kept: Vec<ConfigError> = Vec::new();
+        for error in errors {
+            let bare = |e: &ConfigError| {
+                if e.key.is_empty() {
+                    e.message.clone()
+                } else {
+                    e.message.replace(&e.key, "")
+                }
+            };
+            match kept
+                .iter_mut()
+                .find(|k| k.origin.is_some() && k.origin == error.origin && bare(k) == bare(&error))
+            {
+                Some(same) if error.key.len() < same.key.len() => *same = error,
+                Some(_) => {}
+                None => kept.push(error),
+            }
+        }
+        Self(kept)
+    }
+}
+
+impl From<ConfigError> for ConfigErrors {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The candidates that a mistyped name may have meant, best first, at most three.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Vec<String> {
+    let lower = name.to_lowercase();
+    let mut scored: Vec<(usize, &str)> = candidates
+        .into_iter()
+        .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_lowercase()), c))
+        .filter(|(distance, c)| {
+            *distance <= (c.chars().count().max(lower.chars().count()) / 3).max(1)
+        })
+        .collect();
+    scored.sort();
+    scored.dedup();
+    scored
+        .into_iter()
+        .take(3)
+        .map(|(_, c)| c.to_owned())
+        .collect()
+}
+
+/// `; did you mean …?` or nothing.
+pub(super) fn did_you_mean(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => {
+            let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+            format!("; did you mean {}?", quoted.join(" or "))
+        }
+    }
+}

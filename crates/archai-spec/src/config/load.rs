@@ -1,0 +1,441 @@
+//! Loading: files and overrides in, a checked tree out.
+
+use super::check::check;
+use super::copy::resolve;
+use super::error::{ConfigError, ConfigErrors, did_you_mean, nearest};
+use super::node::{COPY, Kind, Node, Origin, Style, Value};
+use super::overrides::{Override, apply};
+use super::shape::{Shape, properties};
+use super::source::{FileSource, join, shipped_files};
+use super::vars::Vars;
+use super::{show, yaml};
+use crate::settings::Settings;
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+
+const INCLUDE: &str = "__include__";
+
+/// Gathers the layers of a configuration, weakest first, and loads them.
+pub struct ConfigLoader<'a> {
+    source: &'a dyn FileSource,
+    layers: Vec<Layer>,
+    overrides: Vec<Override>,
+}
+
+enum Layer {
+    File(String),
+    Dataset(String),
+    EvalDataset(String),
+}
+
+impl<'a> ConfigLoader<'a> {
+    /// A loader without layers.
+    pub fn new(source: &'a dyn FileSource) -> Self {
+        Self {
+            source,
+            layers: Vec::new(),
+            overrides: Vec::new(),
+        }
+    }
+
+    /// Adds a layer, or several separated by `;`, stronger than those before.
+    #[must_use]
+    pub fn files(mut self, names: &str) -> Self {
+        let names = names
+            .split(';')
+            .map(str::trim)
+            .filter(|name| !name.is_empty());
+        self.layers
+            .extend(names.map(|name| Layer::File(name.to_owned())));
+        self
+    }
+
+    /// Adds a data-set file: a `dataset:` section, and any other keys that the data set needs. Its fields count as
+    /// given even where they are left to their defaults, so that two data sets never mix. `name` defaults to the
+    /// file's name without its ending.
+    #[must_use]
+    pub fn dataset(mut self, name: &str) -> Self {
+        self.layers.push(Layer::Dataset(name.to_owned()));
+        self
+    }
+
+    /// Adds a data-set file for the evaluation alone: its `dataset:` section takes the place of
+    /// `nas.eval.loader.dataset` and `nas.eval.model_desc.dataset`, and its keys below `nas.eval` hold. Its keys for
+    /// other phases are not part of the layer.
+    #[must_use]
+    pub fn eval_dataset(mut self, name: &str) -> Self {
+        self.layers.push(Layer::EvalDataset(name.to_owned()));
+        self
+    }
+
+    /// Adds overrides, stronger than all layers.
+    #[must_use]
+    pub fn overrides(mut self, overrides: Vec<Override>) -> Self {
+        self.overrides.extend(overrides);
+        self
+    }
+
+    /// Reads, merges, overrides, resolves and checks.
+    ///
+    /// # Errors
+    /// All that is wrong with files, copies, overrides and keys, as far as it can be told at once.
+    pub fn load(self, shape: &Shape) -> Result<ConfigTree, ConfigErrors> {
+        let mut errors = Vec::new();
+        let mut root: Option<Node> = None;
+        for layer in &self.layers {
+            match self.layer(layer, shape) {
+                Ok(node) => match &mut root {
+                    Some(root) => root.merge(node),
+                    None => root = Some(node),
+                },
+                Err(error) => errors.push(error),
+            }
+        }
+        let mut root = root.unwrap_or_else(|| Node::section(Origin::Program("the program".into())));
+        errors.extend(
+            self.overrides
+                .iter()
+                .filter_map(|given| apply(&mut root, given, shape).err()),
+        );
+        // Copies of a tree with a layer missing would only add errors that are not there.
+        let files_read = errors
+            .iter()
+            .all(|error| matches!(error.origin, Some(Origin::Flag(_))));
+        let resolved = if files_read {
+            resolve(root).map_err(|error| errors.push(error)).ok()
+        } else {
+            None
+        };
+        let Some(root) = resolved else {
+            return Err(ConfigErrors(errors));
+        };
+        let (value, found) = check(&root, shape);
+        errors.extend(found);
+        if !errors.is_empty() {
+            return Err(ConfigErrors::distinct(errors));
+        }
+        Ok(ConfigTree {
+            root,
+            value,
+            shape: shape.clone(),
+        })
+    }
+
+    fn layer(&self, layer: &Layer, shape: &Shape) -> Result<Node, ConfigError> {
+        match layer {
+            Layer::File(name) => self.file(name, None, &mut Vec::new()),
+            Layer::Dataset(name) => {
+                let mut file = self.file(name, None, &mut Vec::new())?;
+                complete_dataset(&mut file, name, shape)?;
+                Ok(file)
+            }
+            Layer::EvalDataset(name) => {
+                let mut file = self.file(name, None, &mut Vec::new())?;
+                complete_dataset(&mut file, name, shape)?;
+                let Some(mut dataset) = file.at("dataset").cloned() else {
+                    return Ok(file);
+                };
+                let why = || Origin::Program(format!("evaluation's data set {name}").into());
+                if let Value::Section(map) = &mut dataset.value {
+                    map.insert(COPY.to_owned(), Node::scalar("null", Style::Plain, why()));
+                }
+                let place = || {
+                    let dataset = || nest(&["dataset"], dataset.clone(), &why());
+                    let mut eval = nest(&["nas", "eval", "loader"], dataset(), &why());
+                    eval.merge(nest(&["nas", "eval", "model_desc"], dataset(), &why()));
+                    eval
+                };
+                let mut layer = match file.at("nas.eval") {
+                    Some(eval) => nest(&["nas", "eval"], eval.clone(), &why()),
+                    None => Node::section(why()),
+                };
+                layer.merge(place());
+                Ok(layer)
+            }
+        }
+    }
+
+    /// A file on top of what it includes.
+    fn file(
+        &self,
+        name: &str,
+        included_at: Option<&Origin>,
+        open: &mut Vec<String>,
+    ) -> Result<Node, ConfigError> {
+        if open.iter().any(|above| above == name) {
+            let mut chain = open.clone();
+            chain.push(name.to_owned());
+            let message = format!(
+                "files include each other in a circle: {}",
+                chain.join(" → ")
+            );
+            return Err(ConfigError::new(included_at.cloned(), "", message));
+        }
+        let text = self.source.read(name).map_err(|error| {
+            let shipped: Vec<String> = shipped_files().collect();
+            let tail = |path: &str| path.rsplit(['/', ':']).next().unwrap_or(path).to_owned();
+            let same = shipped
+                .iter()
+                .filter(|known| tail(known) == tail(name) && *known != name)
+                .cloned();
+            let mut guesses: Vec<String> = same.collect();
+            if guesses.is_empty() {
+                guesses = nearest(name, shipped.iter().map(String::as_str));
+            }
+            let message = format!(
+                "cannot read the configuration file {name}: {error}{}",
+                did_you_mean(&guesses)
+            );
+            ConfigError::new(included_at.cloned(), "", message)
+        })?;
+        let shown: Arc<str> = name.into();
+        let mut node = yaml::parse_file(&shown, &text)?;
+        let includes = match &mut node.value {
+            Value::Section(map) => map.shift_remove(INCLUDE),
+            _ => None,
+        };
+        let Some(includes) = includes else {
+            return Ok(node);
+        };
+        open.push(name.to_owned());
+        let mut base: Option<Node> = None;
+        for (included, origin) in included_names(&includes)? {
+            let below = self.file(&join(name, &included), Some(&origin), open)?;
+            match &mut base {
+                Some(base) => base.merge(below),
+                None => base = Some(below),
+            }
+        }
+        open.pop();
+        Ok(match base {
+            Some(mut base) => {
+                base.merge(node);
+                base
+            }
+            None => node,
+        })
+    }
+}
+
+fn included_names(includes: &Node) -> Result<Vec<(String, Origin)>, ConfigError> {
+    let one = |node: &Node| match &node.value {
+        Value::Scalar(scalar) if scalar.kind() == Kind::Text => {
+            Ok((scalar.text.clone(), node.origin.clone()))
+        }
+        _ => Err(ConfigError::at(
+            &node.origin,
+            INCLUDE,
+            format!(
+                "`{INCLUDE}` expects a file name or a list of file names, found {}",
+                node.found()
+            ),
+        )),
+    };
+    match &includes.value {
+        Value::List(items) => items.iter().map(one).collect(),
+        _ => Ok(vec![one(includes)?]),
+    }
+}
+
+/// `value` below the given keys.
+fn nest(path: &[&str], value: Node, origin: &Origin) -> Node {
+    path.iter().rev().fold(value, |inner, key| {
+        let map = IndexMap::from([((*key).to_owned(), inner)]);
+        Node {
+            value: Value::Section(map),
+            origin: origin.clone(),
+        }
+    })
+}
+
+/// Fills in the fields that a data-set file leaves to their defaults.
+fn complete_dataset(file: &mut Node, name: &str, shape: &Shape) -> Result<(), ConfigError> {
+    let origin = file.origin.clone();
+    let section = match &mut file.value {
+        Value::Section(map) => map.get_mut("dataset"),
+        _ => None,
+    };
+    let Some(Node {
+        value: Value::Section(dataset),
+        origin: at,
+    }) = section
+    else {
+        let message = format!(
+            "the data-set file {name} has no section `dataset:`; put the data set's fields below that key"
+        );
+        return Err(ConfigError::at(&origin, "dataset", message));
+    };
+    let why: Origin = Origin::Program("default of the key".into());
+    let stem = name.rsplit(['/', '\\', ':']).next().unwrap_or(name);
+    let stem = stem
+        .strip_suffix(".yaml")
+        .or_else(|| stem.strip_suffix(".yml"))
+        .unwrap_or(stem);
+    if !dataset.contains_key("name") {
+        dataset.shift_insert(
+            0,
+            "name".to_owned(),
+            Node::scalar(stem, Style::Quoted, at.clone()),
+        );
+    }
+    let declared = shape
+        .schema()
+        .get("properties")
+        .and_then(|p| p.get("dataset"));
+    for (key, schema) in declared
+        .into_iter()
+        .flat_map(|declared| properties(shape.plain(declared)))
+    {
+        if !dataset.contains_key(key)
+            && let Some(default) = schema.get("default")
+        {
+            let style = if default.is_string() {
+                Style::Quoted
+            } else {
+                Style::Plain
+            };
+            let text = default
+                .as_str()
+                .map_or_else(|| default.to_string(), str::to_owned);
+            dataset.insert(key.clone(), Node::scalar(text, style, why.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// A configuration that holds nothing but known keys of the right types, each with its origin.
+#[derive(Clone, Debug)]
+pub struct ConfigTree {
+    root: Node,
+    value: serde_json::Value,
+    shape: Shape,
+}
+
+impl ConfigTree {
+    /// The typed settings.
+    ///
+    /// # Errors
+    /// Values that do not go together, see [`Settings::check`].
+    pub fn settings(&self) -> Result<Settings, ConfigErrors> {
+        let mut value = self.value.clone();
+        for section in self.shape.sections() {
+            let (holder, name) = section.rsplit_once('.').unwrap_or(("", section));
+            let pointer: String = holder
+                .split('.')
+                .filter(|p| !p.is_empty())
+                .map(|p| format!("/{p}"))
+                .collect();
+            if let Some(map) = value
+                .pointer_mut(&pointer)
+                .and_then(serde_json::Value::as_object_mut)
+            {
+                map.shift_remove(name);
+            }
+        }
+        let settings: Settings = self.read("", value)?;
+        let problems = settings.check();
+        if problems.is_empty() {
+            return Ok(settings);
+        }
+        let located = problems.into_iter().map(|(key, message)| {
+            ConfigError::new(
+                self.origin(&key).cloned(),
+                key.clone(),
+                format!("{key}: {message}"),
+            )
+        });
+        Err(ConfigErrors::distinct(located.collect()))
+    }
+
+    /// The typed section at a dotted path, for example an algorithm's own. An absent one gives the type's defaults.
+    ///
+    /// # Errors
+    /// When the section does not fit the type, which the shape given to the loader should have shown.
+    pub fn section<T: DeserializeOwned + JsonSchema>(&self, path: &str) -> Result<T, ConfigErrors> {
+        let value = self
+            .value(path)
+            .cloned()
+            .unwrap_or_else(|| serde_json::json!({}));
+        self.read(path, value)
+    }
+
+    fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: serde_json::Value,
+    ) -> Result<T, ConfigErrors> {
+        serde_json::from_value(value).map_err(|error| {
+            let message = if path.is_empty() {
+                error.to_string()
+            } else {
+                format!("{path}: {error}")
+            };
+            ConfigErrors::from(ConfigError::new(self.origin(path).cloned(), path, message))
+        })
+    }
+
+    /// The typed value at a dotted path.
+    pub fn value(&self, path: &str) -> Option<&serde_json::Value> {
+        let parts = path.split('.').filter(|part| !part.is_empty());
+        parts
+            .into_iter()
+            .try_fold(&self.value, |value, part| match value {
+                serde_json::Value::Array(items) => items.get(part.parse::<usize>().ok()?),
+                value => value.get(part),
+            })
+    }
+
+    /// Where the value at a dotted path was written; for a path that does not exist, its nearest section.
+    pub fn origin(&self, path: &str) -> Option<&Origin> {
+        let mut node = &self.root;
+        for part in path.split('.').filter(|part| !part.is_empty()) {
+            match node.child(part) {
+                Some(child) => node = child,
+                None => break,
+            }
+        }
+        Some(&node.origin)
+    }
+
+    /// The whole tree as plain YAML: a configuration file that gives this tree again.
+    pub fn to_yaml(&self) -> String {
+        show::render(&self.value, None)
+    }
+
+    /// The whole tree as YAML, with a comment behind each value that says where it was written.
+    pub fn to_yaml_with_origins(&self) -> String {
+        show::render(&self.value, Some(&self.root))
+    }
+
+    /// Expands the path values of settings that came from this tree.
+    ///
+    /// # Errors
+    /// Variables that are not set, with the place of the value.
+    pub fn expand_paths(&self, settings: &mut Settings, vars: &Vars) -> Result<(), ConfigErrors> {
+        settings.expand_paths(vars).map_err(|problems| {
+            let located = problems.into_iter().map(|(key, error)| {
+                ConfigError::new(
+                    self.origin(&key).cloned(),
+                    key.clone(),
+                    format!("{key}: {error}"),
+                )
+            });
+            ConfigErrors::distinct(located.collect())
+        })
+    }
+
+    /// BLAKE3 digest of what changes results, in hexadecimal: the settings as [`Settings::digest`] has it, and the
+    /// sections of algorithms.
+    ///
+    /// # Errors
+    /// As [`ConfigTree::settings`].
+    pub fn digest(&self) -> Result<String, ConfigErrors> {
+        let sections = self.shape.sections().iter();
+        let sections: Vec<_> = sections
+            .filter_map(|path| Some((path.as_str(), self.value(path)?)))
+            .collect();
+        Ok(self.settings()?.digest(&sections))
+    }
+}

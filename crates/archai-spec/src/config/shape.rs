@@ -1,0 +1,311 @@
+//! What a configuration may hold: the JSON schema of the typed settings, with the sections that algorithms own.
+
+use super::error::{did_you_mean, nearest};
+use crate::settings::Settings;
+use schemars::JsonSchema;
+use serde_json::{Map, Value, json};
+
+/// The keys, types and ranges that a tree is checked against.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    schema: Value,
+    sections: Vec<String>,
+}
+
+impl Shape {
+    /// The shape of [`Settings`].
+    pub fn settings() -> Self {
+        Self::of::<Settings>()
+    }
+
+    /// The shape of any type. Types that deny unknown fields make unknown keys errors.
+    pub fn of<T: JsonSchema>() -> Self {
+        Self {
+            schema: schema::<T>(),
+            sections: Vec::new(),
+        }
+    }
+
+    /// Adds a section that an algorithm owns, for example `nas.search.darts`. It must be present unless all of its keys
+    /// have defaults.
+    ///
+    /// # Panics
+    /// If the section that should hold it does not exist: the path is the program's, not the user's.
+    #[must_use]
+    pub fn section<T: JsonSchema>(mut self, path: &str) -> Self {
+        let mut own = schema::<T>();
+        let definitions = own.as_object_mut().and_then(|own| {
+            own.remove("$schema");
+            own.remove("definitions")
+        });
+        if let Some(Value::Object(definitions)) = definitions
+            && let Some(root) = self.schema.as_object_mut()
+            && let Value::Object(all) = root.entry("definitions").or_insert_with(|| json!({}))
+        {
+            all.extend(definitions);
+        }
+        let (holder, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let mut place = &mut self.schema;
+        for part in holder.split('.').filter(|part| !part.is_empty()) {
+            place = place
+                .get_mut("properties")
+                .and_then(|properties| properties.get_mut(part))
+                .unwrap_or_else(|| panic!("no section `{holder}` to hold the section `{path}`"));
+        }
+        let needed = own
+            .get("required")
+            .and_then(Value::as_array)
+            .is_some_and(|required| !required.is_empty());
+        place["properties"][name] = own;
+        if needed && let Some(Value::Array(required)) = place.get_mut("required") {
+            required.push(json!(name));
+        }
+        self.sections.push(path.to_owned());
+        self
+    }
+
+    /// Paths of the sections that algorithms own.
+    pub(super) fn sections(&self) -> &[String] {
+        &self.sections
+    }
+
+    pub(super) fn schema(&self) -> &Value {
+        &self.schema
+    }
+
+    /// The schema as such: through a reference, an `allOf` of one, and out of "this or null".
+    pub(super) fn plain<'a>(&'a self, mut schema: &'a Value) -> &'a Value {
+        loop {
+            let next = if let Some(Value::String(reference)) = schema.get("$ref") {
+                self.schema.pointer(reference.trim_start_matches('#'))
+            } else if let Some([only]) = schema
+                .get("allOf")
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+            {
+                Some(only)
+            } else {
+                let choices = alternatives(schema);
+                let mut others = choices.iter().filter(|choice| !is_null(choice));
+                match (others.next(), others.next()) {
+                    (Some(only), None) => Some(only),
+                    _ => None,
+                }
+            };
+            match next {
+                Some(next) => schema = next,
+                None => return schema,
+            }
+        }
+    }
+
+    /// Names that a section may hold.
+    pub(super) fn names<'a>(&'a self, schema: &'a Value) -> Vec<&'a str> {
+        let schema = self.plain(schema);
+        let mut names: Vec<&str> = properties(schema).map(|(name, _)| name.as_str()).collect();
+        for choice in alternatives(schema) {
+            for name in self.names(choice) {
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
+    /// Checks that a key exists.
+    pub(super) fn lookup(&self, path: &[String]) -> Result<(), String> {
+        let mut schema = &self.schema;
+        for (i, key) in path.iter().enumerate() {
+            schema = self.plain(schema);
+            if is_open(schema) {
+                return Ok(());
+            }
+            let Some(next) = self.child(schema, key) else {
+                let above = path[..i].join(".");
+                let names = self.names(schema);
+                if names.is_empty() {
+                    let whole = if schema.get("type") == Some(&json!("array")) {
+                        "a list, given as a whole"
+                    } else {
+                        "a value"
+                    };
+                    return Err(format!("{above} is {whole}; it has no key `{key}`"));
+                }
+                return Err(self.unknown(key, &above, &names, Some(&path[i + 1..])));
+            };
+            schema = next;
+        }
+        Ok(())
+    }
+
+    fn child<'a>(&'a self, schema: &'a Value, key: &str) -> Option<&'a Value> {
+        let schema = self.plain(schema);
+        if let Some(found) = schema.get("properties").and_then(|p| p.get(key)) {
+            return Some(found);
+        }
+        if let Some(more) = schema
+            .get("additionalProperties")
+            .filter(|more| more.is_object())
+        {
+            return Some(more);
+        }
+        alternatives(schema)
+            .iter()
+            .find_map(|choice| self.child(choice, key))
+    }
+
+    /// The message for a key that is not there. `rest` are the keys that would have followed it.
+    pub(super) fn unknown(
+        &self,
+        key: &str,
+        section: &str,
+        names: &[&str],
+        rest: Option<&[String]>,
+    ) -> String {
+        let mut guesses = nearest(key, names.iter().copied());
+        if guesses.is_empty() {
+            // A right name in the wrong place.
+            let wanted = rest.and_then(<[String]>::last).map_or(key, String::as_str);
+            let mut everywhere = Vec::new();
+            self.find(&self.schema, wanted, "", &mut everywhere);
+            everywhere.sort_by_key(|path| path.len());
+            everywhere.truncate(3);
+            guesses = everywhere;
+        } else if let Some(rest) = rest {
+            let prefix = if section.is_empty() {
+                String::new()
+            } else {
+                format!("{section}.")
+            };
+            let suffix: String = rest.iter().map(|part| format!(".{part}")).collect();
+            guesses = guesses
+                .iter()
+                .map(|guess| format!("{prefix}{guess}{suffix}"))
+                .collect();
+        }
+        let place = if section.is_empty() {
+            "at the top of the tree".to_owned()
+        } else {
+            format!("in {section}")
+        };
+        format!(
+            "unknown key `{key}` {place}{} (valid: {})",
+            did_you_mean(&guesses),
+            names.join(", ")
+        )
+    }
+
+    fn find(&self, schema: &Value, key: &str, at: &str, found: &mut Vec<String>) {
+        if at.matches('.').count() > 12 {
+            return;
+        }
+        for (name, child) in properties(self.plain(schema)) {
+            let path = if at.is_empty() {
+                name.clone()
+            } else {
+                format!("{at}.{name}")
+            };
+            if name == key {
+                found.push(path.clone());
+            }
+            self.find(child, key, &path, found);
+        }
+    }
+
+    /// A JSON schema for editors: partial files are valid, `_copy` may stand in any section and for any value, and
+    /// `__include__` at the top.
+    pub fn editor_schema(&self) -> Value {
+        let mut schema = self.schema.clone();
+        loosen(&mut schema);
+        schema["properties"]["__include__"] = json!({
+            "description": "Files to load first, which this one overrides: one name or a list, relative to this file. \
+                            Shipped files are named `archai:algos/darts.yaml`.",
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        });
+        schema["title"] = json!("archai configuration");
+        schema
+    }
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft07()
+        .with(|settings| settings.inline_subschemas = true);
+    settings
+        .into_generator()
+        .into_root_schema_for::<T>()
+        .to_value()
+}
+
+fn loosen(schema: &mut Value) {
+    let Value::Object(map) = schema else { return };
+    map.remove("required");
+    for word in ["anyOf", "oneOf", "allOf"] {
+        if let Some(Value::Array(choices)) = map.get_mut(word) {
+            choices.iter_mut().for_each(loosen);
+        }
+    }
+    for word in ["items", "additionalProperties"] {
+        if let Some(inner) = map.get_mut(word) {
+            loosen(inner);
+        }
+    }
+    if let Some(Value::Object(definitions)) = map.get_mut("definitions") {
+        definitions.values_mut().for_each(loosen);
+    }
+    let Some(Value::Object(properties)) = map.get_mut("properties") else {
+        return;
+    };
+    for property in properties.values_mut() {
+        loosen(property);
+        let inner = property.take();
+        let mut wrapped = Map::new();
+        for word in ["description", "title", "default"] {
+            if let Some(text) = inner.get(word) {
+                wrapped.insert(word.to_owned(), text.clone());
+            }
+        }
+        wrapped.insert(
+            "anyOf".to_owned(),
+            json!([inner, {"type": "string", "pattern": "^_copy: "}]),
+        );
+        *property = Value::Object(wrapped);
+    }
+    properties.insert(
+        "_copy".to_owned(),
+        json!({"type": ["string", "null"], "description": "Keys that this section lacks come from the section at this path."}),
+    );
+}
+
+/// The choices of `anyOf` or `oneOf`.
+pub(super) fn alternatives(schema: &Value) -> &[Value] {
+    let choices = schema.get("anyOf").or_else(|| schema.get("oneOf"));
+    choices.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+pub(super) fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+pub(super) fn is_null(schema: &Value) -> bool {
+    schema.get("type") == Some(&json!("null"))
+}
+
+/// Whether the schema says nothing about what it accepts.
+pub(super) fn is_open(schema: &Value) -> bool {
+    const WORDS: [&str; 8] = [
+        "type",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "$ref",
+        "enum",
+        "const",
+        "properties",
+    ];
+    WORDS.iter().all(|word| schema.get(word).is_none())
+}

@@ -1,0 +1,158 @@
+//! Where configuration files come from. Loading asks a [`FileSource`], so that it can be tested on strings and so that
+//! the files shipped with the program need no directory.
+
+use std::collections::BTreeMap;
+use std::io;
+
+/// Prefix of the names of shipped files: `archai:algos/darts.yaml`.
+const SHIPPED: &str = "archai:";
+
+/// Gives the text of a configuration file by its name.
+pub trait FileSource {
+    /// Reads a file. Names that start with `archai:` are shipped files.
+    ///
+    /// # Errors
+    /// What the file system says, or that there is no such shipped file.
+    fn read(&self, name: &str) -> io::Result<String>;
+}
+
+/// Shipped files and the file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Disk;
+
+impl FileSource for Disk {
+    fn read(&self, name: &str) -> io::Result<String> {
+        if name.starts_with(SHIPPED) {
+            Shipped.read(name)
+        } else {
+            std::fs::read_to_string(name)
+        }
+    }
+}
+
+/// Shipped files only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shipped;
+
+impl FileSource for Shipped {
+    fn read(&self, name: &str) -> io::Result<String> {
+        let found = name
+            .strip_prefix(SHIPPED)
+            .and_then(|path| FILES.iter().find(|(known, _)| *known == path));
+        found
+            .map(|(_, text)| (*text).to_owned())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no shipped file has this name"))
+    }
+}
+
+/// Texts by name, and the shipped files: for tests.
+impl FileSource for BTreeMap<String, String> {
+    fn read(&self, name: &str) -> io::Result<String> {
+        match self.get(name) {
+            Some(text) => Ok(text.clone()),
+            None => Shipped.read(name),
+        }
+    }
+}
+
+macro_rules! shipped {
+    ($($path:literal),* $(,)?) => {
+        /// The shipped files by their path below `confs/`.
+        const FILES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../../../confs/", $path)))),*];
+    };
+}
+
+shipped![
+    "algos/common.yaml",
+    "algos/darts.yaml",
+    "datasets/cifar10.yaml",
+    "datasets/cifar100.yaml",
+    "datasets/fashion_mnist.yaml",
+    "datasets/fashion_mnist_mini.yaml",
+    "datasets/imagenet.yaml",
+    "datasets/mnist.yaml",
+    "toy.yaml",
+];
+
+/// Names of all shipped files, as `archai:…`.
+pub fn shipped_files() -> impl Iterator<Item = String> {
+    FILES.iter().map(|(path, _)| format!("{SHIPPED}{path}"))
+}
+
+/// Names of the shipped data sets, for example `cifar10`, which is described in `archai:datasets/cifar10.yaml`.
+pub fn shipped_datasets() -> impl Iterator<Item = &'static str> {
+    FILES
+        .iter()
+        .filter_map(|(path, _)| path.strip_prefix("datasets/")?.strip_suffix(".yaml"))
+}
+
+/// The name of an included file: relative names start at the including file's folder. The result has no `.` and `..`
+/// where they can be resolved, so that one file has one name.
+pub(super) fn join(including: &str, included: &str) -> String {
+    if included.starts_with(SHIPPED) {
+        return included.to_owned();
+    }
+    let (scheme, including) = match including.strip_prefix(SHIPPED) {
+        Some(path) => (SHIPPED, path),
+        None => ("", including),
+    };
+    if std::path::Path::new(included).is_absolute() {
+        return clean(included);
+    }
+    let folder = including
+        .rfind(['/', std::path::MAIN_SEPARATOR])
+        .map_or("", |end| &including[..=end]);
+    format!("{scheme}{}", clean(&format!("{folder}{included}")))
+}
+
+fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    format!("{}{}", if rooted { "/" } else { "" }, parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn included_names_start_at_the_including_file() {
+        let table = [
+            ("a.yaml", "b.yaml", "b.yaml"),
+            ("x/a.yaml", "b.yaml", "x/b.yaml"),
+            ("x/a.yaml", "../b.yaml", "b.yaml"),
+            ("x/a.yaml", "./y/../b.yaml", "x/b.yaml"),
+            ("../a.yaml", "../b.yaml", "../../b.yaml"),
+            ("/x/a.yaml", "../../b.yaml", "/b.yaml"),
+            ("x/a.yaml", "/y/b.yaml", "/y/b.yaml"),
+            (
+                "archai:algos/darts.yaml",
+                "common.yaml",
+                "archai:algos/common.yaml",
+            ),
+            ("archai:algos/darts.yaml", "../toy.yaml", "archai:toy.yaml"),
+            (
+                "x/a.yaml",
+                "archai:algos/darts.yaml",
+                "archai:algos/darts.yaml",
+            ),
+        ];
+        for (including, included, expect) in table {
+            assert_eq!(
+                join(including, included),
+                expect,
+                "{included} in {including}"
+            );
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! What the types and ranges of single keys cannot say: values that do not go together.
+
+use super::{
+    Dataset, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind, ScheduleKind,
+    Settings, StemWiring, Trainer,
+};
+
+/// Problems as (dotted key, what is wrong and how to mend it).
+type Problems = Vec<(String, String)>;
+
+impl Settings {
+    /// Finds values that do not go together: (dotted key, what is wrong and how to mend it). Empty when all is well.
+    pub fn check(&self) -> Vec<(String, String)> {
+        let mut problems = Problems::new();
+        let (search, eval) = (&self.nas.search, &self.nas.eval);
+        dataset(&self.dataset, "dataset", &mut problems);
+        model_desc(&search.model_desc, "nas.search.model_desc", &mut problems);
+        model_desc(&eval.model_desc, "nas.eval.model_desc", &mut problems);
+        for (loader, trainer, path, desc) in [
+            (
+                &search.loader,
+                &search.trainer,
+                "nas.search",
+                &search.model_desc,
+            ),
+            (
+                &search.post_train.loader,
+                &search.post_train.trainer,
+                "nas.search.post_train",
+                &search.model_desc,
+            ),
+            (&eval.loader, &eval.trainer, "nas.eval", &eval.model_desc),
+        ] {
+            training(loader, trainer, path, desc, &mut problems);
+        }
+        problems
+    }
+}
+
+fn dataset(data: &Dataset, path: &str, problems: &mut Problems) {
+    let mut fail = |key: &str, message: String| problems.push((format!("{path}.{key}"), message));
+    if data.channels != 1 && data.channels != 3 {
+        fail(
+            "channels",
+            format!(
+                "{} channels are not supported; expected 1 or 3",
+                data.channels
+            ),
+        );
+    }
+    if data.size.contains(&0) {
+        fail(
+            "size",
+            format!("height and width must be at least 1, found {:?}", data.size),
+        );
+    }
+    for (key, values) in [("mean", &data.mean), ("std", &data.std)] {
+        if values.len() != data.channels {
+            fail(
+                key,
+                format!(
+                    "expected one value per channel ({}), found {}",
+                    data.channels,
+                    values.len()
+                ),
+            );
+        }
+    }
+    if data.std.iter().any(|std| *std <= 0.0) {
+        fail(
+            "std",
+            "a standard deviation must be above 0; images are divided by it".to_owned(),
+        );
+    }
+    if data.max_batches == 0 {
+        fail(
+            "max_batches",
+            "0 takes no data; expected -1 (all) or at least 1".to_owned(),
+        );
+    }
+}
+
+fn model_desc(desc: &ModelDescSettings, path: &str, problems: &mut Problems) {
+    dataset(&desc.dataset, &format!("{path}.dataset"), problems);
+    let least = desc.n_reductions.saturating_mul(2).saturating_add(1);
+    if desc.n_cells < least {
+        problems.push((
+            format!("{path}.n_cells"),
+            format!(
+                "{} cells cannot hold {} reductions; expected at least 2·n_reductions + 1 = {least}, or fewer reductions",
+                desc.n_cells, desc.n_reductions
+            ),
+        ));
+    }
+    let [first, second] = &desc.model_stems.ops;
+    if desc.model_stems.wiring == StemWiring::Shared && first != second {
+        problems.push((
+            format!("{path}.model_stems.ops"),
+            format!("with `wiring: shared` the first stem feeds both states, so the ops must be equal; found {first} and {second}"),
+        ));
+    }
+}
+
+fn training(
+    loader: &Loader,
+    trainer: &Trainer,
+    path: &str,
+    desc: &ModelDescSettings,
+    problems: &mut Problems,
+) {
+    let data = &loader.dataset;
+    dataset(data, &format!("{path}.loader.dataset"), problems);
+    for (key, loaded, built) in [
+        (
+            "n_classes",
+            format!("{}", data.n_classes),
+            format!("{}", desc.dataset.n_classes),
+        ),
+        (
+            "channels",
+            format!("{}", data.channels),
+            format!("{}", desc.dataset.channels),
+        ),
+        (
+            "size",
+            format!("{:?}", data.size),
+            format!("{:?}", desc.dataset.size),
+        ),
+    ] {
+        if loaded != built {
+            let message = format!(
+                "the loader gives {loaded}, but the network of this phase is built for {built}; set model_desc.dataset too"
+            );
+            problems.push((format!("{path}.loader.dataset.{key}"), message));
+        }
+    }
+    if trainer.epochs > 0 && !loader.load_train {
+        problems.push((
+            format!("{path}.loader.load_train"),
+            format!(
+                "{} epochs need training data; expected true",
+                trainer.epochs
+            ),
+        ));
+    }
+    let at = |key: &str| format!("{path}.trainer.{key}");
+    if trainer.aux_weight > 0.0 && desc.aux_weight == 0.0 {
+        let message = "the network of this phase has no auxiliary tower; expected 0, or model_desc.aux_weight above 0";
+        problems.push((at("aux_weight"), message.to_owned()));
+    }
+    optimizer(&trainer.optimizer, &at("optimizer"), problems);
+    schedule(
+        &trainer.lr_schedule,
+        trainer.optimizer.lr,
+        &at("lr_schedule"),
+        problems,
+    );
+    if let Some(alpha) = &trainer.alpha_optimizer {
+        optimizer(alpha, &at("alpha_optimizer"), problems);
+    }
+    match (&trainer.alpha_lr_schedule, &trainer.alpha_optimizer) {
+        (Some(alpha), Some(optimizer)) => {
+            schedule(alpha, optimizer.lr, &at("alpha_lr_schedule"), problems)
+        }
+        (Some(_), None) => {
+            problems.push((
+                at("alpha_lr_schedule"),
+                "there is no alpha_optimizer to schedule; give null".to_owned(),
+            ));
+        }
+        (None, _) => {}
+    }
+}
+
+/// Keys that only some types have: an error where the type does not read them, so that nothing is silently ignored.
+fn foreign(path: &str, kind: &str, given: &[(&str, bool, &str)], problems: &mut Problems) {
+    for (key, present, owner) in given {
+        if *present {
+            let message = format!(
+                "belongs to `type: {owner}`, and the type is {kind}; remove it or give null"
+            );
+            problems.push((format!("{path}.{key}"), message));
+        }
+    }
+}
+
+fn optimizer(optimizer: &Optimizer, path: &str, problems: &mut Problems) {
+    match optimizer.kind {
+        OptimizerKind::Sgd => {
+            let given = [
+                ("betas", optimizer.betas.is_some(), "adam"),
+                ("eps", optimizer.eps.is_some(), "adam"),
+            ];
+            foreign(path, "sgd", &given, problems);
+            if optimizer.nesterov == Some(true) && optimizer.momentum.unwrap_or(0.0) == 0.0 {
+                problems.push((
+                    format!("{path}.nesterov"),
+                    "needs a momentum above 0".to_owned(),
+                ));
+            }
+        }
+        OptimizerKind::Adam => {
+            let given = [
+                ("momentum", optimizer.momentum.is_some(), "sgd"),
+                ("nesterov", optimizer.nesterov.is_some(), "sgd"),
+            ];
+            foreign(path, "adam", &given, problems);
+            if let Some(betas) = optimizer.betas
+                && betas.iter().any(|beta| !(0.0..1.0).contains(beta))
+            {
+                problems.push((
+                    format!("{path}.betas"),
+                    format!("expected two numbers from 0 to below 1, found {betas:?}"),
+                ));
+            }
+        }
+    }
+}
+
+fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems) {
+    let min_lr = ("min_lr", schedule.min_lr.is_some(), "cosine");
+    let milestones = ("milestones", schedule.milestones.is_some(), "multi_step");
+    let period = ("decay_period", schedule.decay_period.is_some(), "step");
+    let gamma = ("gamma", schedule.gamma.is_some(), "step` or `multi_step");
+    let need = |(key, present, _): (&str, bool, &str), kind: &str, problems: &mut Problems| {
+        if !present {
+            problems.push((
+                format!("{path}.{key}"),
+                format!("`type: {kind}` needs a value here, found null"),
+            ));
+        }
+    };
+    match schedule.kind {
+        ScheduleKind::Constant => foreign(
+            path,
+            "constant",
+            &[min_lr, milestones, period, gamma],
+            problems,
+        ),
+        ScheduleKind::Cosine => {
+            foreign(path, "cosine", &[milestones, period, gamma], problems);
+            if schedule.min_lr.is_some_and(|min| min > lr) {
+                let min = schedule.min_lr.unwrap_or_default();
+                problems.push((
+                    format!("{path}.min_lr"),
+                    format!("{min} is above the optimizer's lr {lr}; expected at most that"),
+                ));
+            }
+        }
+        ScheduleKind::MultiStep => {
+            foreign(path, "multi_step", &[min_lr, period], problems);
+            need(milestones, "multi_step", problems);
+            need(gamma, "multi_step", problems);
+            if schedule
+                .milestones
+                .as_ref()
+                .is_some_and(|epochs| !epochs.is_sorted_by(|a, b| a < b))
+            {
+                problems.push((
+                    format!("{path}.milestones"),
+                    "expected epochs in rising order".to_owned(),
+                ));
+            }
+        }
+        ScheduleKind::Step => {
+            foreign(path, "step", &[min_lr, milestones], problems);
+            need(period, "step", problems);
+            need(gamma, "step", problems);
+        }
+    }
+}

@@ -1,0 +1,599 @@
+//! Layers, includes, overrides, path variables. Also the small helpers that the other configuration tests use.
+
+use archai_spec::config::{ConfigLoader, ConfigTree, Shape, Vars, expand, parse_overrides};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// DARTS's own section, as the algorithm will type it.
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Darts {
+    pub second_order: bool,
+    #[schemars(range(min = 0.0))]
+    pub epsilon: f64,
+}
+
+pub fn shape() -> Shape {
+    Shape::settings().section::<Darts>("nas.search.darts")
+}
+
+pub fn open() -> Shape {
+    Shape::of::<Value>()
+}
+
+pub fn files(files: &[(&str, &str)]) -> BTreeMap<String, String> {
+    files
+        .iter()
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+        .collect()
+}
+
+pub fn args(args: &[&str]) -> Vec<String> {
+    args.iter().map(|arg| (*arg).to_owned()).collect()
+}
+
+/// Loads files (`;` between them) with overrides; an error is what the user would read.
+pub fn load(
+    texts: &[(&str, &str)],
+    names: &str,
+    given: &[&str],
+    shape: &Shape,
+) -> Result<ConfigTree, String> {
+    let source = files(texts);
+    let overrides = parse_overrides(&args(given)).map_err(|e| e.to_string())?;
+    ConfigLoader::new(&source)
+        .files(names)
+        .overrides(overrides)
+        .load(shape)
+        .map_err(|e| e.to_string())
+}
+
+/// darts on cifar10, under more files and overrides.
+pub fn darts(texts: &[(&str, &str)], names: &str, given: &[&str]) -> Result<ConfigTree, String> {
+    let source = files(texts);
+    let overrides = parse_overrides(&args(given)).map_err(|e| e.to_string())?;
+    ConfigLoader::new(&source)
+        .files("archai:algos/darts.yaml")
+        .dataset("archai:datasets/cifar10.yaml")
+        .files(names)
+        .overrides(overrides)
+        .load(&shape())
+        .map_err(|e| e.to_string())
+}
+
+fn root(tree: &ConfigTree) -> &Value {
+    tree.value("").unwrap()
+}
+
+#[test]
+fn later_files_win_key_by_key() {
+    let table = [
+        (
+            "a: {x: 1, y: 2}",
+            "a: {y: 3}",
+            json!({"a": {"x": 1, "y": 3}}),
+        ),
+        ("a: [1, 2]", "a: [3]", json!({"a": [3]})),
+        ("a: null", "a: {x: 1}", json!({"a": {"x": 1}})),
+        ("a: 5", "a: {x: 1}", json!({"a": {"x": 1}})),
+        ("a: {x: 1}", "a: null", json!({"a": null})),
+        ("a: {x: 1}", "b: 2", json!({"a": {"x": 1}, "b": 2})),
+        ("a: {x: 1}", "", json!({"a": {"x": 1}})),
+        (
+            "a: {x: 1}",
+            "# nothing but a comment",
+            json!({"a": {"x": 1}}),
+        ),
+        (
+            "s: {x: 1, y: 2}\na: '_copy: /s'",
+            "a: {y: 3}",
+            json!({"s": {"x": 1, "y": 2}, "a": {"y": 3, "x": 1}}),
+        ),
+        (
+            "s: {x: 1}\na: {_copy: /s}",
+            "a: {_copy: null, y: 3}",
+            json!({"s": {"x": 1}, "a": {"y": 3}}),
+        ),
+        (
+            "a: {x: &v {p: 1}, y: *v}",
+            "a: {y: {q: 2}}",
+            json!({"a": {"x": {"p": 1}, "y": {"p": 1, "q": 2}}}),
+        ),
+    ];
+    for (first, second, expect) in table {
+        let tree = load(&[("f", first), ("g", second)], "f; g", &[], &open()).unwrap();
+        assert_eq!(root(&tree), &expect, "{first} ; {second}");
+    }
+}
+
+#[test]
+fn includes_come_first() {
+    let texts = [
+        (
+            "main.yaml",
+            "__include__: [sub/a.yaml, sub/b.yaml]\nmine: 1\nboth: main",
+        ),
+        (
+            "sub/a.yaml",
+            "__include__: ../deep.yaml\na: 1\nboth: a\nab: a",
+        ),
+        ("sub/b.yaml", "b: 1\nboth: b\nab: b"),
+        ("deep.yaml", "deep: 1\nboth: deep\na: deep"),
+    ];
+    let tree = load(&texts, "main.yaml", &[], &open()).unwrap();
+    let expect = json!({"deep": 1, "both": "main", "a": 1, "ab": "b", "b": 1, "mine": 1});
+    assert_eq!(root(&tree), &expect);
+    assert_eq!(tree.origin("ab").unwrap().to_string(), "sub/b.yaml:3:1");
+
+    // The same file twice is no circle.
+    let texts = [
+        ("m", "__include__: [a, b]"),
+        ("a", "__include__: c"),
+        ("b", "__include__: c\nx: b"),
+        ("c", "x: c"),
+    ];
+    assert_eq!(
+        root(&load(&texts, "m", &[], &open()).unwrap()),
+        &json!({"x": "b"})
+    );
+
+    // A user's file includes a shipped one.
+    let own =
+        "__include__: [archai:algos/darts.yaml, archai:datasets/mnist.yaml]\ncommon: {seed: 7}";
+    let settings = load(&[("own.yaml", own)], "own.yaml", &[], &shape())
+        .unwrap()
+        .settings()
+        .unwrap();
+    assert_eq!(
+        (
+            settings.common.seed,
+            settings.nas.eval.loader.dataset.channels
+        ),
+        (7, 1)
+    );
+}
+
+#[test]
+fn overrides_of_every_form() {
+    let trainer = "nas.search.trainer";
+    let table: &[(&[&str], &str, Value)] = &[
+        (
+            &["--nas.eval.trainer.epochs", "200"],
+            "nas.eval.trainer.epochs",
+            json!(200),
+        ),
+        (
+            &["--nas.eval.trainer.epochs=200"],
+            "nas.eval.trainer.epochs",
+            json!(200),
+        ),
+        (
+            &["nas.eval.trainer.epochs=200"],
+            "nas.eval.trainer.epochs",
+            json!(200),
+        ),
+        (&["common.seed=1", "common.seed=3"], "common.seed", json!(3)),
+        // The schema decides what a value is.
+        (&["--dataset.name", "123"], "dataset.name", json!("123")),
+        (&["--dataset.name", "true"], "dataset.name", json!("true")),
+        (&["--dataset.name="], "dataset.name", json!("")),
+        (
+            &["--common.logdir", "~/runs=1"],
+            "common.logdir",
+            json!("~/runs=1"),
+        ),
+        (
+            &["--nas.search.trainer.grad_clip", "2"],
+            "nas.search.trainer.grad_clip",
+            json!(2),
+        ),
+        (
+            &["--nas.search.trainer.optimizer.lr", "1e-2"],
+            "nas.search.trainer.optimizer.lr",
+            json!(0.01),
+        ),
+        (
+            &["--nas.search.trainer.optimizer.nesterov", "yes"],
+            "nas.search.trainer.optimizer.nesterov",
+            json!(true),
+        ),
+        (
+            &["--nas.search.loader.load_test", "ON"],
+            "nas.search.loader.load_test",
+            json!(true),
+        ),
+        (
+            &["--nas.search.loader.load_test", "1"],
+            "nas.search.loader.load_test",
+            json!(true),
+        ),
+        (
+            &["--nas.search.darts.second_order", "f"],
+            "nas.search.darts.second_order",
+            json!(false),
+        ),
+        (
+            &["--dataset.max_batches", "-1"],
+            "dataset.max_batches",
+            json!(-1),
+        ),
+        (
+            &["--nas.search.trainer.optimizer.decay_bn", "null"],
+            "nas.search.trainer.optimizer.decay_bn",
+            Value::Null,
+        ),
+        (
+            &["--nas.search.trainer.optimizer.decay_bn", "0"],
+            "nas.search.trainer.optimizer.decay_bn",
+            json!(0),
+        ),
+        (
+            &["--nas.search.trainer.alpha_optimizer", "null"],
+            "nas.search.trainer.alpha_optimizer",
+            Value::Null,
+        ),
+        (
+            &["--nas.search.trainer.alpha_optimizer="],
+            "nas.search.trainer.alpha_optimizer",
+            Value::Null,
+        ),
+        // Lists and sections.
+        (
+            &["--nas.search.trainer.alpha_optimizer.betas", "[0.9, 0.99]"],
+            "nas.search.trainer.alpha_optimizer.betas",
+            json!([0.9, 0.99]),
+        ),
+        (&["dataset.size=[64,64]"], "dataset.size", json!([64, 64])),
+        (
+            &["--nas.eval.model_desc.model_stems.ops", "[stem_a, '123']"],
+            "nas.eval.model_desc.model_stems.ops",
+            json!(["stem_a", "123"]),
+        ),
+        (
+            &[
+                "--nas.search.trainer.lr_schedule",
+                "{type: step, min_lr: null, decay_period: 2, gamma: .9}",
+            ],
+            "nas.search.trainer.lr_schedule",
+            json!({"type": "step", "min_lr": null, "warmup": null, "decay_period": 2, "gamma": 0.9}),
+        ),
+        // A section where there was null.
+        (
+            &[
+                "--nas.search.trainer.lr_schedule.warmup.epochs=5",
+                "nas.search.trainer.lr_schedule.warmup.multiplier=1",
+            ],
+            "nas.search.trainer.lr_schedule.warmup",
+            json!({"epochs": 5, "multiplier": 1}),
+        ),
+        // Copies: an override of a source reaches what copies it, one of a copy stays there.
+        (
+            &["--dataset.max_batches", "3"],
+            "nas.search.post_train.loader.dataset.max_batches",
+            json!(3),
+        ),
+        (
+            &["--dataset.max_batches", "3"],
+            "nas.eval.loader.dataset.max_batches",
+            json!(3),
+        ),
+        (
+            &["--nas.eval.loader.dataset.max_batches", "3"],
+            "nas.eval.loader.dataset.max_batches",
+            json!(3),
+        ),
+        (
+            &["--nas.eval.loader.dataset.max_batches", "3"],
+            "dataset.max_batches",
+            json!(-1),
+        ),
+        (
+            &["--nas.eval.model_desc.aux_weight", "0.2"],
+            "nas.eval.trainer.aux_weight",
+            json!(0.2),
+        ),
+        (
+            &["--nas.eval.trainer.optimizer.lr", "0.1"],
+            "nas.search.post_train.trainer.optimizer.lr",
+            json!(0.1),
+        ),
+        (
+            &["--nas.search.post_train.trainer.optimizer.lr", "0.1"],
+            "nas.eval.trainer.optimizer.lr",
+            json!(0.025),
+        ),
+        (
+            &["--nas.search.post_train.trainer.optimizer.lr", "0.1"],
+            "nas.search.post_train.trainer.optimizer.momentum",
+            json!(0.9),
+        ),
+        (
+            &["--nas.eval.trainer.batch_chunks", "4"],
+            "nas.search.post_train.trainer.validation.batch_chunks",
+            json!(4),
+        ),
+        (
+            &["--nas.search.loader.train_workers", "0"],
+            "nas.search.loader.test_workers",
+            json!(0),
+        ),
+        (
+            &["--nas.search.loader._copy", "/nas/eval/loader"],
+            "nas.search.loader.val_ratio",
+            json!(0.5),
+        ),
+        (
+            &[
+                "--nas.eval.trainer.aux_weight",
+                "_copy: /nas/search/trainer/drop_path_prob",
+            ],
+            "nas.eval.trainer.aux_weight",
+            json!(0.0),
+        ),
+    ];
+    for (given, key, expect) in table {
+        let tree = darts(&[], "", given).unwrap_or_else(|e| panic!("{given:?}: {e}"));
+        assert_eq!(tree.value(key), Some(expect), "{given:?}");
+    }
+    let tree = darts(&[], "", &["--nas.search.trainer.epochs", "3"]).unwrap();
+    assert_eq!(
+        tree.origin(&format!("{trainer}.epochs"))
+            .unwrap()
+            .to_string(),
+        "`--nas.search.trainer.epochs 3`"
+    );
+}
+
+#[test]
+fn command_lines_that_are_no_overrides() {
+    let table = [
+        (
+            vec!["--nas.eval.trainer.epochs"],
+            "`--nas.eval.trainer.epochs`: a value is missing; write `--nas.eval.trainer.epochs VALUE` or `--nas.eval.trainer.epochs=VALUE`",
+        ),
+        (
+            vec!["--common.seed", "--common.log_level", "3"],
+            "`--common.seed`: a value is missing; write `--common.seed VALUE` or `--common.seed=VALUE`",
+        ),
+        (
+            vec!["epochs", "3"],
+            "`epochs`: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`\n`3`: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`",
+        ),
+        (
+            vec!["--.x=1"],
+            "`--.x=1`: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`",
+        ),
+        (
+            vec!["-x=1"],
+            "`-x=1`: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`",
+        ),
+        (
+            vec![""],
+            "``: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`",
+        ),
+    ];
+    for (given, expect) in table {
+        assert_eq!(
+            parse_overrides(&args(&given)).unwrap_err().to_string(),
+            expect
+        );
+    }
+}
+
+#[test]
+fn the_evaluation_may_have_its_own_data() {
+    let own = "dataset: {format: parquet, path: $dataroot/mine, n_classes: 5, channels: 1, size: [32, 32], mean: [0.5], std: [0.2]}\nnas: {eval: {trainer: {epochs: 9}}, search: {trainer: {epochs: 8}}}";
+    let source = files(&[("sets/mine.yaml", own)]);
+    let load = |loader: ConfigLoader| loader.load(&shape()).unwrap().settings().unwrap();
+    let base = || {
+        ConfigLoader::new(&source)
+            .files("archai:algos/darts.yaml")
+            .dataset("archai:datasets/imagenet.yaml")
+    };
+
+    let settings = load(
+        base()
+            .eval_dataset("sets/mine.yaml")
+            .files("archai:toy.yaml"),
+    );
+    assert_eq!(settings.dataset.name, "imagenet");
+    assert_eq!(
+        settings.nas.search.post_train.loader.dataset.name,
+        "imagenet"
+    );
+    let eval = &settings.nas.eval;
+    for dataset in [&eval.loader.dataset, &eval.model_desc.dataset] {
+        assert_eq!(
+            (dataset.name.as_str(), dataset.n_classes, dataset.channels),
+            ("mine", 5, 1)
+        );
+        // Defaults of the data set, not imagenet's values.
+        assert_eq!((dataset.test.as_deref(), dataset.crop_padding), (None, 4));
+    }
+    assert_eq!(
+        (
+            eval.loader.dataset.max_batches,
+            eval.trainer.epochs,
+            settings.nas.search.trainer.epochs
+        ),
+        (8, 1, 1)
+    );
+
+    let settings = load(base().eval_dataset("sets/mine.yaml"));
+    assert_eq!(
+        (
+            settings.nas.eval.trainer.epochs,
+            settings.nas.search.trainer.epochs
+        ),
+        (9, 50)
+    );
+
+    // As the data set of all phases.
+    let settings = load(
+        ConfigLoader::new(&source)
+            .files("archai:algos/darts.yaml")
+            .dataset("sets/mine.yaml"),
+    );
+    assert_eq!(
+        (
+            settings.nas.search.loader.dataset.name.as_str(),
+            settings.nas.search.trainer.epochs
+        ),
+        ("mine", 8)
+    );
+}
+
+#[test]
+fn shown_trees_load_again() {
+    let tree = darts(
+        &[],
+        "archai:toy.yaml",
+        &["--dataset.name", "on", "--common.logdir", "a: b # c"],
+    )
+    .unwrap();
+    let shown = tree.to_yaml();
+    assert!(
+        shown.contains("name: \"on\"") && shown.contains("ops: [stem_conv3x3, stem_conv3x3]"),
+        "{shown}"
+    );
+    let again = load(&[("shown", &shown)], "shown", &[], &shape()).unwrap();
+    assert_eq!(again.settings().unwrap(), tree.settings().unwrap());
+    assert_eq!(again.to_yaml(), shown);
+
+    let origins = tree.to_yaml_with_origins();
+    for line in [
+        "    name: \"on\"  # `--dataset.name on`",
+        "        epochs: 1  # archai:toy.yaml:28:7",
+        "          max_batches: 12  # archai:toy.yaml:21:9",
+    ] {
+        let key = line.trim_start();
+        assert!(
+            origins.lines().any(|l| l.trim_start() == key),
+            "{key}\n{origins}"
+        );
+    }
+    assert_eq!(origins.lines().count(), shown.lines().count());
+    assert!(load(&[("shown", &origins)], "shown", &[], &shape()).is_ok());
+}
+
+#[test]
+fn path_variables() {
+    let vars = Vars::from(
+        [
+            ("HOME", "/home/ada"),
+            ("expdir", "/runs/x"),
+            ("dataroot", "/data"),
+        ]
+        .map(|(k, v)| (k.to_owned(), v.to_owned())),
+    );
+    let table = [
+        ("~/logdir", Ok("/home/ada/logdir")),
+        ("~", Ok("/home/ada")),
+        ("a/~/b", Ok("a/~/b")),
+        ("$expdir/model.pt", Ok("/runs/x/model.pt")),
+        ("${expdir}_2/$dataroot", Ok("/runs/x_2//data")),
+        ("100$", Ok("100$")),
+        ("a$$b", Ok("a$b")),
+        (
+            "$expdirs/x",
+            Err(
+                "`$expdirs/x`: the variable `expdirs` is not set; set it, or write `$$` for a dollar sign",
+            ),
+        ),
+        (
+            "${expdir",
+            Err("`${expdir`: expected a name and a closing brace after `${`"),
+        ),
+        (
+            "${}",
+            Err("`${}`: expected a name and a closing brace after `${`"),
+        ),
+    ];
+    for (text, expect) in table {
+        let expect = expect.map(str::to_owned).map_err(str::to_owned);
+        assert_eq!(
+            expand(text, &vars).map_err(|e| e.to_string()),
+            expect,
+            "{text}"
+        );
+    }
+
+    let tree = darts(&[], "", &[]).unwrap();
+    let mut settings = tree.settings().unwrap();
+    tree.expand_paths(&mut settings, &vars).unwrap();
+    assert_eq!(settings.common.logdir, "/home/ada/logdir");
+    assert_eq!(settings.nas.eval.model_filename, "/runs/x/model.pt");
+    assert_eq!(
+        settings.nas.search.post_train.loader.dataset.path,
+        "/data/cifar-10-batches-bin"
+    );
+
+    let tree = darts(&[], "", &["--nas.eval.model_filename", "$exdir/m.pt"]).unwrap();
+    let error = tree
+        .expand_paths(&mut tree.settings().unwrap(), &vars)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "`--nas.eval.model_filename $exdir/m.pt`: nas.eval.model_filename: `$exdir/m.pt`: the variable `exdir` is not set; set it, or write `$$` for a dollar sign"
+    );
+}
+
+#[test]
+fn the_digest_covers_results_only() {
+    let digest = |given: &[&str]| darts(&[], "", given).unwrap().digest().unwrap();
+    let plain = digest(&[]);
+    assert_eq!(plain.len(), 64);
+    for same in [
+        "common.logdir=/elsewhere",
+        "common.log_prefix=x",
+        "common.log_level=10",
+        "common.yaml_log=no",
+        "dataset.path=/data",
+        "nas.eval.model_filename=m.pt",
+        "nas.search.loader.train_workers=0",
+        "nas.eval.trainer.logger_freq=1",
+        "nas.eval.trainer.title=x",
+        "nas.search.trainer.grad_clip=5",
+    ] {
+        assert_eq!(digest(&[same]), plain, "{same}");
+    }
+    for other in [
+        "common.seed=3",
+        "nas.search.trainer.epochs=49",
+        "nas.search.darts.epsilon=0.02",
+        "nas.search.trainer.optimizer.decay_bn=0",
+        "nas.eval.model_desc.n_cells=19",
+        "dataset.max_batches=10",
+        "dataset.train=data_batch_1.bin",
+        "nas.search.loader.val_augment=no",
+    ] {
+        assert_ne!(digest(&[other]), plain, "{other}");
+    }
+}
+
+#[test]
+fn the_editor_schema_fits_partial_files() {
+    let schema = shape().editor_schema();
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
+    assert!(!schema.to_string().contains("\"required\""));
+    let include = &schema["properties"]["__include__"];
+    assert_eq!(include["anyOf"][0]["type"], "string");
+    let search = &schema["properties"]["nas"]["anyOf"][0]["properties"]["search"];
+    let darts = &search["anyOf"][0]["properties"]["darts"]["anyOf"][0];
+    assert_eq!(
+        darts["properties"]["second_order"]["anyOf"][0]["type"],
+        "boolean"
+    );
+    assert_eq!(
+        darts["properties"]["second_order"]["anyOf"][1]["pattern"],
+        "^_copy: "
+    );
+    assert!(darts["properties"]["_copy"].is_object());
+    assert_eq!(
+        search["description"],
+        "The search phase: from a search space to a found description."
+    );
+}

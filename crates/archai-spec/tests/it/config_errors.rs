@@ -1,0 +1,363 @@
+//! What users read when something is wrong, word for word.
+
+use crate::config::{darts, files, load, open, shape};
+use archai_spec::config::{ConfigLoader, Disk};
+
+/// The keys of `nas.eval.trainer`, as messages list them.
+const TRAINER: &str = "title, epochs, batch_chunks, logger_freq, aux_weight, drop_path_prob, grad_clip, l1_alphas, \
+                       lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, validation";
+
+#[test]
+fn one_mistake_in_a_file() {
+    let table = [
+        // Unknown keys.
+        (
+            "nas:\n  eval:\n    trainer:\n      epoch: 3",
+            format!("f.yaml:4:7: unknown key `epoch` in nas.eval.trainer; did you mean `epochs`? (valid: {TRAINER})"),
+        ),
+        ("nose: 1", "f.yaml:1:1: unknown key `nose` at the top of the tree; did you mean `nas`? (valid: common, dataset, nas)".into()),
+        (
+            "epochs: 1",
+            "f.yaml:1:1: unknown key `epochs` at the top of the tree; did you mean `nas.search.trainer.epochs` or \
+             `nas.eval.trainer.epochs` or `nas.search.post_train.trainer.epochs`? (valid: common, dataset, nas)"
+                .into(),
+        ),
+        (
+            "nas: {search: {gs: {num_sample: 1}}}",
+            "f.yaml:1:16: unknown key `gs` in nas.search (valid: finalizer, final_desc_filename, model_desc, loader, \
+             trainer, post_train, darts)"
+                .into(),
+        ),
+        (
+            "nas: {search: {darts: {second-order: no}}}",
+            "f.yaml:1:24: unknown key `second-order` in nas.search.darts; did you mean `second_order`? (valid: \
+             second_order, epsilon)"
+                .into(),
+        ),
+        // Types.
+        (
+            "common: {seed: two}",
+            "f.yaml:1:10: common.seed: expected a whole number of at least 0, found the text `two`".into(),
+        ),
+        ("common: {seed: 2.0}", "f.yaml:1:10: common.seed: expected a whole number of at least 0, found `2.0`".into()),
+        ("common: {seed: '2'}", "f.yaml:1:10: common.seed: expected a whole number of at least 0, found the text `2`".into()),
+        ("common: {seed: [2]}", "f.yaml:1:10: common.seed: expected a whole number of at least 0, found a list of 1".into()),
+        ("common: {seed: null}", "f.yaml:1:10: common.seed: expected a whole number of at least 0, found nothing (null)".into()),
+        ("common: {yaml_log: yes}", "f.yaml:1:10: common.yaml_log: expected true or false, found the text `yes`".into()),
+        ("common: {log_prefix: 5}", "f.yaml:1:10: common.log_prefix: expected text, found `5`".into()),
+        (
+            "common: 5",
+            "f.yaml:1:1: common: expected a section (logdir, log_prefix, log_level, yaml_log, seed), found `5`".into(),
+        ),
+        (
+            "nas: {search: {trainer: {lr_schedule: {warmup: 5}}}}",
+            "f.yaml:1:40: nas.search.trainer.lr_schedule.warmup: expected a section (epochs, multiplier) or null, found `5`".into(),
+        ),
+        ("dataset: {mean: 0.5}", "f.yaml:1:11: dataset.mean: expected a list of numbers, found `0.5`".into()),
+        ("dataset: {mean: [1, 2, x]}", "f.yaml:1:24: dataset.mean.2: expected a number, found the text `x`".into()),
+        ("dataset: {size: [32]}", "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found a list of 1".into()),
+        (
+            "nas: {search: {trainer: {alpha_optimizer: {betas: [0.5]}}}}",
+            "f.yaml:1:44: nas.search.trainer.alpha_optimizer.betas: expected a list of 2 numbers or null, found a list of 1".into(),
+        ),
+        ("dataset: {mean: [.inf, 0, 0]}", "f.yaml:1:18: dataset.mean.0: expected a number, found `.inf`".into()),
+        // Words.
+        (
+            "nas: {search: {trainer: {optimizer: {type: sdg}}}}",
+            "f.yaml:1:38: nas.search.trainer.optimizer.type: unknown value `sdg`; did you mean `sgd`? (valid: sgd, adam)".into(),
+        ),
+        (
+            "dataset: {format: 5}",
+            "f.yaml:1:11: dataset.format: expected one of embedded, cifar10_binary, cifar100_binary, idx, parquet, \
+             image_folder, found `5`"
+                .into(),
+        ),
+        // Ranges.
+        (
+            "nas: {eval: {trainer: {drop_path_prob: 1.5}}}",
+            "f.yaml:1:24: nas.eval.trainer.drop_path_prob: `1.5` is out of range: expected a number from 0 to 0.999".into(),
+        ),
+        (
+            "common: {log_level: 60}",
+            "f.yaml:1:10: common.log_level: `60` is out of range: expected a whole number from 0 to 50".into(),
+        ),
+        (
+            "common: {seed: -1}",
+            "f.yaml:1:10: common.seed: `-1` is out of range: expected a whole number of at least 0".into(),
+        ),
+        (
+            "nas: {search: {trainer: {optimizer: {momentum: 1}}}}",
+            "f.yaml:1:38: nas.search.trainer.optimizer.momentum: `1` is out of range: expected a number from 0 to 0.99999 or null".into(),
+        ),
+        // Missing keys.
+        (
+            "nas: {search: {trainer: {lr_schedule: {warmup: {epochs: 5}}}}}",
+            "f.yaml:1:40: missing key `multiplier` in nas.search.trainer.lr_schedule.warmup (1: from lr/epochs up to lr. \
+             Above 1: from lr up to `multiplier`·lr, where the main schedule then starts.)"
+                .into(),
+        ),
+        // YAML.
+        ("a: 1\nb: 2\na: 3", "f.yaml:3:1: the key `a` stands twice in this section; the first is at f.yaml:1:1".into()),
+        ("- a\n- b", "f.yaml:1:1: expected a section (`key: value` lines) at the top of the file, found a list of 2".into()),
+        ("just text", "f.yaml:1:1: expected a section (`key: value` lines) at the top of the file, found the text `just text`".into()),
+        ("a: 1\n---\nb: 2", "f.yaml:2:1: a second document starts here (`---`); expected one document per file".into()),
+        ("a: !!python/object:os.system x", "f.yaml:1:28: the YAML tag `!!python/object:os.system` is not accepted: types come from the key; remove the tag".into()),
+        ("? [a, b]\n: 1", "f.yaml:1:3: expected a key, found a list of 2".into()),
+        // Includes.
+        ("__include__: {a: 1}", "f.yaml:1:1: `__include__` expects a file name or a list of file names, found a section".into()),
+        (
+            "__include__: dart.yaml",
+            "f.yaml:1:1: cannot read the configuration file dart.yaml: no shipped file has this name".into(),
+        ),
+        (
+            "__include__: [darts.yaml]",
+            "f.yaml:1:15: cannot read the configuration file darts.yaml: no shipped file has this name; did you mean \
+             `archai:algos/darts.yaml`?"
+                .into(),
+        ),
+        ("__include__: f.yaml", "f.yaml:1:1: files include each other in a circle: f.yaml → f.yaml".into()),
+    ];
+    for (text, expect) in table {
+        assert_eq!(
+            darts(&[("f.yaml", text)], "f.yaml", &[]).unwrap_err(),
+            expect,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn one_mistake_in_an_override() {
+    let table = [
+        (
+            "--nas.eval.trainer.epoch=3",
+            format!(
+                "`--nas.eval.trainer.epoch=3`: unknown key `epoch` in nas.eval.trainer; did you mean \
+                 `nas.eval.trainer.epochs`? (valid: {TRAINER})"
+            ),
+        ),
+        (
+            "--nas.evl.trainer.epochs=3",
+            "`--nas.evl.trainer.epochs=3`: unknown key `evl` in nas; did you mean `nas.eval.trainer.epochs`? (valid: search, eval)".into(),
+        ),
+        (
+            "trainer.seed=3",
+            "`trainer.seed=3`: unknown key `trainer` at the top of the tree; did you mean `common.seed`? (valid: common, dataset, nas)".into(),
+        ),
+        ("common.seed.x=3", "`common.seed.x=3`: common.seed is a value; it has no key `x`".into()),
+        ("dataset.mean.0=3", "`dataset.mean.0=3`: not understood; expected `--a.b.c VALUE`, `--a.b.c=VALUE` or `a.b.c=VALUE`".into()),
+        ("dataset.mean.x=3", "`dataset.mean.x=3`: dataset.mean is a list, given as a whole; it has no key `x`".into()),
+        ("common.seed=two", "`common.seed=two`: common.seed: expected a whole number of at least 0, found `two`".into()),
+        ("common.yaml_log=maybe", "`common.yaml_log=maybe`: common.yaml_log: expected true or false, found `maybe`".into()),
+        ("common.seed=null", "`common.seed=null`: common.seed: expected a whole number of at least 0, found `null`".into()),
+        ("dataset.size=[1,2", "`dataset.size=[1,2`: not valid YAML: ".into()),
+        (
+            "dataset.channels=7",
+            "`dataset.channels=7`: dataset.channels: `7` is out of range: expected a whole number from 1 to 4".into(),
+        ),
+        (
+            "dataset.format=idy",
+            "`dataset.format=idy`: dataset.format: unknown value `idy`; did you mean `idx`? (valid: embedded, \
+             cifar10_binary, cifar100_binary, idx, parquet, image_folder)"
+                .into(),
+        ),
+        (
+            "nas.eval.trainer.lossfn._copy=/nas/eval/loader",
+            "".into(), // replaced below: copies a section of other keys
+        ),
+        (
+            "nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte",
+            "`nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte`: `_copy: /nas/eval/trainer/tilte`: /nas/eval/trainer \
+             has no `tilte`; did you mean `title`? (there: title, epochs, batch_chunks, logger_freq, aux_weight, \
+             drop_path_prob, grad_clip, l1_alphas, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, \
+             validation)"
+                .into(),
+        ),
+    ];
+    for (given, expect) in table {
+        let error = darts(&[], "", &[given]).unwrap_err();
+        if expect.ends_with(": ") || expect.is_empty() {
+            assert!(error.starts_with(&expect), "{given}: {error}");
+        } else {
+            assert_eq!(error, expect, "{given}");
+        }
+    }
+}
+
+#[test]
+fn values_that_do_not_go_together() {
+    let table: &[(&[&str], &str)] = &[
+        (
+            &["dataset.mean=[0.5]"],
+            "`dataset.mean=[0.5]`: dataset.mean: expected one value per channel (3), found 1",
+        ),
+        (
+            &["dataset.std=[1, 1, 0]"],
+            "`dataset.std=[1, 1, 0]`: dataset.std: a standard deviation must be above 0; images are divided by it",
+        ),
+        (
+            &["dataset.max_batches=0"],
+            "`dataset.max_batches=0`: dataset.max_batches: 0 takes no data; expected -1 (all) or at least 1",
+        ),
+        (
+            &["nas.search.model_desc.n_cells=4"],
+            "`nas.search.model_desc.n_cells=4`: nas.search.model_desc.n_cells: 4 cells cannot hold 2 reductions; expected at \
+             least 2·n_reductions + 1 = 5, or fewer reductions",
+        ),
+        (
+            &[
+                "nas.eval.model_desc.model_stems.wiring=shared",
+                "nas.eval.model_desc.model_stems.ops=[a, b]",
+            ],
+            "`nas.eval.model_desc.model_stems.ops=[a, b]`: nas.eval.model_desc.model_stems.ops: with `wiring: shared` the \
+             first stem feeds both states, so the ops must be equal; found a and b",
+        ),
+        (
+            &["nas.eval.loader.dataset.n_classes=100"],
+            "`nas.eval.loader.dataset.n_classes=100`: nas.eval.loader.dataset.n_classes: the loader gives 100, but the \
+             network of this phase is built for 10; set model_desc.dataset too",
+        ),
+        (
+            &["nas.search.loader.load_train=no"],
+            "`nas.search.loader.load_train=no`: nas.search.loader.load_train: 50 epochs need training data; expected true",
+        ),
+        (
+            &["nas.search.trainer.aux_weight=0.4"],
+            "`nas.search.trainer.aux_weight=0.4`: nas.search.trainer.aux_weight: the network of this phase has no auxiliary \
+             tower; expected 0, or model_desc.aux_weight above 0",
+        ),
+        (
+            &["nas.search.trainer.optimizer.eps=1e-8"],
+            "`nas.search.trainer.optimizer.eps=1e-8`: nas.search.trainer.optimizer.eps: belongs to `type: adam`, and the \
+             type is sgd; remove it or give null",
+        ),
+        (
+            &[
+                "nas.search.trainer.optimizer.type=adam",
+                "nas.search.trainer.optimizer.nesterov=null",
+            ],
+            "archai:algos/common.yaml:79:9: nas.search.trainer.optimizer.momentum: belongs to `type: sgd`, and the type is \
+             adam; remove it or give null",
+        ),
+        (
+            &[
+                "nas.search.trainer.optimizer.nesterov=yes",
+                "nas.search.trainer.optimizer.momentum=0",
+            ],
+            "`nas.search.trainer.optimizer.nesterov=yes`: nas.search.trainer.optimizer.nesterov: needs a momentum above 0",
+        ),
+        (
+            &["nas.search.trainer.alpha_optimizer.betas=[0.5, 1]"],
+            "`nas.search.trainer.alpha_optimizer.betas=[0.5, 1]`: nas.search.trainer.alpha_optimizer.betas: expected two \
+             numbers from 0 to below 1, found [0.5, 1.0]",
+        ),
+        (
+            &["nas.search.trainer.lr_schedule.min_lr=1"],
+            "`nas.search.trainer.lr_schedule.min_lr=1`: nas.search.trainer.lr_schedule.min_lr: 1 is above the optimizer's lr \
+             0.025; expected at most that",
+        ),
+        (
+            &[
+                "nas.search.trainer.lr_schedule={type: multi_step, min_lr: null, gamma: 0.1, milestones: [5, 5]}",
+            ],
+            "`nas.search.trainer.lr_schedule={type: multi_step, min_lr: null, gamma: 0.1, milestones: [5, 5]}`: \
+             nas.search.trainer.lr_schedule.milestones: expected epochs in rising order",
+        ),
+        (
+            &["nas.search.trainer.lr_schedule={type: step, min_lr: null, gamma: 0.1}"],
+            "archai:algos/common.yaml:81:7: nas.search.trainer.lr_schedule.decay_period: `type: step` needs a value here, found null",
+        ),
+        (
+            &[
+                "nas.search.trainer.alpha_optimizer=null",
+                "nas.search.trainer.alpha_lr_schedule={type: constant}",
+            ],
+            "`nas.search.trainer.alpha_lr_schedule={type: constant}`: nas.search.trainer.alpha_lr_schedule: there is no \
+             alpha_optimizer to schedule; give null",
+        ),
+    ];
+    for (given, expect) in table {
+        let tree = darts(&[], "", given).unwrap_or_else(|e| panic!("{given:?}: {e}"));
+        assert_eq!(
+            &tree.settings().unwrap_err().to_string(),
+            expect,
+            "{given:?}"
+        );
+    }
+}
+
+#[test]
+fn several_mistakes_are_told_at_once() {
+    let text = "common:\n  sed: 1\n  yaml_log: 3\ndataset: {channels: x}\nnas: {eval: {trainer: {epochs: -1}}}";
+    let error = darts(
+        &[("f.yaml", text)],
+        "f.yaml",
+        &["--common.lodgir", "x", "--common.log_level", "99"],
+    )
+    .unwrap_err();
+    let expect = "\
+`--common.lodgir x`: unknown key `lodgir` in common; did you mean `common.logdir`? (valid: logdir, log_prefix, log_level, yaml_log, seed)
+`--common.log_level 99`: common.log_level: `99` is out of range: expected a whole number from 0 to 50
+f.yaml:3:3: common.yaml_log: expected true or false, found `3`
+f.yaml:2:3: unknown key `sed` in common; did you mean `seed`? (valid: logdir, log_prefix, log_level, yaml_log, seed)
+f.yaml:4:11: dataset.channels: expected a whole number from 1 to 4, found the text `x`
+f.yaml:5:24: nas.eval.trainer.epochs: `-1` is out of range: expected a whole number of at least 0";
+    assert_eq!(error, expect);
+
+    // Broken files are all reported too.
+    let texts = [("a.yaml", "x: ["), ("b.yaml", "y: 1\ny: 2")];
+    let error = load(&texts, "a.yaml;b.yaml;c.yaml", &[], &open()).unwrap_err();
+    let lines: Vec<&str> = error.lines().collect();
+    assert_eq!(lines.len(), 3, "{error}");
+    assert!(
+        lines[0].starts_with("a.yaml:1:")
+            && lines[1].starts_with("b.yaml:2:1: ")
+            && lines[2].contains("c.yaml")
+    );
+}
+
+#[test]
+fn include_circles_show_the_chain() {
+    let texts = [
+        ("a.yaml", "__include__: sub/b.yaml"),
+        ("sub/b.yaml", "__include__: [../c.yaml]"),
+        ("c.yaml", "x: 1\n__include__: ./a.yaml"),
+    ];
+    assert_eq!(
+        load(&texts, "a.yaml", &[], &open()).unwrap_err(),
+        "c.yaml:2:1: files include each other in a circle: a.yaml → sub/b.yaml → c.yaml → a.yaml"
+    );
+}
+
+#[test]
+fn missing_sections_and_files() {
+    let load = |loader: ConfigLoader| loader.load(&shape()).map(|_| ()).unwrap_err().to_string();
+    let source = files(&[("d.yaml", "name: mine\nn_classes: 3")]);
+    assert_eq!(
+        load(
+            ConfigLoader::new(&source)
+                .files("archai:algos/common.yaml")
+                .dataset("archai:datasets/cifar10.yaml")
+        ),
+        "archai:algos/common.yaml:15:3: missing key `darts` in nas.search"
+    );
+    assert_eq!(
+        load(ConfigLoader::new(&source).dataset("d.yaml")),
+        "d.yaml:1:1: the data-set file d.yaml has no section `dataset:`; put the data set's fields below that key"
+    );
+    assert_eq!(
+        load(ConfigLoader::new(&Disk).files("archai:algos/drats.yaml")),
+        "cannot read the configuration file archai:algos/drats.yaml: no shipped file has this name; did you mean \
+         `archai:algos/darts.yaml`?"
+    );
+    let error = load(ConfigLoader::new(&Disk).files("no/such/darts.yaml"));
+    assert!(
+        error.starts_with("cannot read the configuration file no/such/darts.yaml: "),
+        "{error}"
+    );
+    assert!(
+        error.ends_with("; did you mean `archai:algos/darts.yaml`?"),
+        "{error}"
+    );
+    assert!(load(ConfigLoader::new(&Disk)).contains("missing key `common` at the top of the tree"));
+}

@@ -1,0 +1,387 @@
+//! The shipped files: all of them load, and their values are the documented defaults.
+
+use crate::config::{darts, shape};
+use archai_spec::config::{
+    ConfigLoader, Disk, FileSource, Shipped, shipped_datasets, shipped_files,
+};
+use archai_spec::settings::Settings;
+use serde_json::{Value, json};
+
+#[test]
+fn every_algorithm_data_set_and_mode_loads() {
+    let names: Vec<String> = shipped_files().collect();
+    let algos = names
+        .iter()
+        .filter(|name| name.starts_with("archai:algos/") && !name.ends_with("/common.yaml"));
+    for algo in algos {
+        for dataset in shipped_datasets() {
+            for other in [None, Some("imagenet"), Some("mnist")] {
+                for toy in ["", "archai:toy.yaml"] {
+                    let mut loader = ConfigLoader::new(&Shipped)
+                        .files(algo)
+                        .dataset(&format!("archai:datasets/{dataset}.yaml"));
+                    if let Some(other) = other {
+                        loader = loader.eval_dataset(&format!("archai:datasets/{other}.yaml"));
+                    }
+                    let what = format!("{algo} {dataset} {other:?} {toy}");
+                    let tree = loader
+                        .files(toy)
+                        .load(&shape())
+                        .unwrap_or_else(|e| panic!("{what}: {e}"));
+                    let settings: Settings =
+                        tree.settings().unwrap_or_else(|e| panic!("{what}: {e}"));
+                    assert_eq!(settings.dataset.name, dataset);
+                    assert_eq!(
+                        settings.nas.eval.loader.dataset.name,
+                        other.unwrap_or(dataset)
+                    );
+                    assert_eq!(settings.nas.search.post_train.loader.dataset.name, dataset);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_shipped_files_are_those_of_the_folder() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../confs");
+    let mut found = Vec::new();
+    for sub in ["", "algos/", "datasets/"] {
+        for entry in std::fs::read_dir(format!("{folder}/{sub}")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if name.ends_with(".yaml") {
+                found.push(format!("archai:{sub}{name}"));
+            }
+        }
+    }
+    let mut shipped: Vec<String> = shipped_files().collect();
+    found.sort();
+    shipped.sort();
+    assert_eq!(found, shipped);
+    let path = format!("{folder}/algos/darts.yaml");
+    assert_eq!(
+        Disk.read(&path).unwrap(),
+        Disk.read("archai:algos/darts.yaml").unwrap()
+    );
+    let tree = ConfigLoader::new(&Disk)
+        .files(&path)
+        .dataset(&format!("{folder}/datasets/cifar10.yaml"))
+        .load(&shape());
+    assert_eq!(
+        tree.unwrap().to_yaml(),
+        darts(&[], "", &[]).unwrap().to_yaml()
+    );
+}
+
+#[test]
+fn darts_on_cifar10_has_the_documented_defaults() {
+    let full = darts(&[], "", &[]).unwrap();
+    let toy = darts(&[], "archai:toy.yaml", &[]).unwrap();
+    full.settings().unwrap();
+    toy.settings().unwrap();
+    // (key, full, toy where it differs)
+    let same = Value::String("same".into());
+    let optimizer = json!({"type": "sgd", "lr": 0.025, "decay": 0.0003, "decay_bn": null, "momentum": 0.9, "nesterov": false});
+    let stems = |channels: u32| {
+        json!({
+            "ops": ["stem_conv3x3", "stem_conv3x3"], "wiring": "independent", "affine": null,
+            "stem_multiplier": 3, "init_node_ch": channels,
+        })
+    };
+    let table = [
+        ("common.logdir", json!("~/logdir"), &same),
+        ("common.log_prefix", json!("log"), &same),
+        ("common.log_level", json!(20), &same),
+        ("common.yaml_log", json!(true), &same),
+        ("common.seed", json!(2), &same),
+        ("dataset.name", json!("cifar10"), &same),
+        ("dataset.n_classes", json!(10), &same),
+        ("dataset.channels", json!(3), &same),
+        ("dataset.max_batches", json!(-1), &same),
+        ("nas.search.finalizer", json!("default"), &same),
+        (
+            "nas.search.final_desc_filename",
+            json!("$expdir/final_model_desc.yaml"),
+            &same,
+        ),
+        (
+            "nas.search.darts",
+            json!({"second_order": true, "epsilon": 0.01}),
+            &same,
+        ),
+        ("nas.search.model_desc.n_reductions", json!(2), &json!(1)),
+        ("nas.search.model_desc.n_cells", json!(8), &json!(3)),
+        ("nas.search.model_desc.max_final_edges", json!(2), &same),
+        (
+            "nas.search.model_desc.model_post_op",
+            json!("pool_adaptive_avg2d"),
+            &same,
+        ),
+        ("nas.search.model_desc.aux_weight", json!(0.0), &same),
+        ("nas.search.model_desc.aux_tower_stride", json!(3), &same),
+        ("nas.search.model_desc.model_stems", stems(16), &same),
+        (
+            "nas.search.model_desc.cell",
+            json!({"n_nodes": 4, "cell_post_op": "concate_channels"}),
+            &json!({"n_nodes": 2, "cell_post_op": "concate_channels"}),
+        ),
+        (
+            "nas.search.model_desc.dataset.name",
+            json!("cifar10"),
+            &same,
+        ),
+        ("nas.search.loader.cutout", json!(0), &same),
+        ("nas.search.loader.load_train", json!(true), &same),
+        ("nas.search.loader.load_test", json!(false), &same),
+        ("nas.search.loader.train_batch", json!(64), &json!(32)),
+        ("nas.search.loader.test_batch", json!(1024), &json!(32)),
+        ("nas.search.loader.train_workers", json!(4), &same),
+        ("nas.search.loader.test_workers", json!(4), &same),
+        ("nas.search.loader.val_ratio", json!(0.5), &same),
+        ("nas.search.loader.val_augment", json!(true), &same),
+        (
+            "nas.search.loader.dataset.max_batches",
+            json!(-1),
+            &json!(12),
+        ),
+        ("nas.search.trainer.title", json!("arch_train"), &same),
+        ("nas.search.trainer.epochs", json!(50), &json!(1)),
+        ("nas.search.trainer.batch_chunks", json!(1), &same),
+        ("nas.search.trainer.logger_freq", json!(1000), &json!(1)),
+        ("nas.search.trainer.aux_weight", json!(0.0), &same),
+        ("nas.search.trainer.drop_path_prob", json!(0.0), &same),
+        ("nas.search.trainer.grad_clip", json!(5.0), &same),
+        ("nas.search.trainer.l1_alphas", json!(0.0), &same),
+        (
+            "nas.search.trainer.lossfn",
+            json!({"type": "CrossEntropyLoss", "smoothing": 0.0}),
+            &same,
+        ),
+        ("nas.search.trainer.optimizer", optimizer.clone(), &same),
+        (
+            "nas.search.trainer.lr_schedule",
+            json!({"type": "cosine", "min_lr": 0.001, "warmup": null}),
+            &same,
+        ),
+        (
+            "nas.search.trainer.alpha_optimizer",
+            json!({"type": "adam", "lr": 0.0003, "decay": 0.001, "decay_bn": null, "betas": [0.5, 0.999]}),
+            &same,
+        ),
+        ("nas.search.trainer.alpha_lr_schedule", Value::Null, &same),
+        (
+            "nas.search.trainer.validation.title",
+            json!("search_val"),
+            &same,
+        ),
+        (
+            "nas.search.trainer.validation.logger_freq",
+            json!(0),
+            &json!(1),
+        ),
+        (
+            "nas.search.trainer.validation.batch_chunks",
+            json!(1),
+            &same,
+        ),
+        ("nas.search.trainer.validation.freq", json!(1), &same),
+        (
+            "nas.search.post_train.trainer.title",
+            json!("post_train"),
+            &same,
+        ),
+        ("nas.search.post_train.trainer.epochs", json!(0), &same),
+        (
+            "nas.search.post_train.trainer.aux_weight",
+            json!(0.0),
+            &same,
+        ),
+        (
+            "nas.search.post_train.trainer.drop_path_prob",
+            json!(0.0),
+            &same,
+        ),
+        (
+            "nas.search.post_train.trainer.optimizer",
+            optimizer.clone(),
+            &same,
+        ),
+        (
+            "nas.search.post_train.loader.train_batch",
+            json!(128),
+            &json!(32),
+        ),
+        (
+            "nas.search.post_train.loader.test_batch",
+            json!(1024),
+            &json!(32),
+        ),
+        (
+            "nas.search.post_train.loader.val_ratio",
+            json!(0.1),
+            &json!(0.5),
+        ),
+        ("nas.search.post_train.loader.cutout", json!(16), &same),
+        (
+            "nas.search.post_train.loader.dataset.max_batches",
+            json!(-1),
+            &json!(8),
+        ),
+        (
+            "nas.eval.full_desc_filename",
+            json!("$expdir/full_model_desc.yaml"),
+            &same,
+        ),
+        (
+            "nas.eval.final_desc_filename",
+            json!("$expdir/final_model_desc.yaml"),
+            &same,
+        ),
+        (
+            "nas.eval.metric_filename",
+            json!("$expdir/eval_train_metrics.yaml"),
+            &same,
+        ),
+        ("nas.eval.model_filename", json!("$expdir/model.pt"), &same),
+        ("nas.eval.test_every_epoch", json!(false), &same),
+        ("nas.eval.model_desc.n_reductions", json!(2), &same),
+        ("nas.eval.model_desc.n_cells", json!(20), &json!(5)),
+        ("nas.eval.model_desc.max_final_edges", json!(2), &same),
+        (
+            "nas.eval.model_desc.model_post_op",
+            json!("pool_adaptive_avg2d"),
+            &same,
+        ),
+        ("nas.eval.model_desc.aux_weight", json!(0.4), &same),
+        ("nas.eval.model_desc.aux_tower_stride", json!(3), &same),
+        ("nas.eval.model_desc.model_stems", stems(36), &same),
+        (
+            "nas.eval.model_desc.cell",
+            json!({"n_nodes": 4, "cell_post_op": "concate_channels"}),
+            &same,
+        ),
+        ("nas.eval.loader.cutout", json!(16), &same),
+        ("nas.eval.loader.load_train", json!(true), &same),
+        ("nas.eval.loader.load_test", json!(true), &same),
+        ("nas.eval.loader.train_batch", json!(96), &json!(32)),
+        ("nas.eval.loader.test_batch", json!(1024), &json!(32)),
+        ("nas.eval.loader.train_workers", json!(4), &same),
+        ("nas.eval.loader.test_workers", json!(4), &same),
+        ("nas.eval.loader.val_ratio", json!(0.0), &same),
+        ("nas.eval.loader.dataset.max_batches", json!(-1), &json!(8)),
+        ("nas.eval.trainer.title", json!("eval_train"), &same),
+        ("nas.eval.trainer.epochs", json!(600), &json!(1)),
+        ("nas.eval.trainer.batch_chunks", json!(1), &same),
+        ("nas.eval.trainer.logger_freq", json!(1000), &json!(1)),
+        ("nas.eval.trainer.aux_weight", json!(0.4), &same),
+        ("nas.eval.trainer.drop_path_prob", json!(0.2), &same),
+        ("nas.eval.trainer.grad_clip", json!(5.0), &same),
+        ("nas.eval.trainer.l1_alphas", json!(0.0), &same),
+        (
+            "nas.eval.trainer.lossfn",
+            json!({"type": "CrossEntropyLoss", "smoothing": 0.0}),
+            &same,
+        ),
+        ("nas.eval.trainer.optimizer", optimizer, &same),
+        (
+            "nas.eval.trainer.lr_schedule",
+            json!({"type": "cosine", "min_lr": 0.0, "warmup": {"epochs": 0, "multiplier": 1}}),
+            &json!({"type": "cosine", "min_lr": 0.0, "warmup": null}),
+        ),
+        ("nas.eval.trainer.alpha_optimizer", Value::Null, &same),
+        ("nas.eval.trainer.alpha_lr_schedule", Value::Null, &same),
+        (
+            "nas.eval.trainer.validation.title",
+            json!("eval_test"),
+            &same,
+        ),
+        (
+            "nas.eval.trainer.validation.logger_freq",
+            json!(0),
+            &json!(1),
+        ),
+        ("nas.eval.trainer.validation.batch_chunks", json!(1), &same),
+        ("nas.eval.trainer.validation.freq", json!(1), &same),
+    ];
+    for (key, expect, in_toy) in &table {
+        assert_eq!(full.value(key), Some(expect), "{key}");
+        let in_toy = if *in_toy == &same { expect } else { in_toy };
+        assert_eq!(toy.value(key), Some(in_toy), "toy: {key}");
+    }
+}
+
+#[test]
+fn data_sets_have_their_published_statistics() {
+    let table = [
+        (
+            "cifar10",
+            10,
+            3,
+            [32, 32],
+            vec![0.49139968, 0.48215827, 0.44653124],
+            vec![0.24703233, 0.24348505, 0.26158768],
+            true,
+        ),
+        (
+            "cifar100",
+            100,
+            3,
+            [32, 32],
+            vec![0.507, 0.487, 0.441],
+            vec![0.267, 0.256, 0.276],
+            true,
+        ),
+        (
+            "mnist",
+            10,
+            1,
+            [32, 32],
+            vec![0.13066],
+            vec![0.30811],
+            false,
+        ),
+        (
+            "fashion_mnist",
+            10,
+            1,
+            [32, 32],
+            vec![0.28604],
+            vec![0.35302],
+            true,
+        ),
+        (
+            "fashion_mnist_mini",
+            10,
+            1,
+            [32, 32],
+            vec![0.28604],
+            vec![0.35302],
+            true,
+        ),
+        (
+            "imagenet",
+            1000,
+            3,
+            [224, 224],
+            vec![0.485, 0.456, 0.406],
+            vec![0.229, 0.224, 0.225],
+            true,
+        ),
+    ];
+    assert_eq!(table.len(), shipped_datasets().count());
+    for (name, n_classes, channels, size, mean, std, flip) in table {
+        let file = format!("archai:datasets/{name}.yaml");
+        let tree = ConfigLoader::new(&Shipped)
+            .files("archai:algos/darts.yaml")
+            .dataset(&file)
+            .load(&shape())
+            .unwrap();
+        let data = tree.settings().unwrap().nas.eval.loader.dataset;
+        assert_eq!(
+            (data.n_classes, data.channels, data.size, data.flip),
+            (n_classes, channels, size, flip),
+            "{name}"
+        );
+        assert_eq!((data.mean, data.std), (mean, std), "{name}");
+    }
+}
