@@ -1,8 +1,26 @@
 //! Model descriptions: plain, versioned data that a search starts from and ends in. A description holds no weights, no
 //! paths and no configuration; it can be generated, written by hand, checked, scaled, drawn, counted and compiled.
 
+mod builder;
+mod builtin;
+mod catalog;
+mod check;
+mod cost;
+mod error;
+mod genotype;
 mod op;
+mod yaml;
 
+pub use builder::{
+    Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,
+    StemsDesc, build,
+};
+pub use builtin::PRIMITIVES;
+pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
+pub use check::{CellShapes, MAX_SIZE, ModelShapes};
+pub use cost::{CellCost, Cost, ModelCost};
+pub use error::{DescError, DescErrorKind, DescErrors};
+pub use genotype::{Genotype, from_genotype};
 pub use op::{ChildDesc, OpDesc, ParamValue};
 
 use serde::{Deserialize, Serialize};
@@ -145,4 +163,87 @@ pub struct AuxTowerDesc {
     pub stride: usize,
     /// Whether the second convolution is followed by a norm.
     pub second_norm: bool,
+}
+
+impl NodeDesc {
+    /// A node with these edges.
+    pub fn new(edges: impl IntoIterator<Item = EdgeDesc>) -> Self {
+        NodeDesc {
+            edges: edges.into_iter().collect(),
+        }
+    }
+}
+
+impl EdgeDesc {
+    /// An edge from one state.
+    pub fn new(from: usize, op: OpDesc) -> Self {
+        EdgeDesc {
+            inputs: vec![from],
+            op,
+        }
+    }
+}
+
+/// A vector of architecture parameters: the mixed edge that owns it, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ArchKey {
+    /// Index of the cell that owns the parameters; later cells of its kind use them too.
+    pub cell: usize,
+    /// Node within the cell.
+    pub node: usize,
+    /// Edge within the node.
+    pub edge: usize,
+    /// One parameter per child of the mixed op.
+    pub n_alphas: usize,
+}
+
+impl ModelDesc {
+    /// Whether any edge is still a choice: the description is a supernet and not finalised.
+    pub fn has_alphas(&self) -> bool {
+        self.cells
+            .iter()
+            .flat_map(|c| &c.nodes)
+            .flat_map(|n| &n.edges)
+            .any(|e| e.op.is_mixed())
+    }
+    /// Every owned vector of architecture parameters, by cell, node and edge.
+    pub fn arch_keys(&self) -> Vec<ArchKey> {
+        let mut keys = Vec::new();
+        for (cell, desc) in self
+            .cells
+            .iter()
+            .enumerate()
+            .filter(|(i, c)| c.alphas_from == *i)
+        {
+            for (node, desc) in desc.nodes.iter().enumerate() {
+                for (edge, desc) in desc
+                    .edges
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, e)| e.op.is_mixed())
+                {
+                    keys.push(ArchKey {
+                        cell,
+                        node,
+                        edge,
+                        n_alphas: desc.op.children.len(),
+                    });
+                }
+            }
+        }
+        keys
+    }
+    /// The first cell of a kind: the one that stands for all of them.
+    pub fn first_cell(&self, cell_type: CellType) -> Option<&CellDesc> {
+        self.cells.iter().find(|c| c.cell_type == cell_type)
+    }
+}
+
+impl std::fmt::Display for CellType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CellType::Regular => "regular",
+            CellType::Reduction => "reduction",
+        })
+    }
 }

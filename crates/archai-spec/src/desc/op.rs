@@ -55,6 +55,18 @@ pub enum ParamValue {
     Ints(Vec<i64>),
 }
 
+impl std::fmt::Display for ParamValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ParamValue::Bool(v) => write!(f, "{v}"),
+            ParamValue::Int(v) => write!(f, "{v}"),
+            ParamValue::Float(v) => write!(f, "{v}"),
+            ParamValue::Text(v) => write!(f, "{v}"),
+            ParamValue::Ints(v) => write!(f, "{v:?}"),
+        }
+    }
+}
+
 fn one() -> usize {
     1
 }

@@ -5,3 +5,4 @@ mod config_copy;
 mod config_errors;
 mod config_hostile;
 mod config_shipped;
+mod desc;

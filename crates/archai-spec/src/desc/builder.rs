@@ -1,0 +1,553 @@
+//! From settings to a description: a skeleton ([`build`]) and the stages that it calls ([`ModelDescBuilder`]), each
+//! with a default. An algorithm overrides the stages in which it differs, mostly [`ModelDescBuilder::nodes`] alone.
+//!
+//! The factor by which a state is smaller than the image is computed from the ops, never guessed from channels.
+
+use super::check::cell_out;
+use super::{
+    AuxTowerDesc, CellDesc, CellType, DescError, DescErrorKind, DescErrors, EdgeDesc,
+    FORMAT_VERSION, ModelDesc, NodeDesc, OpCatalog, OpDesc, PRIMITIVES, Shape, StemDesc, StemInput,
+};
+use crate::settings::{ModelDescSettings, StemWiring};
+
+/// Most cells that a description may ask for; larger numbers are typing errors.
+const MAX_CELLS: usize = 10_000;
+
+/// What is fixed before the first stage that needs it: settings, template, and the plan of reductions and channels.
+#[derive(Clone, Debug)]
+pub struct ModelPlan<'a> {
+    /// Settings of the model.
+    pub settings: &'a ModelDescSettings,
+    /// What op names mean.
+    pub catalog: &'a OpCatalog,
+    /// A found description whose cells are scaled, if there is one.
+    pub template: Option<&'a ModelDesc>,
+    /// The image.
+    pub input: Shape,
+    /// Indices of the reduction cells.
+    pub reductions: Vec<usize>,
+    /// Channels of the nodes of each cell.
+    pub node_channels: Vec<usize>,
+}
+
+impl ModelPlan<'_> {
+    /// Kind of cell `index`.
+    pub fn cell_type(&self, index: usize) -> CellType {
+        if self.reductions.contains(&index) {
+            CellType::Reduction
+        } else {
+            CellType::Regular
+        }
+    }
+    /// The cell whose architecture parameters cell `index` uses: the first one of its kind.
+    pub fn alphas_from(&self, index: usize) -> usize {
+        (0..index)
+            .find(|&i| self.cell_type(i) == self.cell_type(index))
+            .unwrap_or(index)
+    }
+    /// The template's first cell of the kind of cell `index`.
+    ///
+    /// # Errors
+    /// There is a template, but it has no such cell.
+    pub fn template_cell(&self, index: usize) -> Result<Option<&CellDesc>, DescError> {
+        let Some(template) = self.template else {
+            return Ok(None);
+        };
+        let kind = self.cell_type(index);
+        template.first_cell(kind).map(Some).ok_or_else(|| {
+            DescError::new(
+                DescErrorKind::Template,
+                format!(
+                    "the template has no {kind} cell, but the network to build has one at index {index} (n_cells {}, n_reductions \
+                     {}); search with at least one {kind} cell, or set `n_reductions` so that none is needed",
+                    self.settings.n_cells, self.settings.n_reductions
+                ),
+            )
+            .at(format!("cell {index}"))
+        })
+    }
+}
+
+/// What is known of a cell when its nodes are asked for.
+#[derive(Clone, Debug)]
+pub struct CellPlan<'a> {
+    /// The model around it.
+    pub model: &'a ModelPlan<'a>,
+    /// Index within the model.
+    pub index: usize,
+    /// Kind.
+    pub cell_type: CellType,
+    /// Channels of every state of the cell.
+    pub channels: usize,
+    /// Nodes that the settings ask for.
+    pub n_nodes: usize,
+    /// States 0 and 1: the two inputs after the cell's stems.
+    pub inputs: [Shape; 2],
+}
+
+impl CellPlan<'_> {
+    /// Stride of an edge that reads state `from`: the two inputs of a reduction cell are halved, nodes are halved already.
+    pub fn stride(&self, from: usize) -> usize {
+        if self.cell_type == CellType::Reduction && from < 2 {
+            2
+        } else {
+            1
+        }
+    }
+    /// An edge with a single op of the cell's channels and the right stride.
+    pub fn edge(&self, op: &str, from: usize) -> EdgeDesc {
+        EdgeDesc::new(
+            from,
+            OpDesc::new(op, self.channels, self.channels).with_stride(self.stride(from)),
+        )
+    }
+}
+
+/// The stems of a model, and which of them gives which input of the first cell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StemsDesc {
+    /// Stems.
+    pub stems: Vec<StemDesc>,
+    /// For each of the two inputs of the first cell, the index of its stem.
+    pub outputs: [usize; 2],
+}
+
+/// A built description, and what the user should know of how it came about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Built {
+    /// The description. It passes [`ModelDesc::check`].
+    pub desc: ModelDesc,
+    /// Sentences, for example that the template's number of nodes won over the settings'.
+    pub notes: Vec<String>,
+}
+
+/// The stages of building a description. Every stage has a default that builds Archai's macro structure with nodes that
+/// have no edges yet.
+///
+/// ```
+/// use archai_spec::desc::{CellPlan, DescError, ModelDescBuilder, NodeDesc};
+/// /// A chain: each node reads the state before it through a separable convolution.
+/// struct Chain;
+/// impl ModelDescBuilder for Chain {
+///     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+///         Ok((0..cell.n_nodes).map(|n| NodeDesc::new([cell.edge("sep_conv_3x3", n + 1)])).collect())
+///     }
+/// }
+/// ```
+pub trait ModelDescBuilder {
+    /// Indices of the reduction cells: `n_cells·(i+1) / (n_reductions+1)`, rounded down, for i = 0 … n_reductions−1.
+    ///
+    /// # Errors
+    /// Fewer than `2·n_reductions + 1` cells.
+    fn reduction_indices(&self, settings: &ModelDescSettings) -> Result<Vec<usize>, DescError> {
+        let (cells, reductions) = (settings.n_cells, settings.n_reductions);
+        if cells < reductions.saturating_mul(2).saturating_add(1) {
+            return Err(DescError::new(
+                DescErrorKind::Structure,
+                format!(
+                    "{reductions} reduction cells need at least {} cells (`n_cells`), but there are {cells}; \
+                     raise `n_cells` or lower `n_reductions`",
+                    reductions.saturating_mul(2).saturating_add(1)
+                ),
+            ));
+        }
+        Ok((0..reductions)
+            .map(|i| cells * (i + 1) / (reductions + 1))
+            .collect())
+    }
+
+    /// Channels of the nodes of each cell: `init_node_ch`, doubled by every reduction cell.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn node_channels(
+        &self,
+        settings: &ModelDescSettings,
+        reductions: &[usize],
+    ) -> Result<Vec<usize>, DescError> {
+        let mut channels = settings.model_stems.init_node_ch;
+        Ok((0..settings.n_cells)
+            .map(|i| {
+                if reductions.contains(&i) {
+                    channels = channels.saturating_mul(2);
+                }
+                channels
+            })
+            .collect())
+    }
+
+    /// From the image to the two inputs of the first cell, as `model_stems.wiring` says.
+    ///
+    /// # Errors
+    /// Unknown ops, sizes that they cannot take, a shared stem with two different ops.
+    fn model_stems(&self, model: &ModelPlan<'_>) -> Result<StemsDesc, DescError> {
+        let settings = &model.settings.model_stems;
+        let channels = settings
+            .init_node_ch
+            .saturating_mul(settings.stem_multiplier);
+        let stem = |i: usize, input: StemInput, shape: Shape| {
+            let op = OpDesc::new(&settings.ops[i], shape.channels, channels)
+                .with_affine(settings.affine);
+            let out = model
+                .catalog
+                .check(&op)
+                .and_then(|()| model.catalog.out_shape(&op, &[shape]));
+            Ok::<_, DescError>(StemDesc {
+                input,
+                op,
+                out: out.map_err(|e| e.at(format!("stem {i}")))?,
+            })
+        };
+        let first = stem(0, StemInput::Image, model.input)?;
+        let (stems, outputs) = match settings.wiring {
+            StemWiring::Independent => {
+                (vec![first, stem(1, StemInput::Image, model.input)?], [0, 1])
+            }
+            StemWiring::Chained => {
+                let second = stem(1, StemInput::Stem(0), first.out)?;
+                (vec![first, second], [0, 1])
+            }
+            StemWiring::Shared if settings.ops[0] != settings.ops[1] => {
+                return Err(DescError::new(
+                    DescErrorKind::Structure,
+                    format!(
+                        "a shared stem (`model_stems.wiring: shared`) has one op, but `model_stems.ops` names `{}` and `{}`; \
+                         make them equal, or choose `independent` or `chained`",
+                        settings.ops[0], settings.ops[1]
+                    ),
+                ));
+            }
+            StemWiring::Shared => (vec![first], [0, 0]),
+        };
+        Ok(StemsDesc { stems, outputs })
+    }
+
+    /// All cells; `inputs` are the two inputs of the first one.
+    ///
+    /// # Errors
+    /// Those of [`ModelDescBuilder::cell`].
+    fn cells(
+        &self,
+        model: &ModelPlan<'_>,
+        mut inputs: [Shape; 2],
+    ) -> Result<Vec<CellDesc>, DescErrors> {
+        let mut cells = Vec::with_capacity(model.settings.n_cells);
+        for index in 0..model.settings.n_cells {
+            let cell = self.cell(model, index, inputs)?;
+            inputs = [inputs[1], cell.out];
+            cells.push(cell);
+        }
+        Ok(cells)
+    }
+
+    /// One cell: its stems, nodes (scaled from the template where there is one), post op and auxiliary tower.
+    ///
+    /// # Errors
+    /// What the stages report; shapes that do not fit.
+    fn cell(
+        &self,
+        model: &ModelPlan<'_>,
+        index: usize,
+        inputs: [Shape; 2],
+    ) -> Result<CellDesc, DescErrors> {
+        let at = |e: DescError| e.at(format!("cell {index}"));
+        let stems = self.cell_stems(model, index, inputs).map_err(at)?;
+        let mut states = inputs;
+        for (s, stem) in stems.iter().enumerate() {
+            let out = model
+                .catalog
+                .check(stem)
+                .and_then(|()| model.catalog.out_shape(stem, &[inputs[s]]));
+            states[s] = out.map_err(|e| e.at(format!("cell {index}, stem {s}")))?;
+        }
+        let plan = CellPlan {
+            model,
+            index,
+            cell_type: model.cell_type(index),
+            channels: model.node_channels[index],
+            n_nodes: model.settings.cell.n_nodes,
+            inputs: states,
+        };
+        let (nodes, concat) = match model.template_cell(index)? {
+            Some(template) => (
+                scaled_nodes(template, plan.channels).map_err(at)?,
+                template.concat.clone(),
+            ),
+            None => {
+                let nodes = self.nodes(&plan).map_err(at)?;
+                let concat = self.cell_concat(&plan, nodes.len());
+                (nodes, concat)
+            }
+        };
+        let mut cell = CellDesc {
+            cell_type: plan.cell_type,
+            alphas_from: model.alphas_from(index),
+            stems,
+            nodes,
+            post_op: self.cell_post_op(&plan, &concat).map_err(at)?,
+            concat,
+            out: states[1],
+            aux_tower: None,
+        };
+        cell.out = cell_out(model.catalog, index, &cell, inputs)?;
+        cell.aux_tower = self.aux_tower(model, index, cell.out).map_err(at)?;
+        Ok(cell)
+    }
+
+    /// Brings both inputs of a cell to its channels and to the size of the smaller one: `prepr_reduce` where an input is twice
+    /// as large, else `prepr_normal`.
+    ///
+    /// # Errors
+    /// An input is more than twice as large as the other.
+    fn cell_stems(
+        &self,
+        model: &ModelPlan<'_>,
+        index: usize,
+        inputs: [Shape; 2],
+    ) -> Result<[OpDesc; 2], DescError> {
+        let smallest = inputs[0].scale.max(inputs[1].scale);
+        let stem = |input: Shape| {
+            let name = match smallest.checked_div(input.scale) {
+                Some(1) => "prepr_normal",
+                Some(2) => "prepr_reduce",
+                _ => {
+                    return Err(DescError::new(
+                        DescErrorKind::Shape,
+                        format!(
+                            "its inputs are {} and {}; one may be at most twice as large as the other",
+                            inputs[0], inputs[1]
+                        ),
+                    ));
+                }
+            };
+            Ok(OpDesc::new(
+                name,
+                input.channels,
+                model.node_channels[index],
+            ))
+        };
+        Ok([stem(inputs[0])?, stem(inputs[1])?])
+    }
+
+    /// The nodes of a cell. Not called where a template gives them. Default: `n_nodes` nodes without edges.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        Ok(vec![NodeDesc::default(); cell.n_nodes])
+    }
+
+    /// The states that make a cell's output. Not called where a template gives them. Default: all nodes.
+    fn cell_concat(&self, _cell: &CellPlan<'_>, n_nodes: usize) -> Vec<usize> {
+        (2..2 + n_nodes).collect()
+    }
+
+    /// Joins the states of `concat`: `cell.cell_post_op` of the settings. `concate_channels` gives all channels, any other op
+    /// the cell's.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn cell_post_op(&self, cell: &CellPlan<'_>, concat: &[usize]) -> Result<OpDesc, DescError> {
+        let name = cell.model.settings.cell.cell_post_op.as_str();
+        let out = if name == "concate_channels" {
+            cell.channels.saturating_mul(concat.len())
+        } else {
+            cell.channels
+        };
+        Ok(OpDesc::new(name, cell.channels, out))
+    }
+
+    /// The auxiliary classifier on the output `out` of cell `index`. Default: after cell `2·n_cells / 3` where `aux_weight`
+    /// is not 0 and there is more than one reduction.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn aux_tower(
+        &self,
+        model: &ModelPlan<'_>,
+        index: usize,
+        out: Shape,
+    ) -> Result<Option<AuxTowerDesc>, DescError> {
+        let s = model.settings;
+        let wanted = s.aux_weight != 0.0 && s.n_reductions > 1 && index == 2 * s.n_cells / 3;
+        Ok(wanted.then_some(AuxTowerDesc {
+            ch_in: out.channels,
+            n_classes: s.dataset.n_classes,
+            stride: s.aux_tower_stride,
+            second_norm: s.aux_tower_second_norm,
+        }))
+    }
+
+    /// Between the last cell and the classifier: `model_post_op`.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn model_pool(&self, model: &ModelPlan<'_>, out: Shape) -> Result<OpDesc, DescError> {
+        Ok(OpDesc::new(
+            &model.settings.model_post_op,
+            out.channels,
+            out.channels,
+        ))
+    }
+
+    /// The classifier on the pooled features: `linear`.
+    ///
+    /// # Errors
+    /// The builder's own.
+    fn logits(&self, model: &ModelPlan<'_>, pooled: Shape) -> Result<OpDesc, DescError> {
+        Ok(OpDesc::new(
+            "linear",
+            pooled.channels,
+            model.settings.dataset.n_classes,
+        ))
+    }
+}
+
+/// The builder with all defaults; with a template it scales.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultModelDescBuilder;
+impl ModelDescBuilder for DefaultModelDescBuilder {}
+
+/// The supernet of DARTS (Liu, Simonyan, Yang 2019): every node reads every earlier state through a mixed op.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DartsModelDescBuilder;
+impl ModelDescBuilder for DartsModelDescBuilder {
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let edge = |from| {
+            EdgeDesc::new(
+                from,
+                OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)),
+            )
+        };
+        Ok((0..cell.n_nodes)
+            .map(|node| NodeDesc::new((0..node + 2).map(edge)))
+            .collect())
+    }
+}
+
+/// Builds a description. With a `template`, the first regular and the first reduction cell of the template give nodes, ops
+/// and concatenated states, and the settings give the rest; ops get fresh channels. `affine`: norms have learnt
+/// scales and shifts (evaluation), or none (search).
+///
+/// # Errors
+/// What the stages report, then what [`ModelDesc::check`] finds.
+pub fn build(
+    builder: &dyn ModelDescBuilder,
+    settings: &ModelDescSettings,
+    template: Option<&ModelDesc>,
+    affine: bool,
+    catalog: &OpCatalog,
+) -> Result<Built, DescErrors> {
+    if settings.n_cells == 0 || settings.n_cells > MAX_CELLS {
+        return Err(DescError::new(
+            DescErrorKind::Structure,
+            format!(
+                "`n_cells` is {}; expected 1 to {MAX_CELLS}",
+                settings.n_cells
+            ),
+        )
+        .into());
+    }
+    let reductions = builder.reduction_indices(settings)?;
+    let node_channels = builder.node_channels(settings, &reductions)?;
+    if node_channels.len() != settings.n_cells {
+        return Err(DescError::new(
+            DescErrorKind::Structure,
+            format!(
+                "the builder gives channels for {} cells, but there are {}",
+                node_channels.len(),
+                settings.n_cells
+            ),
+        )
+        .into());
+    }
+    let [height, width] = settings.dataset.size;
+    let input = Shape::new(settings.dataset.channels, height, width);
+    let model = ModelPlan {
+        settings,
+        catalog,
+        template,
+        input,
+        reductions,
+        node_channels,
+    };
+    let StemsDesc { stems, outputs } = builder.model_stems(&model)?;
+    let mut inputs = [input; 2];
+    for (input, &i) in inputs.iter_mut().zip(&outputs) {
+        *input = stems
+            .get(i)
+            .ok_or_else(|| {
+                DescError::new(
+                    DescErrorKind::Reference,
+                    format!("the builder names stem {i}, but makes {}", stems.len()),
+                )
+            })?
+            .out;
+    }
+    let cells = builder.cells(&model, inputs)?;
+    let features = cells.last().map_or(inputs[1], |cell| cell.out);
+    let pool = builder.model_pool(&model, features)?;
+    let pooled = catalog
+        .check(&pool)
+        .and_then(|()| catalog.out_shape(&pool, &[features]))
+        .map_err(|e| e.at("pool"))?;
+    let logits = builder.logits(&model, pooled)?;
+    let desc = ModelDesc {
+        version: FORMAT_VERSION,
+        input,
+        n_classes: settings.dataset.n_classes,
+        affine,
+        max_final_edges: settings.max_final_edges,
+        stems,
+        stem_outputs: outputs,
+        cells,
+        pool,
+        logits,
+    };
+    desc.check(catalog)?;
+    let mut notes = Vec::new();
+    for kind in [CellType::Regular, CellType::Reduction] {
+        if let Some(cell) = desc
+            .first_cell(kind)
+            .filter(|cell| cell.nodes.len() != settings.cell.n_nodes)
+        {
+            notes.push(format!(
+                "{kind} cells have {} nodes; the settings' `cell.n_nodes: {}` is not used because the {} decides",
+                cell.nodes.len(),
+                settings.cell.n_nodes,
+                if template.is_some() { "template" } else { "builder" }
+            ));
+        }
+    }
+    Ok(Built { desc, notes })
+}
+
+/// The template's nodes with fresh channels.
+fn scaled_nodes(template: &CellDesc, channels: usize) -> Result<Vec<NodeDesc>, DescError> {
+    let mut nodes = template.nodes.clone();
+    for (n, node) in nodes.iter_mut().enumerate() {
+        for (e, edge) in node.edges.iter_mut().enumerate() {
+            rescale(&mut edge.op, channels)
+                .map_err(|err| err.at(format!("template, node {n}, edge {e}")))?;
+        }
+    }
+    Ok(nodes)
+}
+
+fn rescale(op: &mut OpDesc, channels: usize) -> Result<(), DescError> {
+    if op.is_mixed() {
+        return Err(DescError::new(
+            DescErrorKind::Template,
+            format!(
+                "`{}` is still a choice among {} ops: the template is a supernet and not finalised; \
+                 give the description that the search wrote at its end (`final_model_desc.yaml`)",
+                op.name,
+                op.children.len()
+            ),
+        ));
+    }
+    (op.ch_in, op.ch_out) = (channels, channels);
+    op.children
+        .iter_mut()
+        .try_for_each(|child| rescale(&mut child.op, channels))
+}

@@ -1,0 +1,323 @@
+//! The open catalogue of ops: what a name in a description means for shapes and cost, without building tensors.
+//! A catalogue is a value; users register ops of their own beside the built-in ones.
+
+use std::fmt;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::error::suggest;
+use super::{Cost, DescError, DescErrorKind, OpDesc, ParamValue, Shape};
+
+/// Most channels, classes or features that a description may ask for; larger numbers are typing errors.
+pub const MAX_CHANNELS: usize = 1 << 20;
+
+/// How many states an op reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arity {
+    /// Exactly so many.
+    Fixed(usize),
+    /// One or more.
+    Any,
+}
+
+/// Type of a parameter of an op.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A number.
+    Float,
+    /// A text.
+    Text,
+    /// A list of whole numbers.
+    Ints,
+}
+
+impl fmt::Display for ParamType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ParamType::Bool => "true or false",
+            ParamType::Int => "a whole number",
+            ParamType::Float => "a number",
+            ParamType::Text => "a text",
+            ParamType::Ints => "a list of whole numbers",
+        })
+    }
+}
+
+impl ParamType {
+    fn accepts(self, value: &ParamValue) -> bool {
+        matches!(
+            (self, value),
+            (ParamType::Bool, ParamValue::Bool(_))
+                | (ParamType::Int, ParamValue::Int(_))
+                | (ParamType::Float, ParamValue::Float(_) | ParamValue::Int(_))
+                | (ParamType::Text, ParamValue::Text(_))
+                | (ParamType::Ints, ParamValue::Ints(_))
+        )
+    }
+}
+
+/// A parameter that an op understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParamInfo {
+    /// Its name below `params`.
+    pub name: &'static str,
+    /// Its type.
+    pub ty: ParamType,
+    /// One line on what it does.
+    pub summary: &'static str,
+}
+
+/// What an op's name means. The catalogue checks names, channel limits, parameter names and types and the number of inputs
+/// before it asks; an entry answers for the rest.
+///
+/// ```
+/// use archai_spec::desc::{Cost, DescError, OpCatalog, OpDesc, OpInfo, Shape};
+/// /// Swish: no weights, the shape stays.
+/// struct Swish;
+/// impl OpInfo for Swish {
+///     fn name(&self) -> &str { "swish" }
+///     fn summary(&self) -> &str { "x · sigmoid(x)" }
+///     fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> { Ok(inputs[0]) }
+///     fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> { Ok(Cost::default()) }
+/// }
+/// let mut catalog = OpCatalog::builtin();
+/// catalog.register(Swish).unwrap();
+/// assert!(catalog.register(Swish).is_err(), "names are unique");
+/// ```
+pub trait OpInfo: Send + Sync {
+    /// Name in descriptions.
+    fn name(&self) -> &str;
+    /// One line for `archai ops`.
+    fn summary(&self) -> &str;
+    /// How many states the op reads.
+    fn arity(&self) -> Arity {
+        Arity::Fixed(1)
+    }
+    /// Parameters that the op understands; all others are errors.
+    fn params(&self) -> &[ParamInfo] {
+        &[]
+    }
+    /// Whether the op consists of the ops in [`OpDesc::children`].
+    fn has_children(&self) -> bool {
+        false
+    }
+    /// Whether searches may choose the op for an edge.
+    fn is_primitive(&self) -> bool {
+        false
+    }
+    /// Whether drop-path may drop this op's output.
+    fn can_drop_path(&self, _op: &OpDesc) -> bool {
+        true
+    }
+    /// How many input features `ch_in` has to count for an input of this shape: its channels, unless the op flattens.
+    fn in_features(&self, input: Shape) -> usize {
+        input.channels
+    }
+    /// Checks what does not depend on the inputs: stride, channels, values of parameters, children.
+    ///
+    /// # Errors
+    /// Says what the op cannot have.
+    fn check(&self, _op: &OpDesc, _catalog: &OpCatalog) -> Result<(), DescError> {
+        Ok(())
+    }
+    /// Shape of the output. `inputs` has the right number of shapes, each with `ch_in` features.
+    ///
+    /// # Errors
+    /// Says which shape does not fit, and what would.
+    fn out_shape(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        catalog: &OpCatalog,
+    ) -> Result<Shape, DescError>;
+    /// Parameters and multiply-adds. `affine`: norms have learnt scales and shifts.
+    ///
+    /// # Errors
+    /// As [`OpInfo::out_shape`].
+    fn cost(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        affine: bool,
+        catalog: &OpCatalog,
+    ) -> Result<Cost, DescError>;
+}
+
+/// Ops by name, in the order in which they were registered.
+#[derive(Clone)]
+pub struct OpCatalog {
+    ops: IndexMap<String, Arc<dyn OpInfo>>,
+}
+
+impl fmt::Debug for OpCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.ops.keys()).finish()
+    }
+}
+
+impl Default for OpCatalog {
+    fn default() -> Self {
+        OpCatalog::builtin()
+    }
+}
+
+impl OpCatalog {
+    /// A catalogue without ops.
+    pub fn empty() -> Self {
+        OpCatalog {
+            ops: IndexMap::new(),
+        }
+    }
+    /// All ops that come with the program.
+    pub fn builtin() -> Self {
+        let mut catalog = OpCatalog::empty();
+        for op in super::builtin::all() {
+            catalog.ops.insert(op.name().to_string(), Arc::new(op));
+        }
+        catalog
+    }
+    /// Adds an op.
+    ///
+    /// # Errors
+    /// The name is taken.
+    pub fn register(&mut self, op: impl OpInfo + 'static) -> Result<(), DescError> {
+        let name = op.name().to_string();
+        if self.ops.contains_key(&name) {
+            return Err(DescError::new(
+                DescErrorKind::DuplicateOp,
+                format!("an op named `{name}` is registered already; choose another name"),
+            ));
+        }
+        self.ops.insert(name, Arc::new(op));
+        Ok(())
+    }
+    /// The entry of a name.
+    ///
+    /// # Errors
+    /// No such op; the nearest names are listed.
+    pub fn get(&self, name: &str) -> Result<&dyn OpInfo, DescError> {
+        self.ops.get(name).map(AsRef::as_ref).ok_or_else(|| {
+            DescError::new(
+                DescErrorKind::UnknownOp,
+                format!(
+                    "unknown op `{name}`; {}",
+                    suggest(name, self.ops.keys().map(String::as_str))
+                ),
+            )
+        })
+    }
+    /// All entries, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &dyn OpInfo> {
+        self.ops.values().map(AsRef::as_ref)
+    }
+    /// Checks an op and its children, without inputs.
+    ///
+    /// # Errors
+    /// Unknown op, unknown or mistyped parameter, channels or stride that the op cannot have, children where none may be.
+    pub fn check(&self, op: &OpDesc) -> Result<(), DescError> {
+        let info = self.get(&op.name)?;
+        let error = |text: String| {
+            Err(DescError::new(
+                DescErrorKind::Param,
+                format!("`{}` {text}", op.name),
+            ))
+        };
+        for (field, value) in [("ch_in", op.ch_in), ("ch_out", op.ch_out)] {
+            if value == 0 || value > MAX_CHANNELS {
+                return error(format!(
+                    "has `{field}: {value}`; expected 1 to {MAX_CHANNELS}"
+                ));
+            }
+        }
+        for (key, value) in &op.params {
+            let Some(param) = info.params().iter().find(|p| p.name == key) else {
+                return error(if info.params().is_empty() {
+                    format!("takes no parameters, but `params` has `{key}`; remove it")
+                } else {
+                    format!(
+                        "has no parameter `{key}`; {}",
+                        suggest(key, info.params().iter().map(|p| p.name))
+                    )
+                });
+            };
+            if !param.ty.accepts(value) {
+                return error(format!("has `{key}: {value}`; expected {}", param.ty));
+            }
+        }
+        if info.has_children() && op.children.is_empty() {
+            return error("needs ops in `children`".into());
+        }
+        if !info.has_children() && !op.children.is_empty() {
+            return error("is a single op and cannot have `children`; remove them".into());
+        }
+        for (i, child) in op.children.iter().enumerate() {
+            self.check(&child.op)
+                .map_err(|e| e.at(format!("child {i} of `{}`", op.name)))?;
+        }
+        info.check(op, self)
+    }
+    /// Shape of an op's output.
+    ///
+    /// # Errors
+    /// Wrong number of inputs, wrong channels (both shapes are named), sizes that the op cannot take.
+    pub fn out_shape(&self, op: &OpDesc, inputs: &[Shape]) -> Result<Shape, DescError> {
+        let info = self.get(&op.name)?;
+        let (wanted, ok) = match info.arity() {
+            Arity::Fixed(n) => (format!("{n}"), inputs.len() == n),
+            Arity::Any => ("one or more".to_string(), !inputs.is_empty()),
+        };
+        if !ok {
+            return Err(DescError::new(
+                DescErrorKind::Reference,
+                format!(
+                    "`{}` reads {wanted} input(s), but is given {}",
+                    op.name,
+                    inputs.len()
+                ),
+            ));
+        }
+        if let Some(input) = inputs.iter().find(|s| info.in_features(**s) != op.ch_in) {
+            return Err(DescError::new(
+                DescErrorKind::Shape,
+                format!(
+                    "`{}` expects {} channels (`ch_in`), but its input is {input}, which gives {}",
+                    op.name,
+                    op.ch_in,
+                    info.in_features(*input)
+                ),
+            ));
+        }
+        let out = info.out_shape(op, inputs, self)?;
+        if out.channels != op.ch_out {
+            return Err(DescError::new(
+                DescErrorKind::Shape,
+                format!(
+                    "`{}` gives {out} here, but `ch_out` says {} channels",
+                    op.name, op.ch_out
+                ),
+            ));
+        }
+        Ok(out)
+    }
+    /// Parameters and multiply-adds of an op. `affine` is the model's choice; the op's own comes first.
+    ///
+    /// # Errors
+    /// As [`OpCatalog::out_shape`].
+    pub fn cost(&self, op: &OpDesc, inputs: &[Shape], affine: bool) -> Result<Cost, DescError> {
+        self.out_shape(op, inputs)?;
+        self.get(&op.name)?
+            .cost(op, inputs, op.affine.unwrap_or(affine), self)
+    }
+    /// Whether drop-path may drop this op's output.
+    ///
+    /// # Errors
+    /// Unknown op.
+    pub fn can_drop_path(&self, op: &OpDesc) -> Result<bool, DescError> {
+        Ok(self.get(&op.name)?.can_drop_path(op))
+    }
+}

@@ -1,0 +1,102 @@
+//! Descriptions: building, checking, counting, reading, writing, scaling, drawing.
+
+mod build;
+mod genotype;
+mod golden;
+mod yaml;
+
+use archai_spec::desc::{
+    Built, DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,
+};
+use archai_spec::settings::{
+    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
+};
+
+/// The original code's CIFAR evaluation network, with the sizes to be changed by the tests.
+fn cifar(
+    n_cells: usize,
+    n_reductions: usize,
+    n_nodes: usize,
+    channels: usize,
+) -> ModelDescSettings {
+    ModelDescSettings {
+        dataset: Dataset {
+            name: "cifar10".into(),
+            format: DatasetFormat::Cifar10Binary,
+            path: "cifar10".into(),
+            train: None,
+            test: None,
+            n_classes: 10,
+            channels: 3,
+            size: [32, 32],
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+            crop_padding: 4,
+            flip: true,
+            max_batches: -1,
+        },
+        n_cells,
+        n_reductions,
+        max_final_edges: 2,
+        model_post_op: "pool_adaptive_avg2d".into(),
+        aux_weight: 0.0,
+        aux_tower_stride: 3,
+        aux_tower_second_norm: true,
+        model_stems: ModelStems {
+            ops: ["stem_conv3x3".into(), "stem_conv3x3".into()],
+            wiring: StemWiring::Independent,
+            affine: None,
+            stem_multiplier: 3,
+            init_node_ch: channels,
+        },
+        cell: CellSettings {
+            n_nodes,
+            cell_post_op: "concate_channels".into(),
+        },
+    }
+}
+
+/// The original code's ImageNet evaluation network.
+fn imagenet(n_cells: usize, channels: usize) -> ModelDescSettings {
+    let mut settings = cifar(n_cells, 2, 4, channels);
+    settings.dataset.n_classes = 1000;
+    settings.dataset.size = [224, 224];
+    settings.model_post_op = "pool_avg2d7x7".into();
+    settings.aux_tower_stride = 2;
+    settings.aux_tower_second_norm = false;
+    settings.model_stems.ops = ["stem_conv3x3_s4".into(), "stem_relu_conv3x3_s2".into()];
+    settings.model_stems.wiring = StemWiring::Chained;
+    settings.model_stems.stem_multiplier = 1;
+    settings
+}
+
+fn supernet(settings: &ModelDescSettings) -> ModelDesc {
+    let built: Built = build(
+        &DartsModelDescBuilder,
+        settings,
+        None,
+        false,
+        &OpCatalog::builtin(),
+    )
+    .unwrap();
+    assert_eq!(built.notes, Vec::<String>::new());
+    built.desc
+}
+
+fn network(genotype: &Genotype, settings: &ModelDescSettings) -> ModelDesc {
+    from_genotype(genotype, settings, true, &OpCatalog::builtin())
+        .unwrap()
+        .desc
+}
+
+const DARTS_V1: &str = "Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0), \
+    ('sep_conv_3x3', 1), ('skip_connect', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 2)], \
+    normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
+    ('max_pool_3x3', 0), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('avg_pool_3x3', 0)], \
+    reduce_concat=range(2, 6))";
+
+const DARTS_V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
+    ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
+    normal_concat=range(2, 6), reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
+    ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
+    reduce_concat=range(2, 6))";
