@@ -77,3 +77,8 @@ impl Compute {
         }
     }
 }
+
+/// The numbers of a tensor in row-major order, in 64 bits.
+pub fn to_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}

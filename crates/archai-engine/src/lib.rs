@@ -3,25 +3,27 @@
 //! The only crate that names the deep-learning framework (Burn). The tour, in reading order:
 //! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
-//! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
-//! [`finalize`], and [`experiment`], which ties a search and an evaluation together; [`export`] writes what others read.
+//! architecture parameters, [`model`] the compiled description.
 
 pub mod arch;
 pub mod compute;
+pub mod error;
 pub mod export;
 pub mod features;
 pub mod files;
+pub mod interim;
 pub mod model;
 pub mod op;
 pub mod ops;
 pub mod params;
 
-pub use arch::{ArchKey, ArchParams, Relaxation, Softmax};
+pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
 pub use compute::{Compute, Precision};
+pub use error::EngineError;
 pub use features::Features;
-pub use model::{Grads, Model, Objective};
-pub use op::{Finalized, Op, OpBuilder, OpRegistry, Pass};
-pub use params::{ParamId, ParamVec};
+pub use model::{Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
+pub use op::{Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass};
+pub use params::{Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece};
 
 /// The framework's tensors, for operations of your own: see [`Op`].
 pub mod tensor {

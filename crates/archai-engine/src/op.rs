@@ -1,11 +1,26 @@
 //! The interface of operations, and the registry that names them.
+//!
+//! An op is structure: it is built once from its description by an [`OpBuilder`], which hands out handles of parameters
+//! and norms, and it computes with the numbers that each [`Pass`] brings along. So one op serves a model, its look-ahead
+//! copies and its clones alike.
 
-use std::fmt::Debug;
+use std::collections::HashMap;
+use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use archai_spec::desc::OpDesc;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, module};
 
+use crate::compute::Compute;
+use crate::error::EngineError;
 use crate::features::Features;
+use crate::interim::{OpCatalog, OpInfo, rng::Key};
+use crate::params::{Init, ParamId, ParamLayout, ParamRole, ParamSpec, Piece};
+
+/// Added to the variance before its root is taken.
+pub(crate) const NORM_EPSILON: f64 = 1e-5;
+/// Share of a batch's statistics in the running statistics.
+pub(crate) const NORM_MOMENTUM: f64 = 0.1;
 
 /// An operation of a network. It holds structure and handles of parameters, never numbers: those come with the [`Pass`].
 pub trait Op: Debug + Send + Sync {
@@ -32,6 +47,11 @@ pub trait Op: Debug + Send + Sync {
     fn can_drop_path(&self) -> bool {
         true
     }
+
+    /// Whether the output is zero whatever the input: a mixed op then need not compute it.
+    fn is_zero(&self) -> bool {
+        false
+    }
 }
 
 /// The outcome of [`Op::finalize`].
@@ -43,13 +63,438 @@ pub struct Finalized {
     pub rank: Option<f64>,
 }
 
-/// One forward pass: parameters, running statistics, mode.
-pub struct Pass<'a> {
-    _todo: std::marker::PhantomData<&'a ()>,
+/// Handle of a norm's running statistics in one model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NormId(pub(crate) usize);
+
+/// Name and channels of a norm.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct NormSpec {
+    pub name: String,
+    pub channels: usize,
 }
 
-/// Declares the parameters of ops while a model is compiled.
-pub struct OpBuilder;
+/// Running statistics of a norm.
+#[derive(Clone, Debug)]
+pub(crate) struct NormStats {
+    pub mean: Tensor<1>,
+    pub var: Tensor<1>,
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Norms use the batch's statistics; drop-path and the auxiliary tower are active.
+    Training,
+    /// Norms use the running statistics.
+    Evaluation,
+}
+
+/// Drop-path of one pass.
+#[derive(Clone, Debug)]
+pub(crate) struct DropPath {
+    pub prob: f64,
+    /// Key of the whole batch's masks.
+    pub draw: Key,
+    /// Samples of the batch before this pass's chunk.
+    pub first_sample: usize,
+}
+
+/// One forward pass: parameters, running statistics, mode.
+pub struct Pass<'a> {
+    layout: &'a ParamLayout,
+    weights: &'a [Tensor<1>],
+    stats: &'a [NormStats],
+    compute: &'a Compute,
+    mode: Mode,
+    drop_path: Option<DropPath>,
+    /// Statistics after this pass, where they changed.
+    updates: HashMap<usize, NormStats>,
+    /// Scale one and shift zero for norms without learnt ones, by channels.
+    neutral: HashMap<usize, (Tensor<1>, Tensor<1>)>,
+}
+
+impl<'a> Pass<'a> {
+    pub(crate) fn new(
+        layout: &'a ParamLayout,
+        weights: &'a [Tensor<1>],
+        stats: &'a [NormStats],
+        compute: &'a Compute,
+        mode: Mode,
+        drop_path: Option<DropPath>,
+    ) -> Self {
+        let (updates, neutral) = (HashMap::new(), HashMap::new());
+        Pass { layout, weights, stats, compute, mode, drop_path, updates, neutral }
+    }
+
+    /// Whether norms use the batch's statistics.
+    pub fn is_training(&self) -> bool {
+        self.mode == Mode::Training
+    }
+
+    /// Where numbers live.
+    pub fn compute(&self) -> &Compute {
+        self.compute
+    }
+
+    /// Piece `piece` of a parameter, in its shape. `D` must be the piece's rank.
+    pub fn param<const D: usize>(&self, id: ParamId, piece: usize) -> Tensor<D> {
+        let spec = &self.layout.params[id.0];
+        let flat = self.weights[id.0].clone();
+        let shape: [usize; D] = spec.pieces[piece].shape.as_slice().try_into().expect("the rank of the declared shape");
+        if spec.pieces.len() == 1 {
+            return flat.reshape(shape);
+        }
+        let start: usize = spec.pieces[..piece].iter().map(Piece::n_numbers).sum();
+        flat.narrow(0, start, spec.pieces[piece].n_numbers()).reshape(shape)
+    }
+
+    /// Batch normalisation (Ioffe and Szegedy, 2015): (x − mean)/√(var + 1e-5), times scale plus shift where they are
+    /// learnt. In training by the batch's statistics, biased variance; the running statistics move by a tenth towards
+    /// the batch's, with the unbiased variance.
+    pub fn batch_norm(&mut self, norm: &Norm, x: Tensor<4>) -> Tensor<4> {
+        let (gamma, beta) = match norm.affine {
+            Some(id) => (self.param(id, 0), self.param(id, 1)),
+            None => self.neutral(norm.channels),
+        };
+        let old = self.updates.get(&norm.id.0).unwrap_or(&self.stats[norm.id.0]);
+        if self.mode == Mode::Evaluation {
+            // The framework's version divides by a root per pixel; one multiply-add per pixel is enough.
+            let scale = gamma / (old.var.clone() + NORM_EPSILON).sqrt();
+            let shift = beta - old.mean.clone() * scale.clone();
+            let shape = [1, norm.channels, 1, 1];
+            return x * scale.reshape(shape) + shift.reshape(shape);
+        }
+        let [n, _, h, w] = x.dims();
+        let count = (n * h * w) as f64;
+        let out = module::batch_norm_train(x, gamma, beta, NORM_EPSILON);
+        let (mean, var) = (out.mean.inner(), out.variance.inner());
+        // One number per channel has no unbiased variance; its spread is zero either way.
+        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let new = NormStats {
+            mean: old.mean.clone() * (1.0 - NORM_MOMENTUM) + mean * NORM_MOMENTUM,
+            var: old.var.clone() * (1.0 - NORM_MOMENTUM) + var * (NORM_MOMENTUM * unbiased),
+        };
+        self.updates.insert(norm.id.0, new);
+        out.output
+    }
+
+    fn neutral(&mut self, channels: usize) -> (Tensor<1>, Tensor<1>) {
+        let compute = self.compute;
+        let make = || (compute.tensor(vec![1.0; channels], [channels]), compute.tensor(vec![0.0; channels], [channels]));
+        self.neutral.entry(channels).or_insert_with(make).clone()
+    }
+
+    /// Drop-path (Larsson et al. 2017, as DARTS uses it): drops the op's whole output per sample with the pass's
+    /// probability p and divides what remains by 1 − p. `place` names the op (cell, node, edge): its mask depends on the
+    /// place, the pass's key and the sample alone.
+    pub(crate) fn drop_path(&self, place: [usize; 3], x: Features) -> Features {
+        let Some(drop) = self.drop_path.as_ref().filter(|d| d.prob > 0.0 && self.mode == Mode::Training) else {
+            return x;
+        };
+        let key = place.iter().fold(drop.draw.with("drop_path"), |k, &i| k.index(i as u64));
+        let n = x.shape()[0];
+        let keep = 1.0 - drop.prob;
+        let mask: Vec<f64> = key
+            .uniforms()
+            .skip(drop.first_sample)
+            .take(n)
+            .map(|u| if u < keep { 1.0 / keep } else { 0.0 })
+            .collect();
+        Features::from_nchw(x.nchw() * self.compute.tensor(mask, [n, 1, 1, 1]))
+    }
+
+    /// Running statistics after the pass.
+    pub(crate) fn into_updates(self) -> HashMap<usize, NormStats> {
+        self.updates
+    }
+}
+
+/// Sizes of a 2-D convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Input channels.
+    pub c_in: usize,
+    /// Output channels.
+    pub c_out: usize,
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Steps in height and width.
+    pub stride: [usize; 2],
+    /// Zeros on both sides in height and width.
+    pub padding: [usize; 2],
+    /// Distance of the kernel's taps.
+    pub dilation: usize,
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Whether it has a bias.
+    pub bias: bool,
+}
+
+impl ConvShape {
+    /// A square convolution of odd size `k` that keeps height and width.
+    pub fn new(c_in: usize, c_out: usize, k: usize) -> Self {
+        ConvShape {
+            c_in,
+            c_out,
+            kernel: [k, k],
+            stride: [1, 1],
+            padding: [k / 2, k / 2],
+            dilation: 1,
+            groups: 1,
+            bias: false,
+        }
+    }
+    /// One filter per channel.
+    pub fn depthwise(c: usize, k: usize) -> Self {
+        ConvShape { groups: c, ..ConvShape::new(c, c, k) }
+    }
+    /// The same with a stride.
+    pub fn with_stride(self, stride: usize) -> Self {
+        ConvShape { stride: [stride, stride], ..self }
+    }
+    /// The same with dilation; padding grows so that the size is kept.
+    pub fn with_dilation(self, dilation: usize) -> Self {
+        let padding = self.kernel.map(|k| dilation * (k / 2));
+        ConvShape { dilation, padding, ..self }
+    }
+    /// The same without zeros around.
+    pub fn without_padding(self) -> Self {
+        ConvShape { padding: [0, 0], ..self }
+    }
+    /// The same with or without bias.
+    pub fn with_bias(self, bias: bool) -> Self {
+        ConvShape { bias, ..self }
+    }
+}
+
+/// A 2-D convolution: its handle and sizes.
+#[derive(Clone, Debug)]
+pub struct Conv {
+    param: ParamId,
+    shape: ConvShape,
+}
+
+impl Conv {
+    /// Cross-correlation of `x` `[N, c_in, H, W]` with the weight.
+    pub fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
+        let s = &self.shape;
+        let bias = s.bias.then(|| pass.param(self.param, 1));
+        let options = burn::tensor::ops::ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
+        module::conv2d(x, pass.param(self.param, 0), bias, options)
+    }
+    /// Its sizes.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+}
+
+/// A batch norm: its handles.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    pub(crate) id: NormId,
+    pub(crate) affine: Option<ParamId>,
+    pub(crate) channels: usize,
+}
+
+/// A linear layer: its handle.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    param: ParamId,
+}
+
+impl Linear {
+    /// x·Wᵀ + b for `x` `[N, features]`.
+    pub fn forward(&self, pass: &Pass<'_>, x: Tensor<2>) -> Tensor<2> {
+        let bias: Tensor<1> = pass.param(self.param, 1);
+        x.matmul(pass.param::<2>(self.param, 0).transpose()) + bias.unsqueeze()
+    }
+}
+
+/// Parameters and norms of a model under construction.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    pub params: Vec<ParamSpec>,
+    pub norms: Vec<NormSpec>,
+}
+
+/// Declares the parameters of an op while a model is compiled. Layers are numbered in order of use within the op:
+/// `conv1`, `conv2`, …, `bn1`, …, `linear1`, ….
+pub struct OpBuilder<'a> {
+    registry: &'a OpRegistry,
+    declared: &'a mut Declared,
+    prefix: String,
+    affine: bool,
+    n_inputs: usize,
+    counts: HashMap<&'static str, usize>,
+}
+
+impl<'a> OpBuilder<'a> {
+    pub(crate) fn new(
+        registry: &'a OpRegistry,
+        declared: &'a mut Declared,
+        prefix: String,
+        affine: bool,
+        n_inputs: usize,
+    ) -> Self {
+        OpBuilder { registry, declared, prefix, affine, n_inputs, counts: HashMap::new() }
+    }
+
+    /// Whether norms have learnt scales and shifts.
+    pub fn affine(&self) -> bool {
+        self.affine
+    }
+
+    /// How many states the op will read.
+    pub fn n_inputs(&self) -> usize {
+        self.n_inputs
+    }
+
+    /// A convolution without or with bias, started as PyTorch does.
+    pub fn conv(&mut self, shape: ConvShape) -> Conv {
+        let name = self.number("conv");
+        let fan_in = shape.c_in / shape.groups * shape.kernel[0] * shape.kernel[1];
+        let weight = vec![shape.c_out, shape.c_in / shape.groups, shape.kernel[0], shape.kernel[1]];
+        let mut pieces = vec![self.piece(&name, "weight", weight, Init::FanIn(fan_in))];
+        if shape.bias {
+            pieces.push(self.piece(&name, "bias", vec![shape.c_out], Init::FanIn(fan_in)));
+        }
+        Conv { param: self.push(pieces, ParamRole::Weight), shape }
+    }
+
+    /// A batch norm, with learnt scale and shift if [`OpBuilder::affine`].
+    pub fn norm(&mut self, channels: usize) -> Norm {
+        self.norm_with(channels, self.affine)
+    }
+
+    /// A batch norm with or without learnt scale and shift, whatever the model's choice.
+    pub fn norm_with(&mut self, channels: usize, affine: bool) -> Norm {
+        let name = self.number("bn");
+        let affine = affine.then(|| {
+            let pieces = vec![
+                self.piece(&name, "weight", vec![channels], Init::Constant(1.0)),
+                self.piece(&name, "bias", vec![channels], Init::Constant(0.0)),
+            ];
+            self.push(pieces, ParamRole::Norm)
+        });
+        self.declared.norms.push(NormSpec { name: format!("{}.{name}", self.prefix), channels });
+        Norm { id: NormId(self.declared.norms.len() - 1), affine, channels }
+    }
+
+    /// A linear layer with bias.
+    pub fn linear(&mut self, n_in: usize, n_out: usize) -> Linear {
+        let name = self.number("linear");
+        let pieces = vec![
+            self.piece(&name, "weight", vec![n_out, n_in], Init::FanIn(n_in)),
+            self.piece(&name, "bias", vec![n_out], Init::FanIn(n_in)),
+        ];
+        Linear { param: self.push(pieces, ParamRole::Weight) }
+    }
+
+    /// Any other parameter.
+    pub fn param(&mut self, name: &str, shape: Vec<usize>, init: Init, role: ParamRole) -> ParamId {
+        let piece = Piece { name: format!("{}.{name}", self.prefix), shape, init };
+        self.push(vec![piece], role)
+    }
+
+    /// An op inside this one that continues its numbering.
+    ///
+    /// # Errors
+    /// As the child's factory.
+    pub fn child(&mut self, desc: &OpDesc) -> Result<Box<dyn Op>, EngineError> {
+        let outer = (self.affine, self.n_inputs);
+        self.affine = desc.affine.unwrap_or(self.affine);
+        self.n_inputs = 1;
+        let op = self.registry.make(desc, self);
+        (self.affine, self.n_inputs) = outer;
+        op
+    }
+
+    /// An op inside this one whose parameters stand below a name of its own.
+    ///
+    /// # Errors
+    /// As the child's factory.
+    pub fn child_named(&mut self, name: &str, desc: &OpDesc) -> Result<Box<dyn Op>, EngineError> {
+        let prefix = format!("{}.{name}", self.prefix);
+        let affine = desc.affine.unwrap_or(self.affine);
+        let mut inner = OpBuilder::new(self.registry, self.declared, prefix, affine, 1);
+        inner.registry.make(desc, &mut inner)
+    }
+
+    fn number(&mut self, kind: &'static str) -> String {
+        let n = self.counts.entry(kind).or_insert(0);
+        *n += 1;
+        format!("{kind}{n}")
+    }
+
+    fn piece(&self, layer: &str, what: &str, shape: Vec<usize>, init: Init) -> Piece {
+        Piece { name: format!("{}.{layer}.{what}", self.prefix), shape, init }
+    }
+
+    fn push(&mut self, pieces: Vec<Piece>, role: ParamRole) -> ParamId {
+        self.declared.params.push(ParamSpec { pieces, role });
+        ParamId(self.declared.params.len() - 1)
+    }
+}
+
+/// Makes an op from its description, declaring its parameters.
+pub type OpFactory = Arc<dyn Fn(&OpDesc, &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> + Send + Sync>;
 
 /// Names and makers of ops: a value; a second op of one name is an error.
-pub struct OpRegistry;
+#[derive(Clone)]
+pub struct OpRegistry {
+    catalog: OpCatalog,
+    factories: HashMap<String, OpFactory>,
+}
+
+impl Debug for OpRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpRegistry").field("names", &self.names()).finish()
+    }
+}
+
+impl Default for OpRegistry {
+    fn default() -> Self {
+        OpRegistry::builtin()
+    }
+}
+
+impl OpRegistry {
+    /// All ops that come with the program.
+    pub fn builtin() -> Self {
+        OpRegistry { catalog: OpCatalog::default(), factories: crate::ops::factories() }
+    }
+
+    /// Adds an op: what it means for shapes and costs, and how it is made.
+    ///
+    /// # Errors
+    /// [`EngineError::DuplicateOp`] if the name is taken.
+    pub fn register(&mut self, info: impl OpInfo + 'static, make: OpFactory) -> Result<(), EngineError> {
+        let name = info.name().to_string();
+        if self.factories.contains_key(&name) {
+            return Err(EngineError::DuplicateOp(name));
+        }
+        self.catalog.register(info).map_err(|e| EngineError::Desc(e.to_string()))?;
+        self.factories.insert(name, make);
+        Ok(())
+    }
+
+    /// What the names mean, for checking and counting descriptions.
+    pub fn catalog(&self) -> &OpCatalog {
+        &self.catalog
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.factories.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn make(&self, desc: &OpDesc, builder: &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> {
+        let make = self.factories.get(&desc.name).ok_or_else(|| {
+            EngineError::Desc(format!("no op named `{}` is registered; known are {}", desc.name, self.names().join(", ")))
+        })?;
+        make(desc, builder)
+    }
+}

@@ -1,15 +1,18 @@
 //! Parameters as one value. A model's weights, their gradients and an optimiser's momentum are all a [`ParamVec`]: one
 //! flat tensor per parameter, in the model's order, so that a look-ahead step is arithmetic and nothing must be restored.
 //!
-//! A parameter may pack several named pieces (all weights of one op, say, in the layout of a fast kernel): only
-//! [`ParamSpec::pieces`] knows, and names reach files, exports and tests through [`ParamLayout::named`] and
-//! [`ParamLayout::from_named`] alone.
+//! A parameter may pack several named pieces (scale and shift of a norm, or all weights of one op in the layout of a fast
+//! kernel): only [`ParamSpec::pieces`] knows, and names reach files, exports and tests through [`ParamVec::named`] and
+//! [`ParamVec::from_named`] alone.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use crate::compute::Compute;
+use crate::compute::{Compute, to_host};
+use crate::error::EngineError;
+use crate::interim::rng::Key;
 
 /// Handle of a parameter of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +38,13 @@ pub struct Piece {
     pub init: Init,
 }
 
+impl Piece {
+    /// Numbers in it.
+    pub fn n_numbers(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
 /// How a piece starts, drawn from a generator keyed by the run's seed and the piece's name.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
@@ -55,12 +65,8 @@ pub struct ParamSpec {
 
 impl ParamSpec {
     /// Numbers in it.
-    pub fn len(&self) -> usize {
-        self.pieces.iter().map(|p| p.shape.iter().product::<usize>()).sum()
-    }
-    /// Whether it holds no number.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub fn n_numbers(&self) -> usize {
+        self.pieces.iter().map(Piece::n_numbers).sum()
     }
 }
 
@@ -69,6 +75,18 @@ impl ParamSpec {
 pub struct ParamLayout {
     /// In the model's order.
     pub params: Vec<ParamSpec>,
+}
+
+impl ParamLayout {
+    /// Numbers in all parameters.
+    pub fn n_numbers(&self) -> usize {
+        self.params.iter().map(ParamSpec::n_numbers).sum()
+    }
+
+    /// All pieces, in order.
+    pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.params.iter().flat_map(|p| &p.pieces)
+    }
 }
 
 /// A tensor by name, on the host, as files hold it.
@@ -88,4 +106,186 @@ pub struct NamedTensor {
 pub struct ParamVec {
     pub(crate) layout: Arc<ParamLayout>,
     pub(crate) tensors: Vec<Tensor<1>>,
+}
+
+impl ParamVec {
+    /// The starting values: each piece from its own generator, keyed by `key` and its name, so independent of order.
+    pub(crate) fn init(layout: &Arc<ParamLayout>, key: &Key, compute: &Compute) -> ParamVec {
+        let tensors = layout
+            .params
+            .iter()
+            .map(|spec| {
+                let mut values = Vec::with_capacity(spec.n_numbers());
+                for piece in &spec.pieces {
+                    let n = piece.n_numbers();
+                    match piece.init {
+                        Init::Constant(c) => values.resize(values.len() + n, c),
+                        Init::FanIn(fan_in) => {
+                            let bound = 1.0 / (fan_in as f64).sqrt();
+                            values.extend(key.with(&piece.name).uniforms().take(n).map(|u| bound * (2.0 * u - 1.0)));
+                        }
+                    }
+                }
+                let n = values.len();
+                compute.tensor(values, [n])
+            })
+            .collect();
+        ParamVec { layout: layout.clone(), tensors }
+    }
+
+    /// Names, shapes and roles.
+    pub fn layout(&self) -> &Arc<ParamLayout> {
+        &self.layout
+    }
+
+    /// Number of parameters (flat tensors).
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether there is no parameter.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+
+    /// Numbers in all parameters.
+    pub fn n_numbers(&self) -> usize {
+        self.layout.n_numbers()
+    }
+
+    /// The flat tensors, in the model's order.
+    pub fn tensors(&self) -> &[Tensor<1>] {
+        &self.tensors
+    }
+
+    /// What parameter `i` is for.
+    pub fn role(&self, i: usize) -> ParamRole {
+        self.layout.params[i].role
+    }
+
+    /// Zeros of the same shapes.
+    pub fn zeros_like(&self) -> ParamVec {
+        self.map(|t| t.zeros_like())
+    }
+
+    /// Applies `f` to each parameter.
+    pub fn map(&self, f: impl FnMut(&Tensor<1>) -> Tensor<1>) -> ParamVec {
+        ParamVec { layout: self.layout.clone(), tensors: self.tensors.iter().map(f).collect() }
+    }
+
+    /// Applies `f` to each pair of parameters. Both must belong to the same model.
+    pub fn zip_map(&self, other: &ParamVec, mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>) -> ParamVec {
+        assert_eq!(self.len(), other.len(), "parameters of two different models");
+        let tensors = self.tensors.iter().zip(&other.tensors).map(|(a, b)| f(a, b)).collect();
+        ParamVec { layout: self.layout.clone(), tensors }
+    }
+
+    /// self + by·other
+    pub fn add_scaled(&self, other: &ParamVec, by: f64) -> ParamVec {
+        self.zip_map(other, |a, b| a.clone() + b.clone() * by)
+    }
+
+    /// by·self
+    pub fn scale(&self, by: f64) -> ParamVec {
+        self.map(|t| t.clone() * by)
+    }
+
+    /// Euclidean norm over all numbers: summed in order and in 64 bits, so independent of threads.
+    pub fn norm(&self) -> f64 {
+        sum_of_squares(&self.tensors).sqrt()
+    }
+
+    /// Whether all numbers are finite.
+    pub fn is_finite(&self) -> bool {
+        sum_of_squares(&self.tensors).is_finite()
+    }
+
+    /// All pieces by name.
+    pub fn named(&self) -> Vec<NamedTensor> {
+        let mut named = Vec::new();
+        for (spec, tensor) in self.layout.params.iter().zip(&self.tensors) {
+            let values = to_host(tensor);
+            let mut start = 0;
+            for piece in &spec.pieces {
+                let end = start + piece.n_numbers();
+                named.push(NamedTensor {
+                    name: piece.name.clone(),
+                    shape: piece.shape.clone(),
+                    values: values[start..end].to_vec(),
+                });
+                start = end;
+            }
+        }
+        named
+    }
+
+    /// Packs named tensors.
+    ///
+    /// # Errors
+    /// [`EngineError::Shape`] names every tensor that is missing, unknown, doubled or of another shape.
+    pub fn from_named(
+        layout: &Arc<ParamLayout>,
+        tensors: &[NamedTensor],
+        compute: &Compute,
+    ) -> Result<ParamVec, EngineError> {
+        let names = layout.pieces().map(|p| (p.name.as_str(), p.shape.as_slice()));
+        let by_name = match_names(names, tensors)?;
+        let tensors = layout
+            .params
+            .iter()
+            .map(|spec| {
+                let values: Vec<f64> =
+                    spec.pieces.iter().flat_map(|p| by_name[p.name.as_str()].values.iter().copied()).collect();
+                let n = values.len();
+                compute.tensor(values, [n])
+            })
+            .collect();
+        Ok(ParamVec { layout: layout.clone(), tensors })
+    }
+}
+
+/// Σ x² over all tensors, in order.
+pub(crate) fn sum_of_squares(tensors: &[Tensor<1>]) -> f64 {
+    tensors.iter().flat_map(to_host).map(|x| x * x).sum()
+}
+
+/// Pairs wanted names and shapes with tensors, or says everything that does not fit.
+pub(crate) fn match_names<'a, 't>(
+    wanted: impl Iterator<Item = (&'a str, &'a [usize])>,
+    tensors: &'t [NamedTensor],
+) -> Result<HashMap<&'a str, &'t NamedTensor>, EngineError> {
+    let mut given: HashMap<&str, &NamedTensor> = HashMap::new();
+    let mut wrong = Vec::new();
+    for t in tensors {
+        if given.insert(&t.name, t).is_some() {
+            wrong.push(format!("`{}` is given twice", t.name));
+        }
+    }
+    let mut found = HashMap::new();
+    for (name, shape) in wanted {
+        match given.remove(name) {
+            None => wrong.push(format!("`{name}` (shape {shape:?}) is missing")),
+            Some(t) if t.shape != shape => {
+                wrong.push(format!("`{name}` has shape {:?} instead of {shape:?}", t.shape))
+            }
+            Some(t) if t.values.len() != shape.iter().product::<usize>() => {
+                wrong.push(format!("`{name}` of shape {shape:?} has {} numbers", t.values.len()))
+            }
+            Some(t) => {
+                found.insert(name, t);
+            }
+        }
+    }
+    let mut unknown: Vec<&str> = given.into_keys().collect();
+    unknown.sort_unstable();
+    wrong.extend(unknown.iter().map(|name| format!("`{name}` is not part of the model")));
+    if wrong.is_empty() {
+        return Ok(found);
+    }
+    let n = wrong.len();
+    wrong.truncate(20);
+    if n > 20 {
+        wrong.push(format!("and {} more", n - 20));
+    }
+    Err(EngineError::Shape(format!("tensors do not fit the model: {}", wrong.join("; "))))
 }

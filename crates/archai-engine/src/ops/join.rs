@@ -1,0 +1,129 @@
+//! Ops that join states, and the classifier.
+
+use archai_spec::desc::OpDesc;
+use burn::tensor::Tensor;
+
+use crate::error::EngineError;
+use crate::features::Features;
+use crate::op::{Conv, ConvShape, Linear, Norm, Op, OpBuilder, Pass};
+
+fn join(states: &[Features]) -> Tensor<4> {
+    match states {
+        [one] => one.nchw(),
+        many => Tensor::cat(many.iter().map(Features::nchw).collect(), 1),
+    }
+}
+
+/// `concate_channels`: joins all states that it is given along the channels.
+#[derive(Debug)]
+pub(super) struct Concat(pub OpDesc);
+
+impl Op for Concat {
+    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        Features::from_nchw(join(inputs))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
+
+/// `proj_channels`: joins all states, then a pointwise convolution and a norm.
+#[derive(Debug)]
+pub(super) struct Project {
+    desc: OpDesc,
+    conv: Conv,
+    norm: Norm,
+}
+
+impl Project {
+    pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
+        let conv = b.conv(ConvShape::new(b.n_inputs() * desc.ch_in, desc.ch_out, 1));
+        Project { desc: desc.clone(), conv, norm: b.norm(desc.ch_out) }
+    }
+}
+
+impl Op for Project {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let x = self.conv.forward(pass, join(inputs));
+        Features::from_nchw(pass.batch_norm(&self.norm, x))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
+
+/// `multi_op`: its children side by side, each on the input that it names; joined; pointwise convolution; norm.
+#[derive(Debug)]
+pub(super) struct Multi {
+    desc: OpDesc,
+    children: Vec<(usize, Box<dyn Op>)>,
+    conv: Conv,
+    norm: Norm,
+}
+
+impl Multi {
+    pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Result<Self, EngineError> {
+        let n_inputs = b.n_inputs();
+        let mut children = Vec::new();
+        for child in &desc.children {
+            if child.input >= n_inputs {
+                return Err(EngineError::Desc(format!(
+                    "`{}` inside `{}` reads input {}, but there are {n_inputs}",
+                    child.op.name, desc.name, child.input
+                )));
+            }
+            children.push((child.input, b.child(&child.op)?));
+        }
+        let c_in = desc.children.iter().map(|c| c.op.ch_out).sum();
+        let conv = b.conv(ConvShape::new(c_in, desc.ch_out, 1));
+        Ok(Multi { desc: desc.clone(), children, conv, norm: b.norm(desc.ch_out) })
+    }
+}
+
+impl Op for Multi {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let outs: Vec<Features> = self
+            .children
+            .iter()
+            .map(|(input, op)| op.forward(pass, std::slice::from_ref(&inputs[*input]), None))
+            .collect();
+        let x = self.conv.forward(pass, join(&outs));
+        Features::from_nchw(pass.batch_norm(&self.norm, x))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+}
+
+/// `linear`: flattens, then W·x + b; the result is `[N, classes, 1, 1]`.
+#[derive(Debug)]
+pub(super) struct Classifier {
+    desc: OpDesc,
+    linear: Linear,
+}
+
+impl Classifier {
+    pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
+        Classifier { desc: desc.clone(), linear: b.linear(desc.ch_in, desc.ch_out) }
+    }
+}
+
+impl Op for Classifier {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let [n, c, h, w] = inputs[0].shape();
+        let out = self.linear.forward(pass, inputs[0].nchw().reshape([n, c * h * w]));
+        Features::from_nchw(out.reshape([n, self.desc.ch_out, 1, 1]))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}

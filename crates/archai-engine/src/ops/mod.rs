@@ -1,0 +1,43 @@
+//! The built-in operations. Layers are plain tensor operations, so that they run on every device; their structure is that
+//! of the original DARTS code.
+
+mod aux_tower;
+mod conv;
+mod join;
+mod mixed;
+mod pool;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub use aux_tower::AuxTower;
+pub use mixed::{MIXED_OP, MixedOp};
+
+use crate::op::OpFactory;
+
+/// Makers of the built-in ops by name.
+pub(crate) fn factories() -> HashMap<String, OpFactory> {
+    let mut all: Vec<(&str, OpFactory)> = vec![
+        ("none", Arc::new(|d, _| Ok(Box::new(pool::Zero(d.clone()))))),
+        ("identity", Arc::new(|d, _| Ok(Box::new(pool::Identity(d.clone()))))),
+        ("max_pool_3x3", Arc::new(|d, b| Ok(Box::new(pool::Pool::max(d, b))))),
+        ("avg_pool_3x3", Arc::new(|d, b| Ok(Box::new(pool::Pool::average(d, b))))),
+        (
+            "skip_connect",
+            Arc::new(|d, b| match d.stride {
+                1 => Ok(Box::new(pool::Identity(d.clone()))),
+                _ => Ok(Box::new(conv::FactorizedReduce::new(d, b))),
+            }),
+        ),
+        ("pool_adaptive_avg2d", Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone()))))),
+        ("pool_mean_tensor", Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone()))))),
+        ("pool_avg2d7x7", Arc::new(|d, _| Ok(Box::new(pool::Average7(d.clone()))))),
+        ("linear", Arc::new(|d, b| Ok(Box::new(join::Classifier::new(d, b))))),
+        ("concate_channels", Arc::new(|d, _| Ok(Box::new(join::Concat(d.clone()))))),
+        ("proj_channels", Arc::new(|d, b| Ok(Box::new(join::Project::new(d, b))))),
+        ("multi_op", Arc::new(|d, b| Ok(Box::new(join::Multi::new(d, b)?)))),
+        (MIXED_OP, Arc::new(|d, b| Ok(Box::new(MixedOp::new(d, b)?)))),
+    ];
+    all.extend(conv::factories());
+    all.into_iter().map(|(name, make)| (name.to_string(), make)).collect()
+}

@@ -1,0 +1,125 @@
+//! Ops without convolutions: zeros, the identity, pools.
+
+use archai_spec::desc::OpDesc;
+use burn::tensor::{Tensor, module};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+
+use crate::features::{Derived, Features};
+use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
+
+/// `none`: zeros, subsampled by the stride.
+#[derive(Debug)]
+pub(super) struct Zero(pub OpDesc);
+
+impl Op for Zero {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let [n, c, h, w] = inputs[0].shape();
+        let s = self.0.stride;
+        Features::from_nchw(Tensor::zeros([n, c, h.div_ceil(s), w.div_ceil(s)], pass.compute().options()))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn is_zero(&self) -> bool {
+        true
+    }
+}
+
+/// `identity` and `skip_connect` with stride 1. Drop-path leaves it alone: a path must remain.
+#[derive(Debug)]
+pub(super) struct Identity(pub OpDesc);
+
+impl Op for Identity {
+    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        inputs[0].clone()
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
+
+/// 3×3 pools, padded by one; padding is −∞ for the maximum and does not count in the average. With the parameter `norm`
+/// a norm follows, as inside the mixed op of DARTS.
+#[derive(Debug)]
+pub(super) struct Pool {
+    desc: OpDesc,
+    what: Derived,
+    norm: Option<Norm>,
+}
+
+impl Pool {
+    pub fn max(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
+        Pool::new(desc, Derived::MaxPool { stride: desc.stride }, b)
+    }
+    pub fn average(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
+        Pool::new(desc, Derived::AvgPool { stride: desc.stride }, b)
+    }
+    fn new(desc: &OpDesc, what: Derived, b: &mut OpBuilder<'_>) -> Self {
+        Pool { desc: desc.clone(), what, norm: desc.flag("norm").then(|| b.norm(desc.ch_out)) }
+    }
+}
+
+impl Op for Pool {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let stride = [self.desc.stride; 2];
+        let pooled = inputs[0].derive(self.what, |x| match self.what {
+            Derived::MaxPool { .. } => {
+                module::max_pool2d(x.nchw(), MaxPoolOptions::new([3, 3]).with_stride(stride).with_padding([1, 1]))
+            }
+            _ => {
+                let options = AvgPoolOptions::new([3, 3]).with_stride(stride).with_padding([1, 1]);
+                module::avg_pool2d(x.nchw(), options.with_count_include_pad(false))
+            }
+        });
+        Features::from_nchw(match &self.norm {
+            Some(norm) => pass.batch_norm(norm, pooled),
+            None => pooled,
+        })
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+    /// Found networks use the bare pool.
+    fn finalize(&self, _weights: &[f64]) -> Finalized {
+        let mut desc = self.desc.clone();
+        desc.params.shift_remove("norm");
+        Finalized { desc, rank: None }
+    }
+}
+
+/// Mean over height and width: `[N, C, 1, 1]`.
+#[derive(Debug)]
+pub(super) struct GlobalMean(pub OpDesc);
+
+impl Op for GlobalMean {
+    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        let [n, c, h, w] = inputs[0].shape();
+        let mean = inputs[0].nchw().reshape([n, c, h * w]).mean_dim(2);
+        Features::from_nchw(mean.reshape([n, c, 1, 1]))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
+
+/// Non-overlapping 7×7 average pool without padding.
+#[derive(Debug)]
+pub(super) struct Average7(pub OpDesc);
+
+impl Op for Average7 {
+    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+        Features::from_nchw(module::avg_pool2d(inputs[0].nchw(), AvgPoolOptions::new([7, 7])))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
