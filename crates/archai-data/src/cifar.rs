@@ -1,0 +1,219 @@
+//! The binary version of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): records of one or two label bytes and 3072 bytes of
+//! pixels, as a folder of files or as the archive that its authors publish.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use archai_spec::settings::Dataset;
+use flate2::read::GzDecoder;
+
+use crate::dataset::{Gather, Image, InMemory, Split};
+use crate::error::DataError;
+use crate::files;
+
+/// What differs between the two.
+pub(crate) struct Variant {
+    /// The folder inside the archive.
+    folder: &'static str,
+    train: &'static [&'static str],
+    test: &'static [&'static str],
+    /// Label bytes of a record; the last one is the label.
+    label_bytes: usize,
+    classes: Option<&'static [&'static str]>,
+}
+
+pub(crate) const CIFAR10: Variant = Variant {
+    folder: "cifar-10-batches-bin",
+    train: &[
+        "data_batch_1.bin",
+        "data_batch_2.bin",
+        "data_batch_3.bin",
+        "data_batch_4.bin",
+        "data_batch_5.bin",
+    ],
+    test: &["test_batch.bin"],
+    label_bytes: 1,
+    classes: Some(&[
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]),
+};
+
+pub(crate) const CIFAR100: Variant = Variant {
+    folder: "cifar-100-binary",
+    train: &["train.bin"],
+    test: &["test.bin"],
+    label_bytes: 2,
+    classes: None,
+};
+
+/// Most bytes of a member that are read out of an archive: several times the largest.
+const MAX_MEMBER: u64 = 1 << 30;
+
+const PIXELS: usize = 3 * 32 * 32;
+
+pub(crate) fn read(
+    dataset: &Dataset,
+    split: Split,
+    variant: &Variant,
+) -> Result<InMemory, DataError> {
+    let path = Path::new(&dataset.path);
+    let names: Vec<&str> = match (split.pattern(dataset), split) {
+        (Some(pattern), _) => vec![pattern],
+        (None, Split::Train) => variant.train.to_vec(),
+        (None, Split::Test) => variant.test.to_vec(),
+    };
+    let mut gather = Gather::new(dataset);
+    if path.is_file() {
+        for (name, bytes) in from_archive(dataset, split, &names)? {
+            records(
+                &name,
+                bytes.len() as u64,
+                &mut &*bytes,
+                variant,
+                &mut gather,
+            )?;
+        }
+    } else {
+        for file in from_folder(dataset, split, variant, &names)? {
+            let reader = File::open(&file).map_err(DataError::io("open", &file))?;
+            let length = reader
+                .metadata()
+                .map_err(DataError::io("read", &file))?
+                .len();
+            records(
+                &file,
+                length,
+                &mut BufReader::with_capacity(1 << 16, reader),
+                variant,
+                &mut gather,
+            )?;
+        }
+    }
+    gather.finish(path, variant.classes)
+}
+
+/// The files in the data set's folder, or in the folder in which the archive keeps them.
+fn from_folder(
+    dataset: &Dataset,
+    split: Split,
+    variant: &Variant,
+    names: &[&str],
+) -> Result<Vec<PathBuf>, DataError> {
+    let path = Path::new(&dataset.path);
+    let inner = path.join(variant.folder);
+    let root = if inner.is_dir() { &inner } else { path };
+    let mut all = Vec::new();
+    for name in names {
+        let found = files::find(root, name)?;
+        if found.is_empty() {
+            return Err(files::absent(
+                dataset,
+                split,
+                format!("{name} (or {}/{name})", variant.folder),
+            ));
+        }
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// The same files out of the authors' archive (`.tar.gz`), in the order of their names.
+fn from_archive(
+    dataset: &Dataset,
+    split: Split,
+    names: &[&str],
+) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
+    let path = Path::new(&dataset.path);
+    let reader = BufReader::new(File::open(path).map_err(DataError::io("open", path))?);
+    let mut archive = tar::Archive::new(GzDecoder::new(reader));
+    let damaged = |error: std::io::Error| {
+        DataError::malformed(path, "its entries", "a .tar.gz archive", error.to_string())
+    };
+    let mut found = Vec::new();
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        let member = entry.path().map_err(damaged)?.into_owned();
+        let name = member
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        if entry.header().entry_type().is_file()
+            && names.iter().any(|wanted| files::matches(wanted, name))
+        {
+            if entry.size() > MAX_MEMBER {
+                let expected = format!("members of at most {} MiB", MAX_MEMBER >> 20);
+                return Err(DataError::malformed(
+                    path,
+                    name,
+                    expected,
+                    format!("{} bytes", entry.size()),
+                ));
+            }
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(damaged)?;
+            found.push((path.join(member), bytes));
+        }
+    }
+    found.sort();
+    for wanted in names {
+        let is_wanted = |file: &Path| {
+            file.file_name()
+                .is_some_and(|name| files::matches(wanted, &name.to_string_lossy()))
+        };
+        if !found.iter().any(|(file, _)| is_wanted(file)) {
+            return Err(files::absent(
+                dataset,
+                split,
+                format!("the archive's member {wanted}"),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+fn records(
+    path: &Path,
+    length: u64,
+    reader: &mut dyn Read,
+    variant: &Variant,
+    gather: &mut Gather,
+) -> Result<(), DataError> {
+    let record = variant.label_bytes + PIXELS;
+    if length == 0 || !length.is_multiple_of(record as u64) {
+        return Err(DataError::malformed(
+            path,
+            "its length",
+            format!("a multiple of {record} bytes, the size of a record"),
+            format!("{length} bytes"),
+        ));
+    }
+    gather.expect(path, length / record as u64)?;
+    let mut bytes = vec![0; record];
+    for index in 0..length / record as u64 {
+        reader
+            .read_exact(&mut bytes)
+            .map_err(DataError::io("read", path))?;
+        let (labels, pixels) = bytes.split_at(variant.label_bytes);
+        let image = Image {
+            pixels: pixels.into(),
+            channels: 3,
+            height: 32,
+            width: 32,
+        };
+        let label_at = index * record as u64 + variant.label_bytes as u64 - 1;
+        gather.push(path, image, labels[variant.label_bytes - 1].into(), || {
+            format!("byte {label_at} (record {index})")
+        })?;
+    }
+    Ok(())
+}

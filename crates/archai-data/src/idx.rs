@@ -1,0 +1,271 @@
+//! IDX files, the format of MNIST (LeCun, Cortes, Burges) and its family: a header of dimensions, then bytes; plain or
+//! compressed with gzip.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use archai_spec::settings::Dataset;
+use flate2::read::MultiGzDecoder;
+
+use crate::dataset::{Gather, Image, InMemory, MAX_SIDE, Split};
+use crate::error::DataError;
+use crate::files;
+
+pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
+    let (images, labels) = match split.pattern(dataset) {
+        Some(pattern) => by_pattern(dataset, split, pattern)?,
+        None => by_usual_names(dataset, split)?,
+    };
+    gather(dataset, images, labels, None)
+}
+
+fn by_usual_names(dataset: &Dataset, split: Split) -> Result<(Idx, Idx), DataError> {
+    let prefixes: &[&str] = match split {
+        Split::Train => &["train"],
+        Split::Test => &["t10k", "test"],
+    };
+    let find = |what: &str| -> Result<Idx, DataError> {
+        for prefix in prefixes {
+            for name in [
+                format!("{prefix}-{what}-ubyte"),
+                format!("{prefix}-{}-ubyte", what.replace('-', ".")),
+            ] {
+                for name in [name.clone(), format!("{name}.gz")] {
+                    let path = Path::new(&dataset.path).join(name);
+                    if path.is_file() {
+                        return Idx::open(path);
+                    }
+                }
+            }
+        }
+        Err(files::absent(
+            dataset,
+            split,
+            format!("{}-{what}-ubyte or {0}-{what}-ubyte.gz", prefixes[0]),
+        ))
+    };
+    Ok((find("images-idx3")?, find("labels-idx1")?))
+}
+
+/// The two files that fit the user's pattern, told apart by their headers.
+fn by_pattern(dataset: &Dataset, split: Split, pattern: &str) -> Result<(Idx, Idx), DataError> {
+    let found = files::find(Path::new(&dataset.path), pattern)?;
+    let [first, second] = found.as_slice() else {
+        return Err(match found.as_slice() {
+            [] => files::absent(dataset, split, pattern),
+            _ => DataError::setting(
+                format!(
+                    "dataset.{}",
+                    if split == Split::Train {
+                        "train"
+                    } else {
+                        "test"
+                    }
+                ),
+                format!(
+                    "'{pattern}' fits {} files in '{}', expected two: one of images, one of labels",
+                    found.len(),
+                    dataset.path
+                ),
+            ),
+        });
+    };
+    let (first, second) = (Idx::open(first.clone())?, Idx::open(second.clone())?);
+    Ok(if first.dims.len() > second.dims.len() {
+        (first, second)
+    } else {
+        (second, first)
+    })
+}
+
+/// Reads a pair of files into memory.
+pub(crate) fn gather(
+    dataset: &Dataset,
+    images: Idx,
+    labels: Idx,
+    class_names: Option<&[&str]>,
+) -> Result<InMemory, DataError> {
+    let &[n, height, width] = images.dims.as_slice() else {
+        return Err(images.wrong(
+            "byte 3",
+            "3 dimensions: images, rows, columns",
+            images.dims.len(),
+        ));
+    };
+    let &[n_labels] = labels.dims.as_slice() else {
+        return Err(labels.wrong("byte 3", "1 dimension: labels", labels.dims.len()));
+    };
+    if !(1..=MAX_SIDE as u32).contains(&height) || !(1..=MAX_SIDE as u32).contains(&width) {
+        let found = format!("{height} x {width}");
+        return Err(images.wrong(
+            "byte 8",
+            format!("images of 1 to {MAX_SIDE} pixels a side"),
+            found,
+        ));
+    }
+    if n != n_labels {
+        return Err(labels.wrong(
+            "byte 4",
+            format!("{n} labels, one for each image"),
+            n_labels,
+        ));
+    }
+    let mut gathered = Gather::new(dataset);
+    gathered.expect(&images.path, n.into())?;
+    let (height, width) = (height as usize, width as usize);
+    let (mut images, mut labels) = (images, labels);
+    let mut pixels = Vec::new();
+    for index in 0..n {
+        images.take(height * width, &mut pixels)?;
+        let label = labels.byte()?;
+        let image = Image {
+            pixels: pixels.as_slice().into(),
+            channels: 1,
+            height,
+            width,
+        };
+        gathered.push(&labels.path, image, label.into(), || {
+            format!("byte {} (item {index})", labels.at - 1)
+        })?;
+    }
+    images.end()?;
+    labels.end()?;
+    gathered.finish(&images.path, class_names)
+}
+
+/// An open IDX file, its header read and checked as far as it can be.
+pub(crate) struct Idx {
+    path: PathBuf,
+    dims: Vec<u32>,
+    reader: Box<dyn Read>,
+    /// Bytes read so far, after decompression.
+    at: u64,
+}
+
+impl Idx {
+    fn open(path: PathBuf) -> Result<Idx, DataError> {
+        let mut file = File::open(&path).map_err(DataError::io("open", &path))?;
+        let mut magic = Vec::new();
+        (&mut file)
+            .take(2)
+            .read_to_end(&mut magic)
+            .map_err(DataError::io("read", &path))?;
+        file.rewind().map_err(DataError::io("read", &path))?;
+        let length = file.metadata().map_err(DataError::io("read", &path))?.len();
+        let reader = BufReader::with_capacity(1 << 16, file);
+        if magic == [0x1f, 0x8b] {
+            Idx::new(path, Box::new(MultiGzDecoder::new(reader)), None)
+        } else {
+            Idx::new(path, Box::new(reader), Some(length))
+        }
+    }
+
+    /// Reads the header. `length` is the file's, where it is known.
+    pub(crate) fn new(
+        path: PathBuf,
+        reader: Box<dyn Read>,
+        length: Option<u64>,
+    ) -> Result<Idx, DataError> {
+        let mut idx = Idx {
+            path,
+            dims: Vec::new(),
+            reader,
+            at: 0,
+        };
+        let mut bytes = Vec::new();
+        idx.take(4, &mut bytes)?;
+        if bytes[..3] != [0, 0, 8] {
+            let found = format!("{:02x?}", &bytes[..3]);
+            return Err(idx.wrong(
+                "byte 0",
+                "an IDX file of unsigned bytes: [00, 00, 08]",
+                found,
+            ));
+        }
+        let n_dims = bytes[3];
+        if !(1..=3).contains(&n_dims) {
+            return Err(idx.wrong("byte 3", "1 dimension (labels) or 3 (images)", n_dims));
+        }
+        for _ in 0..n_dims {
+            idx.take(4, &mut bytes)?;
+            idx.dims
+                .push(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
+        }
+        if let Some(length) = length {
+            let declared = idx
+                .dims
+                .iter()
+                .try_fold(1u64, |product, &dim| product.checked_mul(dim.into()));
+            if declared.and_then(|data| data.checked_add(idx.at)) != Some(length) {
+                let expected = format!(
+                    "{} bytes of header and data of dimensions {:?}",
+                    idx.at, idx.dims
+                );
+                return Err(idx.wrong("its length", expected, format!("{length} bytes")));
+            }
+        }
+        Ok(idx)
+    }
+
+    /// Replaces `bytes` by the next `n`. Memory grows with what is really there, whatever a header promised.
+    fn take(&mut self, n: usize, bytes: &mut Vec<u8>) -> Result<(), DataError> {
+        bytes.clear();
+        let read = (&mut self.reader)
+            .take(n as u64)
+            .read_to_end(bytes)
+            .map_err(|error| self.broken(&error))?;
+        if read != n {
+            let at = format!("byte {}", self.at + read as u64);
+            return Err(self.wrong(
+                at,
+                format!("{} more bytes", n - read),
+                "the end of the file",
+            ));
+        }
+        self.at += n as u64;
+        Ok(())
+    }
+
+    fn byte(&mut self) -> Result<u8, DataError> {
+        let mut byte = [0];
+        match self.reader.read_exact(&mut byte) {
+            Ok(()) => {
+                self.at += 1;
+                Ok(byte[0])
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.wrong(
+                format!("byte {}", self.at),
+                "another byte",
+                "the end of the file",
+            )),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), DataError> {
+        let mut byte = [0];
+        match self.reader.read(&mut byte) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.wrong(
+                format!("byte {}", self.at),
+                "the end of the file",
+                "more bytes",
+            )),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> DataError {
+        self.wrong(format!("byte {}", self.at), "readable data", error)
+    }
+
+    fn wrong(
+        &self,
+        at: impl Into<String>,
+        expected: impl Into<String>,
+        found: impl ToString,
+    ) -> DataError {
+        DataError::malformed(&self.path, at, expected, found.to_string())
+    }
+}

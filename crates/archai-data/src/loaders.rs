@@ -1,0 +1,189 @@
+//! All loaders of a training, from one section of the configuration.
+
+use std::sync::Arc;
+
+use archai_spec::settings;
+
+use crate::dataset::{Dataset, Split, open};
+use crate::error::DataError;
+use crate::loader::Loader;
+use crate::rng::Key;
+use crate::split;
+use crate::transform::Transform;
+
+/// The loaders of a training.
+#[derive(Clone, Debug)]
+pub struct Loaders {
+    /// What weights learn from: shuffled and augmented. Empty unless the section loads training data.
+    pub train: Loader,
+    /// The share set apart for validation, for measuring: in the data set's order, not augmented. None if `val_ratio`
+    /// is 0.
+    pub valid: Option<Loader>,
+    /// The same images for moving the architecture: shuffled, in training batches, and augmented if the section says so.
+    pub valid_arch: Option<Loader>,
+    /// Test data: in its own order, not augmented. None unless the section loads test data.
+    pub test: Option<Loader>,
+}
+
+impl Loaders {
+    /// Opens the data and divides it. `seed` decides the split alone, so that all phases of a run agree on it; `seed`
+    /// and `purpose` (the phase's name) decide orders and augmentation.
+    ///
+    /// `max_batches` limits the training data before the split: to that many training batches, or to as many images as
+    /// it takes for one of each class in both parts. The limited set is stratified too.
+    ///
+    /// # Errors
+    /// As [`open`]; [`DataError::Setting`] if `val_ratio` leaves a part without images.
+    pub fn new(
+        settings: &settings::Loader,
+        seed: u64,
+        purpose: &str,
+    ) -> Result<Loaders, DataError> {
+        let dataset = &settings.dataset;
+        let augmented = Transform::train(dataset, settings.cutout)?;
+        let plain = Transform::test(dataset)?;
+        let key = Key::new(seed).with(purpose);
+        let base = Key::new(seed).with("data");
+        let test = match settings.load_test {
+            true => {
+                let data = open(dataset, Split::Test)?;
+                let items = limited(
+                    &*data,
+                    dataset.max_batches,
+                    settings.test_batch,
+                    |n| n,
+                    base.with("test limit"),
+                )?;
+                let loader =
+                    Loader::new(data, plain.clone(), settings.test_batch).with_items(items);
+                Some(loader.with_workers(settings.test_workers))
+            }
+            false => None,
+        };
+        if !settings.load_train {
+            let none = crate::InMemory::new(
+                &dataset.name,
+                dataset.n_classes,
+                augmented.shape(),
+                vec![],
+                vec![],
+            )?;
+            let train = Loader::new(Arc::new(none), augmented, settings.train_batch);
+            return Ok(Loaders {
+                train,
+                valid: None,
+                valid_arch: None,
+                test,
+            });
+        }
+
+        let data = open(dataset, Split::Train)?;
+        let ratio = settings.val_ratio;
+        let raise = |n| split::enough_for_both(n, ratio, data.n_classes(), data.len());
+        let items = limited(
+            &*data,
+            dataset.max_batches,
+            settings.train_batch,
+            raise,
+            base.with("train limit"),
+        )?;
+        let (train, valid) = divide(&*data, items, ratio, base.with("split"))?;
+
+        let (train_workers, valid_workers) = share(settings.train_workers, ratio);
+        let loader = |items, transform: &Transform, batch| {
+            Loader::new(Arc::clone(&data), transform.clone(), batch).with_items(items)
+        };
+        let valid_arch = (!valid.is_empty()).then(|| {
+            let transform = if settings.val_augment {
+                &augmented
+            } else {
+                &plain
+            };
+            loader(valid.clone(), transform, settings.train_batch)
+                .shuffled(key.with("valid"))
+                .with_workers(valid_workers)
+        });
+        let valid = (!valid.is_empty()).then(|| {
+            loader(valid, &plain, settings.test_batch).with_workers(settings.test_workers)
+        });
+        let train = loader(train, &augmented, settings.train_batch)
+            .shuffled(key.with("train"))
+            .with_workers(train_workers);
+        Ok(Loaders {
+            train,
+            valid,
+            valid_arch,
+            test,
+        })
+    }
+}
+
+/// The images that `max_batches` leaves, stratified; all if it is negative.
+fn limited(
+    data: &dyn Dataset,
+    max_batches: i64,
+    batch: usize,
+    raise: impl Fn(usize) -> usize,
+    key: Key,
+) -> Result<Vec<usize>, DataError> {
+    let Ok(batches) = usize::try_from(max_batches) else {
+        return Ok((0..data.len()).collect());
+    };
+    if batches == 0 {
+        return Err(DataError::setting(
+            "dataset.max_batches",
+            "is 0, expected -1 (all) or a number of batches",
+        ));
+    }
+    let n = raise(batches.saturating_mul(batch));
+    Ok(split::stratified(&labels(data), n, key).0)
+}
+
+/// Training and validation images.
+fn divide(
+    data: &dyn Dataset,
+    items: Vec<usize>,
+    ratio: f64,
+    key: Key,
+) -> Result<(Vec<usize>, Vec<usize>), DataError> {
+    if !(0.0..1.0).contains(&ratio) {
+        return Err(DataError::setting(
+            "loader.val_ratio",
+            format!("is {ratio}, expected a number in [0, 1)"),
+        ));
+    }
+    let n_valid = split::n_validation(items.len(), ratio);
+    let empty = |part: &str, way: &str| {
+        let problem = format!(
+            "is {ratio}, which leaves no {part} image of {}; {way} it, or use more data (dataset.max_batches)",
+            items.len()
+        );
+        Err(DataError::setting("loader.val_ratio", problem))
+    };
+    if n_valid == items.len() {
+        return empty("training", "lower");
+    }
+    if n_valid == 0 && ratio > 0.0 {
+        return empty("validation", "raise");
+    }
+    let of_items: Vec<u32> = items.iter().map(|&item| data.label(item)).collect();
+    let (train, valid) = split::stratified(&of_items, items.len() - n_valid, key);
+    let pick = |positions: Vec<usize>| {
+        positions
+            .into_iter()
+            .map(|position| items[position])
+            .collect()
+    };
+    Ok((pick(train), pick(valid)))
+}
+
+fn labels(data: &dyn Dataset) -> Vec<u32> {
+    (0..data.len()).map(|item| data.label(item)).collect()
+}
+
+/// Divides the workers between training and validation batches in proportion, but leaves neither without.
+fn share(workers: usize, ratio: f64) -> (usize, usize) {
+    let least = workers.min(1);
+    let train = (((1.0 - ratio) * workers as f64).round() as usize).max(least);
+    (train, (workers - train.min(workers)).max(least))
+}

@@ -1,0 +1,194 @@
+//! Parquet tables of images as Hugging Face lays them out: a column `img` or `image` (a structure of `bytes` and
+//! `path`, or plain binary) with PNG or JPEG files, and a column of whole numbers, `label`.
+
+use std::fs::File;
+use std::path::Path;
+
+use archai_spec::settings::Dataset;
+use parquet::basic::Type;
+use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
+use parquet::data_type::{ByteArray, DataType};
+use parquet::errors::ParquetError;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use crate::dataset::{Gather, InMemory, Split};
+use crate::error::DataError;
+use crate::{files, picture};
+
+const IMAGES: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
+const LABELS: [&str; 2] = ["label", "fine_label"];
+
+/// Rows that are held in memory as encoded images at a time.
+const ROWS: usize = 256;
+
+pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
+    let usual: &[&str] = match split {
+        Split::Train => &["train*.parquet", "data/train*.parquet", "train/*.parquet"],
+        Split::Test => &["test*.parquet", "data/test*.parquet", "test/*.parquet"],
+    };
+    let patterns = split
+        .pattern(dataset)
+        .map_or(usual.to_vec(), |pattern| vec![pattern]);
+    let root = Path::new(&dataset.path);
+    let mut found = Vec::new();
+    for pattern in &patterns {
+        found = files::find(root, pattern)?;
+        if !found.is_empty() {
+            break;
+        }
+    }
+    if found.is_empty() {
+        return Err(files::absent(dataset, split, patterns.join(" or ")));
+    }
+    let mut gather = Gather::new(dataset);
+    for file in &found {
+        table(file, &mut gather)?;
+    }
+    gather.finish(root, None)
+}
+
+fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
+    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let damaged = |at: String| {
+        move |error: ParquetError| {
+            DataError::malformed(path, at, "a readable parquet table", error.to_string())
+        }
+    };
+    let reader = SerializedFileReader::new(file).map_err(damaged("its footer".into()))?;
+    let meta = reader.metadata().file_metadata();
+    let rows = u64::try_from(meta.num_rows()).map_err(|_| {
+        DataError::malformed(
+            path,
+            "its footer",
+            "a number of rows",
+            meta.num_rows().to_string(),
+        )
+    })?;
+    gather.expect(path, rows)?;
+
+    let columns = meta.schema_descr().columns();
+    let column = |names: &[&str], what: &str| {
+        names
+            .iter()
+            .find_map(|name| {
+                columns
+                    .iter()
+                    .position(|column| column.path().string() == *name)
+            })
+            .ok_or_else(|| {
+                let found = columns
+                    .iter()
+                    .map(|column| column.path().string())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                DataError::malformed(
+                    path,
+                    "its columns",
+                    format!("a column of {what}: {}", names.join(" or ")),
+                    found,
+                )
+            })
+    };
+    let (images, labels) = (column(&IMAGES, "images")?, column(&LABELS, "labels")?);
+    for (index, types) in [
+        (images, &[Type::BYTE_ARRAY][..]),
+        (labels, &[Type::INT32, Type::INT64][..]),
+    ] {
+        let column = &columns[index];
+        if !types.contains(&column.physical_type()) || column.max_rep_level() != 0 {
+            let at = format!("column {}", column.path().string());
+            let expected = types
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" or ");
+            let found = format!(
+                "{} (repetition level {})",
+                column.physical_type(),
+                column.max_rep_level()
+            );
+            return Err(DataError::malformed(path, at, expected, found));
+        }
+    }
+
+    let mut row = 0;
+    for group in 0..reader.num_row_groups() {
+        let at = || damaged(format!("row group {group}"));
+        let group = reader.get_row_group(group).map_err(at())?;
+        let ColumnReader::ByteArrayColumnReader(mut image_column) =
+            group.get_column_reader(images).map_err(at())?
+        else {
+            return Err(DataError::malformed(
+                path,
+                format!("row {row}"),
+                "images as bytes",
+                "another type",
+            ));
+        };
+        let mut label_column = match group.get_column_reader(labels).map_err(at())? {
+            ColumnReader::Int32ColumnReader(column) => Labels::Int32(column),
+            ColumnReader::Int64ColumnReader(column) => Labels::Int64(column),
+            _ => {
+                return Err(DataError::malformed(
+                    path,
+                    format!("row {row}"),
+                    "labels as whole numbers",
+                    "another type",
+                ));
+            }
+        };
+        let end = row + u64::try_from(group.metadata().num_rows()).unwrap_or_default();
+        while row < end {
+            let n = ROWS.min((end - row) as usize);
+            let images: Vec<ByteArray> = values(&mut image_column, n).map_err(at())?;
+            let labels: Vec<i64> = match &mut label_column {
+                Labels::Int32(column) => values(column, n)
+                    .map_err(at())?
+                    .into_iter()
+                    .map(i64::from)
+                    .collect(),
+                Labels::Int64(column) => values(column, n).map_err(at())?,
+            };
+            if images.len() != n || labels.len() != n {
+                let at = format!("rows {row}..{}", row + n as u64);
+                let found = format!("{} images and {} labels", images.len(), labels.len());
+                return Err(DataError::malformed(
+                    path,
+                    at,
+                    format!("{n} images and {n} labels, none of them null"),
+                    found,
+                ));
+            }
+            for (bytes, label) in images.iter().zip(labels) {
+                let at = || format!("row {row}");
+                let image = picture::decode(path, &at, bytes.data())?;
+                gather.push(path, image, label, at)?;
+                row += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+enum Labels {
+    Int32(ColumnReaderImpl<parquet::data_type::Int32Type>),
+    Int64(ColumnReaderImpl<parquet::data_type::Int64Type>),
+}
+
+/// The values of the next `n` rows; fewer where rows are null or the column ends.
+fn values<T: DataType>(
+    column: &mut ColumnReaderImpl<T>,
+    n: usize,
+) -> Result<Vec<T::T>, ParquetError> {
+    let (mut levels, mut values) = (Vec::new(), Vec::new());
+    let mut records = 0;
+    while records < n {
+        let (read, _, _) =
+            column.read_records(n - records, Some(&mut levels), None, &mut values)?;
+        if read == 0 {
+            break;
+        }
+        records += read;
+    }
+    Ok(values)
+}

@@ -1,0 +1,251 @@
+//! Single images: decoding files and fitting images to the size that the network sees.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma};
+
+use crate::dataset::{Image, MAX_SIDE};
+use crate::error::DataError;
+
+/// Decodes a PNG or JPEG file. Sixteen-bit channels are cut to eight bits, transparency is dropped.
+pub(crate) fn decode(
+    path: &Path,
+    at: &dyn Fn() -> String,
+    bytes: &[u8],
+) -> Result<Image<'static>, DataError> {
+    let wrong = |found: String| DataError::malformed(path, at(), "a PNG or JPEG image", found);
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|error| wrong(error.to_string()))?;
+    match reader.format() {
+        Some(ImageFormat::Png | ImageFormat::Jpeg) => {}
+        Some(other) => return Err(wrong(format!("a {other:?} image"))),
+        None if bytes.is_empty() => return Err(wrong("nothing".into())),
+        None => {
+            return Err(wrong(format!(
+                "bytes {:02x?}",
+                &bytes[..bytes.len().min(8)]
+            )));
+        }
+    }
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE as u32);
+    limits.max_image_height = Some(MAX_SIDE as u32);
+    limits.max_alloc = Some(1 << 30);
+    reader.limits(limits);
+    let image = reader
+        .decode()
+        .map_err(|error| wrong(format!("one that cannot be decoded ({error})")))?;
+    Ok(planes(&image))
+}
+
+fn planes(image: &DynamicImage) -> Image<'static> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    if image.color().has_color() {
+        let rgb = image.to_rgb8();
+        let mut pixels = Vec::with_capacity(3 * height * width);
+        for channel in 0..3 {
+            pixels.extend(rgb.pixels().map(|pixel| pixel.0[channel]));
+        }
+        Image {
+            pixels: pixels.into(),
+            channels: 3,
+            height,
+            width,
+        }
+    } else {
+        Image {
+            pixels: image.to_luma8().into_raw().into(),
+            channels: 1,
+            height,
+            width,
+        }
+    }
+}
+
+/// The image with `channels` (1 or 3) and `size` (height, width). Grey is repeated, colours are averaged; sides that
+/// are too long are scaled down (triangle filter over all covered pixels), sides that are too short are padded with
+/// zeros on both ends, the odd pixel at the end.
+pub(crate) fn fit(image: Image<'_>, channels: usize, size: [usize; 2]) -> Image<'_> {
+    pad(shrink(recolour(image, channels), size), size)
+}
+
+fn recolour(image: Image<'_>, channels: usize) -> Image<'_> {
+    if image.channels == channels {
+        return image;
+    }
+    let plane = image.height * image.width;
+    let grey: Vec<u8> = (0..plane)
+        .map(|i| {
+            let sum: usize = (0..image.channels)
+                .map(|c| usize::from(image.pixels[c * plane + i]))
+                .sum();
+            ((sum + image.channels / 2) / image.channels) as u8
+        })
+        .collect();
+    Image {
+        pixels: grey.repeat(channels).into(),
+        channels,
+        ..image
+    }
+}
+
+fn shrink(image: Image<'_>, [height, width]: [usize; 2]) -> Image<'_> {
+    let (height, width) = (height.min(image.height), width.min(image.width));
+    if (height, width) == (image.height, image.width) {
+        return image;
+    }
+    let mut pixels = Vec::with_capacity(image.channels * height * width);
+    for plane in image.pixels.chunks_exact(image.height * image.width) {
+        let plane: Option<ImageBuffer<Luma<u8>, &[u8]>> =
+            ImageBuffer::from_raw(image.width as u32, image.height as u32, plane);
+        if let Some(plane) = plane {
+            pixels.extend(
+                imageops::resize(&plane, width as u32, height as u32, FilterType::Triangle)
+                    .into_raw(),
+            );
+        }
+    }
+    Image {
+        pixels: pixels.into(),
+        channels: image.channels,
+        height,
+        width,
+    }
+}
+
+fn pad(image: Image<'_>, [height, width]: [usize; 2]) -> Image<'_> {
+    if (height, width) == (image.height, image.width) {
+        return image;
+    }
+    let (top, left) = ((height - image.height) / 2, (width - image.width) / 2);
+    let mut pixels = vec![0; image.channels * height * width];
+    for (row, line) in image.pixels.chunks_exact(image.width).enumerate() {
+        let (channel, row) = (row / image.height, row % image.height);
+        let start = (channel * height + top + row) * width + left;
+        pixels[start..start + image.width].copy_from_slice(line);
+    }
+    Image {
+        pixels: Cow::Owned(pixels),
+        channels: image.channels,
+        height,
+        width,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(channels: usize, height: usize, width: usize, pixels: &[u8]) -> Image<'_> {
+        assert_eq!(pixels.len(), channels * height * width);
+        Image {
+            pixels: pixels.into(),
+            channels,
+            height,
+            width,
+        }
+    }
+
+    #[test]
+    fn fitting() {
+        let check = |from: Image<'_>, channels, size, expect: &[u8]| {
+            let fitted = fit(from, channels, size);
+            assert_eq!(
+                (fitted.channels, [fitted.height, fitted.width]),
+                (channels, size)
+            );
+            assert_eq!(&*fitted.pixels, expect);
+        };
+        // As it is; grey repeated; colours averaged to the nearest.
+        check(image(1, 2, 2, &[1, 2, 3, 4]), 1, [2, 2], &[1, 2, 3, 4]);
+        check(image(1, 1, 2, &[1, 2]), 3, [1, 2], &[1, 2, 1, 2, 1, 2]);
+        check(
+            image(3, 1, 2, &[1, 255, 2, 255, 5, 254]),
+            1,
+            [1, 2],
+            &[3, 255],
+        );
+        // Padded on all sides, per channel; the odd pixel at the end.
+        check(
+            image(1, 1, 1, &[9]),
+            1,
+            [3, 3],
+            &[0, 0, 0, 0, 9, 0, 0, 0, 0],
+        );
+        check(image(1, 1, 1, &[9]), 1, [2, 2], &[9, 0, 0, 0]);
+        check(
+            image(3, 1, 1, &[7, 8, 9]),
+            3,
+            [1, 3],
+            &[0, 7, 0, 0, 8, 0, 0, 9, 0],
+        );
+        // Scaled down: a flat image stays flat, in each channel.
+        check(
+            image(3, 4, 4, &[[5; 16], [6; 16], [7; 16]].concat()),
+            3,
+            [2, 2],
+            &[5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7],
+        );
+        // One side too long, the other too short.
+        check(image(1, 1, 4, &[8; 4]), 1, [3, 2], &[0, 0, 8, 8, 0, 0]);
+    }
+
+    #[test]
+    fn decoding() {
+        let path = Path::new("a.png");
+        let bytes = |image: DynamicImage, format| {
+            let mut bytes = Cursor::new(Vec::new());
+            image.write_to(&mut bytes, format).unwrap();
+            bytes.into_inner()
+        };
+        let rgb = image::RgbImage::from_fn(2, 3, |x, y| image::Rgb([x as u8, y as u8, 100]));
+        let decoded = decode(
+            path,
+            &|| "row 1".into(),
+            &bytes(rgb.clone().into(), ImageFormat::Png),
+        )
+        .unwrap();
+        assert_eq!((decoded.channels, decoded.height, decoded.width), (3, 3, 2));
+        assert_eq!(
+            *decoded.pixels,
+            [
+                0, 1, 0, 1, 0, 1, 0, 0, 1, 1, 2, 2, 100, 100, 100, 100, 100, 100
+            ]
+        );
+        let grey = image::GrayImage::from_raw(2, 1, vec![3, 250]).unwrap();
+        let decoded = decode(
+            path,
+            &|| "row 1".into(),
+            &bytes(grey.into(), ImageFormat::Png),
+        )
+        .unwrap();
+        assert_eq!((decoded.channels, &*decoded.pixels), (1, &[3, 250][..]));
+        let jpeg = bytes(
+            image::GrayImage::from_pixel(8, 8, Luma([90])).into(),
+            ImageFormat::Jpeg,
+        );
+        let decoded = decode(path, &|| "row 1".into(), &jpeg).unwrap();
+        assert!(decoded.pixels.iter().all(|&p| p.abs_diff(90) <= 1));
+
+        let png = bytes(rgb.into(), ImageFormat::Png);
+        for damaged in [
+            &b""[..],
+            b"GIF89a",
+            b"hello world",
+            &png[..png.len() / 2],
+            &jpeg[..20],
+        ] {
+            let error = decode(path, &|| "row 7".into(), damaged)
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("'a.png': at row 7: expected a PNG or JPEG image"),
+                "{error}"
+            );
+        }
+    }
+}
