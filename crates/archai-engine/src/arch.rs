@@ -60,12 +60,19 @@ impl ArchParams {
 
     /// The vector of an edge.
     pub fn get(&self, key: &ArchKey) -> Option<&Tensor<1>> {
-        self.keys.iter().position(|k| k == key).map(|i| &self.values[i])
+        self.keys
+            .iter()
+            .position(|k| k == key)
+            .map(|i| &self.values[i])
     }
 
     /// All numbers.
     pub fn to_host(&self) -> Vec<(ArchKey, Vec<f64>)> {
-        self.keys.iter().copied().zip(self.values.iter().map(to_host)).collect()
+        self.keys
+            .iter()
+            .copied()
+            .zip(self.values.iter().map(to_host))
+            .collect()
     }
 
     /// How many numbers there are.
@@ -77,11 +84,23 @@ impl ArchParams {
     pub fn with_values(&self, values: Vec<Vec<f64>>, compute: &Compute) -> ArchParams {
         let lengths = |v: &Tensor<1>| v.dims()[0];
         assert!(
-            self.values.iter().map(lengths).eq(values.iter().map(Vec::len)),
+            self.values
+                .iter()
+                .map(lengths)
+                .eq(values.iter().map(Vec::len)),
             "one vector of the right length per edge is needed"
         );
-        let values = values.into_iter().map(|v| { let n = v.len(); compute.tensor(v, [n]) }).collect();
-        ArchParams { keys: self.keys.clone(), values }
+        let values = values
+            .into_iter()
+            .map(|v| {
+                let n = v.len();
+                compute.tensor(v, [n])
+            })
+            .collect();
+        ArchParams {
+            keys: self.keys.clone(),
+            values,
+        }
     }
 
     /// Zeros of the same shapes.
@@ -91,14 +110,32 @@ impl ArchParams {
 
     /// Applies `f` to each vector.
     pub fn map(&self, f: impl FnMut(&Tensor<1>) -> Tensor<1>) -> ArchParams {
-        ArchParams { keys: self.keys.clone(), values: self.values.iter().map(f).collect() }
+        ArchParams {
+            keys: self.keys.clone(),
+            values: self.values.iter().map(f).collect(),
+        }
     }
 
     /// Applies `f` to each pair of vectors. Both must belong to the same model.
-    pub fn zip_map(&self, other: &ArchParams, mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>) -> ArchParams {
-        assert_eq!(self.keys, other.keys, "architecture parameters of two different models");
-        let values = self.values.iter().zip(&other.values).map(|(a, b)| f(a, b)).collect();
-        ArchParams { keys: self.keys.clone(), values }
+    pub fn zip_map(
+        &self,
+        other: &ArchParams,
+        mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>,
+    ) -> ArchParams {
+        assert_eq!(
+            self.keys, other.keys,
+            "architecture parameters of two different models"
+        );
+        let values = self
+            .values
+            .iter()
+            .zip(&other.values)
+            .map(|(a, b)| f(a, b))
+            .collect();
+        ArchParams {
+            keys: self.keys.clone(),
+            values,
+        }
     }
 
     /// self + by·other
@@ -125,7 +162,11 @@ impl ArchParams {
     pub fn named(&self) -> Vec<NamedTensor> {
         self.to_host()
             .into_iter()
-            .map(|(key, values)| NamedTensor { name: format!("{key}.alpha"), shape: vec![values.len()], values })
+            .map(|(key, values)| NamedTensor {
+                name: format!("{key}.alpha"),
+                shape: vec![values.len()],
+                values,
+            })
             .collect()
     }
 }
@@ -156,7 +197,8 @@ impl Mul<f64> for ArchParams {
 pub trait Relaxation: Debug + Send + Sync {
     /// The weights, one vector per edge. `draw` is the pass's key for relaxations that sample; `None` asks for the
     /// weights without noise, as they are shown and finalised.
-    fn weights(&self, keys: &[ArchKey], alphas: &[Tensor<1>], draw: Option<&Key>) -> Vec<Tensor<1>>;
+    fn weights(&self, keys: &[ArchKey], alphas: &[Tensor<1>], draw: Option<&Key>)
+    -> Vec<Tensor<1>>;
 }
 
 /// The softmax of each edge's logits (DARTS, Liu et al. 2019, eq. 2).
@@ -164,7 +206,12 @@ pub trait Relaxation: Debug + Send + Sync {
 pub struct Softmax;
 
 impl Relaxation for Softmax {
-    fn weights(&self, _keys: &[ArchKey], alphas: &[Tensor<1>], _draw: Option<&Key>) -> Vec<Tensor<1>> {
+    fn weights(
+        &self,
+        _keys: &[ArchKey],
+        alphas: &[Tensor<1>],
+        _draw: Option<&Key>,
+    ) -> Vec<Tensor<1>> {
         alphas.iter().map(|a| softmax(a.clone(), 0)).collect()
     }
 }
@@ -192,10 +239,12 @@ impl Default for AlphaInit {
 impl AlphaInit {
     /// `n` starting values.
     pub(crate) fn draw(&self, key: &Key, n: usize) -> Vec<f64> {
-        match *self {
-            AlphaInit::Normal { std } => key.normals().take(n).map(|x| x * std).collect(),
-            AlphaInit::Uniform => key.uniforms().take(n).collect(),
-            AlphaInit::Constant(c) => vec![c; n],
-        }
+        let mut rng = key.rng();
+        let mut draw = || match *self {
+            AlphaInit::Normal { std } => std * rng.normal(),
+            AlphaInit::Uniform => rng.uniform_f64(),
+            AlphaInit::Constant(c) => c,
+        };
+        (0..n).map(|_| draw()).collect()
     }
 }

@@ -29,7 +29,10 @@ pub struct Compute {
 impl Compute {
     /// The CPU in 32 bits.
     pub fn cpu() -> Self {
-        Compute { device: Device::flex(), precision: Precision::F32 }
+        Compute {
+            device: Device::flex(),
+            precision: Precision::F32,
+        }
     }
 
     /// The same device in another precision.
@@ -65,7 +68,9 @@ impl Compute {
     pub fn tensor<const D: usize>(&self, values: Vec<f64>, shape: [usize; D]) -> Tensor<D> {
         match self.precision {
             Precision::F64 => Tensor::from_data(TensorData::new(values, shape), self.options()),
-            Precision::F32 => self.tensor_f32(values.into_iter().map(|v| v as f32).collect(), shape),
+            Precision::F32 => {
+                self.tensor_f32(values.into_iter().map(|v| v as f32).collect(), shape)
+            }
         }
     }
 

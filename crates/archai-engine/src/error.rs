@@ -53,6 +53,9 @@ pub enum EngineError {
 impl EngineError {
     /// An [`EngineError::Io`] at a path.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        EngineError::Io { path: path.into(), source }
+        EngineError::Io {
+            path: path.into(),
+            source,
+        }
     }
 }

@@ -18,8 +18,12 @@ pub struct Features {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Derived {
     Relu,
-    MaxPool { stride: usize },
-    AvgPool { stride: usize },
+    MaxPool {
+        stride: usize,
+    },
+    AvgPool {
+        stride: usize,
+    },
     /// The ReLU without its first row and column, for the second half of a factorised reduce.
     ReluShifted,
 }
@@ -27,7 +31,11 @@ pub(crate) enum Derived {
 impl Features {
     /// From a plain tensor `[N, C, H, W]`.
     pub fn from_nchw(tensor: Tensor<4>) -> Self {
-        Features { shape: tensor.dims(), nchw: tensor, derived: Arc::default() }
+        Features {
+            shape: tensor.dims(),
+            nchw: tensor,
+            derived: Arc::default(),
+        }
     }
 
     /// As a plain tensor `[N, C, H, W]`.
@@ -46,14 +54,25 @@ impl Features {
     }
 
     /// Looks `what` up or computes it. A poisoned lock only means that another reader panicked: its list is whole.
-    pub(crate) fn derive(&self, what: Derived, compute: impl FnOnce(&Features) -> Tensor<4>) -> Tensor<4> {
-        let found = |list: &[(Derived, Tensor<4>)]| list.iter().find(|(d, _)| *d == what).map(|(_, t)| t.clone());
+    pub(crate) fn derive(
+        &self,
+        what: Derived,
+        compute: impl FnOnce(&Features) -> Tensor<4>,
+    ) -> Tensor<4> {
+        let found = |list: &[(Derived, Tensor<4>)]| {
+            list.iter()
+                .find(|(d, _)| *d == what)
+                .map(|(_, t)| t.clone())
+        };
         if let Some(t) = found(&self.derived.lock().unwrap_or_else(|e| e.into_inner())) {
             return t;
         }
         // Not under the lock: what is computed may itself be derived from something shared.
         let t = compute(self);
-        self.derived.lock().unwrap_or_else(|e| e.into_inner()).push((what, t.clone()));
+        self.derived
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push((what, t.clone()));
         t
     }
 

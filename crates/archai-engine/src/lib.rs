@@ -22,7 +22,9 @@ pub use compute::{Compute, Precision};
 pub use error::EngineError;
 pub use features::Features;
 pub use model::{Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
-pub use op::{Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass};
+pub use op::{
+    Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass,
+};
 pub use params::{Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece};
 
 /// The framework's tensors, for operations of your own: see [`Op`].

@@ -14,7 +14,9 @@ use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::interim::{Batch, rng::Key};
-use crate::op::{Declared, DropPath, Finalized, Mode, NormSpec, NormStats, Op, OpBuilder, OpRegistry, Pass};
+use crate::op::{
+    Declared, DropPath, Finalized, Mode, NormSpec, NormStats, Op, OpBuilder, OpRegistry, Pass,
+};
 use crate::ops::{AuxTower, MIXED_OP};
 use crate::params::{NamedTensor, ParamLayout, ParamVec, match_names};
 
@@ -60,8 +62,16 @@ pub struct Objective {
 impl Default for Objective {
     /// Plain cross entropy of the whole batch.
     fn default() -> Self {
-        let loss = Loss { kind: LossKind::CrossEntropyLoss, smoothing: 0.0 };
-        Objective { loss, aux_weight: 0.0, l1_alphas: 0.0, chunks: 1 }
+        let loss = Loss {
+            kind: LossKind::CrossEntropyLoss,
+            smoothing: 0.0,
+        };
+        Objective {
+            loss,
+            aux_weight: 0.0,
+            l1_alphas: 0.0,
+            chunks: 1,
+        }
     }
 }
 
@@ -165,12 +175,18 @@ impl Model {
     ///
     /// # Errors
     /// [`EngineError::Desc`] if the description does not pass its check or an op cannot be made.
-    pub fn compile(desc: &ModelDesc, registry: &OpRegistry, options: &ModelOptions) -> Result<Model, EngineError> {
+    pub fn compile(
+        desc: &ModelDesc,
+        registry: &OpRegistry,
+        options: &ModelOptions,
+    ) -> Result<Model, EngineError> {
         let mut declared = Declared::default();
         let mut arch: Vec<(ArchKey, usize)> = Vec::new();
         let net = build(desc, registry, options, &mut declared, &mut arch)?;
         unique_names(&declared)?;
-        let layout = Arc::new(ParamLayout { params: declared.params });
+        let layout = Arc::new(ParamLayout {
+            params: declared.params,
+        });
         let key = Key::new(options.seed);
         let compute = &options.compute;
         let stats = declared
@@ -184,11 +200,21 @@ impl Model {
         let alpha_key = key.with("init alphas");
         let values = arch
             .iter()
-            .map(|(k, n)| compute.tensor(options.alpha_init.draw(&alpha_key.with(&format!("{k}.alpha")), *n), [*n]))
+            .map(|(k, n)| {
+                compute.tensor(
+                    options
+                        .alpha_init
+                        .draw(&alpha_key.with(&format!("{k}.alpha")), *n),
+                    [*n],
+                )
+            })
             .collect();
         let keys = arch.into_iter().map(|(k, _)| k).collect();
         Ok(Model {
-            net: Arc::new(Network { norms: declared.norms, ..net }),
+            net: Arc::new(Network {
+                norms: declared.norms,
+                ..net
+            }),
             weights: ParamVec::init(&layout, &key.with("init weights"), compute),
             arch: ArchParams { keys, values },
             stats,
@@ -213,7 +239,8 @@ impl Model {
     /// Replaces the weights by others of the same layout.
     pub fn set_weights(&mut self, weights: ParamVec) {
         assert!(
-            Arc::ptr_eq(weights.layout(), self.weights.layout()) || weights.layout() == self.weights.layout(),
+            Arc::ptr_eq(weights.layout(), self.weights.layout())
+                || weights.layout() == self.weights.layout(),
             "weights of another model"
         );
         self.weights = weights;
@@ -226,7 +253,10 @@ impl Model {
 
     /// Replaces the architecture parameters by others of the same edges.
     pub fn set_arch(&mut self, arch: ArchParams) {
-        assert_eq!(arch.keys, self.arch.keys, "architecture parameters of another model");
+        assert_eq!(
+            arch.keys, self.arch.keys,
+            "architecture parameters of another model"
+        );
         self.arch = arch;
     }
 
@@ -241,7 +271,12 @@ impl Model {
             .norms
             .iter()
             .zip(&self.stats)
-            .flat_map(|(n, s)| [named(&n.name, "running_mean", &s.mean), named(&n.name, "running_var", &s.var)])
+            .flat_map(|(n, s)| {
+                [
+                    named(&n.name, "running_mean", &s.mean),
+                    named(&n.name, "running_var", &s.var),
+                ]
+            })
             .collect()
     }
 
@@ -254,14 +289,29 @@ impl Model {
             .net
             .norms
             .iter()
-            .flat_map(|n| ["running_mean", "running_var"].map(|what| (format!("{}.{what}", n.name), [n.channels])))
+            .flat_map(|n| {
+                ["running_mean", "running_var"]
+                    .map(|what| (format!("{}.{what}", n.name), [n.channels]))
+            })
             .collect();
-        let found = match_names(wanted.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())), buffers)?;
+        let found = match_names(
+            wanted
+                .iter()
+                .map(|(name, shape)| (name.as_str(), shape.as_slice())),
+            buffers,
+        )?;
         let tensor = |(name, shape): &(String, [usize; 1])| {
-            self.net.compute.tensor(found[name.as_str()].values.clone(), *shape)
+            self.net
+                .compute
+                .tensor(found[name.as_str()].values.clone(), *shape)
         };
-        self.stats =
-            wanted.chunks_exact(2).map(|pair| NormStats { mean: tensor(&pair[0]), var: tensor(&pair[1]) }).collect();
+        self.stats = wanted
+            .chunks_exact(2)
+            .map(|pair| NormStats {
+                mean: tensor(&pair[0]),
+                var: tensor(&pair[1]),
+            })
+            .collect();
         Ok(())
     }
 
@@ -274,7 +324,10 @@ impl Model {
 
     /// A copy at w + `by`·`direction`.
     pub fn shifted(&self, direction: &ParamVec, by: f64) -> Model {
-        Model { weights: self.weights.add_scaled(direction, by), ..self.clone() }
+        Model {
+            weights: self.weights.add_scaled(direction, by),
+            ..self.clone()
+        }
     }
 
     /// Gradients of weights and architecture parameters in training mode. Leaves this model and its running statistics
@@ -282,8 +335,24 @@ impl Model {
     ///
     /// # Errors
     /// [`EngineError::Data`] if the batch does not fit the model.
-    pub fn grads(&self, batch: &Batch, objective: &Objective, draw: Option<&Key>) -> Result<Grads, EngineError> {
-        Ok(self.pass(batch, objective, draw, None, Want { weights: true, arch: true })?.0)
+    pub fn grads(
+        &self,
+        batch: &Batch,
+        objective: &Objective,
+        draw: Option<&Key>,
+    ) -> Result<Grads, EngineError> {
+        Ok(self
+            .pass(
+                batch,
+                objective,
+                draw,
+                None,
+                Want {
+                    weights: true,
+                    arch: true,
+                },
+            )?
+            .0)
     }
 
     /// Loss and gradient of the architecture parameters alone. As [`Model::grads`].
@@ -296,7 +365,16 @@ impl Model {
         objective: &Objective,
         draw: Option<&Key>,
     ) -> Result<(f64, ArchGrads), EngineError> {
-        let (grads, _) = self.pass(batch, objective, draw, None, Want { weights: false, arch: true })?;
+        let (grads, _) = self.pass(
+            batch,
+            objective,
+            draw,
+            None,
+            Want {
+                weights: false,
+                arch: true,
+            },
+        )?;
         Ok((grads.loss, grads.arch))
     }
 
@@ -310,7 +388,16 @@ impl Model {
         objective: &Objective,
         draw: Option<&Key>,
     ) -> Result<(f64, ParamVec), EngineError> {
-        let (grads, _) = self.pass(batch, objective, draw, None, Want { weights: true, arch: false })?;
+        let (grads, _) = self.pass(
+            batch,
+            objective,
+            draw,
+            None,
+            Want {
+                weights: true,
+                arch: false,
+            },
+        )?;
         Ok((grads.loss, grads.weights))
     }
 
@@ -325,7 +412,8 @@ impl Model {
         regular: &Regular,
         want: Want,
     ) -> Result<Grads, EngineError> {
-        let (grads, stats) = self.pass(batch, objective, Some(&regular.draw), Some(regular), want)?;
+        let (grads, stats) =
+            self.pass(batch, objective, Some(&regular.draw), Some(regular), want)?;
         self.stats = stats;
         Ok(grads)
     }
@@ -337,7 +425,12 @@ impl Model {
     pub fn evaluate(&self, batch: &Batch, loss: &Loss) -> Result<(f64, Logits), EngineError> {
         self.check_batch(batch)?;
         let outputs = self.forward(self.images(batch, 0, batch.labels.len()), Mode::Evaluation);
-        let value = cross_entropy(outputs.logits.clone(), &batch.labels, loss, &self.net.compute);
+        let value = cross_entropy(
+            outputs.logits.clone(),
+            &batch.labels,
+            loss,
+            &self.net.compute,
+        );
         Ok((to_host(&value)[0], logits(&[outputs.logits])))
     }
 
@@ -353,16 +446,33 @@ impl Model {
 
     /// The bare forward pass on a tensor `[n, c, h, w]`, without gradients, drop-path or change of the running statistics.
     pub fn forward(&self, images: Tensor<4>, mode: Mode) -> Outputs {
-        let weights = self.net.relaxation.weights(&self.arch.keys, &self.arch.values, None);
-        let mut pass =
-            Pass::new(self.weights.layout(), self.weights.tensors(), &self.stats, &self.net.compute, mode, None);
+        let weights = self
+            .net
+            .relaxation
+            .weights(&self.arch.keys, &self.arch.values, None);
+        let mut pass = Pass::new(
+            self.weights.layout(),
+            self.weights.tensors(),
+            &self.stats,
+            &self.net.compute,
+            mode,
+            None,
+        );
         self.net.forward(&mut pass, images, &weights, true)
     }
 
     /// The weights of each owned edge's primitives, relaxed without noise.
     pub fn edge_weights(&self) -> Vec<(ArchKey, Vec<f64>)> {
-        let weights = self.net.relaxation.weights(&self.arch.keys, &self.arch.values, None);
-        self.arch.keys.iter().copied().zip(weights.iter().map(to_host)).collect()
+        let weights = self
+            .net
+            .relaxation
+            .weights(&self.arch.keys, &self.arch.values, None);
+        self.arch
+            .keys
+            .iter()
+            .copied()
+            .zip(weights.iter().map(to_host))
+            .collect()
     }
 
     /// What remains of an edge in a found network: [`Op::finalize`] with the edge's relaxed weights. `None` if there is no
@@ -393,10 +503,12 @@ impl Model {
         self.check_images(batch.images.len(), batch.shape)?;
         if batch.labels.len() != batch.shape[0] {
             let (images, labels) = (batch.shape[0], batch.labels.len());
-            return Err(EngineError::Data(format!("a batch of {images} images has {labels} labels")));
+            return Err(EngineError::Data(format!(
+                "a batch of {images} images has {labels} labels"
+            )));
         }
         let classes = self.net.desc.n_classes;
-        match batch.labels.iter().find(|&&l| l as usize >= classes) {
+        match batch.labels.iter().find(|&&l| usize::try_from(l).map_or(true, |l| l >= classes)) {
             Some(l) => Err(EngineError::Data(format!(
                 "label {l} does not fit the model's {classes} classes; check n_classes of the data set"
             ))),
@@ -422,7 +534,13 @@ impl Model {
         self.check_batch(batch)?;
         let compute = &self.net.compute;
         let leaf = |wanted: bool| {
-            move |t: &Tensor<1>| if wanted { t.clone().autodiff().require_grad() } else { t.clone() }
+            move |t: &Tensor<1>| {
+                if wanted {
+                    t.clone().autodiff().require_grad()
+                } else {
+                    t.clone()
+                }
+            }
         };
         let n = batch.labels.len();
         let chunks = objective.chunks.clamp(1, n);
@@ -434,14 +552,34 @@ impl Model {
             let (start, end) = (chunk * n / chunks, (chunk + 1) * n / chunks);
             let labels = &batch.labels[start..end];
             let share = (end - start) as f64 / n as f64;
-            let weights: Vec<Tensor<1>> = self.weights.tensors().iter().map(leaf(want.weights)).collect();
+            let weights: Vec<Tensor<1>> = self
+                .weights
+                .tensors()
+                .iter()
+                .map(leaf(want.weights))
+                .collect();
             let alphas: Vec<Tensor<1>> = self.arch.values.iter().map(leaf(want.arch)).collect();
             let edge_weights = self.net.relaxation.weights(&self.arch.keys, &alphas, draw);
-            let drop_path =
-                regular.map(|r| DropPath { prob: r.drop_path_prob, draw: r.draw, first_sample: start });
-            let mut pass = Pass::new(self.weights.layout(), &weights, &stats, compute, Mode::Training, drop_path);
+            let drop_path = regular.map(|r| DropPath {
+                prob: r.drop_path_prob,
+                draw: r.draw,
+                first_sample: start,
+            });
+            let mut pass = Pass::new(
+                self.weights.layout(),
+                &weights,
+                &stats,
+                compute,
+                Mode::Training,
+                drop_path,
+            );
             let images = self.images(batch, start, end);
-            let outputs = self.net.forward(&mut pass, images, &edge_weights, objective.aux_weight != 0.0);
+            let outputs = self.net.forward(
+                &mut pass,
+                images,
+                &edge_weights,
+                objective.aux_weight != 0.0,
+            );
             let updates = pass.into_updates();
             let mut loss = cross_entropy(outputs.logits.clone(), labels, &objective.loss, compute);
             main += share * to_host(&loss)[0];
@@ -460,7 +598,16 @@ impl Model {
             if loss.is_tracked() {
                 let mut grads = (loss * share).backward();
                 let mut take = |leaves: &[Tensor<1>], wanted: bool| -> Vec<Option<Tensor<1>>> {
-                    leaves.iter().map(|t| if wanted { t.grad_remove(&mut grads) } else { None }).collect()
+                    leaves
+                        .iter()
+                        .map(|t| {
+                            if wanted {
+                                t.grad_remove(&mut grads)
+                            } else {
+                                None
+                            }
+                        })
+                        .collect()
                 };
                 let new = (take(&weights, want.weights), take(&alphas, want.arch));
                 sums = Some(match sums {
@@ -477,8 +624,14 @@ impl Model {
             loss: total,
             main_loss: main,
             aux_loss: aux,
-            weights: ParamVec { layout: self.weights.layout().clone(), tensors: fill(weight_sums, self.weights.tensors()) },
-            arch: ArchParams { keys: self.arch.keys.clone(), values: fill(arch_sums, &self.arch.values) },
+            weights: ParamVec {
+                layout: self.weights.layout().clone(),
+                tensors: fill(weight_sums, self.weights.tensors()),
+            },
+            arch: ArchParams {
+                keys: self.arch.keys.clone(),
+                values: fill(arch_sums, &self.arch.values),
+            },
             logits: logits(&all_logits),
         };
         Ok((grads, stats))
@@ -499,11 +652,13 @@ fn add(a: Vec<Option<Tensor<1>>>, b: Vec<Option<Tensor<1>>>) -> Vec<Option<Tenso
 /// Zeros where nothing was computed.
 fn fill(sums: Vec<Option<Tensor<1>>>, like: &[Tensor<1>]) -> Vec<Tensor<1>> {
     let mut sums = sums.into_iter();
-    like.iter().map(|t| sums.next().flatten().unwrap_or_else(|| t.zeros_like())).collect()
+    like.iter()
+        .map(|t| sums.next().flatten().unwrap_or_else(|| t.zeros_like()))
+        .collect()
 }
 
 /// Mean cross entropy against (1 − ε)·one-hot + ε/K.
-fn cross_entropy(logits: Tensor<2>, labels: &[u32], loss: &Loss, compute: &Compute) -> Tensor<1> {
+fn cross_entropy(logits: Tensor<2>, labels: &[i64], loss: &Loss, compute: &Compute) -> Tensor<1> {
     let LossKind::CrossEntropyLoss = loss.kind;
     let [n, k] = logits.dims();
     let mut targets = vec![loss.smoothing / k as f64; n * k];
@@ -516,12 +671,25 @@ fn cross_entropy(logits: Tensor<2>, labels: &[u32], loss: &Loss, compute: &Compu
 
 fn logits(parts: &[Tensor<2>]) -> Logits {
     let classes = parts[0].dims()[1];
-    let values: Vec<f32> = parts.iter().flat_map(|t| t.to_data().iter::<f32>().collect::<Vec<_>>()).collect();
-    Logits { n: values.len() / classes, classes, values }
+    let values: Vec<f32> = parts
+        .iter()
+        .flat_map(|t| t.to_data().iter::<f32>().collect::<Vec<_>>())
+        .collect();
+    Logits {
+        n: values.len() / classes,
+        classes,
+        values,
+    }
 }
 
 impl Network {
-    fn forward(&self, pass: &mut Pass<'_>, images: Tensor<4>, weights: &[Tensor<1>], aux: bool) -> Outputs {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        images: Tensor<4>,
+        weights: &[Tensor<1>],
+        aux: bool,
+    ) -> Outputs {
         let image = Features::from_nchw(images);
         let mut stems: Vec<Features> = Vec::with_capacity(self.stems.len());
         for (input, op) in &self.stems {
@@ -546,12 +714,22 @@ impl Network {
         let pooled = self.pool.forward(pass, &[s1], None);
         let logits = self.logits.forward(pass, &[pooled], None);
         let [n, classes, _, _] = logits.shape();
-        Outputs { logits: logits.nchw().reshape([n, classes]), aux: aux_logits }
+        Outputs {
+            logits: logits.nchw().reshape([n, classes]),
+            aux: aux_logits,
+        }
     }
 }
 
 impl Cell {
-    fn forward(&self, pass: &mut Pass<'_>, cell: usize, s0: &Features, s1: &Features, weights: &[Tensor<1>]) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        cell: usize,
+        s0: &Features,
+        s1: &Features,
+        weights: &[Tensor<1>],
+    ) -> Features {
         let mut states = vec![
             self.stems[0].forward(pass, std::slice::from_ref(s0), None),
             self.stems[1].forward(pass, std::slice::from_ref(s1), None),
@@ -559,14 +737,21 @@ impl Cell {
         for (n, node) in self.nodes.iter().enumerate() {
             let mut parts = Vec::with_capacity(node.len());
             for (e, edge) in node.iter().enumerate() {
-                let inputs: Vec<Features> = edge.inputs.iter().map(|&i| states[i].clone()).collect();
-                let mut out = edge.op.forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
+                let inputs: Vec<Features> =
+                    edge.inputs.iter().map(|&i| states[i].clone()).collect();
+                let mut out = edge
+                    .op
+                    .forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
                 if edge.op.can_drop_path() {
                     out = pass.drop_path([cell, n, e], out);
                 }
                 parts.push(out);
             }
-            let state = if parts.is_empty() { states[states.len() - 1].clone() } else { Features::sum(parts) };
+            let state = if parts.is_empty() {
+                states[states.len() - 1].clone()
+            } else {
+                Features::sum(parts)
+            };
             states.push(state);
         }
         let inputs: Vec<Features> = self.concat.iter().map(|&i| states[i].clone()).collect();
@@ -584,11 +769,18 @@ fn build(
 ) -> Result<Network, EngineError> {
     let make = |declared: &mut Declared, op: &OpDesc, prefix: String, n_inputs: usize| {
         let affine = op.affine.unwrap_or(desc.affine);
-        registry.make(op, &mut OpBuilder::new(registry, declared, prefix, affine, n_inputs))
+        registry.make(
+            op,
+            &mut OpBuilder::new(registry, declared, prefix, affine, n_inputs),
+        )
     };
     let mut stems = Vec::new();
     for (i, stem) in desc.stems.iter().enumerate() {
-        let name = if desc.stems.len() == 1 { "stem".to_string() } else { format!("stem{i}") };
+        let name = if desc.stems.len() == 1 {
+            "stem".to_string()
+        } else {
+            format!("stem{i}")
+        };
         stems.push((stem.input, make(declared, &stem.op, name, 1)?));
     }
     let n_towers = desc.cells.iter().filter(|c| c.aux_tower.is_some()).count();
@@ -602,27 +794,59 @@ fn build(
             for (e, edge) in node.edges.iter().enumerate() {
                 let place = format!("cell{c}.node{n}.edge{e}");
                 // The parts of a mixed op carry their own names.
-                let prefix = if edge.op.name == MIXED_OP { place.clone() } else { format!("{place}.{}", edge.op.name) };
+                let prefix = if edge.op.name == MIXED_OP {
+                    place.clone()
+                } else {
+                    format!("{place}.{}", edge.op.name)
+                };
                 let op = make(declared, &edge.op, prefix, edge.inputs.len())?;
                 let alphas = match op.n_alphas() {
                     0 => None,
-                    k => Some(alphas_of(arch, ArchKey { cell: cell.alphas_from, node: n, edge: e }, c, k)?),
+                    k => Some(alphas_of(
+                        arch,
+                        ArchKey {
+                            cell: cell.alphas_from,
+                            node: n,
+                            edge: e,
+                        },
+                        c,
+                        k,
+                    )?),
                 };
-                edges.push(Edge { inputs: edge.inputs.clone(), op, alphas });
+                edges.push(Edge {
+                    inputs: edge.inputs.clone(),
+                    op,
+                    alphas,
+                });
             }
             nodes.push(edges);
         }
-        let post_op = make(declared, &cell.post_op, format!("cell{c}.post"), cell.concat.len())?;
+        let post_op = make(
+            declared,
+            &cell.post_op,
+            format!("cell{c}.post"),
+            cell.concat.len(),
+        )?;
         let aux = match &cell.aux_tower {
             Some(tower) => {
-                let name = if n_towers == 1 { "aux".to_string() } else { format!("cell{c}.aux") };
+                let name = if n_towers == 1 {
+                    "aux".to_string()
+                } else {
+                    format!("cell{c}.aux")
+                };
                 // The towers are not part of a search: their norms always learn.
                 let mut builder = OpBuilder::new(registry, declared, name, true, 1);
                 Some(AuxTower::new(tower, cell.out, &mut builder)?)
             }
             None => None,
         };
-        cells.push(Cell { stems: [pre0, pre1], nodes, post_op, concat: cell.concat.clone(), aux });
+        cells.push(Cell {
+            stems: [pre0, pre1],
+            nodes,
+            post_op,
+            concat: cell.concat.clone(),
+            aux,
+        });
     }
     Ok(Network {
         desc: desc.clone(),
@@ -637,7 +861,12 @@ fn build(
 }
 
 /// Index of the architecture parameters of an edge, which `cell` owns if the key names it.
-fn alphas_of(arch: &mut Vec<(ArchKey, usize)>, key: ArchKey, cell: usize, n: usize) -> Result<usize, EngineError> {
+fn alphas_of(
+    arch: &mut Vec<(ArchKey, usize)>,
+    key: ArchKey,
+    cell: usize,
+    n: usize,
+) -> Result<usize, EngineError> {
     if key.cell == cell {
         arch.push((key, n));
         return Ok(arch.len() - 1);
@@ -657,10 +886,18 @@ fn alphas_of(arch: &mut Vec<(ArchKey, usize)>, key: ArchKey, cell: usize, n: usi
 /// Names reach files and tests: two parts of one name would overwrite each other there.
 fn unique_names(declared: &Declared) -> Result<(), EngineError> {
     let mut seen = std::collections::HashSet::new();
-    let pieces = declared.params.iter().flat_map(|p| &p.pieces).map(|p| &p.name);
-    match pieces.chain(declared.norms.iter().map(|n| &n.name)).find(|name| !seen.insert(name.as_str())) {
-        Some(name) => Err(EngineError::Desc(format!("two parameters are named `{name}`; ops must name theirs apart"))),
+    let pieces = declared
+        .params
+        .iter()
+        .flat_map(|p| &p.pieces)
+        .map(|p| &p.name);
+    match pieces
+        .chain(declared.norms.iter().map(|n| &n.name))
+        .find(|name| !seen.insert(name.as_str()))
+    {
+        Some(name) => Err(EngineError::Desc(format!(
+            "two parameters are named `{name}`; ops must name theirs apart"
+        ))),
         None => Ok(()),
     }
 }
-

@@ -26,7 +26,12 @@ pub(crate) const NORM_MOMENTUM: f64 = 0.1;
 pub trait Op: Debug + Send + Sync {
     /// Computes the output. `arch` holds the weights of this edge's primitives for ops that have architecture
     /// parameters (shape `[k]`, already relaxed: softmaxed, sampled, …), none for all others.
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], arch: Option<&Tensor<1>>) -> Features;
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        arch: Option<&Tensor<1>>,
+    ) -> Features;
 
     /// What this op is.
     fn desc(&self) -> &OpDesc;
@@ -40,7 +45,10 @@ pub trait Op: Debug + Send + Sync {
     /// architecture parameters of this edge (empty for ops without). Ordinary ops remain as they are, without a rank.
     fn finalize(&self, weights: &[f64]) -> Finalized {
         let _ = weights;
-        Finalized { desc: self.desc().clone(), rank: None }
+        Finalized {
+            desc: self.desc().clone(),
+            rank: None,
+        }
     }
 
     /// Whether drop-path may drop this op's output.
@@ -124,7 +132,16 @@ impl<'a> Pass<'a> {
         drop_path: Option<DropPath>,
     ) -> Self {
         let (updates, neutral) = (HashMap::new(), HashMap::new());
-        Pass { layout, weights, stats, compute, mode, drop_path, updates, neutral }
+        Pass {
+            layout,
+            weights,
+            stats,
+            compute,
+            mode,
+            drop_path,
+            updates,
+            neutral,
+        }
     }
 
     /// Whether norms use the batch's statistics.
@@ -141,12 +158,17 @@ impl<'a> Pass<'a> {
     pub fn param<const D: usize>(&self, id: ParamId, piece: usize) -> Tensor<D> {
         let spec = &self.layout.params[id.0];
         let flat = self.weights[id.0].clone();
-        let shape: [usize; D] = spec.pieces[piece].shape.as_slice().try_into().expect("the rank of the declared shape");
+        let shape: [usize; D] = spec.pieces[piece]
+            .shape
+            .as_slice()
+            .try_into()
+            .expect("the rank of the declared shape");
         if spec.pieces.len() == 1 {
             return flat.reshape(shape);
         }
         let start: usize = spec.pieces[..piece].iter().map(Piece::n_numbers).sum();
-        flat.narrow(0, start, spec.pieces[piece].n_numbers()).reshape(shape)
+        flat.narrow(0, start, spec.pieces[piece].n_numbers())
+            .reshape(shape)
     }
 
     /// Batch normalisation (Ioffe and Szegedy, 2015): (x − mean)/√(var + 1e-5), times scale plus shift where they are
@@ -157,7 +179,10 @@ impl<'a> Pass<'a> {
             Some(id) => (self.param(id, 0), self.param(id, 1)),
             None => self.neutral(norm.channels),
         };
-        let old = self.updates.get(&norm.id.0).unwrap_or(&self.stats[norm.id.0]);
+        let old = self
+            .updates
+            .get(&norm.id.0)
+            .unwrap_or(&self.stats[norm.id.0]);
         if self.mode == Mode::Evaluation {
             // The framework's version divides by a root per pixel; one multiply-add per pixel is enough.
             let scale = gamma / (old.var.clone() + NORM_EPSILON).sqrt();
@@ -170,7 +195,11 @@ impl<'a> Pass<'a> {
         let out = module::batch_norm_train(x, gamma, beta, NORM_EPSILON);
         let (mean, var) = (out.mean.inner(), out.variance.inner());
         // One number per channel has no unbiased variance; its spread is zero either way.
-        let unbiased = if count > 1.0 { count / (count - 1.0) } else { 1.0 };
+        let unbiased = if count > 1.0 {
+            count / (count - 1.0)
+        } else {
+            1.0
+        };
         let new = NormStats {
             mean: old.mean.clone() * (1.0 - NORM_MOMENTUM) + mean * NORM_MOMENTUM,
             var: old.var.clone() * (1.0 - NORM_MOMENTUM) + var * (NORM_MOMENTUM * unbiased),
@@ -181,7 +210,12 @@ impl<'a> Pass<'a> {
 
     fn neutral(&mut self, channels: usize) -> (Tensor<1>, Tensor<1>) {
         let compute = self.compute;
-        let make = || (compute.tensor(vec![1.0; channels], [channels]), compute.tensor(vec![0.0; channels], [channels]));
+        let make = || {
+            (
+                compute.tensor(vec![1.0; channels], [channels]),
+                compute.tensor(vec![0.0; channels], [channels]),
+            )
+        };
         self.neutral.entry(channels).or_insert_with(make).clone()
     }
 
@@ -189,17 +223,21 @@ impl<'a> Pass<'a> {
     /// probability p and divides what remains by 1 − p. `place` names the op (cell, node, edge): its mask depends on the
     /// place, the pass's key and the sample alone.
     pub(crate) fn drop_path(&self, place: [usize; 3], x: Features) -> Features {
-        let Some(drop) = self.drop_path.as_ref().filter(|d| d.prob > 0.0 && self.mode == Mode::Training) else {
+        let Some(drop) = self
+            .drop_path
+            .as_ref()
+            .filter(|d| d.prob > 0.0 && self.mode == Mode::Training)
+        else {
             return x;
         };
-        let key = place.iter().fold(drop.draw.with("drop_path"), |k, &i| k.index(i as u64));
+        let key = place.iter().fold(drop.draw.with("drop_path"), |key, &i| key.with(i));
         let n = x.shape()[0];
         let keep = 1.0 - drop.prob;
-        let mask: Vec<f64> = key
-            .uniforms()
-            .skip(drop.first_sample)
-            .take(n)
-            .map(|u| if u < keep { 1.0 / keep } else { 0.0 })
+        let mask = (drop.first_sample..drop.first_sample + n)
+            .map(|sample| match key.with(sample).rng().uniform_f64() < keep {
+                true => 1.0 / keep,
+                false => 0.0,
+            })
             .collect();
         Features::from_nchw(x.nchw() * self.compute.tensor(mask, [n, 1, 1, 1]))
     }
@@ -247,20 +285,33 @@ impl ConvShape {
     }
     /// One filter per channel.
     pub fn depthwise(c: usize, k: usize) -> Self {
-        ConvShape { groups: c, ..ConvShape::new(c, c, k) }
+        ConvShape {
+            groups: c,
+            ..ConvShape::new(c, c, k)
+        }
     }
     /// The same with a stride.
     pub fn with_stride(self, stride: usize) -> Self {
-        ConvShape { stride: [stride, stride], ..self }
+        ConvShape {
+            stride: [stride, stride],
+            ..self
+        }
     }
     /// The same with dilation; padding grows so that the size is kept.
     pub fn with_dilation(self, dilation: usize) -> Self {
         let padding = self.kernel.map(|k| dilation * (k / 2));
-        ConvShape { dilation, padding, ..self }
+        ConvShape {
+            dilation,
+            padding,
+            ..self
+        }
     }
     /// The same without zeros around.
     pub fn without_padding(self) -> Self {
-        ConvShape { padding: [0, 0], ..self }
+        ConvShape {
+            padding: [0, 0],
+            ..self
+        }
     }
     /// The same with or without bias.
     pub fn with_bias(self, bias: bool) -> Self {
@@ -280,7 +331,8 @@ impl Conv {
     pub fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
         let s = &self.shape;
         let bias = s.bias.then(|| pass.param(self.param, 1));
-        let options = burn::tensor::ops::ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
+        let options =
+            burn::tensor::ops::ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
         module::conv2d(x, pass.param(self.param, 0), bias, options)
     }
     /// Its sizes.
@@ -337,7 +389,14 @@ impl<'a> OpBuilder<'a> {
         affine: bool,
         n_inputs: usize,
     ) -> Self {
-        OpBuilder { registry, declared, prefix, affine, n_inputs, counts: HashMap::new() }
+        OpBuilder {
+            registry,
+            declared,
+            prefix,
+            affine,
+            n_inputs,
+            counts: HashMap::new(),
+        }
     }
 
     /// Whether norms have learnt scales and shifts.
@@ -354,12 +413,20 @@ impl<'a> OpBuilder<'a> {
     pub fn conv(&mut self, shape: ConvShape) -> Conv {
         let name = self.number("conv");
         let fan_in = shape.c_in / shape.groups * shape.kernel[0] * shape.kernel[1];
-        let weight = vec![shape.c_out, shape.c_in / shape.groups, shape.kernel[0], shape.kernel[1]];
+        let weight = vec![
+            shape.c_out,
+            shape.c_in / shape.groups,
+            shape.kernel[0],
+            shape.kernel[1],
+        ];
         let mut pieces = vec![self.piece(&name, "weight", weight, Init::FanIn(fan_in))];
         if shape.bias {
             pieces.push(self.piece(&name, "bias", vec![shape.c_out], Init::FanIn(fan_in)));
         }
-        Conv { param: self.push(pieces, ParamRole::Weight), shape }
+        Conv {
+            param: self.push(pieces, ParamRole::Weight),
+            shape,
+        }
     }
 
     /// A batch norm, with learnt scale and shift if [`OpBuilder::affine`].
@@ -377,8 +444,15 @@ impl<'a> OpBuilder<'a> {
             ];
             self.push(pieces, ParamRole::Norm)
         });
-        self.declared.norms.push(NormSpec { name: format!("{}.{name}", self.prefix), channels });
-        Norm { id: NormId(self.declared.norms.len() - 1), affine, channels }
+        self.declared.norms.push(NormSpec {
+            name: self.path(&name),
+            channels,
+        });
+        Norm {
+            id: NormId(self.declared.norms.len() - 1),
+            affine,
+            channels,
+        }
     }
 
     /// A linear layer with bias.
@@ -388,12 +462,18 @@ impl<'a> OpBuilder<'a> {
             self.piece(&name, "weight", vec![n_out, n_in], Init::FanIn(n_in)),
             self.piece(&name, "bias", vec![n_out], Init::FanIn(n_in)),
         ];
-        Linear { param: self.push(pieces, ParamRole::Weight) }
+        Linear {
+            param: self.push(pieces, ParamRole::Weight),
+        }
     }
 
     /// Any other parameter.
     pub fn param(&mut self, name: &str, shape: Vec<usize>, init: Init, role: ParamRole) -> ParamId {
-        let piece = Piece { name: format!("{}.{name}", self.prefix), shape, init };
+        let piece = Piece {
+            name: self.path(name),
+            shape,
+            init,
+        };
         self.push(vec![piece], role)
     }
 
@@ -415,10 +495,18 @@ impl<'a> OpBuilder<'a> {
     /// # Errors
     /// As the child's factory.
     pub fn child_named(&mut self, name: &str, desc: &OpDesc) -> Result<Box<dyn Op>, EngineError> {
-        let prefix = format!("{}.{name}", self.prefix);
+        let prefix = self.path(name);
         let affine = desc.affine.unwrap_or(self.affine);
         let mut inner = OpBuilder::new(self.registry, self.declared, prefix, affine, 1);
         inner.registry.make(desc, &mut inner)
+    }
+
+    /// A name below this op's own.
+    fn path(&self, name: &str) -> String {
+        match self.prefix.as_str() {
+            "" => name.to_string(),
+            prefix => format!("{prefix}.{name}"),
+        }
     }
 
     fn number(&mut self, kind: &'static str) -> String {
@@ -428,7 +516,11 @@ impl<'a> OpBuilder<'a> {
     }
 
     fn piece(&self, layer: &str, what: &str, shape: Vec<usize>, init: Init) -> Piece {
-        Piece { name: format!("{}.{layer}.{what}", self.prefix), shape, init }
+        Piece {
+            name: self.path(&format!("{layer}.{what}")),
+            shape,
+            init,
+        }
     }
 
     fn push(&mut self, pieces: Vec<Piece>, role: ParamRole) -> ParamId {
@@ -438,7 +530,8 @@ impl<'a> OpBuilder<'a> {
 }
 
 /// Makes an op from its description, declaring its parameters.
-pub type OpFactory = Arc<dyn Fn(&OpDesc, &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> + Send + Sync>;
+pub type OpFactory =
+    Arc<dyn Fn(&OpDesc, &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> + Send + Sync>;
 
 /// Names and makers of ops: a value; a second op of one name is an error.
 #[derive(Clone)]
@@ -449,7 +542,9 @@ pub struct OpRegistry {
 
 impl Debug for OpRegistry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpRegistry").field("names", &self.names()).finish()
+        f.debug_struct("OpRegistry")
+            .field("names", &self.names())
+            .finish()
     }
 }
 
@@ -462,19 +557,28 @@ impl Default for OpRegistry {
 impl OpRegistry {
     /// All ops that come with the program.
     pub fn builtin() -> Self {
-        OpRegistry { catalog: OpCatalog::default(), factories: crate::ops::factories() }
+        OpRegistry {
+            catalog: OpCatalog::default(),
+            factories: crate::ops::factories(),
+        }
     }
 
     /// Adds an op: what it means for shapes and costs, and how it is made.
     ///
     /// # Errors
     /// [`EngineError::DuplicateOp`] if the name is taken.
-    pub fn register(&mut self, info: impl OpInfo + 'static, make: OpFactory) -> Result<(), EngineError> {
+    pub fn register(
+        &mut self,
+        info: impl OpInfo + 'static,
+        make: OpFactory,
+    ) -> Result<(), EngineError> {
         let name = info.name().to_string();
         if self.factories.contains_key(&name) {
             return Err(EngineError::DuplicateOp(name));
         }
-        self.catalog.register(info).map_err(|e| EngineError::Desc(e.to_string()))?;
+        self.catalog
+            .register(info)
+            .map_err(|e| EngineError::Desc(e.to_string()))?;
         self.factories.insert(name, make);
         Ok(())
     }
@@ -491,9 +595,17 @@ impl OpRegistry {
         names
     }
 
-    pub(crate) fn make(&self, desc: &OpDesc, builder: &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> {
+    pub(crate) fn make(
+        &self,
+        desc: &OpDesc,
+        builder: &mut OpBuilder<'_>,
+    ) -> Result<Box<dyn Op>, EngineError> {
         let make = self.factories.get(&desc.name).ok_or_else(|| {
-            EngineError::Desc(format!("no op named `{}` is registered; known are {}", desc.name, self.names().join(", ")))
+            EngineError::Desc(format!(
+                "no op named `{}` is registered; known are {}",
+                desc.name,
+                self.names().join(", ")
+            ))
         })?;
         make(desc, builder)
     }

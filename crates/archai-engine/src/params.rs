@@ -122,7 +122,8 @@ impl ParamVec {
                         Init::Constant(c) => values.resize(values.len() + n, c),
                         Init::FanIn(fan_in) => {
                             let bound = 1.0 / (fan_in as f64).sqrt();
-                            values.extend(key.with(&piece.name).uniforms().take(n).map(|u| bound * (2.0 * u - 1.0)));
+                            let mut rng = key.with(&piece.name).rng();
+                            values.extend((0..n).map(|_| bound * (2.0 * rng.uniform_f64() - 1.0)));
                         }
                     }
                 }
@@ -130,7 +131,10 @@ impl ParamVec {
                 compute.tensor(values, [n])
             })
             .collect();
-        ParamVec { layout: layout.clone(), tensors }
+        ParamVec {
+            layout: layout.clone(),
+            tensors,
+        }
     }
 
     /// Names, shapes and roles.
@@ -170,14 +174,33 @@ impl ParamVec {
 
     /// Applies `f` to each parameter.
     pub fn map(&self, f: impl FnMut(&Tensor<1>) -> Tensor<1>) -> ParamVec {
-        ParamVec { layout: self.layout.clone(), tensors: self.tensors.iter().map(f).collect() }
+        ParamVec {
+            layout: self.layout.clone(),
+            tensors: self.tensors.iter().map(f).collect(),
+        }
     }
 
     /// Applies `f` to each pair of parameters. Both must belong to the same model.
-    pub fn zip_map(&self, other: &ParamVec, mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>) -> ParamVec {
-        assert_eq!(self.len(), other.len(), "parameters of two different models");
-        let tensors = self.tensors.iter().zip(&other.tensors).map(|(a, b)| f(a, b)).collect();
-        ParamVec { layout: self.layout.clone(), tensors }
+    pub fn zip_map(
+        &self,
+        other: &ParamVec,
+        mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>,
+    ) -> ParamVec {
+        assert_eq!(
+            self.len(),
+            other.len(),
+            "parameters of two different models"
+        );
+        let tensors = self
+            .tensors
+            .iter()
+            .zip(&other.tensors)
+            .map(|(a, b)| f(a, b))
+            .collect();
+        ParamVec {
+            layout: self.layout.clone(),
+            tensors,
+        }
     }
 
     /// self + by·other
@@ -228,19 +251,27 @@ impl ParamVec {
         tensors: &[NamedTensor],
         compute: &Compute,
     ) -> Result<ParamVec, EngineError> {
-        let names = layout.pieces().map(|p| (p.name.as_str(), p.shape.as_slice()));
+        let names = layout
+            .pieces()
+            .map(|p| (p.name.as_str(), p.shape.as_slice()));
         let by_name = match_names(names, tensors)?;
         let tensors = layout
             .params
             .iter()
             .map(|spec| {
-                let values: Vec<f64> =
-                    spec.pieces.iter().flat_map(|p| by_name[p.name.as_str()].values.iter().copied()).collect();
+                let values: Vec<f64> = spec
+                    .pieces
+                    .iter()
+                    .flat_map(|p| by_name[p.name.as_str()].values.iter().copied())
+                    .collect();
                 let n = values.len();
                 compute.tensor(values, [n])
             })
             .collect();
-        Ok(ParamVec { layout: layout.clone(), tensors })
+        Ok(ParamVec {
+            layout: layout.clone(),
+            tensors,
+        })
     }
 }
 
@@ -265,12 +296,14 @@ pub(crate) fn match_names<'a, 't>(
     for (name, shape) in wanted {
         match given.remove(name) {
             None => wrong.push(format!("`{name}` (shape {shape:?}) is missing")),
-            Some(t) if t.shape != shape => {
-                wrong.push(format!("`{name}` has shape {:?} instead of {shape:?}", t.shape))
-            }
-            Some(t) if t.values.len() != shape.iter().product::<usize>() => {
-                wrong.push(format!("`{name}` of shape {shape:?} has {} numbers", t.values.len()))
-            }
+            Some(t) if t.shape != shape => wrong.push(format!(
+                "`{name}` has shape {:?} instead of {shape:?}",
+                t.shape
+            )),
+            Some(t) if t.values.len() != shape.iter().product::<usize>() => wrong.push(format!(
+                "`{name}` of shape {shape:?} has {} numbers",
+                t.values.len()
+            )),
             Some(t) => {
                 found.insert(name, t);
             }
@@ -278,7 +311,11 @@ pub(crate) fn match_names<'a, 't>(
     }
     let mut unknown: Vec<&str> = given.into_keys().collect();
     unknown.sort_unstable();
-    wrong.extend(unknown.iter().map(|name| format!("`{name}` is not part of the model")));
+    wrong.extend(
+        unknown
+            .iter()
+            .map(|name| format!("`{name}` is not part of the model")),
+    );
     if wrong.is_empty() {
         return Ok(found);
     }
@@ -287,5 +324,8 @@ pub(crate) fn match_names<'a, 't>(
     if n > 20 {
         wrong.push(format!("and {} more", n - 20));
     }
-    Err(EngineError::Shape(format!("tensors do not fit the model: {}", wrong.join("; "))))
+    Err(EngineError::Shape(format!(
+        "tensors do not fit the model: {}",
+        wrong.join("; ")
+    )))
 }

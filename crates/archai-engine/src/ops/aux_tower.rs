@@ -23,8 +23,16 @@ impl AuxTower {
     ///
     /// # Errors
     /// [`EngineError::Desc`] if the maps are too small for it.
-    pub fn new(desc: &AuxTowerDesc, input: Shape, b: &mut OpBuilder<'_>) -> Result<Self, EngineError> {
-        let after = |size: usize| size.checked_sub(5).map(|s| s / desc.stride.max(1) + 1).filter(|&s| s >= 2);
+    pub fn new(
+        desc: &AuxTowerDesc,
+        input: Shape,
+        b: &mut OpBuilder<'_>,
+    ) -> Result<Self, EngineError> {
+        let after = |size: usize| {
+            size.checked_sub(5)
+                .map(|s| s / desc.stride.max(1) + 1)
+                .filter(|&s| s >= 2)
+        };
         let (Some(h), Some(w)) = (after(input.height), after(input.width)) else {
             return Err(EngineError::Desc(format!(
                 "an auxiliary tower of stride {} needs larger maps than {}×{}: a 5×5 pool and a 2×2 convolution follow \
@@ -34,10 +42,18 @@ impl AuxTower {
         };
         let conv1 = b.conv(ConvShape::new(desc.ch_in, 128, 1));
         let norm1 = b.norm(128);
-        let conv2 = b.conv(ConvShape { kernel: [2, 2], ..ConvShape::new(128, 768, 1) });
+        let conv2 = b.conv(ConvShape {
+            kernel: [2, 2],
+            ..ConvShape::new(128, 768, 1)
+        });
         let norm2 = desc.second_norm.then(|| b.norm(768));
         let linear = b.linear(768 * (h - 1) * (w - 1), desc.n_classes);
-        Ok(AuxTower { stride: desc.stride, convs: [conv1, conv2], norms: (norm1, norm2), linear })
+        Ok(AuxTower {
+            stride: desc.stride,
+            convs: [conv1, conv2],
+            norms: (norm1, norm2),
+            linear,
+        })
     }
 
     /// Logits `[N, classes]`.

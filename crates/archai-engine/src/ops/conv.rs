@@ -27,7 +27,12 @@ struct Sequence {
 }
 
 impl Op for Sequence {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let (mut x, rest) = match self.layers.split_first() {
             // The ReLU of a state is shared by all ops that read it.
             Some((Layer::Relu, rest)) => (inputs[0].relu_nchw(), rest),
@@ -60,7 +65,11 @@ fn sequence(
 ) -> OpFactory {
     Arc::new(move |desc, b| {
         let layers = layers(desc, b);
-        Ok(Box::new(Sequence { desc: desc.clone(), layers, can_drop_path }))
+        Ok(Box::new(Sequence {
+            desc: desc.clone(),
+            layers,
+            can_drop_path,
+        }))
     })
 }
 
@@ -85,7 +94,13 @@ fn dilated(k: usize) -> OpFactory {
     sequence(true, move |d, b| {
         vec![
             Layer::Relu,
-            Layer::Conv(b.conv(ConvShape::depthwise(d.ch_in, k).with_stride(d.stride).with_dilation(2))),
+            Layer::Conv(
+                b.conv(
+                    ConvShape::depthwise(d.ch_in, k)
+                        .with_stride(d.stride)
+                        .with_dilation(2),
+                ),
+            ),
             Layer::Conv(b.conv(ConvShape::new(d.ch_in, d.ch_out, 1))),
             Layer::Norm(b.norm(d.ch_out)),
         ]
@@ -100,7 +115,13 @@ fn inverted(ratio: usize) -> OpFactory {
         vec![
             Layer::Conv(b.conv(ConvShape::new(d.ch_in, wide, 1).with_bias(bias))),
             Layer::Relu6,
-            Layer::Conv(b.conv(ConvShape::depthwise(wide, 3).with_stride(d.stride).with_bias(bias))),
+            Layer::Conv(
+                b.conv(
+                    ConvShape::depthwise(wide, 3)
+                        .with_stride(d.stride)
+                        .with_bias(bias),
+                ),
+            ),
             Layer::Relu6,
             Layer::Conv(b.conv(ConvShape::new(wide, d.ch_out, 1).with_bias(bias))),
             Layer::Norm(b.norm(d.ch_out)),
@@ -117,8 +138,14 @@ fn stem(strides: &'static [usize], relu_before: bool, relu_after: bool) -> OpFac
             if i > 0 || relu_before {
                 layers.push(Layer::Relu);
             }
-            let c_out = if i == 0 && strides.len() > 1 { d.ch_out / 2 } else { d.ch_out };
-            layers.push(Layer::Conv(b.conv(ConvShape::new(c_in, c_out, 3).with_stride(stride))));
+            let c_out = if i == 0 && strides.len() > 1 {
+                d.ch_out / 2
+            } else {
+                d.ch_out
+            };
+            layers.push(Layer::Conv(
+                b.conv(ConvShape::new(c_in, c_out, 3).with_stride(stride)),
+            ));
             layers.push(Layer::Norm(b.norm(c_out)));
             c_in = c_out;
         }
@@ -165,7 +192,12 @@ pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
                     padding: [3, 0],
                     ..ConvShape::new(c_in, c_out, 1)
                 };
-                vec![Layer::Relu, Layer::Conv(b.conv(row)), Layer::Conv(b.conv(column)), Layer::Norm(b.norm(c_out))]
+                vec![
+                    Layer::Relu,
+                    Layer::Conv(b.conv(row)),
+                    Layer::Conv(b.conv(column)),
+                    Layer::Norm(b.norm(c_out)),
+                ]
             }),
         ),
         ("convbnrelu_3x3", conv_norm_relu(3)),
@@ -184,7 +216,10 @@ pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
                 ]
             }),
         ),
-        ("prepr_reduce", Arc::new(|d, b| Ok(Box::new(FactorizedReduce::new(d, b))))),
+        (
+            "prepr_reduce",
+            Arc::new(|d, b| Ok(Box::new(FactorizedReduce::new(d, b)))),
+        ),
         ("stem_conv3x3", stem(&[1], false, false)),
         ("stem_conv3x3Relu", stem(&[1], false, true)),
         ("stem_conv3x3_s2", stem(&[2], false, false)),
@@ -207,15 +242,25 @@ impl FactorizedReduce {
     pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
         let half = ConvShape::new(desc.ch_in, desc.ch_out / 2, 1).with_stride(2);
         let convs = [b.conv(half), b.conv(half)];
-        FactorizedReduce { desc: desc.clone(), convs, norm: b.norm(desc.ch_out) }
+        FactorizedReduce {
+            desc: desc.clone(),
+            convs,
+            norm: b.norm(desc.ch_out),
+        }
     }
 }
 
 impl Op for FactorizedReduce {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let [_, _, h, w] = inputs[0].shape();
-        let shifted = inputs[0]
-            .derive(Derived::ReluShifted, |x| x.relu_nchw().narrow(2, 1, h - 1).narrow(3, 1, w - 1));
+        let shifted = inputs[0].derive(Derived::ReluShifted, |x| {
+            x.relu_nchw().narrow(2, 1, h - 1).narrow(3, 1, w - 1)
+        });
         let halves = vec![
             self.convs[0].forward(pass, inputs[0].relu_nchw()),
             self.convs[1].forward(pass, shifted),

@@ -19,7 +19,12 @@ fn join(states: &[Features]) -> Tensor<4> {
 pub(super) struct Concat(pub OpDesc);
 
 impl Op for Concat {
-    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        _pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         Features::from_nchw(join(inputs))
     }
     fn desc(&self) -> &OpDesc {
@@ -41,12 +46,21 @@ pub(super) struct Project {
 impl Project {
     pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
         let conv = b.conv(ConvShape::new(b.n_inputs() * desc.ch_in, desc.ch_out, 1));
-        Project { desc: desc.clone(), conv, norm: b.norm(desc.ch_out) }
+        Project {
+            desc: desc.clone(),
+            conv,
+            norm: b.norm(desc.ch_out),
+        }
     }
 }
 
 impl Op for Project {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let x = self.conv.forward(pass, join(inputs));
         Features::from_nchw(pass.batch_norm(&self.norm, x))
     }
@@ -82,12 +96,22 @@ impl Multi {
         }
         let c_in = desc.children.iter().map(|c| c.op.ch_out).sum();
         let conv = b.conv(ConvShape::new(c_in, desc.ch_out, 1));
-        Ok(Multi { desc: desc.clone(), children, conv, norm: b.norm(desc.ch_out) })
+        Ok(Multi {
+            desc: desc.clone(),
+            children,
+            conv,
+            norm: b.norm(desc.ch_out),
+        })
     }
 }
 
 impl Op for Multi {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let outs: Vec<Features> = self
             .children
             .iter()
@@ -110,14 +134,24 @@ pub(super) struct Classifier {
 
 impl Classifier {
     pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
-        Classifier { desc: desc.clone(), linear: b.linear(desc.ch_in, desc.ch_out) }
+        Classifier {
+            desc: desc.clone(),
+            linear: b.linear(desc.ch_in, desc.ch_out),
+        }
     }
 }
 
 impl Op for Classifier {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let [n, c, h, w] = inputs[0].shape();
-        let out = self.linear.forward(pass, inputs[0].nchw().reshape([n, c * h * w]));
+        let out = self
+            .linear
+            .forward(pass, inputs[0].nchw().reshape([n, c * h * w]));
         Features::from_nchw(out.reshape([n, self.desc.ch_out, 1, 1]))
     }
     fn desc(&self) -> &OpDesc {

@@ -19,9 +19,18 @@ use crate::op::OpFactory;
 pub(crate) fn factories() -> HashMap<String, OpFactory> {
     let mut all: Vec<(&str, OpFactory)> = vec![
         ("none", Arc::new(|d, _| Ok(Box::new(pool::Zero(d.clone()))))),
-        ("identity", Arc::new(|d, _| Ok(Box::new(pool::Identity(d.clone()))))),
-        ("max_pool_3x3", Arc::new(|d, b| Ok(Box::new(pool::Pool::max(d, b))))),
-        ("avg_pool_3x3", Arc::new(|d, b| Ok(Box::new(pool::Pool::average(d, b))))),
+        (
+            "identity",
+            Arc::new(|d, _| Ok(Box::new(pool::Identity(d.clone())))),
+        ),
+        (
+            "max_pool_3x3",
+            Arc::new(|d, b| Ok(Box::new(pool::Pool::max(d, b)))),
+        ),
+        (
+            "avg_pool_3x3",
+            Arc::new(|d, b| Ok(Box::new(pool::Pool::average(d, b)))),
+        ),
         (
             "skip_connect",
             Arc::new(|d, b| match d.stride {
@@ -29,15 +38,38 @@ pub(crate) fn factories() -> HashMap<String, OpFactory> {
                 _ => Ok(Box::new(conv::FactorizedReduce::new(d, b))),
             }),
         ),
-        ("pool_adaptive_avg2d", Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone()))))),
-        ("pool_mean_tensor", Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone()))))),
-        ("pool_avg2d7x7", Arc::new(|d, _| Ok(Box::new(pool::Average7(d.clone()))))),
-        ("linear", Arc::new(|d, b| Ok(Box::new(join::Classifier::new(d, b))))),
-        ("concate_channels", Arc::new(|d, _| Ok(Box::new(join::Concat(d.clone()))))),
-        ("proj_channels", Arc::new(|d, b| Ok(Box::new(join::Project::new(d, b))))),
-        ("multi_op", Arc::new(|d, b| Ok(Box::new(join::Multi::new(d, b)?)))),
+        (
+            "pool_adaptive_avg2d",
+            Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone())))),
+        ),
+        (
+            "pool_mean_tensor",
+            Arc::new(|d, _| Ok(Box::new(pool::GlobalMean(d.clone())))),
+        ),
+        (
+            "pool_avg2d7x7",
+            Arc::new(|d, _| Ok(Box::new(pool::Average7(d.clone())))),
+        ),
+        (
+            "linear",
+            Arc::new(|d, b| Ok(Box::new(join::Classifier::new(d, b)))),
+        ),
+        (
+            "concate_channels",
+            Arc::new(|d, _| Ok(Box::new(join::Concat(d.clone())))),
+        ),
+        (
+            "proj_channels",
+            Arc::new(|d, b| Ok(Box::new(join::Project::new(d, b)))),
+        ),
+        (
+            "multi_op",
+            Arc::new(|d, b| Ok(Box::new(join::Multi::new(d, b)?))),
+        ),
         (MIXED_OP, Arc::new(|d, b| Ok(Box::new(MixedOp::new(d, b)?)))),
     ];
     all.extend(conv::factories());
-    all.into_iter().map(|(name, make)| (name.to_string(), make)).collect()
+    all.into_iter()
+        .map(|(name, make)| (name.to_string(), make))
+        .collect()
 }

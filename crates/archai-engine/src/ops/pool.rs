@@ -1,8 +1,8 @@
 //! Ops without convolutions: zeros, the identity, pools.
 
 use archai_spec::desc::OpDesc;
-use burn::tensor::{Tensor, module};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::{Tensor, module};
 
 use crate::features::{Derived, Features};
 use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
@@ -12,10 +12,18 @@ use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
 pub(super) struct Zero(pub OpDesc);
 
 impl Op for Zero {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let [n, c, h, w] = inputs[0].shape();
         let s = self.0.stride;
-        Features::from_nchw(Tensor::zeros([n, c, h.div_ceil(s), w.div_ceil(s)], pass.compute().options()))
+        Features::from_nchw(Tensor::zeros(
+            [n, c, h.div_ceil(s), w.div_ceil(s)],
+            pass.compute().options(),
+        ))
     }
     fn desc(&self) -> &OpDesc {
         &self.0
@@ -30,7 +38,12 @@ impl Op for Zero {
 pub(super) struct Identity(pub OpDesc);
 
 impl Op for Identity {
-    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        _pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         inputs[0].clone()
     }
     fn desc(&self) -> &OpDesc {
@@ -52,25 +65,51 @@ pub(super) struct Pool {
 
 impl Pool {
     pub fn max(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
-        Pool::new(desc, Derived::MaxPool { stride: desc.stride }, b)
+        Pool::new(
+            desc,
+            Derived::MaxPool {
+                stride: desc.stride,
+            },
+            b,
+        )
     }
     pub fn average(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
-        Pool::new(desc, Derived::AvgPool { stride: desc.stride }, b)
+        Pool::new(
+            desc,
+            Derived::AvgPool {
+                stride: desc.stride,
+            },
+            b,
+        )
     }
     fn new(desc: &OpDesc, what: Derived, b: &mut OpBuilder<'_>) -> Self {
-        Pool { desc: desc.clone(), what, norm: desc.flag("norm").then(|| b.norm(desc.ch_out)) }
+        Pool {
+            desc: desc.clone(),
+            what,
+            norm: desc.flag("norm").then(|| b.norm(desc.ch_out)),
+        }
     }
 }
 
 impl Op for Pool {
-    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let stride = [self.desc.stride; 2];
         let pooled = inputs[0].derive(self.what, |x| match self.what {
-            Derived::MaxPool { .. } => {
-                module::max_pool2d(x.nchw(), MaxPoolOptions::new([3, 3]).with_stride(stride).with_padding([1, 1]))
-            }
+            Derived::MaxPool { .. } => module::max_pool2d(
+                x.nchw(),
+                MaxPoolOptions::new([3, 3])
+                    .with_stride(stride)
+                    .with_padding([1, 1]),
+            ),
             _ => {
-                let options = AvgPoolOptions::new([3, 3]).with_stride(stride).with_padding([1, 1]);
+                let options = AvgPoolOptions::new([3, 3])
+                    .with_stride(stride)
+                    .with_padding([1, 1]);
                 module::avg_pool2d(x.nchw(), options.with_count_include_pad(false))
             }
         });
@@ -95,7 +134,12 @@ impl Op for Pool {
 pub(super) struct GlobalMean(pub OpDesc);
 
 impl Op for GlobalMean {
-    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
+    fn forward(
+        &self,
+        _pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
         let [n, c, h, w] = inputs[0].shape();
         let mean = inputs[0].nchw().reshape([n, c, h * w]).mean_dim(2);
         Features::from_nchw(mean.reshape([n, c, 1, 1]))
@@ -113,8 +157,16 @@ impl Op for GlobalMean {
 pub(super) struct Average7(pub OpDesc);
 
 impl Op for Average7 {
-    fn forward(&self, _pass: &mut Pass<'_>, inputs: &[Features], _arch: Option<&Tensor<1>>) -> Features {
-        Features::from_nchw(module::avg_pool2d(inputs[0].nchw(), AvgPoolOptions::new([7, 7])))
+    fn forward(
+        &self,
+        _pass: &mut Pass<'_>,
+        inputs: &[Features],
+        _arch: Option<&Tensor<1>>,
+    ) -> Features {
+        Features::from_nchw(module::avg_pool2d(
+            inputs[0].nchw(),
+            AvgPoolOptions::new([7, 7]),
+        ))
     }
     fn desc(&self) -> &OpDesc {
         &self.0
