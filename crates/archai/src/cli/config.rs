@@ -4,6 +4,7 @@ use std::io::Write;
 
 use archai_algos::Algorithms;
 use archai_spec::config::{Shape, parse_overrides};
+use serde_json::Value;
 
 use super::args::{ConfigCommand, ShowArgs, is_on};
 use super::error::CliError;
@@ -38,9 +39,52 @@ fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(),
 }
 
 fn schema(algo: Option<&str>, algos: &Algorithms) -> Result<(), CliError> {
-    let shape = match algo {
-        Some(name) => algos.get(name).map_err(|e| CliError::usage(e.to_string()))?.shape(),
-        None => algos.iter().fold(Shape::settings(), |shape, algo| algo.add_section(shape)),
+    let schema = match algo {
+        Some(name) => algos.get(name).map_err(|e| CliError::usage(e.to_string()))?.shape().editor_schema(),
+        None => {
+            let all = algos.iter().map(|algo| algo.shape().editor_schema()).reduce(union);
+            all.unwrap_or_else(|| Shape::settings().editor_schema())
+        }
     };
-    Ok(writeln!(std::io::stdout(), "{:#}", shape.editor_schema())?)
+    Ok(writeln!(std::io::stdout(), "{schema:#}")?)
+}
+
+/// A schema that takes what either takes: schemas of algorithms differ in the algorithms' own sections alone.
+fn union(one: Value, other: Value) -> Value {
+    match (one, other) {
+        (Value::Object(mut all), Value::Object(other)) => {
+            for (key, theirs) in other {
+                let merged = match (all.remove(&key), key.as_str()) {
+                    // A section that only one algorithm needs is not needed by a file for the other.
+                    (Some(Value::Array(mut ours)), "required") => {
+                        ours.retain(|name| theirs.as_array().is_some_and(|theirs| theirs.contains(name)));
+                        Value::Array(ours)
+                    }
+                    (Some(ours), _) => union(ours, theirs),
+                    (None, _) => theirs,
+                };
+                all.insert(key, merged);
+            }
+            Value::Object(all)
+        }
+        (one, _) => one,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::union;
+    use serde_json::json;
+
+    #[test]
+    fn schemas_of_two_algorithms_take_the_sections_of_both() {
+        let of = |name: &str| json!({ "properties": { "common": {}, name: { "type": "object" } }, "required": ["common", name] });
+        assert_eq!(
+            union(of("a"), of("b")),
+            json!({
+                "properties": { "common": {}, "a": { "type": "object" }, "b": { "type": "object" } },
+                "required": ["common"]
+            })
+        );
+    }
 }
