@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use archai_algos::Algorithms;
 use archai_engine::files::{FileError, write_atomically};
 use archai_spec::desc::{
-    DefaultModelDescBuilder, Genotype, ModelDesc, ModelCost, OpCatalog, OpDesc, Shape, build, draw_dot, draw_svg,
-    from_genotype, import_archai,
+    CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog, OpDesc, Shape, build,
+    draw_dot, draw_svg, from_genotype, import_archai,
 };
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use comfy_table::{CellAlignment, Table, presets};
@@ -27,8 +27,8 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
     match command {
         DescCommand::Show { file, json } => {
             let desc = load(file, &catalog)?;
-            let cost = desc.cost(&catalog).map_err(CliError::caused)?;
-            let text = if *json { format!("{:#}\n", as_json(&desc, &cost)) } else { as_table(&desc, &cost) };
+            let parts = desc.table(&catalog).map_err(CliError::caused)?;
+            let text = if *json { format!("{:#}\n", as_json(&desc, &parts)) } else { as_table(&desc, &parts) };
             Ok(std::io::stdout().write_all(text.as_bytes())?)
         }
         DescCommand::Check { file } => {
@@ -48,8 +48,9 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
         }
         DescCommand::Import { file, output } => {
             let (text, name) = read(file)?;
-            let desc = import_archai(&text, &name, &catalog).map_err(CliError::caused)?;
-            give(&desc, output.as_deref())
+            let built = import_archai(&text, &name, None, false, &catalog).map_err(CliError::caused)?;
+            notes(&built.notes)?;
+            give(&built.desc, output.as_deref())
         }
         DescCommand::Genotype { file } => {
             let genotype = load(file, &catalog)?.genotype().map_err(CliError::caused)?;
@@ -57,7 +58,7 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
         }
         DescCommand::FromGenotype { file, macro_args, output } => {
             let (text, name) = read(file)?;
-            let genotype: Genotype = text.trim().parse().map_err(|e: archai_spec::desc::DescError| {
+            let genotype: Genotype = text.trim().parse().map_err(|e: DescError| {
                 CliError::caused(if e.place.is_empty() { e.at(&name) } else { e })
             })?;
             let settings = settings(macro_args, algos)?;
@@ -141,38 +142,36 @@ fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, C
     Ok(settings)
 }
 
-fn as_table(desc: &ModelDesc, cost: &ModelCost) -> String {
+fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["part", "op or kind", "output", "parameters", "multiply-adds"]);
-    let mut row = |part: String, what: String, out: String, cost: archai_spec::desc::Cost| {
-        table.add_row([part, what, out, thousands(cost.params), millions(cost.macs)]);
+    table.set_header(["part", "kind", "what", "output", "parameters", "multiply-adds"]);
+    for row in &parts.rows {
+        table.add_row([
+            row.part.clone(),
+            row.cell_type.map_or_else(String::new, |kind| kind.to_string()),
+            row.what.clone(),
+            shape(row.out),
+            thousands(row.cost.params),
+            millions(row.cost.macs),
+        ]);
+    }
+    let mut total = |name: &str, cost: Cost| {
+        let none = String::new;
+        table.add_row([name.to_string(), none(), none(), none(), thousands(cost.params), millions(cost.macs)]);
     };
-    for (i, (stem, cost)) in desc.stems.iter().zip(&cost.stems).enumerate() {
-        row(format!("stem {i}"), stem.op.name.clone(), shape(stem.out), *cost);
+    total("total", parts.total);
+    if parts.total_with_aux != parts.total {
+        total("in training", parts.total_with_aux);
     }
-    for (i, (cell, cost)) in desc.cells.iter().zip(&cost.cells).enumerate() {
-        row(format!("cell {i}"), cell.cell_type.to_string(), shape(cell.out), cost.total());
-        if let Some(aux) = cost.aux {
-            row("  aux tower".into(), "in training only".into(), format!("{}", desc.n_classes), aux);
-        }
-    }
-    row("pool".into(), desc.pool.name.clone(), desc.pool.ch_out.to_string(), cost.pool);
-    row("classifier".into(), desc.logits.name.clone(), desc.n_classes.to_string(), cost.logits);
-    let total = cost.total(false);
-    row("total".into(), String::new(), String::new(), total);
-    let with_aux = cost.total(true);
-    if with_aux != total {
-        row("with aux tower".into(), String::new(), String::new(), with_aux);
-    }
-    for column in table.column_iter_mut().skip(2) {
+    for column in table.column_iter_mut().skip(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     let mut out = format!("{table}\n");
-    if cost.alphas > 0 {
-        out.push_str(&format!("{} architecture parameters\n", cost.alphas));
+    if parts.alphas > 0 {
+        out.push_str(&format!("{} architecture parameters\n", thousands(parts.alphas)));
     }
-    for kind in [archai_spec::desc::CellType::Regular, archai_spec::desc::CellType::Reduction] {
+    for kind in [CellType::Regular, CellType::Reduction] {
         let Some(cell) = desc.first_cell(kind) else { continue };
         out.push_str(&format!("\n{kind} cell\n"));
         for (i, node) in cell.nodes.iter().enumerate() {
@@ -201,25 +200,10 @@ fn shape(shape: Shape) -> String {
     format!("{}x{}x{}", shape.channels, shape.height, shape.width)
 }
 
-fn as_json(desc: &ModelDesc, cost: &ModelCost) -> Value {
-    let cells: Vec<Value> = desc
-        .cells
-        .iter()
-        .zip(&cost.cells)
-        .map(|(cell, cost)| {
-            json!({ "cell_type": cell.cell_type, "out": cell.out, "cost": cost.total(), "parts": cost })
-        })
-        .collect();
-    json!({
-        "input": desc.input,
-        "n_classes": desc.n_classes,
-        "stems": cost.stems,
-        "cells": cells,
-        "pool": cost.pool,
-        "logits": cost.logits,
-        "total": cost.total(false),
-        "total_with_aux": cost.total(true),
-        "alphas": cost.alphas,
-        "genotype": desc.genotype().ok().map(|g| g.to_string()),
-    })
+fn as_json(desc: &ModelDesc, parts: &ModelTable) -> Value {
+    let mut value = json!(parts);
+    value["input"] = json!(desc.input);
+    value["n_classes"] = json!(desc.n_classes);
+    value["genotype"] = json!(desc.genotype().ok().map(|g| g.to_string()));
+    value
 }
