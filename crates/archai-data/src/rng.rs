@@ -154,15 +154,21 @@ mod tests {
     fn values_never_change() {
         let mut rng = base().with(7usize).rng();
         let words: Vec<u32> = (0..4).map(|_| rng.next_u32()).collect();
-        assert_eq!(words, [0, 0, 0, 0]);
+        assert_eq!(
+            words,
+            [96_750_194, 1_183_891_743, 1_506_424_278, 121_477_660]
+        );
         let mut rng = base().with(8u32).rng();
         let below: Vec<u32> = (0..12).map(|_| rng.uniform_u32_below(10)).collect();
-        assert_eq!(below, [0; 12]);
-        assert_eq!(base().with(9u64).rng().uniform_f64(), 0.0);
+        assert_eq!(below, [8, 2, 1, 8, 6, 1, 3, 2, 8, 1, 9, 9]);
+        assert_eq!(
+            base().with(9u64).rng().uniform_f64(),
+            0.718_287_102_755_811_6
+        );
         let mut order: Vec<u32> = (0..10).collect();
         base().with(10u64).rng().shuffle(&mut order);
-        assert_eq!(order, [0; 10]);
-        assert!((base().with(11u64).rng().normal() - 0.0).abs() < 1e-12);
+        assert_eq!(order, [8, 1, 4, 2, 9, 0, 3, 6, 5, 7]);
+        assert!((base().with(11u64).rng().normal() - 0.596_763_247_747_787_5).abs() < 1e-12);
     }
 
     #[test]

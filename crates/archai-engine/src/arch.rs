@@ -7,8 +7,8 @@ use std::ops::{Add, Mul, Sub};
 use burn::tensor::{Tensor, activation::softmax};
 
 use crate::compute::{Compute, to_host};
-use crate::interim::rng::Key;
 use crate::params::{NamedTensor, sum_of_squares};
+use archai_data::rng::Key;
 
 /// An edge that owns architecture parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

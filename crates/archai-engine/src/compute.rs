@@ -87,3 +87,8 @@ impl Compute {
 pub fn to_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
     tensor.to_data().iter::<f64>().collect()
 }
+
+/// A copy whose gradient a backward pass computes.
+pub(crate) fn track<const D: usize>(tensor: &Tensor<D>) -> Tensor<D> {
+    tensor.clone().autodiff().require_grad()
+}

@@ -2,16 +2,22 @@
 
 use std::path::PathBuf;
 
+use archai_data::DataError;
+use archai_spec::desc::{DescError, DescErrorKind, DescErrors};
+
 /// An error of this crate. Messages say what happened, what was expected and how to mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// A model description cannot be compiled.
     #[error("the model description cannot be compiled: {0}")]
-    Desc(String),
-    /// Data could not be delivered.
-    #[error("data: {0}")]
-    Data(String),
+    Desc(#[from] DescErrors),
+    /// Data could not be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A batch does not fit the model.
+    #[error("{0}")]
+    Batch(String),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -50,7 +56,17 @@ pub enum EngineError {
     DuplicateOp(String),
 }
 
+impl From<DescError> for EngineError {
+    fn from(error: DescError) -> Self {
+        EngineError::Desc(error.into())
+    }
+}
+
 impl EngineError {
+    /// A description whose parts contradict each other.
+    pub(crate) fn structure(message: impl Into<String>) -> Self {
+        DescError::new(DescErrorKind::Structure, message).into()
+    }
     /// An [`EngineError::Io`] at a path.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         EngineError::Io {

@@ -11,7 +11,6 @@ pub mod error;
 pub mod export;
 pub mod features;
 pub mod files;
-pub mod interim;
 pub mod model;
 pub mod op;
 pub mod ops;

@@ -10,15 +10,13 @@ use archai_spec::settings::{Loss, LossKind};
 use burn::tensor::{Tensor, activation::log_softmax};
 
 use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
-use crate::compute::{Compute, to_host};
+use crate::compute::{Compute, to_host, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::{Batch, rng::Key};
-use crate::op::{
-    Declared, DropPath, Finalized, Mode, NormSpec, NormStats, Op, OpBuilder, OpRegistry, Pass,
-};
+use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
 use crate::ops::{AuxTower, MIXED_OP};
-use crate::params::{NamedTensor, ParamLayout, ParamVec, match_names};
+use crate::params::{NamedTensor, ParamLayout, ParamVec};
+use archai_data::{Batch, rng::Key};
 
 /// How a description is compiled.
 #[derive(Clone, Debug)]
@@ -155,7 +153,6 @@ struct Network {
     cells: Vec<Cell>,
     pool: Box<dyn Op>,
     logits: Box<dyn Op>,
-    norms: Vec<NormSpec>,
     relaxation: Arc<dyn Relaxation>,
     compute: Compute,
 }
@@ -167,7 +164,7 @@ pub struct Model {
     net: Arc<Network>,
     weights: ParamVec,
     arch: ArchParams,
-    stats: Vec<NormStats>,
+    norms: NormTable,
 }
 
 impl Model {
@@ -180,6 +177,7 @@ impl Model {
         registry: &OpRegistry,
         options: &ModelOptions,
     ) -> Result<Model, EngineError> {
+        desc.check(registry.catalog())?;
         let mut declared = Declared::default();
         let mut arch: Vec<(ArchKey, usize)> = Vec::new();
         let net = build(desc, registry, options, &mut declared, &mut arch)?;
@@ -189,14 +187,6 @@ impl Model {
         });
         let key = Key::new(options.seed);
         let compute = &options.compute;
-        let stats = declared
-            .norms
-            .iter()
-            .map(|n| NormStats {
-                mean: compute.tensor(vec![0.0; n.channels], [n.channels]),
-                var: compute.tensor(vec![1.0; n.channels], [n.channels]),
-            })
-            .collect();
         let alpha_key = key.with("init alphas");
         let values = arch
             .iter()
@@ -211,13 +201,10 @@ impl Model {
             .collect();
         let keys = arch.into_iter().map(|(k, _)| k).collect();
         Ok(Model {
-            net: Arc::new(Network {
-                norms: declared.norms,
-                ..net
-            }),
+            net: Arc::new(net),
             weights: ParamVec::init(&layout, &key.with("init weights"), compute),
             arch: ArchParams { keys, values },
-            stats,
+            norms: NormTable::new(declared.norms, compute),
         })
     }
 
@@ -262,22 +249,7 @@ impl Model {
 
     /// The norms' running statistics: `….running_mean` and `….running_var`.
     pub fn buffers(&self) -> Vec<NamedTensor> {
-        let named = |name: &str, what, t: &Tensor<1>| NamedTensor {
-            name: format!("{name}.{what}"),
-            shape: t.dims().to_vec(),
-            values: to_host(t),
-        };
-        self.net
-            .norms
-            .iter()
-            .zip(&self.stats)
-            .flat_map(|(n, s)| {
-                [
-                    named(&n.name, "running_mean", &s.mean),
-                    named(&n.name, "running_var", &s.var),
-                ]
-            })
-            .collect()
+        self.norms.named()
     }
 
     /// Replaces the norms' running statistics.
@@ -285,33 +257,7 @@ impl Model {
     /// # Errors
     /// [`EngineError::Shape`] names every tensor that is missing, unknown, doubled or of another shape.
     pub fn set_buffers(&mut self, buffers: &[NamedTensor]) -> Result<(), EngineError> {
-        let wanted: Vec<(String, [usize; 1])> = self
-            .net
-            .norms
-            .iter()
-            .flat_map(|n| {
-                ["running_mean", "running_var"]
-                    .map(|what| (format!("{}.{what}", n.name), [n.channels]))
-            })
-            .collect();
-        let found = match_names(
-            wanted
-                .iter()
-                .map(|(name, shape)| (name.as_str(), shape.as_slice())),
-            buffers,
-        )?;
-        let tensor = |(name, shape): &(String, [usize; 1])| {
-            self.net
-                .compute
-                .tensor(found[name.as_str()].values.clone(), *shape)
-        };
-        self.stats = wanted
-            .chunks_exact(2)
-            .map(|pair| NormStats {
-                mean: tensor(&pair[0]),
-                var: tensor(&pair[1]),
-            })
-            .collect();
+        self.norms = self.norms.with_named(buffers, &self.net.compute)?;
         Ok(())
     }
 
@@ -334,7 +280,7 @@ impl Model {
     /// alone.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn grads(
         &self,
         batch: &Batch,
@@ -404,7 +350,7 @@ impl Model {
     /// The weight step's pass: in training mode with drop-path; updates the running statistics.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn train_pass(
         &mut self,
         batch: &Batch,
@@ -412,16 +358,16 @@ impl Model {
         regular: &Regular,
         want: Want,
     ) -> Result<Grads, EngineError> {
-        let (grads, stats) =
+        let (grads, norms) =
             self.pass(batch, objective, Some(&regular.draw), Some(regular), want)?;
-        self.stats = stats;
+        self.norms = norms;
         Ok(grads)
     }
 
     /// Mean loss and logits in evaluation mode, without gradients.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the batch does not fit the model.
+    /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn evaluate(&self, batch: &Batch, loss: &Loss) -> Result<(f64, Logits), EngineError> {
         self.check_batch(batch)?;
         let outputs = self.forward(self.images(batch, 0, batch.labels.len()), Mode::Evaluation);
@@ -437,7 +383,7 @@ impl Model {
     /// Logits of images `[n, c, h, w]` in evaluation mode.
     ///
     /// # Errors
-    /// [`EngineError::Data`] if the images do not fit the model.
+    /// [`EngineError::Batch`] if the images do not fit the model.
     pub fn predict(&self, images: Vec<f32>, shape: [usize; 4]) -> Result<Logits, EngineError> {
         self.check_images(images.len(), shape)?;
         let outputs = self.forward(self.net.compute.tensor_f32(images, shape), Mode::Evaluation);
@@ -453,7 +399,7 @@ impl Model {
         let mut pass = Pass::new(
             self.weights.layout(),
             self.weights.tensors(),
-            &self.stats,
+            &self.norms,
             &self.net.compute,
             mode,
             None,
@@ -491,7 +437,7 @@ impl Model {
         let wanted = [input.channels, input.height, input.width];
         if shape[1..] != wanted || shape[0] == 0 || n_numbers != shape.iter().product::<usize>() {
             let [c, h, w] = wanted;
-            return Err(EngineError::Data(format!(
+            return Err(EngineError::Batch(format!(
                 "images of shape {shape:?} ({n_numbers} numbers) do not fit the model, which wants [n, {c}, {h}, {w}] \
                  with n at least 1"
             )));
@@ -503,13 +449,17 @@ impl Model {
         self.check_images(batch.images.len(), batch.shape)?;
         if batch.labels.len() != batch.shape[0] {
             let (images, labels) = (batch.shape[0], batch.labels.len());
-            return Err(EngineError::Data(format!(
+            return Err(EngineError::Batch(format!(
                 "a batch of {images} images has {labels} labels"
             )));
         }
         let classes = self.net.desc.n_classes;
-        match batch.labels.iter().find(|&&l| usize::try_from(l).map_or(true, |l| l >= classes)) {
-            Some(l) => Err(EngineError::Data(format!(
+        match batch
+            .labels
+            .iter()
+            .find(|&&l| usize::try_from(l).map_or(true, |l| l >= classes))
+        {
+            Some(l) => Err(EngineError::Batch(format!(
                 "label {l} does not fit the model's {classes} classes; check n_classes of the data set"
             ))),
             None => Ok(()),
@@ -530,21 +480,13 @@ impl Model {
         draw: Option<&Key>,
         regular: Option<&Regular>,
         want: Want,
-    ) -> Result<(Grads, Vec<NormStats>), EngineError> {
+    ) -> Result<(Grads, NormTable), EngineError> {
         self.check_batch(batch)?;
         let compute = &self.net.compute;
-        let leaf = |wanted: bool| {
-            move |t: &Tensor<1>| {
-                if wanted {
-                    t.clone().autodiff().require_grad()
-                } else {
-                    t.clone()
-                }
-            }
-        };
+        let leaf = |wanted| if wanted { track::<1> } else { Tensor::clone };
         let n = batch.labels.len();
         let chunks = objective.chunks.clamp(1, n);
-        let mut stats = self.stats.clone();
+        let mut norms = self.norms.clone();
         let mut sums: Option<(Vec<Option<Tensor<1>>>, Vec<Option<Tensor<1>>>)> = None;
         let (mut total, mut main, mut aux) = (0.0, 0.0, None);
         let mut all_logits = Vec::with_capacity(chunks);
@@ -568,7 +510,7 @@ impl Model {
             let mut pass = Pass::new(
                 self.weights.layout(),
                 &weights,
-                &stats,
+                &norms,
                 compute,
                 Mode::Training,
                 drop_path,
@@ -615,9 +557,7 @@ impl Model {
                     Some(old) => (add(old.0, new.0), add(old.1, new.1)),
                 });
             }
-            for (i, s) in updates {
-                stats[i] = s;
-            }
+            norms.apply(updates);
         }
         let (weight_sums, arch_sums) = sums.unwrap_or_default();
         let grads = Grads {
@@ -634,7 +574,7 @@ impl Model {
             },
             logits: logits(&all_logits),
         };
-        Ok((grads, stats))
+        Ok((grads, norms))
     }
 }
 
@@ -759,7 +699,7 @@ impl Cell {
     }
 }
 
-/// Builds the structure; the norms are moved in by the caller, once all are declared.
+/// Builds the structure.
 fn build(
     desc: &ModelDesc,
     registry: &OpRegistry,
@@ -854,7 +794,6 @@ fn build(
         cells,
         pool: make(declared, &desc.pool, "pool".into(), 1)?,
         logits: make(declared, &desc.logits, "classifier".into(), 1)?,
-        norms: Vec::new(),
         relaxation: options.relaxation.clone(),
         compute: options.compute.clone(),
     })
@@ -873,7 +812,7 @@ fn alphas_of(
     }
     match arch.iter().position(|(k, _)| *k == key) {
         Some(i) if arch[i].1 == n => Ok(i),
-        found => Err(EngineError::Desc(format!(
+        found => Err(EngineError::structure(format!(
             "cell {cell} shares the architecture parameters of {key}, which {}; cells that share must have the same edges",
             match found {
                 Some(i) => format!("has {} of them where {n} are needed", arch[i].1),
@@ -895,7 +834,7 @@ fn unique_names(declared: &Declared) -> Result<(), EngineError> {
         .chain(declared.norms.iter().map(|n| &n.name))
         .find(|name| !seen.insert(name.as_str()))
     {
-        Some(name) => Err(EngineError::Desc(format!(
+        Some(name) => Err(EngineError::structure(format!(
             "two parameters are named `{name}`; ops must name theirs apart"
         ))),
         None => Ok(()),

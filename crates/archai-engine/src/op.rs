@@ -8,14 +8,16 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
-use archai_spec::desc::OpDesc;
+use archai_spec::desc::{OpCatalog, OpDesc, OpInfo};
 use burn::tensor::{Tensor, module};
 
-use crate::compute::Compute;
+use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::{OpCatalog, OpInfo, rng::Key};
-use crate::params::{Init, ParamId, ParamLayout, ParamRole, ParamSpec, Piece};
+use crate::params::{
+    Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, Piece, match_names,
+};
+use archai_data::rng::Key;
 
 /// Added to the variance before its root is taken.
 pub(crate) const NORM_EPSILON: f64 = 1e-5;
@@ -89,6 +91,94 @@ pub(crate) struct NormStats {
     pub var: Tensor<1>,
 }
 
+/// All norms of a model with their running statistics. Names are shared, numbers are values.
+#[derive(Clone, Debug)]
+pub(crate) struct NormTable {
+    specs: Arc<[NormSpec]>,
+    stats: Vec<NormStats>,
+}
+
+impl NormTable {
+    /// Mean zero and variance one.
+    pub fn new(specs: Vec<NormSpec>, compute: &Compute) -> Self {
+        let constant = |c: usize, value| compute.tensor(vec![value; c], [c]);
+        let stats = specs
+            .iter()
+            .map(|n| NormStats {
+                mean: constant(n.channels, 0.0),
+                var: constant(n.channels, 1.0),
+            })
+            .collect();
+        NormTable {
+            specs: specs.into(),
+            stats,
+        }
+    }
+
+    /// Takes over what a pass changed.
+    pub fn apply(&mut self, updates: HashMap<usize, NormStats>) {
+        for (i, stats) in updates {
+            self.stats[i] = stats;
+        }
+    }
+
+    /// `….running_mean` and `….running_var` of every norm.
+    pub fn named(&self) -> Vec<NamedTensor> {
+        let named = |name: &str, what, t: &Tensor<1>| NamedTensor {
+            name: format!("{name}.{what}"),
+            shape: t.dims().to_vec(),
+            values: to_host(t),
+        };
+        self.specs
+            .iter()
+            .zip(&self.stats)
+            .flat_map(|(n, s)| {
+                [
+                    named(&n.name, "running_mean", &s.mean),
+                    named(&n.name, "running_var", &s.var),
+                ]
+            })
+            .collect()
+    }
+
+    /// The same norms with other statistics.
+    ///
+    /// # Errors
+    /// [`EngineError::Shape`] names every tensor that is missing, unknown, doubled or of another shape.
+    pub fn with_named(
+        &self,
+        buffers: &[NamedTensor],
+        compute: &Compute,
+    ) -> Result<Self, EngineError> {
+        let wanted: Vec<(String, [usize; 1])> = self
+            .specs
+            .iter()
+            .flat_map(|n| {
+                ["running_mean", "running_var"]
+                    .map(|what| (format!("{}.{what}", n.name), [n.channels]))
+            })
+            .collect();
+        let names = wanted
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape.as_slice()));
+        let found = match_names(names, buffers)?;
+        let tensor = |(name, shape): &(String, [usize; 1])| {
+            compute.tensor(found[name.as_str()].values.clone(), *shape)
+        };
+        let stats = wanted
+            .chunks_exact(2)
+            .map(|pair| NormStats {
+                mean: tensor(&pair[0]),
+                var: tensor(&pair[1]),
+            })
+            .collect();
+        Ok(NormTable {
+            specs: self.specs.clone(),
+            stats,
+        })
+    }
+}
+
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -112,7 +202,7 @@ pub(crate) struct DropPath {
 pub struct Pass<'a> {
     layout: &'a ParamLayout,
     weights: &'a [Tensor<1>],
-    stats: &'a [NormStats],
+    norms: &'a NormTable,
     compute: &'a Compute,
     mode: Mode,
     drop_path: Option<DropPath>,
@@ -126,7 +216,7 @@ impl<'a> Pass<'a> {
     pub(crate) fn new(
         layout: &'a ParamLayout,
         weights: &'a [Tensor<1>],
-        stats: &'a [NormStats],
+        norms: &'a NormTable,
         compute: &'a Compute,
         mode: Mode,
         drop_path: Option<DropPath>,
@@ -135,7 +225,7 @@ impl<'a> Pass<'a> {
         Pass {
             layout,
             weights,
-            stats,
+            norms,
             compute,
             mode,
             drop_path,
@@ -182,7 +272,7 @@ impl<'a> Pass<'a> {
         let old = self
             .updates
             .get(&norm.id.0)
-            .unwrap_or(&self.stats[norm.id.0]);
+            .unwrap_or(&self.norms.stats[norm.id.0]);
         if self.mode == Mode::Evaluation {
             // The framework's version divides by a root per pixel; one multiply-add per pixel is enough.
             let scale = gamma / (old.var.clone() + NORM_EPSILON).sqrt();
@@ -230,7 +320,9 @@ impl<'a> Pass<'a> {
         else {
             return x;
         };
-        let key = place.iter().fold(drop.draw.with("drop_path"), |key, &i| key.with(i));
+        let key = place
+            .iter()
+            .fold(drop.draw.with("drop_path"), |key, &i| key.with(i));
         let n = x.shape()[0];
         let keep = 1.0 - drop.prob;
         let mask = (drop.first_sample..drop.first_sample + n)
@@ -558,7 +650,7 @@ impl OpRegistry {
     /// All ops that come with the program.
     pub fn builtin() -> Self {
         OpRegistry {
-            catalog: OpCatalog::default(),
+            catalog: OpCatalog::builtin(),
             factories: crate::ops::factories(),
         }
     }
@@ -576,9 +668,7 @@ impl OpRegistry {
         if self.factories.contains_key(&name) {
             return Err(EngineError::DuplicateOp(name));
         }
-        self.catalog
-            .register(info)
-            .map_err(|e| EngineError::Desc(e.to_string()))?;
+        self.catalog.register(info)?;
         self.factories.insert(name, make);
         Ok(())
     }
@@ -600,11 +690,12 @@ impl OpRegistry {
         desc: &OpDesc,
         builder: &mut OpBuilder<'_>,
     ) -> Result<Box<dyn Op>, EngineError> {
+        // The catalogue's error lists the nearest names.
+        self.catalog.get(&desc.name)?;
         let make = self.factories.get(&desc.name).ok_or_else(|| {
-            EngineError::Desc(format!(
-                "no op named `{}` is registered; known are {}",
-                desc.name,
-                self.names().join(", ")
+            EngineError::Config(format!(
+                "the op `{}` is in the catalogue but nothing makes it",
+                desc.name
             ))
         })?;
         make(desc, builder)

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
-use crate::interim::rng::Key;
+use archai_data::rng::Key;
 
 /// Handle of a parameter of one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

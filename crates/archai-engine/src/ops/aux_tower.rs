@@ -34,7 +34,7 @@ impl AuxTower {
                 .filter(|&s| s >= 2)
         };
         let (Some(h), Some(w)) = (after(input.height), after(input.width)) else {
-            return Err(EngineError::Desc(format!(
+            return Err(EngineError::structure(format!(
                 "an auxiliary tower of stride {} needs larger maps than {}×{}: a 5×5 pool and a 2×2 convolution follow \
                  each other; use a smaller stride or no tower (aux_weight 0)",
                 desc.stride, input.height, input.width

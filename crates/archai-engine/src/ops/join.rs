@@ -87,7 +87,7 @@ impl Multi {
         let mut children = Vec::new();
         for child in &desc.children {
             if child.input >= n_inputs {
-                return Err(EngineError::Desc(format!(
+                return Err(EngineError::structure(format!(
                     "`{}` inside `{}` reads input {}, but there are {n_inputs}",
                     child.op.name, desc.name, child.input
                 )));

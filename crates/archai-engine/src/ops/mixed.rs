@@ -24,7 +24,7 @@ impl MixedOp {
     /// [`EngineError::Desc`] if there is none, or as their factories.
     pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Result<Self, EngineError> {
         if desc.children.is_empty() {
-            return Err(EngineError::Desc(format!(
+            return Err(EngineError::structure(format!(
                 "`{}` has no children to choose from",
                 desc.name
             )));

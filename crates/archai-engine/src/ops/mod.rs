@@ -6,12 +6,14 @@ mod conv;
 mod join;
 mod mixed;
 mod pool;
+mod single;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use aux_tower::AuxTower;
 pub use mixed::{MIXED_OP, MixedOp};
+pub use single::{OpGrads, SingleOp};
 
 use crate::op::OpFactory;
 

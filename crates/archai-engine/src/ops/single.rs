@@ -5,13 +5,12 @@ use std::sync::Arc;
 use archai_spec::desc::OpDesc;
 use burn::tensor::Tensor;
 
-use crate::arch::track;
-use crate::compute::Compute;
+use crate::compute::{Compute, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::interim::rng::Key;
 use crate::op::{Declared, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
+use archai_data::rng::Key;
 
 /// An op with weights and running statistics of its own. Names have no prefix: `conv1.weight`, `bn1.running_mean`.
 ///
@@ -67,7 +66,9 @@ impl SingleOp {
             desc,
             &mut OpBuilder::new(registry, &mut declared, String::new(), affine, n_inputs),
         )?;
-        let layout = Arc::new(ParamLayout { params: declared.params });
+        let layout = Arc::new(ParamLayout {
+            params: declared.params,
+        });
         Ok(SingleOp {
             op: op.into(),
             weights: ParamVec::init(&layout, &Key::new(seed), compute),
@@ -110,7 +111,12 @@ impl SingleOp {
     }
 
     /// The output on plain tensors `[N, C, H, W]`. Training moves the running statistics.
-    pub fn forward(&mut self, inputs: &[Tensor<4>], arch: Option<&Tensor<1>>, mode: Mode) -> Tensor<4> {
+    pub fn forward(
+        &mut self,
+        inputs: &[Tensor<4>],
+        arch: Option<&Tensor<1>>,
+        mode: Mode,
+    ) -> Tensor<4> {
         let weights = self.weights.tensors.clone();
         self.pass(&weights, inputs, arch, mode)
     }
@@ -126,9 +132,8 @@ impl SingleOp {
         let tracked: Vec<_> = inputs.iter().map(track).collect();
         let arch = arch.map(track);
         let output = self.pass(&weights, &tracked, arch.as_ref(), Mode::Training);
-        let mut grads = (output.clone() * cotangent.clone()).is_tracked().then(|| {
-            (output.clone() * cotangent.clone()).sum().backward()
-        });
+        let sum = (output.clone() * cotangent.clone()).sum();
+        let mut grads = sum.is_tracked().then(|| sum.backward());
         let mut inputs = Vec::new();
         for t in &tracked {
             let grad = grads.as_mut().and_then(|g| t.grad_remove(g));
@@ -140,8 +145,16 @@ impl SingleOp {
         };
         let tensors = weights.iter().map(&mut flat).collect();
         let arch = arch.as_ref().map(&mut flat);
-        let weights = ParamVec { layout: self.weights.layout.clone(), tensors };
-        OpGrads { output: output.inner(), inputs, weights, arch }
+        let weights = ParamVec {
+            layout: self.weights.layout.clone(),
+            tensors,
+        };
+        OpGrads {
+            output: output.inner(),
+            inputs,
+            weights,
+            arch,
+        }
     }
 
     fn pass(

@@ -1,0 +1,10 @@
+//! The crate's tests through its public interface.
+
+mod download;
+mod fixtures;
+mod golden;
+mod hostile;
+mod loader;
+mod loaders;
+mod readers;
+mod transform;
