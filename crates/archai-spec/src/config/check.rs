@@ -159,6 +159,20 @@ impl<'a> Checker<'a> {
 
     /// Several shapes are possible: the first that fits, else the problems of the nearest.
     fn choice(&mut self, node: &Node, choices: &'a [Value], path: &str) -> Value {
+        // Where a word such as `type` tells the choices apart, it decides.
+        let tags: Vec<(&str, &str)> = choices.iter().filter_map(tag).collect();
+        if let Some((key, _)) = tags.first().filter(|_| tags.len() == choices.len())
+            && let Some(given) = node.child(key)
+            && let Tree::Scalar(scalar) = &given.value
+        {
+            match tags.iter().position(|(_, word)| *word == scalar.text) {
+                Some(chosen) => return self.value(node, &choices[chosen], path),
+                None => {
+                    let words: Vec<&str> = tags.iter().map(|(_, word)| *word).collect();
+                    return self.word(given, &Value::Null, &words, false, &join(path, key));
+                }
+            }
+        }
         let mut best: Option<Vec<ConfigError>> = None;
         for choice in choices {
             let mut attempt = Checker {
@@ -228,7 +242,15 @@ impl<'a> Checker<'a> {
                     .push(ConfigError::at(&node.origin, join(path, key), message));
             }
         }
-        Value::Object(out)
+        // Copied sections come in any order; the order of the settings is the readable one.
+        let mut ordered = Map::new();
+        for (key, _) in properties(schema) {
+            if let Some(value) = out.shift_remove(key) {
+                ordered.insert(key.clone(), value);
+            }
+        }
+        ordered.extend(out);
+        Value::Object(ordered)
     }
 
     fn list(
@@ -275,6 +297,12 @@ fn join(path: &str, key: &str) -> String {
     } else {
         format!("{path}.{key}")
     }
+}
+
+/// The key of a choice that has one possible word, and the word.
+fn tag(choice: &Value) -> Option<(&str, &str)> {
+    properties(choice)
+        .find_map(|(key, schema)| Some((key.as_str(), schema.get("const")?.as_str()?)))
 }
 
 fn types(schema: &Value) -> Vec<&str> {
@@ -429,11 +457,25 @@ fn expected_type(schema: &Value, wanted: &str) -> String {
             } else {
                 "a number"
             };
-            match limits(schema) {
+            let format = schema.get("format").and_then(Value::as_str);
+            let (low, high) = limits(schema);
+            // Bounds of small integer types are worth telling, those of large ones are not.
+            let small = format.filter(|f| f.ends_with('8') || f.ends_with("16"));
+            let typed = small
+                .and_then(format_range)
+                .map(|(low, high)| (low as f64, high as f64));
+            let (low, high) = (low.or(typed.map(|t| t.0)), high.or(typed.map(|t| t.1)));
+            let bound = |word: &str| schema.get(word).and_then(Value::as_f64);
+            match (low, high) {
                 (Some(low), Some(high)) => format!("{name} from {low} to {high}"),
                 (Some(low), None) => format!("{name} of at least {low}"),
                 (None, Some(high)) => format!("{name} of at most {high}"),
-                (None, None) => name.to_owned(),
+                (None, None) => match (bound("exclusiveMinimum"), bound("exclusiveMaximum")) {
+                    (Some(low), Some(high)) => format!("{name} above {low} and below {high}"),
+                    (Some(low), None) => format!("{name} above {low}"),
+                    (None, Some(high)) => format!("{name} below {high}"),
+                    (None, None) => name.to_owned(),
+                },
             }
         }
         "array" => {

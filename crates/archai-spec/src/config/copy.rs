@@ -148,9 +148,7 @@ impl<'a> Resolver<'a> {
         let first = view[0];
         self.nodes += 1;
         if path.len() > MAX_DEPTH || self.nodes > MAX_NODES {
-            let shown = show(&path[..path.len().min(12)]);
-            let message = format!("copying never ends: copies contain one another, as in {shown}…");
-            return Err(ConfigError::at(&first.origin, path.join("."), message));
+            return Err(self.endless(path, first));
         }
         let value = match &first.value {
             Value::Scalar(scalar) => Value::Scalar(scalar.clone()),
@@ -185,6 +183,28 @@ impl<'a> Resolver<'a> {
         })
     }
 
+    /// Copies that contain one another make a tree without end: names the copies on the way to a path that is too deep.
+    fn endless(&self, path: &[String], node: &Node) -> ConfigError {
+        let mut copies: Vec<String> = Vec::new();
+        let above = (0..=path.len()).filter_map(|end| self.views.get(&path[..end]));
+        for holder in above
+            .flat_map(|view| view.iter())
+            .filter_map(|node| node.child(COPY))
+        {
+            if let Value::Scalar(target) = &holder.value {
+                let copy = format!("`_copy: {}` at {}", target.text, holder.origin);
+                if !copies.contains(&copy) {
+                    copies.push(copy);
+                }
+            }
+        }
+        let message = format!(
+            "copying never ends, because these contain one another: {}",
+            copies.join(", ")
+        );
+        ConfigError::at(&node.origin, path[..path.len().min(8)].join("."), message)
+    }
+
     /// What was written for a path, strongest first: one value that is not a section, or sections.
     fn view(&mut self, path: &[String]) -> Result<View<'a>, Fault> {
         if let Some(view) = self.views.get(path) {
@@ -197,7 +217,10 @@ impl<'a> Resolver<'a> {
                 .unwrap_or(self.root)
                 .origin
                 .clone();
-            let message = format!("copying runs in a circle: {}", self.chain.join(" → "));
+            let mut chain = self.chain.clone();
+            chain.push(show(path));
+            chain.dedup();
+            let message = format!("copying runs in a circle: {}", chain.join(" → "));
             return Err(Fault::Error(ConfigError::at(
                 &origin,
                 path.join("."),

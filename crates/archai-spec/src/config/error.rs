@@ -51,12 +51,9 @@ impl ConfigErrors {
     pub(super) fn distinct(errors: Vec<ConfigError>) -> Self {
         let mut kept: Vec<ConfigError> = Vec::new();
         for error in errors {
-            let bare = |e: &ConfigError| {
-                if e.key.is_empty() {
-                    e.message.clone()
-                } else {
-                    e.message.replace(&e.key, "")
-                }
+            let bare = |e: &ConfigError| match e.key.rsplit_once('.') {
+                Some((section, _)) => e.message.replace(section, ""),
+                None => e.message.clone(),
             };
             match kept
                 .iter_mut()
@@ -104,6 +101,8 @@ pub(super) fn nearest<'a>(
         .collect();
     scored.sort();
     scored.dedup();
+    let best = scored.first().map_or(0, |(distance, _)| *distance);
+    scored.retain(|(distance, _)| *distance <= best + 1);
     scored
         .into_iter()
         .take(3)

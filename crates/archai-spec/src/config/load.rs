@@ -11,7 +11,6 @@ use super::vars::Vars;
 use super::{show, yaml};
 use crate::settings::Settings;
 use indexmap::IndexMap;
-use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
@@ -90,7 +89,7 @@ impl<'a> ConfigLoader<'a> {
                     Some(root) => root.merge(node),
                     None => root = Some(node),
                 },
-                Err(error) => errors.push(error),
+                Err(found) => errors.extend(found.0),
             }
         }
         let mut root = root.unwrap_or_else(|| Node::section(Origin::Program("the program".into())));
@@ -123,38 +122,46 @@ impl<'a> ConfigLoader<'a> {
         })
     }
 
-    fn layer(&self, layer: &Layer, shape: &Shape) -> Result<Node, ConfigError> {
+    fn layer(&self, layer: &Layer, shape: &Shape) -> Result<Node, ConfigErrors> {
         match layer {
-            Layer::File(name) => self.file(name, None, &mut Vec::new()),
+            Layer::File(name) => Ok(self.file(name, None, &mut Vec::new())?),
             Layer::Dataset(name) => {
                 let mut file = self.file(name, None, &mut Vec::new())?;
                 complete_dataset(&mut file, name, shape)?;
                 Ok(file)
             }
-            Layer::EvalDataset(name) => {
-                let mut file = self.file(name, None, &mut Vec::new())?;
-                complete_dataset(&mut file, name, shape)?;
-                let Some(mut dataset) = file.at("dataset").cloned() else {
-                    return Ok(file);
-                };
-                let why = || Origin::Program(format!("evaluation's data set {name}").into());
-                if let Value::Section(map) = &mut dataset.value {
-                    map.insert(COPY.to_owned(), Node::scalar("null", Style::Plain, why()));
-                }
-                let place = || {
-                    let dataset = || nest(&["dataset"], dataset.clone(), &why());
-                    let mut eval = nest(&["nas", "eval", "loader"], dataset(), &why());
-                    eval.merge(nest(&["nas", "eval", "model_desc"], dataset(), &why()));
-                    eval
-                };
-                let mut layer = match file.at("nas.eval") {
-                    Some(eval) => nest(&["nas", "eval"], eval.clone(), &why()),
-                    None => Node::section(why()),
-                };
-                layer.merge(place());
-                Ok(layer)
+            Layer::EvalDataset(name) => self.evaluation_data(name, shape),
+        }
+    }
+
+    fn evaluation_data(&self, name: &str, shape: &Shape) -> Result<Node, ConfigErrors> {
+        let mut file = self.file(name, None, &mut Vec::new())?;
+        complete_dataset(&mut file, name, shape)?;
+        let mut errors = Vec::new();
+        unknown_keys(&file, &mut Vec::new(), shape, &mut errors);
+        if !errors.is_empty() {
+            return Err(ConfigErrors(errors));
+        }
+        let why = Origin::Program(format!("evaluation's data set {name}").into());
+        let mut layer = match file.at("nas.eval") {
+            Some(eval) => nest(&["nas", "eval"], eval.clone(), &why),
+            None => Node::section(why.clone()),
+        };
+        if let Some(mut dataset) = file.at("dataset").cloned() {
+            // The sections below copy the search's data set, which is not to show through.
+            if let Value::Section(map) = &mut dataset.value {
+                let none = Node::scalar("null", Style::Plain, why.clone());
+                map.entry(COPY.to_owned()).or_insert(none);
+            }
+            for section in ["loader", "model_desc"] {
+                layer.merge(nest(
+                    &["nas", "eval", section, "dataset"],
+                    dataset.clone(),
+                    &why,
+                ));
             }
         }
+        Ok(layer)
     }
 
     /// A file on top of what it includes.
@@ -236,6 +243,23 @@ fn included_names(includes: &Node) -> Result<Vec<(String, Origin)>, ConfigError>
     match &includes.value {
         Value::List(items) => items.iter().map(one).collect(),
         _ => Ok(vec![one(includes)?]),
+    }
+}
+
+/// Keys that the shape does not know. Needed where only a part of a file becomes part of the tree.
+fn unknown_keys(node: &Node, path: &mut Vec<String>, shape: &Shape, errors: &mut Vec<ConfigError>) {
+    for (key, child) in node
+        .entries()
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != COPY)
+    {
+        path.push(key.clone());
+        match shape.lookup(path) {
+            Ok(()) => unknown_keys(child, path, shape, errors),
+            Err(message) => errors.push(ConfigError::at(&child.origin, path.join("."), message)),
+        }
+        path.pop();
     }
 }
 
@@ -353,7 +377,7 @@ impl ConfigTree {
     ///
     /// # Errors
     /// When the section does not fit the type, which the shape given to the loader should have shown.
-    pub fn section<T: DeserializeOwned + JsonSchema>(&self, path: &str) -> Result<T, ConfigErrors> {
+    pub fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigErrors> {
         let value = self
             .value(path)
             .cloned()

@@ -50,7 +50,7 @@ mod yaml;
 
 pub use error::{ConfigError, ConfigErrors};
 pub use load::{ConfigLoader, ConfigTree};
-pub use node::{Node, Origin, Scalar, Style, Value};
+pub use node::Origin;
 pub use overrides::{Override, parse_overrides};
 pub use shape::Shape;
 pub use source::{Disk, FileSource, Shipped, shipped_datasets, shipped_files};

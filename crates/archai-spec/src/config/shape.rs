@@ -228,13 +228,25 @@ impl Shape {
     }
 }
 
+/// The schema of a type, all in one piece. It is made as the items of a list, because only then a type that contains
+/// itself refers to a definition, which still holds when the schema becomes a part of another.
 fn schema<T: JsonSchema>() -> Value {
     let settings = schemars::generate::SchemaSettings::draft07()
         .with(|settings| settings.inline_subschemas = true);
-    settings
+    let mut list = settings
         .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value()
+        .into_root_schema_for::<Vec<T>>()
+        .to_value();
+    let mut schema = match list.get_mut("items").map(Value::take) {
+        Some(Value::Object(schema)) => schema,
+        _ => Map::new(),
+    };
+    for word in ["$schema", "definitions"] {
+        if let Some(shared) = list.get_mut(word).map(Value::take) {
+            schema.insert(word.to_owned(), shared);
+        }
+    }
+    Value::Object(schema)
 }
 
 fn loosen(schema: &mut Value) {

@@ -125,10 +125,17 @@ impl<'a> Reader<'a> {
     fn node(&mut self, event: Event<'a>, span: &Span) -> Result<Node, ConfigError> {
         let origin = self.origin(span);
         if let Some(tag) = event.tag() {
+            let start = span.tag_start().unwrap_or(span.start);
             let message = format!(
-                "the YAML tag `{tag}` is not accepted: types come from the key; remove the tag"
+                "the YAML tag `{}{}` is not accepted: types come from the key; remove the tag",
+                tag.original_handle(),
+                tag.suffix()
             );
-            return Err(ConfigError::at(&origin, "", message));
+            return Err(ConfigError::at(
+                &(self.at)(start.line(), start.col() + 1),
+                "",
+                message,
+            ));
         }
         self.nodes += 1;
         let (value, anchor) = match event {

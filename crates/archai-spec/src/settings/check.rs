@@ -225,8 +225,8 @@ fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems)
     let need = |(key, present, _): (&str, bool, &str), kind: &str, problems: &mut Problems| {
         if !present {
             problems.push((
-                format!("{path}.{key}"),
-                format!("`type: {kind}` needs a value here, found null"),
+                format!("{path}.type"),
+                format!("{kind} needs the key `{key}`, which is missing or null"),
             ));
         }
     };

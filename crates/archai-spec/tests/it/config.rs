@@ -1,6 +1,8 @@
 //! Layers, includes, overrides, path variables. Also the small helpers that the other configuration tests use.
 
-use archai_spec::config::{ConfigLoader, ConfigTree, Shape, Vars, expand, parse_overrides};
+use archai_spec::config::{
+    ConfigLoader, ConfigTree, FileSource, Shape, Shipped, Vars, expand, parse_overrides,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -61,6 +63,22 @@ pub fn darts(texts: &[(&str, &str)], names: &str, given: &[&str]) -> Result<Conf
         .overrides(overrides)
         .load(&shape())
         .map_err(|e| e.to_string())
+}
+
+/// `file:line:col` of the first line of a shipped file that starts with a key, below the first that starts with another.
+pub fn place(file: &str, above: &str, key: &str) -> String {
+    let text = Shipped.read(file).unwrap();
+    let starts = |line: &str, key: &str| line.trim_start().starts_with(key);
+    let lines = text
+        .lines()
+        .enumerate()
+        .skip_while(|(_, line)| !starts(line, above));
+    let (i, line) = lines.skip(1).find(|(_, line)| starts(line, key)).unwrap();
+    format!(
+        "{file}:{}:{}",
+        i + 1,
+        line.len() - line.trim_start().len() + 1
+    )
 }
 
 fn root(tree: &ConfigTree) -> &Value {
@@ -430,6 +448,23 @@ fn the_evaluation_may_have_its_own_data() {
         (9, 50)
     );
 
+    // A part of the file that the evaluation does not use is checked for its names all the same.
+    let bad = files(&[(
+        "bad.yaml",
+        "dataset: {channels: 1}\nnas: {search: {trainr: {epochs: 1}}}",
+    )]);
+    let error = ConfigLoader::new(&bad)
+        .files("archai:algos/darts.yaml")
+        .eval_dataset("bad.yaml")
+        .load(&shape())
+        .unwrap_err();
+    assert!(
+        error.to_string().starts_with(
+            "bad.yaml:2:16: unknown key `trainr` in nas.search; did you mean `nas.search.trainer`?"
+        ),
+        "{error}"
+    );
+
     // As the data set of all phases.
     let settings = load(
         ConfigLoader::new(&source)
@@ -464,16 +499,25 @@ fn shown_trees_load_again() {
 
     let origins = tree.to_yaml_with_origins();
     for line in [
-        "    name: \"on\"  # `--dataset.name on`",
-        "        epochs: 1  # archai:toy.yaml:28:7",
-        "          max_batches: 12  # archai:toy.yaml:21:9",
+        "name: \"on\"  # `--dataset.name on`".to_owned(),
+        format!(
+            "epochs: 1  # {}",
+            place("archai:toy.yaml", "trainer:", "epochs:")
+        ),
+        format!(
+            "max_batches: 12  # {}",
+            place("archai:toy.yaml", "search:", "max_batches:")
+        ),
     ] {
-        let key = line.trim_start();
         assert!(
-            origins.lines().any(|l| l.trim_start() == key),
-            "{key}\n{origins}"
+            origins.lines().any(|shown| shown.trim_start() == line),
+            "{line}\n{origins}"
         );
     }
+    assert!(
+        shown.starts_with("common:\n") && shown.contains("\ndataset:\n  name:"),
+        "{shown}"
+    );
     assert_eq!(origins.lines().count(), shown.lines().count());
     assert!(load(&[("shown", &origins)], "shown", &[], &shape()).is_ok());
 }

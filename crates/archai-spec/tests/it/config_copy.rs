@@ -133,7 +133,7 @@ fn copies_that_fail() {
         ),
         (
             "a: {b: {_copy: ..}}",
-            "t:1:8: copying runs in a circle: /a/b → /a, which contains it (`_copy: ..`)",
+            "t:1:9: copying runs in a circle: /a/b → /a, which contains it (`_copy: ..`)",
         ),
         (
             "a: {_copy: /a/b, b: {x: 1}}",
@@ -141,7 +141,7 @@ fn copies_that_fail() {
         ),
         (
             "a: {b: {_copy: /c}}\nc: {d: {_copy: /a}}",
-            "t:1:5: copying never ends: copies contain one another, as in /a/b/d/b/d/b/d/b/d/b/d/b…",
+            "t:2:5: copying never ends, because these contain one another: `_copy: /c` at t:1:9, `_copy: /a` at t:2:9",
         ),
         (
             "a:\n  b: '_copy: ../../../x'",

@@ -1,7 +1,10 @@
 //! What users read when something is wrong, word for word.
 
-use crate::config::{darts, files, load, open, shape};
-use archai_spec::config::{ConfigLoader, Disk};
+use crate::config::{darts, files, load, open, place, shape};
+use archai_spec::config::{ConfigLoader, Disk, Shape};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeMap;
 
 /// The keys of `nas.eval.trainer`, as messages list them.
 const TRAINER: &str = "title, epochs, batch_chunks, logger_freq, aux_weight, drop_path_prob, grad_clip, l1_alphas, \
@@ -15,11 +18,11 @@ fn one_mistake_in_a_file() {
             "nas:\n  eval:\n    trainer:\n      epoch: 3",
             format!("f.yaml:4:7: unknown key `epoch` in nas.eval.trainer; did you mean `epochs`? (valid: {TRAINER})"),
         ),
-        ("nose: 1", "f.yaml:1:1: unknown key `nose` at the top of the tree; did you mean `nas`? (valid: common, dataset, nas)".into()),
+        ("nsa: 1", "f.yaml:1:1: unknown key `nsa` at the top of the tree; did you mean `nas`? (valid: common, dataset, nas)".into()),
         (
             "epochs: 1",
-            "f.yaml:1:1: unknown key `epochs` at the top of the tree; did you mean `nas.search.trainer.epochs` or \
-             `nas.eval.trainer.epochs` or `nas.search.post_train.trainer.epochs`? (valid: common, dataset, nas)"
+            "f.yaml:1:1: unknown key `epochs` at the top of the tree; did you mean `nas.eval.trainer.epochs` or \
+             `nas.search.trainer.epochs` or `nas.search.post_train.trainer.epochs`? (valid: common, dataset, nas)"
                 .into(),
         ),
         (
@@ -101,7 +104,7 @@ fn one_mistake_in_a_file() {
         ("- a\n- b", "f.yaml:1:1: expected a section (`key: value` lines) at the top of the file, found a list of 2".into()),
         ("just text", "f.yaml:1:1: expected a section (`key: value` lines) at the top of the file, found the text `just text`".into()),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: a second document starts here (`---`); expected one document per file".into()),
-        ("a: !!python/object:os.system x", "f.yaml:1:28: the YAML tag `!!python/object:os.system` is not accepted: types come from the key; remove the tag".into()),
+        ("a: !!python/object:os.system x", "f.yaml:1:4: the YAML tag `!!python/object:os.system` is not accepted: types come from the key; remove the tag".into()),
         ("? [a, b]\n: 1", "f.yaml:1:3: expected a key, found a list of 2".into()),
         // Includes.
         ("__include__: {a: 1}", "f.yaml:1:1: `__include__` expects a file name or a list of file names, found a section".into()),
@@ -236,7 +239,7 @@ fn values_that_do_not_go_together() {
                 "nas.search.trainer.optimizer.type=adam",
                 "nas.search.trainer.optimizer.nesterov=null",
             ],
-            "archai:algos/common.yaml:79:9: nas.search.trainer.optimizer.momentum: belongs to `type: sgd`, and the type is \
+            "{MOMENTUM}: nas.search.trainer.optimizer.momentum: belongs to `type: sgd`, and the type is \
              adam; remove it or give null",
         ),
         (
@@ -265,7 +268,7 @@ fn values_that_do_not_go_together() {
         ),
         (
             &["nas.search.trainer.lr_schedule={type: step, min_lr: null, gamma: 0.1}"],
-            "archai:algos/common.yaml:81:7: nas.search.trainer.lr_schedule.decay_period: `type: step` needs a value here, found null",
+            "`nas.search.trainer.lr_schedule={type: step, min_lr: null, gamma: 0.1}`: nas.search.trainer.lr_schedule.type: step needs the key `decay_period`, which is missing or null",
         ),
         (
             &[
@@ -276,11 +279,12 @@ fn values_that_do_not_go_together() {
              alpha_optimizer to schedule; give null",
         ),
     ];
+    let momentum = place("archai:algos/common.yaml", "optimizer:", "momentum:");
     for (given, expect) in table {
         let tree = darts(&[], "", given).unwrap_or_else(|e| panic!("{given:?}: {e}"));
         assert_eq!(
-            &tree.settings().unwrap_err().to_string(),
-            expect,
+            tree.settings().unwrap_err().to_string(),
+            expect.replace("{MOMENTUM}", &momentum),
             "{given:?}"
         );
     }
@@ -339,7 +343,10 @@ fn missing_sections_and_files() {
                 .files("archai:algos/common.yaml")
                 .dataset("archai:datasets/cifar10.yaml")
         ),
-        "archai:algos/common.yaml:15:3: missing key `darts` in nas.search"
+        format!(
+            "{}: missing key `darts` in nas.search (DARTS's own section, as the algorithm will type it.)",
+            place("archai:algos/common.yaml", "nas:", "search:")
+        )
     );
     assert_eq!(
         load(ConfigLoader::new(&source).dataset("d.yaml")),
@@ -360,4 +367,88 @@ fn missing_sections_and_files() {
         "{error}"
     );
     assert!(load(ConfigLoader::new(&Disk)).contains("missing key `common` at the top of the tree"));
+}
+
+/// What an algorithm's section may also be made of.
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    /// How to sample.
+    sampler: Option<Sampler>,
+    #[serde(default)]
+    weights: BTreeMap<String, u8>,
+    #[serde(default)]
+    children: Vec<Own>,
+    #[serde(default)]
+    either: Option<Either>,
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum Sampler {
+    Uniform {},
+    Gumbel {
+        #[schemars(extend("exclusiveMinimum" = 0.0))]
+        tau: f64,
+    },
+}
+
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum Either {
+    Number(f64),
+    Many(Vec<f64>),
+}
+
+#[test]
+fn sections_of_other_shapes() {
+    let shape = || {
+        Shape::settings()
+            .section::<Own>("nas.search.own")
+            .section::<crate::config::Darts>("nas.search.darts")
+    };
+    let load = |own: &str| {
+        let text = format!("nas: {{search: {{own: {own}}}}}");
+        let source = files(&[("f", &text)]);
+        let base = ConfigLoader::new(&source)
+            .files("archai:algos/darts.yaml")
+            .dataset("archai:datasets/mnist.yaml");
+        let tree = base.files("f").load(&shape()).map_err(|e| e.to_string())?;
+        tree.settings().map_err(|e| e.to_string())?;
+        tree.section::<Own>("nas.search.own")
+            .map_err(|e| e.to_string())
+    };
+    let own = load("{sampler: {type: gumbel, tau: 1}, weights: {a: 3}, children: [{sampler: {type: uniform}}], either: [1]}").unwrap();
+    assert_eq!(own.sampler, Some(Sampler::Gumbel { tau: 1.0 }));
+    assert_eq!(own.children[0].sampler, Some(Sampler::Uniform {}));
+    assert_eq!(
+        (own.weights["a"], own.either),
+        (3, Some(Either::Many(vec![1.0])))
+    );
+    assert_eq!(load("{}").unwrap().sampler, None);
+    assert_eq!(
+        load("{either: 2}").unwrap().either,
+        Some(Either::Number(2.0))
+    );
+
+    for (own, expect) in [
+        (
+            "{sampler: {type: gumbel}}",
+            "f:1:22: missing key `tau` in nas.search.own.sampler",
+        ),
+        (
+            "{sampler: {type: gumbel, tau: 0}}",
+            "f:1:46: nas.search.own.sampler.tau: `0` is out of range: expected a number above 0",
+        ),
+        (
+            "{weights: {a: 300}}",
+            "f:1:32: nas.search.own.weights.a: `300` is out of range: expected a whole number from 0 to 255",
+        ),
+        (
+            "{children: [{childrn: []}]}",
+            "f:1:34: unknown key `childrn` in nas.search.own.children.0; did you mean `children`? (valid: sampler, weights, children, either)",
+        ),
+    ] {
+        assert_eq!(load(own).unwrap_err(), expect, "{own}");
+    }
 }
