@@ -144,7 +144,7 @@ fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, C
 
 fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["part", "kind", "what", "output", "parameters", "multiply-adds"]);
     for row in &parts.rows {
         table.add_row([

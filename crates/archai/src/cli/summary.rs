@@ -94,7 +94,7 @@ impl Outcome {
 /// The closing table and where everything lies.
 pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["run", "test accuracy", "parameters", "multiply-adds", "search", "evaluation"]);
     for o in outcomes {
         let (search, eval) = (o.search.as_ref(), o.eval.as_ref());
