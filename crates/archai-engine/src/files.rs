@@ -20,17 +20,27 @@ pub struct FileError {
 impl FileError {
     /// From what was tried, on which file, and what went wrong.
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
-        FileError { action, path: path.to_path_buf(), source }
+        FileError {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }
 
 /// What mends the usual failures.
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => "; check the path: the file, or the folder it should go to, is not there",
-        io::ErrorKind::PermissionDenied => "; choose a place that you have access to, or change its permissions",
+        io::ErrorKind::NotFound => {
+            "; check the path: the file, or the folder it should go to, is not there"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; choose a place that you have access to, or change its permissions"
+        }
         io::ErrorKind::ReadOnlyFilesystem => "; choose a folder that can be written to",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; free some space and run again",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "; free some space and run again"
+        }
         io::ErrorKind::IsADirectory => "; a folder of that name is in the way",
         _ => "",
     }
@@ -58,7 +68,10 @@ pub fn write_atomically(
     try_write(path, write).map_err(|e| FileError::new("write", path, e))
 }
 
-fn try_write(path: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+fn try_write(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
@@ -90,8 +103,10 @@ mod tests {
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = std::fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -118,7 +133,10 @@ mod tests {
         })
         .unwrap_err()
         .to_string();
-        assert!(error.contains("a.txt") && error.contains("free some space"), "{error}");
+        assert!(
+            error.contains("a.txt") && error.contains("free some space"),
+            "{error}"
+        );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names(dir.path()), ["a.txt"]);
     }
@@ -126,9 +144,16 @@ mod tests {
     #[test]
     fn errors_name_the_path_and_the_remedy() {
         let dir = tempfile::tempdir().unwrap();
-        let absent = write_atomically(&dir.path().join("no/such/a.txt"), |_| Ok(())).unwrap_err().to_string();
-        assert!(absent.contains("no/such/a.txt") && absent.contains("check the path"), "{absent}");
-        let folder = write_atomically(dir.path(), |_| Ok(())).unwrap_err().to_string();
+        let absent = write_atomically(&dir.path().join("no/such/a.txt"), |_| Ok(()))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            absent.contains("no/such/a.txt") && absent.contains("check the path"),
+            "{absent}"
+        );
+        let folder = write_atomically(dir.path(), |_| Ok(()))
+            .unwrap_err()
+            .to_string();
         assert!(folder.contains("folder of that name"), "{folder}");
     }
 

@@ -19,7 +19,10 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
     let mut names = HashSet::new();
     for tensor in tensors {
         if !names.insert(tensor.name.as_str()) {
-            return Err(invalid(format!("two tensors are called `{}`; names must differ", tensor.name)));
+            return Err(invalid(format!(
+                "two tensors are called `{}`; names must differ",
+                tensor.name
+            )));
         }
         let expected: usize = tensor.shape.iter().product();
         if tensor.values.len() != expected {
@@ -36,7 +39,9 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
 
 /// The numbers as little-endian 32-bit floats.
 fn write_f32(out: &mut impl io::Write, values: &[f64]) -> io::Result<()> {
-    values.iter().try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes()))
+    values
+        .iter()
+        .try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes()))
 }
 
 fn invalid(message: String) -> io::Error {

@@ -31,20 +31,28 @@ pub fn save_pt(path: &Path, tensors: &[NamedTensor]) -> Result<(), FileError> {
 fn write_archive(out: &mut (impl Write + Seek), tensors: &[NamedTensor]) -> io::Result<()> {
     let mut zip = ZipWriter::new(out);
     // No time stamps: the same weights give the same file.
-    let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).with_alignment(64);
+    let stored = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Stored)
+        .with_alignment(64);
 
     let pickle = state_dict(tensors);
-    let mut entry = |name: &str, size: usize, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
-        // Sizes above 32 bits need the large form of an entry.
-        let options = stored.large_file(u32::try_from(size).is_err());
-        zip.start_file(format!("{FOLDER}/{name}"), options).map_err(zip_error)?;
-        write(&mut zip)
-    };
+    let mut entry =
+        |name: &str, size: usize, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
+            // Sizes above 32 bits need the large form of an entry.
+            let options = stored.large_file(u32::try_from(size).is_err());
+            zip.start_file(format!("{FOLDER}/{name}"), options)
+                .map_err(zip_error)?;
+            write(&mut zip)
+        };
     entry("data.pkl", pickle.len(), &mut |w| w.write_all(&pickle))?;
     entry("byteorder", 6, &mut |w| w.write_all(b"little"))?;
     entry("version", 2, &mut |w| w.write_all(b"3\n"))?;
     for (k, tensor) in tensors.iter().enumerate() {
-        entry(&format!("data/{k}"), 4 * tensor.values.len(), &mut |mut w| write_f32(&mut w, &tensor.values))?;
+        entry(
+            &format!("data/{k}"),
+            4 * tensor.values.len(),
+            &mut |mut w| write_f32(&mut w, &tensor.values),
+        )?;
     }
     zip.finish().map_err(zip_error)?;
     Ok(())

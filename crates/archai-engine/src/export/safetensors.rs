@@ -52,10 +52,16 @@ pub fn save_safetensors(
 ///
 /// # Errors
 /// A file that cannot be read, is no safetensors file, is cut off, or holds another type of number.
-pub fn load_safetensors(path: &Path) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>), FileError> {
+pub fn load_safetensors(
+    path: &Path,
+) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>), FileError> {
     let failed = |e| FileError::new("read", path, e);
     let bytes = std::fs::read(path).map_err(failed)?;
-    let broken = |e| failed(invalid(format!("this is not a whole safetensors file: {e}")));
+    let broken = |e| {
+        failed(invalid(format!(
+            "this is not a whole safetensors file: {e}"
+        )))
+    };
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let mut tensors = Vec::with_capacity(file.len());
@@ -65,15 +71,31 @@ pub fn load_safetensors(path: &Path) -> Result<(Vec<NamedTensor>, BTreeMap<Strin
             Dtype::F32 => read::<4>(view.data(), |b| f32::from_le_bytes(b).into()),
             Dtype::F64 => read::<8>(view.data(), f64::from_le_bytes),
             other => {
-                return Err(failed(invalid(format!("tensor `{name}` holds {other:?}; expected F32 or F64"))));
+                return Err(failed(invalid(format!(
+                    "tensor `{name}` holds {other:?}; expected F32 or F64"
+                ))));
             }
         };
-        tensors.push(NamedTensor { shape: view.shape().to_vec(), name, values });
+        tensors.push(NamedTensor {
+            shape: view.shape().to_vec(),
+            name,
+            values,
+        });
     }
-    let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    let metadata = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
     Ok((tensors, metadata))
 }
 
 fn read<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-    bytes.as_chunks::<N>().0.iter().map(|&b| number(b)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&b| number(b))
+        .collect()
 }
