@@ -48,19 +48,19 @@ fn it_learns_validates_tests_and_logs() {
         stop: &stop,
         seed: 2,
     };
-    let settings = trainer_settings(3);
+    let settings = trainer_settings(6);
     let mut model = supernet(Precision::F32);
     let fitted = ArchTrainer::new(&settings, run, &parent(), &mut [])
-        .fit(&mut model, &loaders(64, 8))
+        .fit(&mut model, &loaders(64, 4))
         .expect("training");
 
     let epochs = &fitted.metrics.run_metrics.epochs_metrics;
-    assert_eq!(epochs.len(), 3);
+    assert_eq!(epochs.len(), 6);
     assert!(
-        epochs[2].loss.avg < 0.7 * epochs[0].loss.avg,
+        epochs[5].loss.avg < 0.7 * epochs[0].loss.avg,
         "{} → {}",
         epochs[0].loss.avg,
-        epochs[2].loss.avg
+        epochs[5].loss.avg
     );
     assert_eq!(
         (
@@ -68,7 +68,7 @@ fn it_learns_validates_tests_and_logs() {
             epochs[0].step,
             fitted.metrics.global_step
         ),
-        (32, 4, 12)
+        (32, 8, 48)
     );
     let best = fitted.metrics.best();
     assert!(
@@ -132,7 +132,7 @@ fn it_learns_validates_tests_and_logs() {
         .iter()
         .filter(|e| matches!(e, Event::Progress(Progress::Step { .. })))
         .count();
-    assert_eq!(steps, 12);
+    assert_eq!(steps, 48);
 }
 
 #[test]
