@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use archai_data::DataError;
 use archai_spec::desc::{DescError, DescErrorKind, DescErrors};
 
+use crate::files::FileError;
+
 /// An error of this crate. Messages say what happened, what was expected and how to mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -18,6 +20,9 @@ pub enum EngineError {
     /// A batch does not fit the model.
     #[error("{0}")]
     Batch(String),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {

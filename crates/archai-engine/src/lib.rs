@@ -3,16 +3,29 @@
 //! The only crate that names the deep-learning framework (Burn). The tour, in reading order:
 //! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
-//! architecture parameters, [`model`] the compiled description.
+//! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
+//! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
+//! outside, [`export`] writes what others read.
 
 pub mod arch;
 pub mod compute;
 pub mod error;
+pub mod evaluater;
+pub mod experiment;
+pub mod export;
 pub mod features;
+pub mod files;
+pub mod finalize;
+pub mod metrics;
 pub mod model;
 pub mod op;
 pub mod ops;
+pub mod optim;
 pub mod params;
+pub mod run;
+pub mod schedule;
+pub mod searcher;
+pub mod trainer;
 
 pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
 pub use compute::{Compute, Precision};

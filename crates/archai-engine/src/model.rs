@@ -432,6 +432,19 @@ impl Model {
         Some(edge.op.finalize(&weights))
     }
 
+    /// What remains of an edge if its primitives had these weights. `None` if there is no such edge or another number of
+    /// weights.
+    pub fn finalize_edge_with(
+        &self,
+        cell: usize,
+        node: usize,
+        edge: usize,
+        weights: &[f64],
+    ) -> Option<Finalized> {
+        let edge = self.net.cells.get(cell)?.nodes.get(node)?.get(edge)?;
+        (weights.len() == edge.op.n_alphas()).then(|| edge.op.finalize(weights))
+    }
+
     fn check_images(&self, n_numbers: usize, shape: [usize; 4]) -> Result<(), EngineError> {
         let input = self.net.desc.input;
         let wanted = [input.channels, input.height, input.width];

@@ -1,5 +1,6 @@
 //! The engine against reference vectors, finite differences and its own promises.
 
+mod export;
 mod finite_differences;
 mod golden;
 mod golden_architect;
@@ -7,4 +8,7 @@ mod golden_networks;
 mod golden_ops;
 mod passes;
 mod support;
+mod train_golden;
+mod train_loop;
+mod train_support;
 mod user_op;

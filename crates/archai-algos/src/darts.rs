@@ -1,0 +1,198 @@
+//! DARTS (Liu, Simonyan, Yang: "DARTS: Differentiable Architecture Search", 2019): relax the choice of an edge's op to a
+//! softmax, and train weights and architecture by turns.
+//!
+//! Before each step of the weights w, the architecture α takes a step on a validation batch. In second order (the
+//! default) it looks one step of the weights ahead, equations 6 to 8 of the paper:
+//!
+//! ∇α L_val(w′, α) − ξ·(∇α L_train(w⁺, α) − ∇α L_train(w⁻, α)) / 2ε, with w′ = w − ξ·(μ·m + ∇w L_train + λ·w),
+//! w± = w ± ε·∇w′ L_val(w′, α) and ε = 0.01/‖∇w′ L_val‖. In first order ξ = 0: ∇α L_val(w, α).
+//!
+//! w holds weights alone and never α; models at w′ and w± are values of their own, so nothing must be restored and the
+//! running statistics of the norms know nothing of the detour.
+
+use archai_data::{Batch, rng::Key};
+use archai_engine::{
+    ArchParams, EngineError, Model, Objective, ParamVec,
+    arch::ArchGrads,
+    experiment::ExperimentRunner,
+    optim::Optimizer,
+    schedule::Schedule,
+    trainer::{Fit, Step, TrainerHooks},
+};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
+use archai_spec::{settings, values};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The section `nas.search.darts`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DartsSettings {
+    /// Look one step of the weights ahead (four passes more per step), as the paper's results do; false is the paper's
+    /// first-order approximation.
+    pub second_order: bool,
+    /// Size of the finite difference: ε = `epsilon` / ‖∇w′ L_val‖.
+    #[schemars(range(min = 1e-12, max = 1.0))]
+    pub epsilon: f64,
+}
+
+impl Default for DartsSettings {
+    /// The paper's.
+    fn default() -> Self {
+        DartsSettings {
+            second_order: true,
+            epsilon: 0.01,
+        }
+    }
+}
+
+/// DARTS: its description builder and its trainer's hook; all else is the default.
+#[derive(Clone, Debug, Default)]
+pub struct Darts {
+    settings: DartsSettings,
+}
+
+impl Darts {
+    /// From its section of the configuration.
+    pub fn new(settings: DartsSettings) -> Self {
+        Darts { settings }
+    }
+}
+
+impl ExperimentRunner for Darts {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Ok(vec![Box::new(Bilevel::new(
+            self.settings.clone(),
+            &search.trainer,
+        )?)])
+    }
+}
+
+/// Moves the architecture on a validation batch before each step of the weights.
+#[derive(Clone, Debug)]
+pub struct Bilevel {
+    settings: DartsSettings,
+    optimizer: Optimizer<ArchParams>,
+    schedule: Schedule,
+}
+
+impl Bilevel {
+    /// With `alpha_optimizer` and `alpha_lr_schedule` of the trainer's settings.
+    ///
+    /// # Errors
+    /// There is no `alpha_optimizer`, or its keys contradict each other.
+    pub fn new(settings: DartsSettings, trainer: &settings::Trainer) -> Result<Self, EngineError> {
+        let alpha = trainer.alpha_optimizer.as_ref().ok_or_else(|| {
+            EngineError::Config(
+                "DARTS moves the architecture by an optimizer of its own; set nas.search.trainer.alpha_optimizer \
+                 (type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper)"
+                    .to_string(),
+            )
+        })?;
+        let constant = settings::LrSchedule {
+            kind: settings::ScheduleKind::Constant,
+            min_lr: None,
+            milestones: None,
+            decay_period: None,
+            gamma: None,
+            warmup: None,
+        };
+        let schedule = trainer.alpha_lr_schedule.as_ref().unwrap_or(&constant);
+        Ok(Bilevel {
+            settings,
+            optimizer: Optimizer::new(alpha)?,
+            schedule: Schedule::new(schedule, alpha.lr, trainer.epochs)?,
+        })
+    }
+}
+
+impl TrainerHooks for Bilevel {
+    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        if fit.model.arch().is_empty() {
+            return Err(EngineError::Config(
+                "DARTS searches among the ops of mixed edges, but the model has none".to_string(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        let valid = step.next_valid()?;
+        let (objective, draw) = (step.objective(), step.draw("architecture"));
+        let (loss, grads) = if self.settings.second_order {
+            let ahead = LookAhead {
+                update: &step.weight_update()?,
+                xi: step.lr,
+                epsilon: self.settings.epsilon,
+            };
+            ahead.arch_grads(step.model, step.batch, &valid, &objective, &draw)?
+        } else {
+            step.model.arch_grads(&valid, &objective, Some(&draw))?
+        };
+        if !loss.is_finite() {
+            return Err(step.non_finite("the loss on the validation batch"));
+        }
+        let arch = self
+            .optimizer
+            .step(step.model.arch(), &grads, self.schedule.lr(step.epoch));
+        if step.is_logged {
+            step.log.emit(values!(step.log.path().clone(),
+                "valid_loss" => loss, "alpha_grad_norm" => grads.norm()))?;
+        }
+        step.set_arch(arch)
+    }
+}
+
+/// The second-order gradient: where the weights are about to go.
+#[derive(Clone, Copy, Debug)]
+pub struct LookAhead<'a> {
+    /// μ·m + ∇w L_train + λ·w, see [`Step::weight_update`].
+    pub update: &'a ParamVec,
+    /// ξ, the learning rate of the weights.
+    pub xi: f64,
+    /// ε is this over ‖∇w′ L_val‖.
+    pub epsilon: f64,
+}
+
+impl LookAhead<'_> {
+    /// L_val(w′, α) and its gradient with respect to α through w′ (equations 7 and 8 of the paper).
+    ///
+    /// # Errors
+    /// A batch that does not fit the model.
+    pub fn arch_grads(
+        &self,
+        model: &Model,
+        train: &Batch,
+        valid: &Batch,
+        objective: &Objective,
+        draw: &Key,
+    ) -> Result<(f64, ArchGrads), EngineError> {
+        let ahead = model.shifted(self.update, -self.xi);
+        let at_ahead = ahead.grads(valid, objective, Some(draw))?;
+        let norm = at_ahead.weights.norm();
+        if norm == 0.0 {
+            // A validation loss that no weight moves has no second-order term either.
+            return Ok((at_ahead.loss, at_ahead.arch));
+        }
+        let epsilon = self.epsilon / norm;
+        let side = |by: f64| -> Result<ArchGrads, EngineError> {
+            let (_, grads) =
+                model
+                    .shifted(&at_ahead.weights, by)
+                    .arch_grads(train, objective, Some(draw))?;
+            Ok(grads)
+        };
+        let change = side(epsilon)? - side(-epsilon)?;
+        Ok((
+            at_ahead.loss,
+            at_ahead.arch - change * (self.xi / (2.0 * epsilon)),
+        ))
+    }
+}

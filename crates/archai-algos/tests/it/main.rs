@@ -1,0 +1,6 @@
+//! Integration tests: one binary, one module per subject.
+
+mod golden;
+mod golden_darts;
+mod registry;
+mod search;

@@ -1,0 +1,355 @@
+//! DARTS from settings to files, on a data set of a few tiny images.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use archai_algos::all;
+use archai_engine::{
+    Compute, EngineError, OpRegistry,
+    evaluater::EvalResult,
+    experiment::{Experiment, run_eval, run_search},
+    metrics::Metrics,
+    run::{NoClock, Run, StopFlag},
+    searcher::SearchResult,
+};
+use archai_spec::config::{ConfigLoader, Shipped, parse_overrides};
+use archai_spec::desc::ModelDesc;
+use archai_spec::event::{Event, EventSink, Progress};
+use archai_spec::settings::Settings;
+use serde_json::Value;
+
+/// Keeps all events.
+#[derive(Default)]
+struct Recorded(Mutex<Vec<Event>>);
+
+impl EventSink for Recorded {
+    fn emit(&self, event: Event) -> std::io::Result<()> {
+        self.0
+            .lock()
+            .map_err(|e| std::io::Error::other(e.to_string()))?
+            .push(event);
+        Ok(())
+    }
+}
+
+impl Recorded {
+    fn at(&self, path: &str) -> Vec<(String, Value)> {
+        let events = self.0.lock().expect("no panic holds the lock");
+        let found = events.iter().find_map(|e| match e {
+            Event::Values { path: p, values } if p.to_string() == path => Some(values.clone()),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("nothing was logged at {path}"))
+    }
+    fn genotypes(&self) -> Vec<String> {
+        let events = self.0.lock().expect("no panic holds the lock");
+        let genotype = |e: &Event| match e {
+            Event::Progress(Progress::Genotype(g)) => Some(g.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(genotype).collect()
+    }
+}
+
+/// The shipped settings of DARTS, shrunk to 8×8 images and a few small cells.
+const TINY: &str = "
+    dataset.size=[8,8] dataset.crop_padding=1
+    nas.search.model_desc.n_cells=3 nas.search.model_desc.n_reductions=1 nas.search.model_desc.cell.n_nodes=2
+    nas.search.model_desc.model_stems.init_node_ch=2 nas.search.model_desc.model_stems.stem_multiplier=1
+    nas.search.loader.dataset.max_batches=4 nas.search.loader.train_batch=16 nas.search.loader.train_workers=1
+    nas.search.trainer.epochs=2 nas.search.trainer.logger_freq=1
+    nas.eval.model_desc.n_cells=5 nas.eval.model_desc.n_reductions=1 nas.eval.model_desc.model_stems.init_node_ch=2
+    nas.eval.model_desc.model_stems.stem_multiplier=1 nas.eval.model_desc.aux_weight=0
+    nas.eval.loader.dataset.max_batches=2 nas.eval.loader.train_batch=16 nas.eval.loader.test_batch=64
+    nas.eval.loader.cutout=2 nas.eval.loader.train_workers=0 nas.eval.trainer.epochs=2
+";
+
+fn settings(
+    dir: &Path,
+    overrides: &str,
+) -> (
+    Settings,
+    Box<dyn archai_engine::experiment::ExperimentRunner>,
+) {
+    let args: Vec<String> = TINY
+        .split_whitespace()
+        .chain(overrides.split_whitespace())
+        .map(str::to_owned)
+        .collect();
+    let algorithms = all();
+    let darts = algorithms.get("darts").expect("darts");
+    let tree = ConfigLoader::new(&Shipped)
+        .files("archai:algos/darts.yaml")
+        .dataset("archai:datasets/fashion_mnist_mini.yaml")
+        .overrides(parse_overrides(&args).expect("overrides"))
+        .load(&darts.shape())
+        .expect("configuration");
+    let mut settings = tree.settings().expect("settings");
+    let file = |name: &str| dir.join(name).display().to_string();
+    settings.nas.search.final_desc_filename = file("final_model_desc.yaml");
+    settings.nas.eval.final_desc_filename = file("final_model_desc.yaml");
+    settings.nas.eval.full_desc_filename = file("full_model_desc.yaml");
+    settings.nas.eval.metric_filename = file("eval_train_metrics.yaml");
+    settings.nas.eval.model_filename = file("model.pt");
+    (settings, darts.runner(&tree).expect("runner"))
+}
+
+fn search(dir: &Path, overrides: &str) -> (Result<SearchResult, EngineError>, Recorded) {
+    let (settings, runner) = settings(dir, overrides);
+    let (events, stop) = (Recorded::default(), StopFlag::new());
+    let run = Run {
+        events: &events,
+        clock: &NoClock,
+        stop: &stop,
+        seed: settings.common.seed,
+    };
+    let experiment = Experiment {
+        settings: &settings,
+        registry: OpRegistry::builtin(),
+        compute: Compute::cpu(),
+        run,
+        dir,
+    };
+    let result = run_search(&experiment, runner.as_ref());
+    (result, events)
+}
+
+fn eval(dir: &Path, overrides: &str) -> Result<EvalResult, EngineError> {
+    let (settings, runner) = settings(dir, overrides);
+    let (events, stop) = (Recorded::default(), StopFlag::new());
+    let run = Run {
+        events: &events,
+        clock: &NoClock,
+        stop: &stop,
+        seed: settings.common.seed,
+    };
+    let experiment = Experiment {
+        settings: &settings,
+        registry: OpRegistry::builtin(),
+        compute: Compute::cpu(),
+        run,
+        dir,
+    };
+    run_eval(&experiment, runner.as_ref())
+}
+
+fn load(path: &Path) -> ModelDesc {
+    let text = std::fs::read_to_string(path).expect("a file");
+    ModelDesc::from_yaml(&text, "found", OpRegistry::builtin().catalog()).expect("a description")
+}
+
+#[test]
+fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (result, events) = search(dir.path(), "");
+    let found = result.expect("a search");
+    let (first, second) = (
+        events.at("arch_search/arch_train/epochs/0/alphas"),
+        events.at("arch_search/arch_train/epochs/1/alphas"),
+    );
+    // Two owned cells of 5 edges.
+    assert_eq!(first.len(), 10);
+    assert_eq!(first[0].0, "cell0.node0.edge0");
+    for (a, b) in first.iter().zip(&second) {
+        assert_ne!(a.1, b.1, "{} did not move", a.0);
+    }
+    let step = events.at("arch_search/arch_train/epochs/0/steps/0");
+    assert!(
+        step.iter().any(|(name, _)| name == "valid_loss"),
+        "{step:?}"
+    );
+    let genotypes = events.genotypes();
+    assert_eq!(genotypes.len(), 3);
+    assert_eq!(genotypes.last(), found.genotype.as_ref());
+
+    let desc = load(&found.final_desc);
+    assert!(!desc.has_alphas());
+    for node in desc.cells.iter().flat_map(|c| &c.nodes) {
+        assert_eq!(node.edges.len(), 2);
+        assert!(node.edges.iter().all(|e| e.op.name != "none"));
+        assert_ne!(node.edges[0].inputs, node.edges[1].inputs);
+    }
+    assert_eq!(found.alphas, 80);
+
+    let result = eval(dir.path(), "").expect("an evaluation");
+    assert!(result.test_top1.is_some() && result.best_val.is_none() && result.epochs == 2);
+    for file in found.files.iter().chain(&result.files) {
+        assert!(file.path.is_file(), "{} is missing", file.path.display());
+    }
+    let names = [
+        "full_model_desc.yaml",
+        "eval_train_metrics.yaml",
+        "model.pt",
+        "model.safetensors",
+    ];
+    for name in names {
+        assert!(
+            result.files.iter().any(|f| f.path == dir.path().join(name)),
+            "{name} is not listed"
+        );
+    }
+    assert!(
+        !dir.path().join("model_best.pt").exists(),
+        "nothing but a validation share may choose a model"
+    );
+    let full = load(&dir.path().join("full_model_desc.yaml"));
+    assert_eq!((full.cells.len(), full.affine), (5, true));
+    let text =
+        std::fs::read_to_string(dir.path().join("eval_train_metrics.yaml")).expect("metrics");
+    let metrics: Metrics = serde_saphyr::from_str(&text).expect("metrics");
+    assert_eq!(
+        (
+            metrics.title.as_str(),
+            metrics.run_metrics.epochs_metrics.len()
+        ),
+        ("eval_train", 2)
+    );
+    assert!(metrics.run_metrics.test_metrics.is_some());
+    let (tensors, metadata) =
+        archai_engine::export::load_safetensors(&dir.path().join("model.safetensors"))
+            .expect("weights");
+    let weights: usize = tensors
+        .iter()
+        .filter(|t| !t.name.contains("running_"))
+        .map(|t| t.values.len())
+        .sum();
+    assert_eq!(weights as u64, result.parameters);
+    assert!(metadata.contains_key("model_desc"));
+}
+
+#[test]
+fn a_validation_share_chooses_the_best_model() {
+    let dir = tempfile::tempdir().expect("a directory");
+    search(
+        dir.path(),
+        "nas.search.trainer.epochs=1 nas.search.darts.second_order=false",
+    )
+    .0
+    .expect("a search");
+    let result = eval(dir.path(), "nas.eval.loader.val_ratio=0.5").expect("an evaluation");
+    assert!(result.best_val.is_some());
+    assert!(
+        dir.path().join("model_best.pt").is_file()
+            && dir.path().join("model_best.safetensors").is_file()
+    );
+}
+
+#[test]
+fn the_same_seed_finds_the_same_bytes_for_any_number_of_workers() {
+    let run = |workers: usize| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let result = search(
+            dir.path(),
+            &format!("nas.search.loader.train_workers={workers}"),
+        )
+        .0
+        .expect("a search");
+        (
+            std::fs::read(result.final_desc).expect("a file"),
+            result.train_top1,
+        )
+    };
+    assert_eq!(run(0), run(2));
+}
+
+#[test]
+fn orders_differ_and_both_learn() {
+    let loss = |second_order: bool| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let overrides = format!(
+            "nas.search.darts.second_order={second_order} nas.search.trainer.epochs=4 nas.search.trainer.optimizer.lr=0.1"
+        );
+        let (result, events) = search(dir.path(), &overrides);
+        result.expect("a search");
+        let at = |epoch: usize| {
+            let values = events.at(&format!("arch_search/arch_train/epochs/{epoch}/train"));
+            values
+                .iter()
+                .find(|(name, _)| name == "loss")
+                .and_then(|(_, v)| v.as_f64())
+                .expect("a loss")
+        };
+        let alphas = events.at("arch_search/arch_train/epochs/3/alphas");
+        (at(0), at(3), alphas)
+    };
+    let (first, second) = (loss(false), loss(true));
+    assert!(
+        first.1 < first.0 && second.1 < second.0,
+        "{} → {}, {} → {}",
+        first.0,
+        first.1,
+        second.0,
+        second.1
+    );
+    assert_ne!(first.2, second.2);
+}
+
+#[test]
+fn a_random_finalizer_and_a_post_training_are_settings() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let overrides = "nas.search.finalizer=random nas.search.trainer.epochs=1 nas.search.darts.second_order=false \
+                     nas.search.post_train.trainer.epochs=1 nas.search.post_train.loader.dataset.max_batches=2 \
+                     nas.search.post_train.loader.train_batch=16";
+    let (result, events) = search(dir.path(), overrides);
+    let result = result.expect("a search");
+    assert!(result.post_train_test_top1.is_some());
+    events.at("post_train/epochs/0/train");
+    let desc = load(&result.final_desc);
+    assert!(
+        desc.cells
+            .iter()
+            .flat_map(|c| &c.nodes)
+            .all(|n| n.edges.len() == 2)
+    );
+}
+
+#[test]
+fn what_cannot_work_says_what_to_change() {
+    let check = |overrides: &str, expect: &str| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let message = search(dir.path(), overrides)
+            .0
+            .err()
+            .map(|e| e.to_string())
+            .unwrap_or_default();
+        assert!(message.contains(expect), "{overrides}: {message}");
+    };
+    check(
+        "nas.search.loader.val_ratio=0",
+        "nas.search.loader.val_ratio",
+    );
+    check(
+        "nas.search.trainer.alpha_optimizer=null",
+        "nas.search.trainer.alpha_optimizer",
+    );
+    check(
+        "nas.search.finalizer=strongest",
+        "known are `default` and `random`",
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let (mut other, runner) = settings(dir.path(), "");
+    other.nas.search.model_desc.dataset.size = [16, 16];
+    let (events, stop) = (Recorded::default(), StopFlag::new());
+    let run = Run {
+        events: &events,
+        clock: &NoClock,
+        stop: &stop,
+        seed: 0,
+    };
+    let experiment = Experiment {
+        settings: &other,
+        registry: OpRegistry::builtin(),
+        compute: Compute::cpu(),
+        run,
+        dir: dir.path(),
+    };
+    let message = run_search(&experiment, runner.as_ref())
+        .err()
+        .map(|e| e.to_string());
+    assert!(message.is_some_and(|m| m.contains("nas.search.model_desc.dataset")));
+    let message = eval(dir.path(), "")
+        .err()
+        .map(|e| e.to_string())
+        .unwrap_or_default();
+    assert!(message.contains("final_model_desc.yaml"), "{message}");
+}

@@ -1,0 +1,211 @@
+//! How a found network is evaluated: [`DefaultEvaluater`] scales it up and trains it from scratch, from the description's
+//! file alone.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use archai_spec::desc::ModelDesc;
+use archai_spec::event::LogPath;
+use archai_spec::values;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::EngineError,
+    experiment::{Experiment, ExperimentRunner, RunFile},
+    export::{save_pt, save_safetensors},
+    files::{FileError, write_atomically},
+    metrics::Metrics,
+    model::Model,
+    searcher::{draw_cells, save_desc},
+    trainer::ArchTrainer,
+};
+
+/// Evaluates what was found.
+pub trait Evaluater {
+    /// Evaluates the description at `nas.eval.final_desc_filename` as the settings say.
+    fn evaluate(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<EvalResult, EngineError>;
+}
+
+/// The outcome of an evaluation, as plain data. Accuracies are fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvalResult {
+    /// Top-1 accuracy on training data in the last epoch.
+    pub train_top1: Option<f64>,
+    /// Top-1 accuracy on validation data in the last epoch, where a share was set apart.
+    pub val_top1: Option<f64>,
+    /// Epoch (from 0) and accuracy of the best model on validation data: `model_best.*`.
+    pub best_val: Option<(usize, f64)>,
+    /// Top-1 accuracy on test data, measured once after the last epoch.
+    pub test_top1: Option<f64>,
+    /// Top-5 accuracy on test data.
+    pub test_top5: Option<f64>,
+    /// Weights without the auxiliary tower.
+    pub parameters: u64,
+    /// Weights with the auxiliary tower: what training moves.
+    pub parameters_with_aux: u64,
+    /// Multiply-adds for one image, without the auxiliary tower.
+    pub macs: u64,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Seconds by the run's clock.
+    pub seconds: f64,
+    /// All files that were written.
+    pub files: Vec<RunFile>,
+}
+
+/// Template → scaled description → training from scratch → files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DefaultEvaluater;
+
+impl Evaluater for DefaultEvaluater {
+    fn evaluate(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<EvalResult, EngineError> {
+        let (settings, run) = (&experiment.settings.nas.eval, experiment.run);
+        let start = run.clock.now();
+        let mut files = Vec::new();
+
+        let template_path = Path::new(&settings.final_desc_filename);
+        let text = std::fs::read_to_string(template_path)
+            .map_err(|e| FileError::new("read", template_path, e))?;
+        let name = template_path.display().to_string();
+        let template = ModelDesc::from_yaml(&text, &name, experiment.registry.catalog())?;
+        let copy = experiment.dir.join("final_model_desc.yaml");
+        if !same_file(template_path, &copy) {
+            save_desc(&copy, &template)?;
+        }
+        files.push(RunFile::new("template", &copy));
+        let builder = runner.model_desc_builder();
+        let desc = experiment.build(
+            builder.as_ref(),
+            &settings.model_desc,
+            Some(&template),
+            true,
+        )?;
+        save_desc(Path::new(&settings.full_desc_filename), &desc)?;
+        files.push(RunFile::new(
+            "scaled description",
+            &settings.full_desc_filename,
+        ));
+        files.extend(draw_cells(experiment, &template)?);
+
+        let mut model = experiment.compile(&desc, runner)?;
+        let loaders = experiment.loaders(&settings.loader, "eval")?;
+        let mut trainer =
+            ArchTrainer::new(&settings.trainer, run, &LogPath::new("eval_arch"), &mut [])
+                .with_test_every_epoch(settings.test_every_epoch);
+        let mut fitted = trainer.start()?;
+        let outcome = trainer.fit_from(&mut fitted, &mut model, &loaders);
+        if let Err(EngineError::Stopped) = outcome {
+            // What there is: the epochs measured so far and the weights as they are.
+            let mut part = fitted.metrics.clone();
+            part.run_metrics.epochs_metrics.push(fitted.current.clone());
+            save_metrics(Path::new(&settings.metric_filename), &part)?;
+            save_model(
+                Path::new(&settings.model_filename),
+                &model,
+                "model as it was when the run was stopped",
+            )?;
+        }
+        outcome?;
+
+        save_metrics(Path::new(&settings.metric_filename), &fitted.metrics)?;
+        files.push(RunFile::new(
+            "metrics of all epochs",
+            &settings.metric_filename,
+        ));
+        let model_path = Path::new(&settings.model_filename);
+        files.extend(save_model(
+            model_path,
+            &model,
+            "weights after the last epoch",
+        )?);
+        if let Some(best) = &fitted.best {
+            let what = format!(
+                "weights after epoch {}, the best on validation data",
+                best.epoch
+            );
+            files.extend(save_model(&best_path(model_path), &best.model, &what)?);
+        }
+
+        let last = fitted.metrics.last();
+        let test = fitted
+            .metrics
+            .run_metrics
+            .test_metrics
+            .as_ref()
+            .and_then(|m| m.last());
+        let result = EvalResult {
+            train_top1: last.map(|e| e.top1.avg),
+            val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
+            best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
+            test_top1: test.map(|t| t.top1.avg),
+            test_top5: test.map(|t| t.top5.avg),
+            parameters: cost(&desc, experiment, false)?.0,
+            parameters_with_aux: cost(&desc, experiment, true)?.0,
+            macs: cost(&desc, experiment, false)?.1,
+            epochs: fitted.epoch,
+            seconds: run.clock.now() - start,
+            files,
+        };
+        let root = run.log(LogPath::root());
+        root.emit(values!(LogPath::root(), "eval_top1_train" => result.train_top1, "eval_top1_test" => result.test_top1))?;
+        Ok(result)
+    }
+}
+
+fn cost(
+    desc: &ModelDesc,
+    experiment: &Experiment<'_>,
+    with_aux: bool,
+) -> Result<(u64, u64), EngineError> {
+    let cost = desc.cost(experiment.registry.catalog())?.total(with_aux);
+    Ok((cost.params, cost.macs))
+}
+
+/// Writes the metrics as YAML.
+fn save_metrics(path: &Path, metrics: &Metrics) -> Result<(), EngineError> {
+    let text = serde_saphyr::to_string(metrics)
+        .map_err(|e| EngineError::io(path, std::io::Error::other(e.to_string())))?;
+    Ok(write_atomically(path, |out| {
+        out.write_all(text.as_bytes())
+    })?)
+}
+
+/// Writes the weights and running statistics as `path` (a PyTorch state dict) and beside it as `….safetensors`, whose
+/// metadata hold the description.
+fn save_model(path: &Path, model: &Model, what: &str) -> Result<[RunFile; 2], EngineError> {
+    let state = model.named_state();
+    let native = path.with_extension("safetensors");
+    let metadata = BTreeMap::from([
+        ("format".to_string(), "pt".to_string()),
+        ("model_desc".to_string(), model.desc().to_yaml()?),
+    ]);
+    save_safetensors(&native, &state, &metadata)?;
+    save_pt(path, &state)?;
+    Ok([
+        RunFile::new(what, native),
+        RunFile::new(format!("{what}, as a PyTorch state dict"), path),
+    ])
+}
+
+/// `model.pt` → `model_best.pt`.
+fn best_path(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path
+        .extension()
+        .map_or_else(|| "pt".into(), |e| e.to_string_lossy());
+    path.with_file_name(format!("{stem}_best.{extension}"))
+}
+
+/// Whether two paths lead to one file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}

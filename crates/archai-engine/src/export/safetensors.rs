@@ -1,0 +1,101 @@
+//! The safetensors format: the length of a JSON header, the header (type, shape and place of each tensor, and free texts
+//! under `__metadata__`), then the numbers. Read by PyTorch, JAX, candle, Burn and many more, and by [`load_safetensors`].
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, json};
+
+use super::{check, invalid, write_f32};
+use crate::files::{FileError, write_atomically};
+use crate::params::NamedTensor;
+
+/// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
+///
+/// The header is written here and not by the `safetensors` crate because that one puts the metadata in the order of a
+/// hash map, so that the same model would give different bytes each time.
+///
+/// # Errors
+/// Two tensors of one name, a shape that does not fit its numbers, or a file that cannot be written.
+pub fn save_safetensors(
+    path: &Path,
+    tensors: &[NamedTensor],
+    metadata: &BTreeMap<String, String>,
+) -> Result<(), FileError> {
+    check(tensors).map_err(|e| FileError::new("write", path, e))?;
+    let mut header = Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".into(), json!(metadata));
+    }
+    let mut offset = 0;
+    for tensor in tensors {
+        let end = offset + 4 * tensor.values.len();
+        header.insert(
+            tensor.name.clone(),
+            json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end] }),
+        );
+        offset = end;
+    }
+    let mut header = serde_json::Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    write_atomically(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        tensors.iter().try_for_each(|t| write_f32(out, &t.values))
+    })
+}
+
+/// Reads tensors of 32- or 64-bit floats, in the order in which they lie in the file, and the texts beside them.
+///
+/// # Errors
+/// A file that cannot be read, is no safetensors file, is cut off, or holds another type of number.
+pub fn load_safetensors(
+    path: &Path,
+) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>), FileError> {
+    let failed = |e| FileError::new("read", path, e);
+    let bytes = std::fs::read(path).map_err(failed)?;
+    let broken = |e| {
+        failed(invalid(format!(
+            "this is not a whole safetensors file: {e}"
+        )))
+    };
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let mut tensors = Vec::with_capacity(file.len());
+    for name in header.offset_keys() {
+        let view = file.tensor(&name).map_err(broken)?;
+        let values = match view.dtype() {
+            Dtype::F32 => read::<4>(view.data(), |b| f32::from_le_bytes(b).into()),
+            Dtype::F64 => read::<8>(view.data(), f64::from_le_bytes),
+            other => {
+                return Err(failed(invalid(format!(
+                    "tensor `{name}` holds {other:?}; expected F32 or F64"
+                ))));
+            }
+        };
+        tensors.push(NamedTensor {
+            shape: view.shape().to_vec(),
+            name,
+            values,
+        });
+    }
+    let metadata = header
+        .metadata()
+        .clone()
+        .unwrap_or_default()
+        .into_iter()
+        .collect();
+    Ok((tensors, metadata))
+}
+
+fn read<const N: usize>(bytes: &[u8], number: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&b| number(b))
+        .collect()
+}

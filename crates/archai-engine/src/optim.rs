@@ -1,0 +1,352 @@
+//! Optimisers as arithmetic on values: an [`Optimizer`] takes numbers and gradients and returns new numbers. It serves the
+//! weights ([`ParamVec`]) and the architecture parameters ([`ArchParams`]) alike, and [`Optimizer::direction`] says where
+//! the next step would go without taking it, which is what a bilevel method's look-ahead needs.
+
+use archai_spec::settings;
+use burn::tensor::Tensor;
+
+use crate::{
+    arch::ArchParams,
+    compute::Compute,
+    error::EngineError,
+    params::{NamedTensor, ParamRole, ParamVec},
+};
+
+/// A list of flat tensors with names and roles: what an optimiser moves.
+pub trait Vector: Clone {
+    /// The tensors, in their fixed order.
+    fn tensors(&self) -> &[Tensor<1>];
+    /// What tensor `i` is for.
+    fn role(&self, i: usize) -> ParamRole;
+    /// The same names with other numbers; `tensors` has as many tensors of the same lengths.
+    fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self;
+    /// The numbers by name, as files hold them.
+    fn named(&self) -> Vec<NamedTensor>;
+    /// The same names with the numbers of `tensors`. Errors name what is missing, unknown or of another shape.
+    fn with_named(&self, tensors: &[NamedTensor], compute: &Compute) -> Result<Self, EngineError>;
+}
+
+impl Vector for ParamVec {
+    fn tensors(&self) -> &[Tensor<1>] {
+        ParamVec::tensors(self)
+    }
+    fn role(&self, i: usize) -> ParamRole {
+        ParamVec::role(self, i)
+    }
+    fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self {
+        ParamVec {
+            layout: self.layout.clone(),
+            tensors,
+        }
+    }
+    fn named(&self) -> Vec<NamedTensor> {
+        ParamVec::named(self)
+    }
+    fn with_named(&self, tensors: &[NamedTensor], compute: &Compute) -> Result<Self, EngineError> {
+        ParamVec::from_named(&self.layout, tensors, compute)
+    }
+}
+
+impl Vector for ArchParams {
+    fn tensors(&self) -> &[Tensor<1>] {
+        self.values()
+    }
+    fn role(&self, _i: usize) -> ParamRole {
+        ParamRole::Weight
+    }
+    fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self {
+        let mut tensors = tensors.into_iter();
+        // Both lists have the same length by contract, so the fallback is never taken.
+        self.map(|old| tensors.next().unwrap_or_else(|| old.clone()))
+    }
+    fn named(&self) -> Vec<NamedTensor> {
+        ArchParams::named(self)
+    }
+    fn with_named(&self, tensors: &[NamedTensor], compute: &Compute) -> Result<Self, EngineError> {
+        let mut values = Vec::with_capacity(self.keys().len());
+        for expected in ArchParams::named(self) {
+            let found = tensors
+                .iter()
+                .find(|t| t.name == expected.name)
+                .ok_or_else(|| {
+                    EngineError::Config(format!(
+                        "the saved state has no tensor `{}`",
+                        expected.name
+                    ))
+                })?;
+            if found.values.len() != expected.values.len() {
+                return Err(EngineError::Config(format!(
+                    "the saved tensor `{}` has {} numbers, expected {}",
+                    expected.name,
+                    found.values.len(),
+                    expected.values.len()
+                )));
+            }
+            values.push(found.values.clone());
+        }
+        if tensors.len() != values.len() {
+            return Err(EngineError::Config(format!(
+                "the saved state has {} tensors, expected {}",
+                tensors.len(),
+                values.len()
+            )));
+        }
+        Ok(self.with_values(values, compute))
+    }
+}
+
+/// What happens to a gradient before it moves a parameter.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rule {
+    /// m ← μ·m + g′; direction m, or g′ + μ·m with Nesterov.
+    Sgd { momentum: f64, nesterov: bool },
+    /// Adam (Kingma and Ba, 2015, algorithm 1).
+    Adam { betas: [f64; 2], eps: f64 },
+}
+
+/// What an optimiser remembers between steps.
+#[derive(Clone, Debug)]
+enum Memory<V> {
+    /// Before the first step.
+    Nothing,
+    /// SGD with momentum.
+    Momentum(V),
+    /// Adam: first and second moment.
+    Moments(V, V),
+}
+
+/// SGD with momentum, or Adam. In both, λ·w is added to the gradient ("coupled" decay, as PyTorch's `SGD` and `Adam` have
+/// it), after any clipping that the caller did; SGD's momentum has no dampening.
+#[derive(Clone, Debug)]
+pub struct Optimizer<V> {
+    rule: Rule,
+    decay: f64,
+    decay_norm: f64,
+    steps: u64,
+    memory: Memory<V>,
+}
+
+impl<V: Vector> Optimizer<V> {
+    /// From settings. A key that belongs to the other kind of optimiser is an error.
+    pub fn new(settings: &settings::Optimizer) -> Result<Self, EngineError> {
+        let foreign = |key: &str| {
+            Err(EngineError::Config(format!(
+                "optimizer: `{key}` does not belong to type `{}`; remove it or set it to null",
+                match settings.kind {
+                    settings::OptimizerKind::Sgd => "sgd",
+                    settings::OptimizerKind::Adam => "adam",
+                }
+            )))
+        };
+        let rule = match settings.kind {
+            settings::OptimizerKind::Sgd => {
+                if settings.betas.is_some() {
+                    return foreign("betas");
+                }
+                if settings.eps.is_some() {
+                    return foreign("eps");
+                }
+                let (momentum, nesterov) = (
+                    settings.momentum.unwrap_or(0.0),
+                    settings.nesterov.unwrap_or(false),
+                );
+                if nesterov && momentum == 0.0 {
+                    return Err(EngineError::Config(
+                        "optimizer: `nesterov: true` needs a `momentum` above 0".to_string(),
+                    ));
+                }
+                Rule::Sgd { momentum, nesterov }
+            }
+            settings::OptimizerKind::Adam => {
+                if settings.momentum.is_some() {
+                    return foreign("momentum");
+                }
+                if settings.nesterov.is_some() {
+                    return foreign("nesterov");
+                }
+                let betas = settings.betas.unwrap_or([0.9, 0.999]);
+                if betas.iter().any(|b| !(0.0..1.0).contains(b)) {
+                    return Err(EngineError::Config(format!(
+                        "optimizer: `betas` must lie in [0, 1), found {betas:?}"
+                    )));
+                }
+                Rule::Adam {
+                    betas,
+                    eps: settings.eps.unwrap_or(1e-8),
+                }
+            }
+        };
+        Ok(Optimizer {
+            rule,
+            decay: settings.decay,
+            decay_norm: settings.decay_bn.unwrap_or(settings.decay),
+            steps: 0,
+            memory: Memory::Nothing,
+        })
+    }
+
+    /// Takes a step: `numbers − lr·direction`.
+    pub fn step(&mut self, numbers: &V, grads: &V, lr: f64) -> V {
+        let (direction, memory) = self.advance(numbers, grads);
+        self.memory = memory;
+        self.steps += 1;
+        zip(numbers, &direction, |w, d| w.clone() - d.clone() * lr)
+    }
+
+    /// Where the next step would go, per unit of learning rate, without taking it: for SGD with momentum
+    /// μ·m + g + λ·w, the look-ahead of DARTS (Liu et al., 2019, section 2.3).
+    pub fn direction(&self, numbers: &V, grads: &V) -> V {
+        self.advance(numbers, grads).0
+    }
+
+    /// Steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    fn advance(&self, numbers: &V, grads: &V) -> (V, Memory<V>) {
+        let decayed = numbers.with_tensors(
+            (numbers.tensors().iter().zip(grads.tensors()).enumerate())
+                .map(|(i, (w, g))| {
+                    let decay = match numbers.role(i) {
+                        ParamRole::Norm => self.decay_norm,
+                        ParamRole::Weight => self.decay,
+                    };
+                    if decay == 0.0 {
+                        g.clone()
+                    } else {
+                        g.clone() + w.clone() * decay
+                    }
+                })
+                .collect(),
+        );
+        match self.rule {
+            Rule::Sgd { momentum: 0.0, .. } => (decayed, Memory::Nothing),
+            Rule::Sgd { momentum, nesterov } => {
+                let buffer = match &self.memory {
+                    Memory::Momentum(m) => {
+                        zip(m, &decayed, |m, g| m.clone() * momentum + g.clone())
+                    }
+                    _ => decayed.clone(),
+                };
+                let direction = if nesterov {
+                    zip(&decayed, &buffer, |g, m| g.clone() + m.clone() * momentum)
+                } else {
+                    buffer.clone()
+                };
+                (direction, Memory::Momentum(buffer))
+            }
+            Rule::Adam {
+                betas: [b1, b2],
+                eps,
+            } => {
+                let square = |g: &Tensor<1>| g.clone() * g.clone();
+                let (m, v) = match &self.memory {
+                    Memory::Moments(m, v) => (
+                        zip(m, &decayed, |m, g| m.clone() * b1 + g.clone() * (1.0 - b1)),
+                        zip(v, &decayed, |v, g| v.clone() * b2 + square(g) * (1.0 - b2)),
+                    ),
+                    _ => (
+                        map(&decayed, |g| g.clone() * (1.0 - b1)),
+                        map(&decayed, |g| square(g) * (1.0 - b2)),
+                    ),
+                };
+                let t = self.steps as f64 + 1.0;
+                let (c1, c2) = (1.0 - b1.powf(t), (1.0 - b2.powf(t)).sqrt());
+                // eps stands outside the root, as in the paper.
+                let direction = zip(&m, &v, |m, v| {
+                    (m.clone() / c1) / (v.clone().sqrt() / c2 + eps)
+                });
+                (direction, Memory::Moments(m, v))
+            }
+        }
+    }
+
+    /// What the optimiser remembers, by name: `steps`, and `momentum/…` or `moment1/…` and `moment2/…`.
+    pub fn state(&self) -> Vec<NamedTensor> {
+        let mut all = vec![NamedTensor {
+            name: "steps".to_string(),
+            shape: vec![1],
+            values: vec![self.steps as f64],
+        }];
+        let mut add = |prefix: &str, v: &V| {
+            all.extend(v.named().into_iter().map(|t| NamedTensor {
+                name: format!("{prefix}/{}", t.name),
+                ..t
+            }));
+        };
+        match &self.memory {
+            Memory::Nothing => {}
+            Memory::Momentum(m) => add("momentum", m),
+            Memory::Moments(m, v) => {
+                add("moment1", m);
+                add("moment2", v);
+            }
+        }
+        all
+    }
+
+    /// Takes over what [`Optimizer::state`] gave. `like` gives names and shapes. Errors name the tensor that is missing,
+    /// unknown or of another shape.
+    pub fn set_state(
+        &mut self,
+        state: &[NamedTensor],
+        like: &V,
+        compute: &Compute,
+    ) -> Result<(), EngineError> {
+        let steps = state
+            .iter()
+            .find(|t| t.name == "steps" && t.values.len() == 1);
+        let steps = steps.ok_or_else(|| {
+            EngineError::Config("the saved optimizer state has no number `steps`".to_string())
+        })?;
+        let part = |prefix: &str| -> Vec<NamedTensor> {
+            (state.iter())
+                .filter_map(|t| {
+                    let name = t.name.strip_prefix(prefix)?.strip_prefix('/')?.to_string();
+                    Some(NamedTensor { name, ..t.clone() })
+                })
+                .collect()
+        };
+        let load = |prefix: &str| like.with_named(&part(prefix), compute);
+        let moves = steps.values[0] > 0.0;
+        self.memory = match self.rule {
+            Rule::Sgd { momentum, .. } if moves && momentum != 0.0 => {
+                Memory::Momentum(load("momentum")?)
+            }
+            Rule::Adam { .. } if moves => Memory::Moments(load("moment1")?, load("moment2")?),
+            _ if state.len() > 1 => {
+                return Err(EngineError::Config(
+                    "the saved optimizer state belongs to another kind of optimizer".to_string(),
+                ));
+            }
+            _ => Memory::Nothing,
+        };
+        self.steps = steps.values[0] as u64;
+        Ok(())
+    }
+}
+
+/// The factor that brings a gradient of global L2 norm `norm` down to `limit`: min(1, limit/(norm + 1e-6)); 1 where
+/// `limit` is 0.
+pub fn clip_factor(norm: f64, limit: f64) -> f64 {
+    if limit > 0.0 {
+        (limit / (norm + 1e-6)).min(1.0)
+    } else {
+        1.0
+    }
+}
+
+fn map<V: Vector>(a: &V, f: impl FnMut(&Tensor<1>) -> Tensor<1>) -> V {
+    a.with_tensors(a.tensors().iter().map(f).collect())
+}
+
+fn zip<V: Vector>(a: &V, b: &V, mut f: impl FnMut(&Tensor<1>, &Tensor<1>) -> Tensor<1>) -> V {
+    a.with_tensors(
+        a.tensors()
+            .iter()
+            .zip(b.tensors())
+            .map(|(a, b)| f(a, b))
+            .collect(),
+    )
+}

@@ -1,0 +1,140 @@
+//! What a run gets from outside: where its events go, what time it is, whether it shall stop, and the seed of all its
+//! draws. Nothing of this is global; a library function that needs one of them takes a [`Run`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use archai_data::rng::Key;
+use archai_spec::event::{Event, EventSink, Level, LogPath, Progress};
+
+use crate::error::EngineError;
+
+/// Tells the time. Only what is shown and logged depends on it, never a number of the training.
+pub trait Clock: Send + Sync {
+    /// Seconds since some fixed moment (the binary takes the Unix epoch).
+    fn now(&self) -> f64;
+}
+
+/// A clock that stands still: for tests, whose logs then repeat to the byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoClock;
+
+impl Clock for NoClock {
+    fn now(&self) -> f64 {
+        0.0
+    }
+}
+
+/// A request to stop, shared between whoever asks (a signal handler, say) and the training, which looks after each step.
+#[derive(Clone, Debug, Default)]
+pub struct StopFlag(Arc<AtomicBool>);
+
+impl StopFlag {
+    /// Not raised.
+    pub fn new() -> Self {
+        StopFlag::default()
+    }
+    /// Asks the training to stop after its present step.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    /// Whether somebody asked.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a run gets from outside.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    /// Where events go.
+    pub events: &'a dyn EventSink,
+    /// What time it is.
+    pub clock: &'a dyn Clock,
+    /// Whether to stop.
+    pub stop: &'a StopFlag,
+    /// Seed of every random draw.
+    pub seed: u64,
+}
+
+impl<'a> Run<'a> {
+    /// The key of all draws for one purpose.
+    pub fn key(&self, purpose: &str) -> Key {
+        Key::new(self.seed).with(purpose)
+    }
+
+    /// The log at a path.
+    pub fn log(&self, path: LogPath) -> Log<'a> {
+        Log {
+            events: self.events,
+            path,
+        }
+    }
+
+    /// [`EngineError::Stopped`] if somebody asked to stop.
+    pub fn check_stop(&self) -> Result<(), EngineError> {
+        if self.stop.is_raised() {
+            Err(EngineError::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A place of the log. A sink that cannot keep an event ends the run.
+#[derive(Clone)]
+pub struct Log<'a> {
+    events: &'a dyn EventSink,
+    path: LogPath,
+}
+
+impl<'a> Log<'a> {
+    /// The place.
+    pub fn path(&self) -> &LogPath {
+        &self.path
+    }
+
+    /// A place below this one.
+    pub fn at(&self, part: impl ToString) -> Log<'a> {
+        Log {
+            events: self.events,
+            path: self.path.join(part),
+        }
+    }
+
+    /// Logs an event, which [`archai_spec::values!`] makes.
+    pub fn emit(&self, event: Event) -> Result<(), EngineError> {
+        self.events
+            .emit(event)
+            .map_err(|e| EngineError::io("the run's log", e))
+    }
+
+    /// Logs named values here; see [`archai_spec::event::json`].
+    pub fn values(&self, values: Vec<(String, serde_json::Value)>) -> Result<(), EngineError> {
+        self.emit(Event::Values {
+            path: self.path.clone(),
+            values,
+        })
+    }
+
+    /// Logs a sentence.
+    pub fn info(&self, text: impl Into<String>) -> Result<(), EngineError> {
+        self.emit(Event::Message {
+            level: Level::Info,
+            text: text.into(),
+        })
+    }
+
+    /// Logs a sentence that the user should read although the run goes on.
+    pub fn warn(&self, text: impl Into<String>) -> Result<(), EngineError> {
+        self.emit(Event::Message {
+            level: Level::Warning,
+            text: text.into(),
+        })
+    }
+
+    /// Tells live views where the run stands.
+    pub fn progress(&self, progress: Progress) -> Result<(), EngineError> {
+        self.emit(Event::Progress(progress))
+    }
+}

@@ -1,0 +1,192 @@
+//! How an algorithm searches. Most train one supernet that holds all candidates and read the result off it:
+//! [`OneShotSearcher`]. Others bring a [`Searcher`] of their own.
+
+use std::path::{Path, PathBuf};
+
+use archai_spec::event::{LogPath, Progress};
+use archai_spec::{desc::ModelDesc, settings, values};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::EngineError,
+    experiment::{Experiment, ExperimentRunner, RunFile},
+    files::write_atomically,
+    finalize::Finalizers,
+    model::Model,
+    trainer::{ArchTrainer, Fit, TrainerHooks},
+};
+
+/// Finds a network.
+pub trait Searcher {
+    /// Searches as the settings say and leaves the found description at `nas.search.final_desc_filename`.
+    fn search(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<SearchResult, EngineError>;
+}
+
+/// The outcome of a search, as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchResult {
+    /// The found cells as a genotype string, where the network can be said as one.
+    pub genotype: Option<String>,
+    /// Top-1 accuracy of the supernet on training data in the last epoch.
+    pub train_top1: Option<f64>,
+    /// Top-1 accuracy of the supernet on validation data in the last epoch.
+    pub val_top1: Option<f64>,
+    /// Top-1 accuracy of the found network on test data after the optional `post_train`.
+    pub post_train_test_top1: Option<f64>,
+    /// Weights of the supernet.
+    pub supernet_parameters: u64,
+    /// Architecture parameters.
+    pub alphas: u64,
+    /// Weights of the found network at the search's size.
+    pub parameters: u64,
+    /// Multiply-adds of the found network at the search's size.
+    pub macs: u64,
+    /// Seconds by the run's clock.
+    pub seconds: f64,
+    /// The found description.
+    pub final_desc: PathBuf,
+    /// All files that were written.
+    pub files: Vec<RunFile>,
+}
+
+/// Trains one supernet, then finalises it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OneShotSearcher;
+
+impl Searcher for OneShotSearcher {
+    fn search(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<SearchResult, EngineError> {
+        let (settings, run) = (&experiment.settings.nas.search, experiment.run);
+        let start = run.clock.now();
+        let builder = runner.model_desc_builder();
+        let finalizers = runner.finalizers(settings, &run)?;
+        let parent = LogPath::new("arch_search");
+
+        let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
+        let mut model = experiment.compile(&desc, runner)?;
+        let (supernet_parameters, alphas) = (model.weights().n_numbers(), model.arch().n_numbers());
+        let loaders = experiment.loaders(&settings.loader, "search")?;
+        let mut hooks = runner.trainer_hooks(settings)?;
+        hooks.push(Box::new(ShowArch {
+            finalizers: runner.finalizers(settings, &run)?,
+        }));
+        let fitted = ArchTrainer::new(&settings.trainer, run, &parent, &mut hooks)
+            .fit(&mut model, &loaders)?;
+        drop(loaders);
+
+        let found = finalizers.finalize_model(&model)?;
+        found.check(experiment.registry.catalog())?;
+        let final_desc = PathBuf::from(&settings.final_desc_filename);
+        save_desc(&final_desc, &found)?;
+        let mut files = vec![RunFile::new("found description", &final_desc)];
+        files.extend(draw_cells(experiment, &found)?);
+
+        let last = fitted.metrics.last();
+        let train_top1 = last.map(|e| e.top1.avg);
+        let val_top1 = last.and_then(|e| e.val_metrics.as_ref()?.top1());
+        let root = run.log(LogPath::root());
+        root.emit(values!(LogPath::root(), "train_top1_train" => train_top1, "search_top1_val" => val_top1))?;
+        let genotype = found.genotype().ok().map(|g| g.to_string());
+        if let Some(genotype) = &genotype {
+            root.info(format!("found {genotype}"))?;
+        }
+        let post_train_test_top1 = post_train(experiment, runner, &settings.post_train, &found)?;
+        let cost = found.cost(experiment.registry.catalog())?.total(false);
+        Ok(SearchResult {
+            genotype,
+            train_top1,
+            val_top1,
+            post_train_test_top1,
+            supernet_parameters: supernet_parameters as u64,
+            alphas: alphas as u64,
+            parameters: cost.params,
+            macs: cost.macs,
+            seconds: run.clock.now() - start,
+            final_desc,
+            files,
+        })
+    }
+}
+
+/// Trains the found network from scratch at the search's size, if the settings ask for it. Gives its test accuracy.
+fn post_train(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    settings: &settings::Training,
+    found: &ModelDesc,
+) -> Result<Option<f64>, EngineError> {
+    if settings.trainer.epochs == 0 {
+        return Ok(None);
+    }
+    let shape = &experiment.settings.nas.search.model_desc;
+    let desc = experiment.build(
+        runner.model_desc_builder().as_ref(),
+        shape,
+        Some(found),
+        true,
+    )?;
+    let mut model = experiment.compile(&desc, runner)?;
+    let loaders = experiment.loaders(&settings.loader, "post_train")?;
+    let fitted = ArchTrainer::new(&settings.trainer, experiment.run, &LogPath::root(), &mut [])
+        .fit(&mut model, &loaders)?;
+    Ok(fitted.metrics.best().test)
+}
+
+/// Logs the architecture parameters after each epoch and shows the best architecture of the moment.
+struct ShowArch {
+    finalizers: Box<dyn Finalizers>,
+}
+
+impl ShowArch {
+    fn show(&self, model: &Model, fit: &Fit<'_>) -> Result<(), EngineError> {
+        let found = self.finalizers.finalize_model(model)?;
+        if let Ok(genotype) = found.genotype() {
+            fit.log.progress(Progress::Genotype(genotype.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+impl TrainerHooks for ShowArch {
+    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        self.show(fit.model, fit)
+    }
+
+    fn post_epoch(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        let alphas = fit.model.arch().to_host();
+        if alphas.is_empty() {
+            return Ok(());
+        }
+        let values = alphas
+            .into_iter()
+            .map(|(key, alpha)| (key.to_string(), archai_spec::event::json(alpha)));
+        fit.log.at("alphas").values(values.collect())?;
+        self.show(fit.model, fit)
+    }
+}
+
+/// Writes a description as YAML.
+pub(crate) fn save_desc(path: &Path, desc: &ModelDesc) -> Result<(), EngineError> {
+    let text = desc.to_yaml()?;
+    Ok(write_atomically(path, |out| {
+        std::io::Write::write_all(out, text.as_bytes())
+    })?)
+}
+
+/// Draws one cell of each kind as SVG into the run directory.
+pub(crate) fn draw_cells(
+    experiment: &Experiment<'_>,
+    desc: &ModelDesc,
+) -> Result<Vec<RunFile>, EngineError> {
+    let path = experiment.dir.join("final_model_desc.svg");
+    let svg = archai_spec::desc::draw_svg(desc);
+    write_atomically(&path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+    Ok(vec![RunFile::new("drawing of the cells", path)])
+}

@@ -1,0 +1,692 @@
+//! The training loop. [`ArchTrainer::fit`] reads top to bottom; an algorithm joins in through [`TrainerHooks`]. Everything
+//! that a training is at between two steps stands in [`FitState`] and the model; random draws are keyed by (seed, purpose,
+//! epoch, step) and need no memory.
+
+use archai_data::rng::Key;
+use archai_data::{Batch, Batches, Loader, Loaders};
+use archai_spec::event::{LogPath, Progress};
+use archai_spec::{settings, values};
+
+use crate::{
+    arch::ArchParams,
+    error::EngineError,
+    metrics::{EpochMetrics, Meter, Metrics, accuracies},
+    model::{Grads, Logits, Model, Objective, Regular, Want},
+    optim::{Optimizer, clip_factor},
+    params::ParamVec,
+    run::{Log, Run},
+    schedule::{Schedule, drop_path_prob},
+};
+
+/// What an algorithm does around the steps of a training. All methods do nothing by default; several hooks run in the
+/// order of their list.
+pub trait TrainerHooks {
+    /// Before the first epoch.
+    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        let _ = fit;
+        Ok(())
+    }
+    /// After the last epoch and the test.
+    fn post_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        let _ = fit;
+        Ok(())
+    }
+    /// Before each epoch.
+    fn pre_epoch(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        let _ = fit;
+        Ok(())
+    }
+    /// After each epoch and its validation.
+    fn post_epoch(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        let _ = fit;
+        Ok(())
+    }
+    /// Before each step of the weights: where DARTS moves the architecture.
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        let _ = step;
+        Ok(())
+    }
+    /// After each step of the weights.
+    fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
+        let _ = (step, outcome);
+        Ok(())
+    }
+}
+
+/// The training as a hook sees it between epochs.
+pub struct Fit<'a> {
+    /// The model.
+    pub model: &'a mut Model,
+    /// The data.
+    pub loaders: &'a Loaders,
+    /// The training's settings.
+    pub settings: &'a settings::Trainer,
+    /// Epochs done before the present one.
+    pub epoch: usize,
+    /// What was measured so far.
+    pub metrics: &'a Metrics,
+    /// The log at `…/epochs/<epoch>` (before the first and after the last epoch: of the training).
+    pub log: Log<'a>,
+}
+
+/// The training as a hook sees it around a step.
+pub struct Step<'a> {
+    /// The model.
+    pub model: &'a mut Model,
+    /// The training batch of this step.
+    pub batch: &'a Batch,
+    /// The training's settings.
+    pub settings: &'a settings::Trainer,
+    /// Learning rate of the weights.
+    pub lr: f64,
+    /// Epoch, from 0.
+    pub epoch: usize,
+    /// Step within the epoch, from 0.
+    pub step: usize,
+    /// The log at `…/epochs/<epoch>/steps/<step>`.
+    pub log: Log<'a>,
+    /// Whether this step is one that the settings ask to log.
+    pub is_logged: bool,
+    optimizer: &'a mut Optimizer<ParamVec>,
+    valid: &'a mut ValidCycle,
+    key: Key,
+}
+
+impl Step<'_> {
+    /// The training loss without the auxiliary tower's: what the steps of an architecture look at.
+    pub fn objective(&self) -> Objective {
+        Objective {
+            loss: self.settings.lossfn.clone(),
+            aux_weight: 0.0,
+            l1_alphas: self.settings.l1_alphas,
+            chunks: self.settings.batch_chunks,
+        }
+    }
+
+    /// The next validation batch; after the last comes the first again, in another order. An empty split is an error that
+    /// says how to mend it.
+    pub fn next_valid(&mut self) -> Result<Batch, EngineError> {
+        self.valid.next()
+    }
+
+    /// Where the next step of the weights would go on this batch, per unit of learning rate: for SGD with momentum
+    /// μ·m + ∇w L_train + λ·w. The model stays as it is.
+    pub fn weight_update(&self) -> Result<ParamVec, EngineError> {
+        let (_, grads) = self.model.weight_grads(
+            self.batch,
+            &self.objective(),
+            Some(&self.draw("look_ahead")),
+        )?;
+        Ok(self.optimizer.direction(self.model.weights(), &grads))
+    }
+
+    /// A key for this step's random draws of one purpose.
+    pub fn draw(&self, purpose: &str) -> Key {
+        self.key.with(purpose)
+    }
+
+    /// Replaces the architecture parameters by `arch`; numbers that are not finite end the training with this step's name.
+    pub fn set_arch(&mut self, arch: ArchParams) -> Result<(), EngineError> {
+        if !arch.is_finite() {
+            return Err(self.non_finite("architecture parameters"));
+        }
+        self.model.set_arch(arch);
+        Ok(())
+    }
+
+    /// One step of the weights on the training batch.
+    fn move_weights(
+        &mut self,
+        objective: &Objective,
+        drop_path_prob: f64,
+    ) -> Result<Outcome, EngineError> {
+        let regular = Regular {
+            drop_path_prob,
+            draw: self.draw("pass"),
+        };
+        let want = Want {
+            weights: true,
+            arch: false,
+        };
+        let Grads {
+            loss,
+            weights: grads,
+            logits,
+            ..
+        } = self
+            .model
+            .train_pass(self.batch, objective, &regular, want)?;
+        let grad_norm = grads.norm();
+        for (what, number) in [("loss", loss), ("gradient", grad_norm)] {
+            if !number.is_finite() {
+                return Err(self.non_finite(what));
+            }
+        }
+        let factor = clip_factor(grad_norm, self.settings.grad_clip);
+        let clipped = if factor < 1.0 {
+            grads.scale(factor)
+        } else {
+            grads
+        };
+        let weights = self.optimizer.step(self.model.weights(), &clipped, self.lr);
+        self.model.set_weights(weights);
+        Ok(Outcome {
+            loss,
+            logits,
+            grad_norm,
+        })
+    }
+
+    /// The error of a number that is not finite, which names this step.
+    pub fn non_finite(&self, what: &str) -> EngineError {
+        EngineError::NonFinite {
+            what: what.to_string(),
+            phase: self.settings.title.clone(),
+            epoch: self.epoch,
+            step: self.step,
+        }
+    }
+}
+
+/// What a step of the weights gave.
+pub struct Outcome {
+    /// Mean loss over the batch, before the step.
+    pub loss: f64,
+    /// Logits of the batch.
+    pub logits: Logits,
+    /// Global L2 norm of the weights' gradient, before clipping.
+    pub grad_norm: f64,
+}
+
+/// The model that did best on validation data.
+#[derive(Clone, Debug)]
+pub struct BestModel {
+    /// Epoch after which it was measured.
+    pub epoch: usize,
+    /// Its top-1 validation accuracy.
+    pub top1: f64,
+    /// The model.
+    pub model: Model,
+}
+
+/// Everything that a training is at between two steps, apart from the model's own numbers.
+#[derive(Clone, Debug)]
+pub struct FitState {
+    /// The present epoch.
+    pub epoch: usize,
+    /// Steps of the present epoch that are done.
+    pub step: usize,
+    /// The weights' optimiser.
+    pub optimizer: Optimizer<ParamVec>,
+    /// Validation batches that hooks have taken.
+    pub valid_taken: u64,
+    /// Finished epochs.
+    pub metrics: Metrics,
+    /// The present epoch so far.
+    pub current: EpochMetrics,
+    /// The best model on validation data, where there are any. Never chosen by test data.
+    pub best: Option<BestModel>,
+}
+
+/// Trains a model as the settings say.
+pub struct ArchTrainer<'a> {
+    settings: &'a settings::Trainer,
+    run: Run<'a>,
+    path: LogPath,
+    hooks: &'a mut [Box<dyn TrainerHooks>],
+    test_every_epoch: bool,
+}
+
+impl<'a> ArchTrainer<'a> {
+    /// A trainer whose log stands below `parent` under the title of the settings.
+    pub fn new(
+        settings: &'a settings::Trainer,
+        run: Run<'a>,
+        parent: &LogPath,
+        hooks: &'a mut [Box<dyn TrainerHooks>],
+    ) -> Self {
+        let path = parent.join(&settings.title);
+        ArchTrainer {
+            settings,
+            run,
+            path,
+            hooks,
+            test_every_epoch: false,
+        }
+    }
+
+    /// Also tests after every epoch, for curves. Nothing is chosen by it.
+    pub fn with_test_every_epoch(mut self, yes: bool) -> Self {
+        self.test_every_epoch = yes;
+        self
+    }
+
+    /// The state before the first step.
+    pub fn start(&self) -> Result<FitState, EngineError> {
+        let now = self.run.clock.now();
+        Ok(FitState {
+            epoch: 0,
+            step: 0,
+            optimizer: Optimizer::new(&self.settings.optimizer)?,
+            valid_taken: 0,
+            metrics: Metrics::new(&self.settings.title, self.settings.logger_freq, now),
+            current: EpochMetrics::default(),
+            best: None,
+        })
+    }
+
+    /// Trains `model` from the first epoch to the last and tests it.
+    ///
+    /// # Errors
+    /// Settings that contradict each other, data that cannot be read, a loss that is not finite (with epoch and step), a
+    /// request to stop, and whatever a hook reports.
+    pub fn fit(&mut self, model: &mut Model, loaders: &Loaders) -> Result<FitState, EngineError> {
+        let mut state = self.start()?;
+        self.fit_from(&mut state, model, loaders)?;
+        Ok(state)
+    }
+
+    /// Trains on from `state`, which is up to date whenever this function returns, with an error too.
+    pub fn fit_from(
+        &mut self,
+        state: &mut FitState,
+        model: &mut Model,
+        loaders: &Loaders,
+    ) -> Result<(), EngineError> {
+        let (epochs, steps) = (self.settings.epochs, loaders.train.n_batches());
+        let log = self.run.log(self.path.clone());
+        if steps == 0 && epochs > 0 {
+            return Err(EngineError::Config(format!(
+                "{} has no training batch; load_train, max_batches and val_ratio decide how many there are",
+                self.settings.title
+            )));
+        }
+        let schedule = Schedule::new(
+            &self.settings.lr_schedule,
+            self.settings.optimizer.lr,
+            epochs,
+        )?;
+        self.log_start(model, loaders)?;
+        log.progress(Progress::Begin {
+            title: self.settings.title.clone(),
+            epochs: epochs as u64,
+            steps: steps as u64,
+        })?;
+        self.each(state, model, loaders, &log, |hook, fit| hook.pre_fit(fit))?;
+
+        while state.epoch < epochs {
+            let (epoch, lr) = (state.epoch, schedule.lr(state.epoch));
+            let epoch_log = log.at("epochs").at(epoch);
+            if state.step == 0 {
+                self.each(state, model, loaders, &epoch_log, |hook, fit| {
+                    hook.pre_epoch(fit)
+                })?;
+            }
+            self.train(state, model, loaders, lr, &epoch_log)?;
+            let mut done = std::mem::take(&mut state.current);
+            if self.is_validated(epoch)
+                && let Some(valid) = &loaders.valid
+            {
+                let val = self.measure(
+                    model,
+                    valid,
+                    &self.settings.validation.title,
+                    &epoch_log.at("val"),
+                )?;
+                if let Some(top1) = val.top1()
+                    && state.best.as_ref().is_none_or(|best| top1 > best.top1)
+                {
+                    state.best = Some(BestModel {
+                        epoch,
+                        top1,
+                        model: model.clone(),
+                    });
+                }
+                done.val_metrics = Some(Box::new(val));
+            }
+            state.metrics.run_metrics.epochs_metrics.push(done);
+            state.metrics.run_metrics.epoch = epoch + 1;
+            state.metrics.run_metrics.end_time = self.run.clock.now();
+            if self.test_every_epoch
+                && epoch + 1 < epochs
+                && let Some(test) = &loaders.test
+            {
+                self.measure(model, test, "test", &epoch_log.at("test"))?;
+            }
+            self.each(state, model, loaders, &epoch_log, |hook, fit| {
+                hook.post_epoch(fit)
+            })?;
+            state.epoch += 1;
+            state.step = 0;
+        }
+
+        if epochs > 0
+            && let Some(test) = &loaders.test
+        {
+            let test = self.measure(model, test, "test", &log.at("test"))?;
+            state.metrics.run_metrics.test_metrics = Some(Box::new(test));
+        }
+        state.metrics.run_metrics.end_time = self.run.clock.now();
+        self.each(state, model, loaders, &log, |hook, fit| hook.post_fit(fit))?;
+        self.log_end(state)?;
+        log.progress(Progress::End)
+    }
+
+    /// The steps of one epoch that are still to be done.
+    fn train(
+        &mut self,
+        state: &mut FitState,
+        model: &mut Model,
+        loaders: &Loaders,
+        lr: f64,
+        log: &Log<'a>,
+    ) -> Result<(), EngineError> {
+        let (settings, run, epoch) = (self.settings, self.run, state.epoch);
+        let drop_path = drop_path_prob(settings.drop_path_prob, epoch, settings.epochs);
+        let objective = Objective {
+            loss: settings.lossfn.clone(),
+            aux_weight: settings.aux_weight,
+            l1_alphas: settings.l1_alphas,
+            chunks: settings.batch_chunks,
+        };
+        let mut valid = ValidCycle {
+            loader: loaders.valid_arch.clone(),
+            taken: state.valid_taken,
+            batches: None,
+        };
+        if state.step == 0 {
+            let now = run.clock.now();
+            state.current = EpochMetrics {
+                index: epoch,
+                start_time: now,
+                start_lr: lr,
+                ..EpochMetrics::default()
+            };
+        }
+        let mut before = run.clock.now();
+
+        for batch in loaders.train.epoch_from(epoch, state.step) {
+            let batch = batch?;
+            let is_logged =
+                settings.logger_freq > 0 && state.step.is_multiple_of(settings.logger_freq);
+            let step_log = log.at("steps").at(state.step);
+            let mut step = Step {
+                model,
+                batch: &batch,
+                settings,
+                lr,
+                epoch,
+                step: state.step,
+                is_logged,
+                log: step_log.clone(),
+                optimizer: &mut state.optimizer,
+                valid: &mut valid,
+                key: run
+                    .key("train")
+                    .with(&settings.title)
+                    .with(epoch)
+                    .with(state.step),
+            };
+            for hook in self.hooks.iter_mut() {
+                hook.pre_step(&mut step)?;
+            }
+            let outcome = step.move_weights(&objective, drop_path)?;
+            for hook in self.hooks.iter_mut() {
+                hook.post_step(&mut step, &outcome)?;
+            }
+
+            let now = run.clock.now();
+            state
+                .current
+                .update(&outcome.logits, &batch.labels, outcome.loss, now - before);
+            state.current.end_time = now;
+            state.current.end_lr = lr;
+            state.valid_taken = valid.taken;
+            state.metrics.global_step += 1;
+            let current = &state.current;
+            if is_logged {
+                let (top1, top5, loss) = (current.top1.last, current.top5.last, current.loss.last);
+                step_log.emit(values!(step_log.path().clone(),
+                    "top1" => top1, "top5" => top5, "loss" => loss, "step_time" => now - before))?;
+            }
+            log.progress(Progress::Step {
+                epoch: epoch as u64,
+                step: state.step as u64,
+                loss: current.loss.avg,
+                top1: current.top1.avg,
+                images_per_s: per_second(batch.labels.len() as u64, now - before),
+            })?;
+            state.step += 1;
+            before = now;
+            if run.stop.is_raised() {
+                self.log_train(&state.current, log)?;
+                return Err(EngineError::Stopped);
+            }
+        }
+        self.log_train(&state.current, log)
+    }
+
+    /// Measures `model` on `loader` without changing it, logs the result at `log` and gives it back.
+    fn measure(
+        &self,
+        model: &Model,
+        loader: &Loader,
+        title: &str,
+        log: &Log<'_>,
+    ) -> Result<Metrics, EngineError> {
+        let metrics = measure(
+            model,
+            loader,
+            &self.settings.validation,
+            title,
+            self.run,
+            log,
+        )?;
+        if let Some(result) = metrics.last() {
+            log.emit(values!(log.path().clone(),
+                "top1" => result.top1.avg, "top5" => result.top5.avg, "loss" => result.loss.avg,
+                "duration" => result.duration()))?;
+        }
+        Ok(metrics)
+    }
+
+    /// Whether the model is measured on validation data after `epoch`.
+    fn is_validated(&self, epoch: usize) -> bool {
+        let freq = self.settings.validation.freq;
+        freq > 0 && ((epoch + 1).is_multiple_of(freq) || epoch + 1 == self.settings.epochs)
+    }
+
+    /// Lets every hook see the training between epochs.
+    fn each(
+        &mut self,
+        state: &FitState,
+        model: &mut Model,
+        loaders: &Loaders,
+        log: &Log<'a>,
+        mut call: impl FnMut(&mut dyn TrainerHooks, &mut Fit<'_>) -> Result<(), EngineError>,
+    ) -> Result<(), EngineError> {
+        let mut fit = Fit {
+            model,
+            loaders,
+            settings: self.settings,
+            epoch: state.epoch,
+            metrics: &state.metrics,
+            log: log.clone(),
+        };
+        self.hooks
+            .iter_mut()
+            .try_for_each(|hook| call(hook.as_mut(), &mut fit))
+    }
+
+    fn log_start(&self, model: &Model, loaders: &Loaders) -> Result<(), EngineError> {
+        let s = self.settings;
+        let batches = |loader: &Option<Loader>| loader.as_ref().map_or(0, Loader::n_batches);
+        let mut path = self.path.clone();
+        if let Some(last) = path.0.last_mut() {
+            last.push_str("__init__");
+        }
+        let log = self.run.log(path);
+        log.emit(values!(log.path().clone(),
+            "epochs" => s.epochs,
+            "train_batches" => loaders.train.n_batches(),
+            "val_batches" => batches(&loaders.valid),
+            "test_batches" => batches(&loaders.test),
+            "parameters" => model.weights().n_numbers(),
+            "alphas" => model.arch().n_numbers(),
+            "optimizer" => format!("{:?}", s.optimizer.kind).to_lowercase(),
+            "lr" => s.optimizer.lr,
+            "decay" => s.optimizer.decay,
+            "momentum" => s.optimizer.momentum,
+            "grad_clip" => s.grad_clip,
+            "drop_path_prob" => s.drop_path_prob,
+            "aux_weight" => s.aux_weight))
+    }
+
+    fn log_train(&self, epoch: &EpochMetrics, log: &Log<'_>) -> Result<(), EngineError> {
+        let log = log.at("train");
+        log.emit(values!(log.path().clone(),
+            "top1" => epoch.top1.avg,
+            "top5" => epoch.top5.avg,
+            "loss" => epoch.loss.avg,
+            "duration" => epoch.duration(),
+            "step_time" => epoch.step_time.avg,
+            "start_lr" => epoch.start_lr,
+            "end_lr" => epoch.end_lr,
+            "images_per_s" => per_second(epoch.top1.cnt, epoch.duration())))
+    }
+
+    fn log_end(&self, state: &FitState) -> Result<(), EngineError> {
+        let log = self.run.log(self.path.clone());
+        let run = &state.metrics.run_metrics;
+        let (mut epochs, mut steps) = (Meter::default(), Meter::default());
+        for epoch in &run.epochs_metrics {
+            epochs.update(epoch.duration(), 1);
+            steps.update(epoch.step_time.avg, epoch.step_time.cnt);
+        }
+        let timings = log.at("timings");
+        timings.emit(values!(timings.path().clone(),
+            "epoch" => epochs.avg, "step" => steps.avg, "run" => run.end_time - run.start_time))?;
+        let best = state.metrics.best();
+        let last = run.epoch.saturating_sub(1);
+        let test = best.test.map(|top1| (last, top1));
+        for (name, best) in [
+            ("best_train", best.train),
+            ("best_val", best.val),
+            ("best_test", test),
+        ] {
+            if let Some((epoch, top1)) = best {
+                let log = log.at(name);
+                log.emit(values!(log.path().clone(), "epoch" => epoch, "top1" => top1))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Measures a model in evaluation mode: one pass over `loader`, in the order of the data.
+///
+/// # Errors
+/// Data that cannot be read, a request to stop, a sink that cannot keep an event.
+pub fn measure(
+    model: &Model,
+    loader: &Loader,
+    settings: &settings::Validation,
+    title: &str,
+    run: Run<'_>,
+    log: &Log<'_>,
+) -> Result<Metrics, EngineError> {
+    let start = run.clock.now();
+    let mut metrics = Metrics::new(title, settings.logger_freq, start);
+    let mut pass = EpochMetrics {
+        start_time: start,
+        end_time: start,
+        ..EpochMetrics::default()
+    };
+    let mut before = start;
+    for batch in loader.epoch(0) {
+        let batch = batch?;
+        let (loss, logits) = evaluate(model, &batch, settings)?;
+        let now = run.clock.now();
+        if settings.logger_freq > 0 && pass.step.is_multiple_of(settings.logger_freq) {
+            let [top1, top5] = accuracies(&logits, &batch.labels, [1, 5]);
+            let log = log.at("steps").at(pass.step);
+            log.emit(values!(log.path().clone(), "top1" => top1, "top5" => top5, "loss" => loss))?;
+        }
+        pass.update(&logits, &batch.labels, loss, now - before);
+        before = now;
+        log.progress(Progress::Validate {
+            title: title.to_string(),
+            done: pass.step as u64,
+            total: loader.n_batches() as u64,
+        })?;
+        run.check_stop()?;
+    }
+    pass.end_time = run.clock.now();
+    metrics.global_step = pass.step;
+    metrics.run_metrics.end_time = pass.end_time;
+    metrics.run_metrics.epoch = 1;
+    metrics.run_metrics.epochs_metrics.push(pass);
+    Ok(metrics)
+}
+
+/// Mean loss and logits of a batch, chunk by chunk.
+fn evaluate(
+    model: &Model,
+    batch: &Batch,
+    settings: &settings::Validation,
+) -> Result<(f64, Logits), EngineError> {
+    let [n, c, h, w] = batch.shape;
+    let chunks = settings.batch_chunks.clamp(1, n.max(1));
+    let (mut loss, mut all) = (0.0, Logits::default());
+    for chunk in 0..chunks {
+        let (start, end) = (chunk * n / chunks, (chunk + 1) * n / chunks);
+        let part = Batch {
+            images: batch.images[start * c * h * w..end * c * h * w].to_vec(),
+            labels: batch.labels[start..end].to_vec(),
+            shape: [end - start, c, h, w],
+        };
+        let (mean, logits) = model.evaluate(&part, &settings.lossfn)?;
+        loss += mean * (end - start) as f64 / n as f64;
+        all.classes = logits.classes;
+        all.n += logits.n;
+        all.values.extend(logits.values);
+    }
+    Ok((loss, all))
+}
+
+/// Validation batches in an endless row: pass after pass, each in its own order.
+struct ValidCycle {
+    loader: Option<Loader>,
+    taken: u64,
+    batches: Option<Batches>,
+}
+
+impl ValidCycle {
+    fn next(&mut self) -> Result<Batch, EngineError> {
+        let loader = self.loader.as_ref().filter(|loader| loader.n_batches() > 0).ok_or_else(|| {
+            EngineError::Config(
+                "the architecture is trained on validation data, but there are none; set nas.search.loader.val_ratio \
+                 above 0 (0.5 in the paper)"
+                    .to_string(),
+            )
+        })?;
+        let batches = self
+            .batches
+            .get_or_insert_with(|| loader.cycle_from(self.taken));
+        let batch = batches.next().ok_or_else(|| {
+            EngineError::Config(
+                "the validation batches ended, although they should go on for ever".to_string(),
+            )
+        })?;
+        self.taken += 1;
+        Ok(batch?)
+    }
+}
+
+fn per_second(images: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        images as f64 / seconds
+    } else {
+        0.0
+    }
+}

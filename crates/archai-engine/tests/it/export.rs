@@ -1,0 +1,350 @@
+//! Weights in files: what is written is what is read, by our reader and by a decoder that knows only what PyTorch's safe
+//! loader allows.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use archai_engine::export::{load_safetensors, save_pt, save_safetensors};
+use archai_engine::params::NamedTensor;
+
+fn tensor(name: &str, shape: &[usize]) -> NamedTensor {
+    let n: usize = shape.iter().product();
+    // Exact in 32 bits, so that equality holds after a round trip.
+    let values = (0..n).map(|i| (i as f64 - 3.0) * 0.25).collect();
+    NamedTensor {
+        name: name.into(),
+        shape: shape.to_vec(),
+        values,
+    }
+}
+
+fn samples() -> Vec<NamedTensor> {
+    vec![
+        tensor("stem0.conv1.weight", &[4, 3, 3, 3]),
+        tensor("a.scalar", &[]),
+        tensor("cell0.node1.edge2.sep_conv_3x3.bn1.weight", &[300]),
+        tensor("empty", &[0, 2]),
+        tensor("classifier.linear1.weight", &[10, 700]),
+    ]
+}
+
+#[test]
+fn safetensors_round_trip() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let texts: BTreeMap<_, _> = [
+        ("description", "version: 1\ncells: []\n"),
+        ("digest", "ab12"),
+    ]
+    .map(|(k, v)| (k.into(), v.into()))
+    .into();
+    save_safetensors(&path, &samples(), &texts).unwrap();
+    let (tensors, metadata) = load_safetensors(&path).unwrap();
+    assert_eq!(metadata, texts);
+    // Tensors without numbers share their place with a neighbour, so only the others have a fixed order.
+    let full = |t: Vec<NamedTensor>| {
+        t.into_iter()
+            .filter(|t| !t.values.is_empty())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tensors.len(), samples().len());
+    assert_eq!(full(tensors), full(samples()));
+
+    let again = dir.path().join("again.safetensors");
+    save_safetensors(&again, &samples(), &texts).unwrap();
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        std::fs::read(&again).unwrap(),
+        "same tensors, same bytes"
+    );
+}
+
+#[test]
+fn broken_safetensors_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    save_safetensors(&path, &samples(), &BTreeMap::new()).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for (what, bytes) in [
+        ("cut off", &whole[..whole.len() - 1]),
+        ("no header", &whole[..4]),
+        ("text", b"Not a tensor in sight."),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let error = load_safetensors(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains("not a whole safetensors file"),
+            "{what}: {error}"
+        );
+    }
+    let absent = load_safetensors(&dir.path().join("absent"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        absent.contains("absent") && absent.contains("check the path"),
+        "{absent}"
+    );
+}
+
+#[test]
+fn impossible_tensors_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model");
+    let twice = vec![tensor("w", &[1]), tensor("w", &[2])];
+    let short = vec![NamedTensor {
+        values: vec![1.0],
+        ..tensor("w", &[2, 2])
+    }];
+    for (tensors, expect) in [
+        (twice, "two tensors are called `w`"),
+        (short, "should hold 4 numbers and holds 1"),
+    ] {
+        for error in [
+            save_pt(&path, &tensors),
+            save_safetensors(&path, &tensors, &BTreeMap::new()),
+        ] {
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(expect), "{error}");
+        }
+    }
+    assert!(!path.exists());
+}
+
+#[test]
+fn pytorch_files_decode_with_what_the_safe_loader_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.pt");
+    save_pt(&path, &samples()).unwrap();
+    assert_eq!(load_pt(&path), samples());
+
+    let again = dir.path().join("again.pt");
+    save_pt(&again, &samples()).unwrap();
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        std::fs::read(&again).unwrap(),
+        "same tensors, same bytes"
+    );
+}
+
+/// Reads a state dict as PyTorch does, and checks what its loader needs: stored entries, one folder, alignment.
+fn load_pt(path: &Path) -> Vec<NamedTensor> {
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+    let mut files = BTreeMap::new();
+    for i in 0..zip.len() {
+        let mut entry = zip.by_index(i).unwrap();
+        assert_eq!(entry.compression(), zip::CompressionMethod::Stored);
+        let name = entry.name().unwrap().into_owned();
+        assert_eq!(entry.data_start().unwrap() % 64, 0, "{name} is not aligned");
+        let name = name
+            .strip_prefix("model/")
+            .expect("one folder holds everything")
+            .to_string();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        files.insert(name, bytes);
+    }
+    assert_eq!(files["version"], b"3\n");
+    assert_eq!(files["byteorder"], b"little");
+    let Value::Dict(items) = unpickle(&files["data.pkl"]) else {
+        panic!("not a dictionary")
+    };
+    assert_eq!(
+        files.len(),
+        3 + items.len(),
+        "one entry of data for each tensor"
+    );
+    items
+        .into_iter()
+        .map(|(name, value)| {
+            let (
+                Value::Text(name),
+                Value::Tensor {
+                    key,
+                    shape,
+                    strides,
+                },
+            ) = (name, value)
+            else {
+                panic!("expected name and tensor")
+            };
+            let expected: Vec<usize> = (0..shape.len())
+                .map(|axis| shape[axis + 1..].iter().map(|&n| n.max(1)).product())
+                .collect();
+            assert_eq!(strides, expected, "{name}");
+            let values: Vec<f64> = files[&format!("data/{key}")]
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&b| f32::from_le_bytes(b).into())
+                .collect();
+            NamedTensor {
+                name,
+                shape,
+                values,
+            }
+        })
+        .collect()
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Value {
+    Mark,
+    Global(String),
+    Text(String),
+    Int(usize),
+    False,
+    Tuple(Vec<Value>),
+    Storage {
+        key: String,
+        numbers: usize,
+    },
+    Tensor {
+        key: String,
+        shape: Vec<usize>,
+        strides: Vec<usize>,
+    },
+    Dict(Vec<(Value, Value)>),
+}
+
+/// A pickle machine with the opcodes of protocol 2 that a state dict needs; any other opcode or call panics.
+fn unpickle(pickle: &[u8]) -> Value {
+    let mut at = 0;
+    let mut take = |n: usize| {
+        at += n;
+        &pickle[at - n..at]
+    };
+    let mut stack: Vec<Value> = Vec::new();
+    let to_mark = |stack: &mut Vec<Value>| {
+        let mark = stack
+            .iter()
+            .rposition(|v| *v == Value::Mark)
+            .expect("a mark");
+        let items = stack.split_off(mark + 1);
+        stack.pop();
+        items
+    };
+    loop {
+        match take(1)[0] {
+            0x80 => assert_eq!(take(1), [2], "protocol"),
+            b'c' => {
+                let mut line = || {
+                    let mut text = String::new();
+                    while !text.ends_with('\n') {
+                        text.push(take(1)[0].into());
+                    }
+                    text.pop();
+                    text
+                };
+                stack.push(Value::Global(format!("{}.{}", line(), line())));
+            }
+            b')' => stack.push(Value::Tuple(vec![])),
+            b'(' => stack.push(Value::Mark),
+            b't' => {
+                let items = to_mark(&mut stack);
+                stack.push(Value::Tuple(items));
+            }
+            b'X' => {
+                let length = u32::from_le_bytes(take(4).try_into().unwrap()) as usize;
+                stack.push(Value::Text(
+                    String::from_utf8(take(length).to_vec()).unwrap(),
+                ));
+            }
+            b'K' => stack.push(Value::Int(take(1)[0].into())),
+            b'M' => stack.push(Value::Int(
+                u16::from_le_bytes(take(2).try_into().unwrap()).into(),
+            )),
+            b'J' => stack.push(Value::Int(
+                i32::from_le_bytes(take(4).try_into().unwrap())
+                    .try_into()
+                    .unwrap(),
+            )),
+            0x89 => stack.push(Value::False),
+            b'Q' => {
+                let Some(Value::Tuple(id)) = stack.pop() else {
+                    panic!("no persistent id")
+                };
+                let [
+                    Value::Text(kind),
+                    Value::Global(class),
+                    Value::Text(key),
+                    Value::Text(place),
+                    Value::Int(numbers),
+                ] = &id[..]
+                else {
+                    panic!("persistent id {id:?}")
+                };
+                assert_eq!(
+                    (kind.as_str(), class.as_str(), place.as_str()),
+                    ("storage", "torch.FloatStorage", "cpu")
+                );
+                stack.push(Value::Storage {
+                    key: key.clone(),
+                    numbers: *numbers,
+                });
+            }
+            b'R' => {
+                let (arguments, function) = (stack.pop().unwrap(), stack.pop().unwrap());
+                let (Value::Tuple(arguments), Value::Global(function)) = (arguments, function)
+                else {
+                    panic!("not a call")
+                };
+                stack.push(match (function.as_str(), &arguments[..]) {
+                    ("collections.OrderedDict", []) => Value::Dict(vec![]),
+                    (
+                        "torch._utils._rebuild_tensor_v2",
+                        [
+                            Value::Storage { key, numbers },
+                            Value::Int(0),
+                            Value::Tuple(shape),
+                            Value::Tuple(strides),
+                            Value::False,
+                            Value::Dict(_),
+                        ],
+                    ) => {
+                        let ints = |t: &[Value]| -> Vec<usize> {
+                            t.iter()
+                                .map(|v| {
+                                    if let Value::Int(n) = v {
+                                        *n
+                                    } else {
+                                        panic!("{v:?} is no number")
+                                    }
+                                })
+                                .collect()
+                        };
+                        let (shape, strides) = (ints(shape), ints(strides));
+                        assert_eq!(shape.iter().product::<usize>(), *numbers);
+                        Value::Tensor {
+                            key: key.clone(),
+                            shape,
+                            strides,
+                        }
+                    }
+                    other => panic!("the safe loader refuses {other:?}"),
+                });
+            }
+            b'u' => {
+                let items = to_mark(&mut stack);
+                let Some(Value::Dict(dict)) = stack.last_mut() else {
+                    panic!("items without a dictionary")
+                };
+                dict.extend(
+                    items
+                        .as_chunks::<2>()
+                        .0
+                        .iter()
+                        .cloned()
+                        .map(|[k, v]| (k, v)),
+                );
+            }
+            b'.' => {
+                let [value] = &stack[..] else {
+                    panic!("{} values left", stack.len())
+                };
+                return value.clone();
+            }
+            other => panic!("opcode {other:#x}"),
+        }
+    }
+}

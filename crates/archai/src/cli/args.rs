@@ -1,0 +1,361 @@
+//! The command line as types; help texts come from here alone.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+
+const EXAMPLES: &str = "\
+First steps:
+  archai run --algos darts                 search and evaluate in under a minute, without any download
+  archai data get cifar10                  fetch a real data set
+  archai run --algos darts --full          the real thing
+  archai config show darts                 every setting, with its value
+
+Exit status: 0 all well; 1 something failed; 2 the command line or a configuration cannot be used; 130 interrupted.";
+
+/// Neural architecture search: from the first search to the trained network
+///
+/// A search trains a network that holds all candidate operations at once and keeps the strongest. The found network is
+/// then scaled up, trained from scratch, tested and saved for PyTorch and other programs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "archai",
+    version,
+    after_help = EXAMPLES,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    infer_long_args = false,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Search for a network, then train, test and save it
+    #[command(after_help = RUN_EXAMPLES, override_usage = "archai run [OPTIONS] [--a.b.c VALUE]...")]
+    Run(RunArgs),
+    /// List the search algorithms
+    #[command(after_help = "Example:\n  archai algos --json")]
+    Algos(ListArgs),
+    /// List the operations that networks are made of
+    #[command(after_help = "Example:\n  archai ops --json")]
+    Ops(ListArgs),
+    /// List the data sets that the program knows
+    #[command(
+        after_help = "Example:\n  archai datasets\n\nA data set of your own is a YAML file: archai run --datasets my_data.yaml"
+    )]
+    Datasets(ListArgs),
+    /// Show configurations
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(ConfigCommand),
+    /// Show, check, draw, scale and convert model descriptions
+    #[command(subcommand, arg_required_else_help = true)]
+    Desc(DescCommand),
+    /// Fetch data sets
+    #[command(subcommand, arg_required_else_help = true)]
+    Data(DataCommand),
+    /// Print a script that completes commands in a shell
+    #[command(
+        after_help = "Example:\n  archai completions bash > ~/.local/share/bash-completion/completions/archai"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands to a folder
+    #[command(after_help = "Examples:\n  archai man | man -l -\n  archai man ~/.local/share/man/man1")]
+    Man {
+        /// Folder for the pages of all commands.
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Any setting can be changed by its dotted name, in three forms, anywhere on the line:
+  --nas.eval.trainer.epochs 200     --nas.eval.trainer.epochs=200     nas.eval.trainer.epochs=200
+`archai config show darts` prints all names.
+
+Examples:
+  archai run                                        DARTS on a small embedded data set, a few batches per phase
+  archai run --algos darts --full                   DARTS on CIFAR-10, as published; days on a CPU
+  archai run --full --nas.search.darts.second_order false --exp-prefix first_order
+  archai run --datasets my_data.yaml --full         a data set of your own
+  archai run --no-eval                              search only
+  archai run --no-search --nas.eval.final_desc_filename found.yaml
+                                                    evaluate a description
+  archai run --config mine.yaml                     a file of yours over the defaults
+
+A run leaves two folders below the log folder, NAME_search and NAME_eval, with NAME made of algorithm, data set and
+prefix. Older ones of that name are kept, with .1, .2, ... appended. Interrupt (Ctrl-C) once to stop after the present
+step, twice to stop at once.";
+
+/// `archai run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Algorithms, separated by commas; `archai algos` lists them
+    #[arg(long, value_name = "NAMES", default_value = "darts", value_delimiter = ',')]
+    pub algos: Vec<String>,
+
+    /// Data sets, separated by commas: names that `archai datasets` lists, or paths of YAML files
+    /// [default: fashion_mnist_mini, with --full cifar10]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub datasets: Option<Vec<String>>,
+
+    /// Evaluate on another data set than the search
+    #[arg(long, value_name = "NAME")]
+    pub eval_dataset: Option<String>,
+
+    /// The published settings instead of toy mode, which takes a few batches per phase
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    pub full: Option<bool>,
+
+    /// Evaluate only, what an earlier search found or nas.eval.final_desc_filename names
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    pub no_search: Option<bool>,
+
+    /// Search only
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    pub no_eval: Option<bool>,
+
+    /// Last part of the name of the run directories
+    #[arg(long, value_name = "PREFIX", default_value = "throwaway")]
+    pub exp_prefix: String,
+
+    /// Folder of the run directories [default: common.logdir, which is ~/logdir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub logdir: Option<String>,
+
+    /// Configuration files to lay over the defaults, separated by semicolons; keys that they lack stay as they are
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
+    pub config: Option<String>,
+
+    /// Configuration files to use instead of all defaults, separated by semicolons
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full"])]
+    pub config_only: Option<String>,
+
+    /// Where to compute
+    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+
+    /// Threads to compute with; results do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+
+    /// Seed of all random draws [default: common.seed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DeviceArg {
+    /// The processor
+    Cpu,
+}
+
+/// `archai algos|ops|datasets`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ListArgs {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `archai config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the configuration that a run would use
+    #[command(
+        override_usage = "archai config show [OPTIONS] <ALGO> [--a.b.c VALUE]...",
+        after_help = "Examples:\n  \
+            archai config show darts\n  \
+            archai config show darts --full --datasets cifar10 --origins\n  \
+            archai config show darts --nas.eval.trainer.epochs 200 > mine.yaml"
+    )]
+    Show(ShowArgs),
+    /// Print the JSON schema of configuration files, for editors
+    #[command(
+        after_help = "Example:\n  archai config schema > archai.schema.json\n\n\
+            Editors with the YAML language server complete and check a file that starts with\n  \
+            # yaml-language-server: $schema=archai.schema.json"
+    )]
+    Schema {
+        /// Include the section of this algorithm alone [default: those of all algorithms]
+        algo: Option<String>,
+    },
+}
+
+/// `archai config show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// The algorithm
+    pub algo: String,
+    /// Say behind each value where it was written
+    #[arg(long)]
+    pub origins: bool,
+    /// Data set [default: fashion_mnist_mini, with --full cifar10]
+    #[arg(long, value_name = "NAME", alias = "dataset")]
+    pub datasets: Option<String>,
+    /// Evaluate on another data set than the search
+    #[arg(long, value_name = "NAME")]
+    pub eval_dataset: Option<String>,
+    /// The published settings instead of toy mode
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    pub full: Option<bool>,
+    /// Configuration files to lay over the defaults, separated by semicolons
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
+    pub config: Option<String>,
+    /// Configuration files to use instead of all defaults, separated by semicolons
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full"])]
+    pub config_only: Option<String>,
+}
+
+/// `archai desc …`.
+#[derive(Debug, Subcommand)]
+pub enum DescCommand {
+    /// Show cells, shapes, parameters and multiply-adds
+    #[command(after_help = "Examples:\n  archai desc show final_model_desc.yaml\n  archai desc show full_model_desc.yaml --json")]
+    Show {
+        /// A model description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that a description can be built
+    #[command(after_help = "Example:\n  archai desc check edited.yaml")]
+    Check {
+        /// A model description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+    },
+    /// Draw the cells as SVG and as a Graphviz graph
+    #[command(after_help = "Examples:\n  archai desc draw final_model_desc.yaml\n  archai desc draw final_model_desc.yaml -o cells.svg")]
+    Draw {
+        /// A model description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// The drawing (.svg); the graph (.dot) is put beside it [default: the description's name]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Scale a found description up or down
+    #[command(after_help = "Example:\n  archai desc scale final_model_desc.yaml --cells 20 --channels 36 -o large.yaml")]
+    Scale {
+        /// A found description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// The network's size
+        #[command(flatten)]
+        macro_args: MacroArgs,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Read a description that Archai wrote
+    #[command(after_help = "Example:\n  archai desc import archai/confs/darts_models/final_model_desc1.yaml -o found.yaml")]
+    Import {
+        /// A final_model_desc.yaml of Archai, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Print a description as a genotype of the original DARTS code
+    #[command(after_help = "Example:\n  archai desc genotype final_model_desc.yaml")]
+    Genotype {
+        /// A found description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+    },
+    /// Make a full description from a genotype of the original DARTS code
+    #[command(
+        name = "from-genotype",
+        after_help = "Examples:\n  \
+            archai desc from-genotype darts_v2.txt --stems one --aux > darts_v2.yaml\n  \
+            archai desc genotype final_model_desc.yaml | archai desc from-genotype -"
+    )]
+    FromGenotype {
+        /// A file with `Genotype(normal=..., ...)`, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// The network's size
+        #[command(flatten)]
+        macro_args: MacroArgs,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Size and surroundings of a network.
+#[derive(Clone, Debug, Args)]
+pub struct MacroArgs {
+    /// Channels of the first cell's nodes
+    #[arg(long, value_name = "N", default_value_t = 36)]
+    pub channels: usize,
+    /// Cells
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub cells: usize,
+    /// Cells that halve the size
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub reductions: usize,
+    /// Stems in front of the cells
+    #[arg(long, value_enum, default_value_t = StemsArg::Two)]
+    pub stems: StemsArg,
+    /// With the auxiliary tower that trainings use
+    #[arg(long)]
+    pub aux: bool,
+    /// Data set whose images and classes the network is for: a name or the path of a YAML file
+    #[arg(long, value_name = "NAME", default_value = "cifar10")]
+    pub dataset: String,
+}
+
+/// How many stems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StemsArg {
+    /// One, which both inputs of the first cell read, as in the original DARTS code
+    One,
+    /// Two, as in Archai
+    Two,
+}
+
+/// `archai data …`.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Download a data set, check and unpack it
+    ///
+    /// An interrupted download goes on where it stopped.
+    #[command(after_help = "Examples:\n  archai data get cifar10\n  archai data get cifar10 --from ~/Downloads/cifar-10-binary.tar.gz")]
+    Get {
+        /// The data set: cifar10 or cifar100
+        name: String,
+        /// Take it from another address or from a file
+        #[arg(long, value_name = "FILE-OR-URL", value_hint = ValueHint::AnyPath)]
+        from: Option<String>,
+        /// Folder of all data sets [default: $default_dataroot, or ~/dataroot]
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dataroot: Option<PathBuf>,
+    },
+}
+
+/// How a flag that counts as given without a value is meant.
+pub fn is_on(flag: Option<bool>) -> bool {
+    flag.unwrap_or(false)
+}

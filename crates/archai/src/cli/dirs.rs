@@ -1,0 +1,186 @@
+//! Run directories: `<logdir>/<algorithm>_<data set>_<prefix>_search` and `…_eval` are one experiment. A new run never
+//! writes into an old one: what is there is set aside first, the pair together, under the same number.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use archai_engine::files::FileError;
+
+use super::error::CliError;
+
+/// The two directories of an experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunDirs {
+    /// Where the search leaves its results.
+    pub search: PathBuf,
+    /// Where the evaluation leaves its results.
+    pub eval: PathBuf,
+}
+
+impl RunDirs {
+    /// The directories of an experiment below `logdir`.
+    ///
+    /// # Errors
+    /// A part of the name that cannot be part of a folder's name.
+    pub fn new(logdir: &Path, algo: &str, dataset: &str, prefix: &str) -> Result<Self, CliError> {
+        check_name("algorithm name", algo)?;
+        check_name("data set name (dataset.name)", dataset)?;
+        check_name("--exp-prefix", prefix)?;
+        let name = |phase| logdir.join(format!("{algo}_{dataset}_{prefix}_{phase}"));
+        Ok(RunDirs { search: name("search"), eval: name("eval") })
+    }
+
+    /// Renames the pair, or `_eval` alone, to the next free number, the same for both: `.1`, `.2`, … Gives back what was
+    /// moved, with the new names.
+    ///
+    /// # Errors
+    /// A rename that the file system refuses; what was renamed before is named back.
+    pub fn set_aside(&self, which: SetAside) -> Result<Vec<(PathBuf, PathBuf)>, CliError> {
+        let moving: Vec<&PathBuf> = match which {
+            SetAside::Pair => vec![&self.search, &self.eval],
+            SetAside::EvalOnly => vec![&self.eval],
+        };
+        let moving: Vec<&PathBuf> = moving.into_iter().filter(|dir| is_taken(dir)).collect();
+        if moving.is_empty() {
+            return Ok(Vec::new());
+        }
+        let free = |n: &u32| ![&self.search, &self.eval].iter().any(|dir| is_taken(&numbered(dir, *n)));
+        let Some(n) = (1..).find(free) else {
+            return Err(CliError::failure("all numbers for old runs are taken; remove some old run directories"));
+        };
+        let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for dir in moving {
+            let aside = numbered(dir, n);
+            if let Err(error) = fs::rename(dir, &aside) {
+                // Half a pair under a number would look like an experiment of its own. The first error is the one to
+                // tell; one on the way back would only repeat it.
+                for (from, to) in moved.iter().rev() {
+                    let _ = fs::rename(to, from);
+                }
+                return Err(FileError::new("set aside the old run", dir, error).into());
+            }
+            moved.push((dir.clone(), aside));
+        }
+        Ok(moved)
+    }
+}
+
+/// Which old directories a run sets aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetAside {
+    /// Search and evaluation: the run makes a new search.
+    Pair,
+    /// The evaluation: the run evaluates what an earlier search found.
+    EvalOnly,
+}
+
+/// Makes a run directory, which must not be there yet.
+///
+/// # Errors
+/// No permission, a read-only or full disk, or another run that made it at the same moment.
+pub fn create(dir: &Path) -> Result<(), CliError> {
+    let parent = dir.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(|e| FileError::new("create the log folder", parent, e))?;
+    fs::create_dir(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => CliError::failure(format!(
+            "another run has just made `{}`; give this one a name of its own with --exp-prefix",
+            dir.display()
+        )),
+        _ => FileError::new("create the run directory", dir, e).into(),
+    })
+}
+
+/// Whether a name is in use, by a dangling link too.
+fn is_taken(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+fn numbered(dir: &Path, n: u32) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(format!(".{n}"));
+    name.into()
+}
+
+fn check_name(what: &str, name: &str) -> Result<(), CliError> {
+    let allowed = |c: char| c.is_alphanumeric() || "_-+=.,".contains(c);
+    let problem = if name.is_empty() {
+        "is empty".to_string()
+    } else if let Some(bad) = name.chars().find(|&c| !allowed(c)) {
+        format!("`{name}` holds {bad:?}")
+    } else if name.starts_with('.') {
+        format!("`{name}` starts with a dot")
+    } else if name.len() > 100 {
+        format!("is {} bytes long, at most 100 fit", name.len())
+    } else {
+        return Ok(());
+    };
+    Err(CliError::usage(format!(
+        "{what} {problem}; it becomes part of the names of run directories, which take letters, digits and `_ - + = . ,`"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dirs(logdir: &Path) -> RunDirs {
+        RunDirs::new(logdir, "darts", "mini", "p").unwrap()
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn names_of_experiments() {
+        for (prefix, expect) in [
+            ("throwaway", None),
+            ("é-2_x.y=1", None),
+            ("a/b", Some("holds '/'")),
+            ("..", Some("starts with a dot")),
+            ("", Some("is empty")),
+            ("a b", Some("holds ' '")),
+            ("a\nb", Some("holds '\\n'")),
+            (&"x".repeat(101), Some("101 bytes")),
+        ] {
+            let error = RunDirs::new(Path::new("l"), "darts", "mini", prefix).err().map(|e| e.to_string());
+            match (&error, expect) {
+                (None, None) => {}
+                (Some(error), Some(expect)) if error.contains(expect) => {}
+                _ => panic!("{prefix:?}: {error:?}, expected {expect:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_pair_gets_one_number() {
+        let root = tempfile::tempdir().unwrap();
+        let dirs = dirs(root.path());
+        assert!(dirs.set_aside(SetAside::Pair).unwrap().is_empty());
+        // `.1` of the evaluation is taken, so both take `.2`.
+        for name in ["darts_mini_p_search", "darts_mini_p_eval", "darts_mini_p_eval.1"] {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        assert_eq!(dirs.set_aside(SetAside::Pair).unwrap().len(), 2);
+        assert_eq!(names(root.path()), ["darts_mini_p_eval.1", "darts_mini_p_eval.2", "darts_mini_p_search.2"]);
+        create(&dirs.search).unwrap();
+        create(&dirs.eval).unwrap();
+        assert_eq!(dirs.set_aside(SetAside::EvalOnly).unwrap().len(), 1);
+        assert_eq!(
+            names(root.path()),
+            [
+                "darts_mini_p_eval.1",
+                "darts_mini_p_eval.2",
+                "darts_mini_p_eval.3",
+                "darts_mini_p_search",
+                "darts_mini_p_search.2"
+            ]
+        );
+        let taken = create(&dirs.search).unwrap_err().to_string();
+        assert!(taken.contains("--exp-prefix"), "{taken}");
+    }
+}

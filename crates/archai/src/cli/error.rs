@@ -1,0 +1,108 @@
+//! How a command can end, and the one place that tells the user.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use archai_engine::EngineError;
+use archai_engine::files::FileError;
+use archai_spec::config::ConfigErrors;
+
+/// Exit status of an ordinary failure.
+pub const FAILURE: u8 = 1;
+/// Exit status of a command line or a configuration that cannot be used.
+pub const USAGE: u8 = 2;
+/// Exit status after an interrupt (128 + SIGINT).
+pub const INTERRUPTED: u8 = 130;
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The command line or a configuration file cannot be used.
+    #[error("{0}")]
+    Usage(String),
+    /// Something went wrong.
+    #[error("{0}")]
+    Failure(String),
+    /// The same, with its reasons.
+    #[error(transparent)]
+    Caused(Box<dyn std::error::Error + Send + Sync>),
+    /// The user interrupted the run; the text says what is left and how to go on.
+    #[error("{0}")]
+    Interrupted(String),
+    /// Whoever read the output has gone (`archai algos | head -1`): nothing to complain about.
+    #[error("the reader of the output has gone")]
+    BrokenPipe,
+}
+
+impl CliError {
+    /// A mistake of the command line.
+    pub fn usage(text: impl Into<String>) -> Self {
+        CliError::Usage(text.into())
+    }
+
+    /// A failure without further reasons.
+    pub fn failure(text: impl Into<String>) -> Self {
+        CliError::Failure(text.into())
+    }
+
+    /// A failure with its reasons.
+    pub fn caused(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        CliError::Caused(Box::new(error))
+    }
+
+    /// A configuration that cannot be used.
+    pub fn config(errors: ConfigErrors) -> Self {
+        match errors.0.len() {
+            0 | 1 => CliError::Usage(errors.to_string()),
+            n => CliError::Usage(format!("{n} problems:\n  {}", errors.to_string().replace('\n', "\n  "))),
+        }
+    }
+
+    /// An error of the engine: settings that do not fit together are the user's to mend.
+    pub fn engine(error: EngineError) -> Self {
+        match error {
+            EngineError::Config(text) => CliError::Usage(text),
+            error => CliError::caused(error),
+        }
+    }
+
+    /// Prints the error with its reasons to standard error and gives the exit status.
+    pub fn report(&self, colors: bool) -> ExitCode {
+        let (label, code) = match self {
+            CliError::BrokenPipe => return ExitCode::SUCCESS,
+            CliError::Interrupted(_) => ("stopped:", INTERRUPTED),
+            CliError::Usage(_) => ("error:", USAGE),
+            CliError::Failure(_) | CliError::Caused(_) => ("error:", FAILURE),
+        };
+        let label = if colors { format!("\x1b[1;31m{label}\x1b[0m") } else { label.to_string() };
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            let reason = error.to_string();
+            // Many errors quote their reason already.
+            if !text.contains(&reason) {
+                text.push_str(&format!("\n  because {reason}"));
+            }
+            source = error.source();
+        }
+        // If even standard error is closed, the exit status is all that can be said.
+        let _ = writeln!(io::stderr(), "{label} {text}");
+        ExitCode::from(code)
+    }
+}
+
+impl From<FileError> for CliError {
+    fn from(error: FileError) -> Self {
+        CliError::caused(error)
+    }
+}
+
+/// Writing to standard output.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => CliError::BrokenPipe,
+            _ => CliError::failure(format!("cannot write to standard output: {error}")),
+        }
+    }
+}

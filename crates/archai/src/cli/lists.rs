@@ -1,0 +1,108 @@
+//! `archai algos`, `archai ops` and `archai datasets`: what there is, a line each.
+
+use std::io::Write;
+
+use archai_algos::Algorithms;
+use archai_spec::config::{ConfigLoader, Disk, shipped_datasets};
+use archai_spec::desc::OpCatalog;
+use serde_json::{Value, json};
+
+use super::args::ListArgs;
+use super::error::CliError;
+
+/// A name, what it is, and what programs may want to know besides.
+struct Entry {
+    name: String,
+    about: String,
+    more: Value,
+}
+
+/// Lists algorithms.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn algos(args: ListArgs, algos: &Algorithms) -> Result<(), CliError> {
+    let entries = algos.iter().map(|algo| Entry {
+        name: algo.name().to_string(),
+        about: match algo.paper_title() {
+            Some(paper) => format!("{} ({paper})", algo.about()),
+            None => algo.about().to_string(),
+        },
+        more: json!({ "paper": algo.paper_title() }),
+    });
+    print(args, entries)
+}
+
+/// Lists operations.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn ops(args: ListArgs) -> Result<(), CliError> {
+    let catalog = OpCatalog::builtin();
+    let entries = catalog.iter().map(|op| Entry {
+        name: op.name().to_string(),
+        about: op.summary().to_string(),
+        more: json!({ "primitive": op.is_primitive() }),
+    });
+    print(args, entries)
+}
+
+/// Lists data sets.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn datasets(args: ListArgs) -> Result<(), CliError> {
+    let entries: Vec<Entry> = shipped_datasets().map(dataset).collect::<Result<_, _>>()?;
+    print(args, entries)
+}
+
+fn dataset(name: &str) -> Result<Entry, CliError> {
+    /// The part of a data set's file that is shown.
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct File {
+        dataset: archai_spec::settings::Dataset,
+    }
+    let tree = ConfigLoader::new(&Disk)
+        .files(&format!("archai:datasets/{name}.yaml"))
+        .load(&archai_spec::config::Shape::of::<File>())
+        .and_then(|tree| tree.section::<archai_spec::settings::Dataset>("dataset"))
+        .map_err(CliError::config)?;
+    let [height, width] = tree.size;
+    let colour = if tree.channels == 1 { "grey" } else { "colour" };
+    let place = if archai_data::embedded::settings(name).is_ok() {
+        "in the program".to_string()
+    } else if archai_data::download::by_name(name).is_some() {
+        format!("{}; fetched by `archai data get {name}`", tree.path)
+    } else {
+        tree.path.clone()
+    };
+    Ok(Entry {
+        name: name.to_string(),
+        about: format!("{} classes, {colour}, {height}x{width}; {place}", tree.n_classes),
+        more: json!({ "dataset": tree }),
+    })
+}
+
+fn print(args: ListArgs, entries: impl IntoIterator<Item = Entry>) -> Result<(), CliError> {
+    let entries: Vec<Entry> = entries.into_iter().collect();
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        let list: Vec<Value> = entries
+            .iter()
+            .map(|entry| {
+                let mut value = json!({ "name": entry.name, "about": entry.about });
+                if let (Value::Object(all), Value::Object(more)) = (&mut value, &entry.more) {
+                    all.extend(more.clone());
+                }
+                value
+            })
+            .collect();
+        writeln!(out, "{:#}", Value::Array(list))?;
+    } else {
+        let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+        for entry in &entries {
+            writeln!(out, "{:<width$}  {}", entry.name, entry.about)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,451 @@
+//! `archai run`: for each data set and each algorithm a search and an evaluation, each in a directory of its own.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use archai_algos::{Algorithm, Algorithms};
+use archai_data::Split;
+use archai_engine::evaluater::EvalResult;
+use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
+use archai_engine::files::{FileError, write_atomically};
+use archai_engine::run::{Clock, Run, StopFlag};
+use archai_engine::searcher::SearchResult;
+use archai_engine::{Compute, EngineError, OpRegistry};
+use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
+use archai_spec::desc::ModelDesc;
+use archai_spec::event::{Level, LogPath, json};
+use archai_spec::settings::{Dataset, DatasetFormat, Settings};
+use jiff::Zoned;
+
+use super::args::{DeviceArg, RunArgs, is_on};
+use super::dirs::{self, RunDirs, SetAside};
+use super::env::Env;
+use super::error::CliError;
+use super::logs::{LogOptions, RunLog};
+use super::source::ConfigRequest;
+use super::summary::{self, Outcome};
+use super::terminal::Terminal;
+
+/// Runs what the command line asks for and prints the results.
+///
+/// # Errors
+/// Whatever goes wrong first. All configurations are checked before the first run starts.
+pub fn run(args: &RunArgs, overrides: &[String], algos: &Algorithms, env: &Env) -> Result<(), CliError> {
+    let plan = Plan::new(args, overrides, algos, env)?;
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(args.threads.map_or(0, usize::from))
+        .build_global()
+        .map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))?;
+
+    let terminal = Arc::new(Terminal::new(env));
+    let stop = StopFlag::new();
+    watch_interrupts(&stop, &terminal)?;
+    let mut outcomes = Vec::new();
+    let mut result = Ok(());
+    for job in &plan.jobs {
+        let job = Session { job, plan: &plan, terminal: &terminal, stop: &stop, env };
+        match job.run() {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => {
+                result = Err(error);
+                break;
+            }
+        }
+    }
+    terminal.clear();
+    if !outcomes.is_empty() {
+        std::io::stdout().write_all(summary::for_terminal(&outcomes, !plan.full && !plan.custom).as_bytes())?;
+    }
+    result
+}
+
+/// Everything that will be run, checked.
+struct Plan<'a> {
+    jobs: Vec<Job<'a>>,
+    full: bool,
+    custom: bool,
+    search: bool,
+    eval: bool,
+    threads: usize,
+}
+
+/// One algorithm on one data set.
+struct Job<'a> {
+    algo: &'a Algorithm,
+    tree: ConfigTree,
+    digest: String,
+    dirs: RunDirs,
+    /// Settings whose `$expdir` is the search's directory.
+    search: Settings,
+    /// Settings whose `$expdir` is the evaluation's directory.
+    eval: Settings,
+}
+
+impl<'a> Plan<'a> {
+    fn new(args: &'a RunArgs, overrides: &[String], algos: &'a Algorithms, env: &Env) -> Result<Self, CliError> {
+        let (search, eval) = (!is_on(args.no_search), !is_on(args.no_eval));
+        if !search && !eval {
+            return Err(CliError::usage("--no-search and --no-eval together leave nothing to do; take one away"));
+        }
+        let DeviceArg::Cpu = args.device;
+        let mut given = Vec::new();
+        if let Some(dir) = &args.logdir {
+            given.push(Override::new("common.logdir", &quoted(dir), &format!("--logdir {dir}")));
+        }
+        if let Some(seed) = args.seed {
+            given.push(Override::new("common.seed", &seed.to_string(), &format!("--seed {seed}")));
+        }
+        given.extend(parse_overrides(overrides).map_err(CliError::config)?);
+
+        let datasets = match &args.datasets {
+            Some(names) => list("--datasets", names)?.into_iter().map(Some).collect(),
+            None => vec![None],
+        };
+        let chosen: Vec<&Algorithm> = list("--algos", &args.algos)?
+            .into_iter()
+            .map(|name| algos.get(name).map_err(|e| CliError::usage(e.to_string())))
+            .collect::<Result<_, _>>()?;
+        let mut jobs: Vec<Job<'a>> = Vec::new();
+        for dataset in datasets {
+            for &algo in &chosen {
+                let request = ConfigRequest {
+                    algo,
+                    dataset,
+                    eval_dataset: args.eval_dataset.as_deref(),
+                    full: is_on(args.full),
+                    config: args.config.as_deref(),
+                    config_only: args.config_only.as_deref(),
+                    overrides: given.clone(),
+                };
+                let job = Job::new(algo, request.load()?, args, env)?;
+                if jobs.iter().any(|other| other.dirs == job.dirs) {
+                    return Err(CliError::usage(format!(
+                        "two of the runs would share `{}`; data sets (dataset.name) must have different names",
+                        job.dirs.search.display()
+                    )));
+                }
+                jobs.push(job);
+            }
+        }
+        let all = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Plan {
+            jobs,
+            full: is_on(args.full),
+            custom: args.config_only.is_some(),
+            search,
+            eval,
+            threads: args.threads.map_or(all, usize::from),
+        })
+    }
+}
+
+impl<'a> Job<'a> {
+    fn new(algo: &'a Algorithm, tree: ConfigTree, args: &RunArgs, env: &Env) -> Result<Self, CliError> {
+        let settings = tree.settings().map_err(CliError::config)?;
+        let mut vars = env.path_vars();
+        let logdir = expand(&settings.common.logdir, &vars)
+            .map_err(|e| CliError::usage(format!("common.logdir: {e}; or give the folder with --logdir")))?;
+        vars.insert("logdir".into(), logdir.clone());
+        let dirs = RunDirs::new(Path::new(&logdir), algo.name(), &settings.dataset.name, &args.exp_prefix)?;
+        let expanded = |dir: &Path| -> Result<Settings, CliError> {
+            let mut vars = vars.clone();
+            vars.insert("expdir".into(), dir.to_string_lossy().into_owned());
+            let mut settings = settings.clone();
+            tree.expand_paths(&mut settings, &vars).map_err(CliError::config)?;
+            Ok(settings)
+        };
+        let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
+        let digest = tree.digest().map_err(CliError::config)?;
+        Ok(Job { algo, tree, digest, dirs, search, eval })
+    }
+
+    /// `darts on cifar10`.
+    fn title(&self) -> String {
+        let (search, eval) = (&self.search.dataset.name, &self.eval.nas.eval.loader.dataset.name);
+        if search == eval {
+            format!("{} on {search}", self.algo.name())
+        } else {
+            format!("{} on {search}, evaluated on {eval}", self.algo.name())
+        }
+    }
+}
+
+/// A job while it runs.
+struct Session<'a> {
+    job: &'a Job<'a>,
+    plan: &'a Plan<'a>,
+    terminal: &'a Terminal,
+    stop: &'a StopFlag,
+    env: &'a Env,
+}
+
+impl Session<'_> {
+    fn run(&self) -> Result<Outcome, CliError> {
+        let (job, plan) = (self.job, self.plan);
+        let runner = job.algo.runner(&job.tree).map_err(CliError::config)?;
+        let runner = runner.as_ref();
+        // Whatever can be seen to fail is looked for before older runs are touched.
+        let mut registry = OpRegistry::builtin();
+        runner.register_ops(&mut registry).map_err(CliError::engine)?;
+        if plan.search {
+            self.check_data(&job.search.nas.search.loader.dataset)?;
+        }
+        if plan.eval {
+            self.check_data(&job.eval.nas.eval.loader.dataset)?;
+        }
+        let template = match (plan.search, plan.eval) {
+            (false, _) => Some(self.template(&registry)?),
+            (true, true) => {
+                self.check_template_is_ours()?;
+                None
+            }
+            (true, false) => None,
+        };
+
+        self.terminal.heading(&job.title());
+        let which = if plan.search { SetAside::Pair } else { SetAside::EvalOnly };
+        for (_, aside) in job.dirs.set_aside(which)? {
+            self.terminal.say(&format!("  an earlier run is kept as {}", aside.display()));
+        }
+        let search = if plan.search { Some(self.search(runner)?) } else { None };
+        let template = match (&search, template) {
+            (Some(found), _) => Some(read_template(&found.final_desc)?),
+            (None, template) => template,
+        };
+        let eval = match template {
+            Some(template) if plan.eval => Some(self.eval(runner, &template)?),
+            _ => None,
+        };
+        let outcome = Outcome {
+            algo: job.algo.name().to_string(),
+            dataset: job.title(),
+            search_dir: search.is_some().then(|| job.dirs.search.clone()),
+            eval_dir: eval.is_some().then(|| job.dirs.eval.clone()),
+            search,
+            eval,
+        };
+        let dir = outcome.eval_dir.as_ref().unwrap_or(&job.dirs.search);
+        let text = summary::as_markdown(&outcome, &self.env.command_line, &job.digest);
+        write_atomically(&dir.join(summary::FILE), |out| out.write_all(text.as_bytes()))?;
+        Ok(outcome)
+    }
+
+    fn search(&self, runner: &dyn ExperimentRunner) -> Result<SearchResult, CliError> {
+        self.phase("search", &self.job.dirs.search, &self.job.search, |experiment| run_search(experiment, runner))
+    }
+
+    fn eval(&self, runner: &dyn ExperimentRunner, template: &Template) -> Result<EvalResult, CliError> {
+        let dir = &self.job.dirs.eval;
+        let mut settings = self.job.eval.clone();
+        let own = dir.join("final_model_desc.yaml");
+        settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
+        self.phase("evaluation", dir, &settings, |experiment| {
+            write_atomically(&own, |out| out.write_all(template.text.as_bytes()))?;
+            run_eval(experiment, runner)
+        })
+    }
+
+    /// One phase in its new directory, with its logs, which are finished however it ends.
+    fn phase<T>(
+        &self,
+        name: &str,
+        dir: &Path,
+        settings: &Settings,
+        body: impl FnOnce(&Experiment<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, CliError> {
+        if self.stop.is_raised() {
+            return Err(CliError::Interrupted(format!("stopped before the {name} of {} began", self.job.title())));
+        }
+        dirs::create(dir)?;
+        self.terminal.say(&format!("  {name} in {}", dir.display()));
+        let text = self.config_used(dir);
+        write_atomically(&dir.join("config_used.yaml"), |out| out.write_all(text.as_bytes()))?;
+        let common = &settings.common;
+        let options =
+            LogOptions { prefix: common.log_prefix.clone(), level: common.log_level, yaml: common.yaml_log };
+        let log = RunLog::create(dir, &options, self.terminal)?;
+        self.record_start(&log, name, dir, settings)
+            .map_err(|e| FileError::new("write to the log in", dir, e))?;
+
+        let experiment = Experiment {
+            settings,
+            registry: OpRegistry::builtin(),
+            compute: Compute::cpu(),
+            run: Run { events: &log, clock: &WallClock, stop: self.stop, seed: common.seed },
+            dir,
+        };
+        let result = body(&experiment);
+        self.terminal.clear();
+        let noted = match &result {
+            Ok(_) => log.note(Level::Info, &format!("the {name} is complete")),
+            Err(EngineError::Stopped) => log.note(Level::Warning, &format!("the {name} was interrupted")),
+            Err(error) => log.note(Level::Error, &error.to_string()),
+        };
+        let finished = noted.map_err(|e| FileError::new("write to the log in", dir, e)).and_then(|()| log.finish());
+        match result {
+            Ok(value) => finished.map(|()| value).map_err(CliError::from),
+            Err(EngineError::Stopped) => Err(CliError::Interrupted(format!(
+                "the {name} of {} is not complete; what there is lies in {}\n  \
+                 to go on, run the same command again: it starts over and keeps this one under a number",
+                self.job.title(),
+                dir.display()
+            ))),
+            // The first error is the one to mend; a log that could not be finished follows from it, if anything.
+            Err(error) => Err(CliError::engine(error)),
+        }
+    }
+
+    fn record_start(&self, log: &RunLog<'_>, phase: &str, dir: &Path, settings: &Settings) -> std::io::Result<()> {
+        let dataset = if phase == "search" {
+            &settings.nas.search.loader.dataset
+        } else {
+            &settings.nas.eval.loader.dataset
+        };
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let record = |path: &str, values: Vec<(&str, serde_json::Value)>| {
+            let values = values.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+            log.record(LogPath::new(path), values)
+        };
+        record(
+            "run",
+            vec![
+                ("command_line", json(self.env.command_line.clone())),
+                ("version", json(env!("CARGO_PKG_VERSION"))),
+                ("experiment", json(name)),
+                ("started", json(Zoned::now().to_string())),
+                ("directory", json(dir.to_string_lossy().into_owned())),
+                ("process", json(std::process::id())),
+                ("algorithm", json(self.job.algo.name())),
+                ("seed", json(settings.common.seed)),
+                ("device", json("cpu")),
+                ("threads", json(self.plan.threads)),
+                ("config_digest", json(self.job.digest.clone())),
+            ],
+        )?;
+        record(
+            "dataset",
+            vec![
+                ("name", json(dataset.name.clone())),
+                ("path", json(dataset.path.clone())),
+                ("n_classes", json(dataset.n_classes)),
+                ("channels", json(dataset.channels)),
+                ("size", json(dataset.size.to_vec())),
+                ("max_batches", json(dataset.max_batches)),
+            ],
+        )
+    }
+
+    /// The configuration of the run as a file that gives the same run again.
+    fn config_used(&self, dir: &Path) -> String {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        format!(
+            "# The whole configuration of {name}, with nothing left to look up; it gives the same run again:\n\
+             #   archai run --algos {} --config-only config_used.yaml\n\
+             # Digest of what changes results: {}\n\n{}",
+            self.job.algo.name(),
+            self.job.digest,
+            self.job.tree.to_yaml()
+        )
+    }
+
+    /// A data set that is not there is found out before older runs are set aside.
+    fn check_data(&self, dataset: &Dataset) -> Result<(), CliError> {
+        if dataset.format != DatasetFormat::Embedded && !Path::new(&dataset.path).exists() {
+            archai_data::open(dataset, Split::Train).map_err(CliError::caused)?;
+        }
+        Ok(())
+    }
+
+    /// The description to evaluate without a search: the one that `nas.eval.final_desc_filename` names, or what the
+    /// last search of this name found.
+    fn template(&self, registry: &OpRegistry) -> Result<Template, CliError> {
+        let job = self.job;
+        let named = PathBuf::from(&job.eval.nas.eval.final_desc_filename);
+        let searched = PathBuf::from(&job.search.nas.search.final_desc_filename);
+        let is_default = named.starts_with(&job.dirs.eval);
+        let path = match (named.exists(), is_default && searched.exists()) {
+            (true, _) => named,
+            (false, true) => searched,
+            (false, false) => {
+                let looked_for = if is_default {
+                    format!("neither `{}` nor `{}` is there", named.display(), searched.display())
+                } else {
+                    format!("`{}` is not there", named.display())
+                };
+                return Err(CliError::usage(format!(
+                    "there is no found network to evaluate: {looked_for}; search first (without --no-search), or name a \
+                     description with --nas.eval.final_desc_filename FILE"
+                )));
+            }
+        };
+        let template = read_template(&path)?;
+        ModelDesc::from_yaml(&template.text, &path.display().to_string(), registry.catalog())
+            .map_err(CliError::caused)?;
+        self.terminal.say(&format!("evaluating {}", path.display()));
+        Ok(template)
+    }
+
+    /// With a search, the evaluation takes what the search found; another file would be ignored or written over.
+    fn check_template_is_ours(&self) -> Result<(), CliError> {
+        let named = &self.job.eval.nas.eval.final_desc_filename;
+        if Path::new(named).starts_with(&self.job.dirs.eval) {
+            return Ok(());
+        }
+        Err(CliError::usage(format!(
+            "nas.eval.final_desc_filename names `{named}`, but this run searches for a network itself; add --no-search to \
+             evaluate that file, or leave the key out"
+        )))
+    }
+}
+
+/// A found description, read while it is still where it was.
+struct Template {
+    text: String,
+}
+
+fn read_template(path: &Path) -> Result<Template, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
+    Ok(Template { text })
+}
+
+/// The first interrupt asks for a stop after the present step, the second one ends the program.
+fn watch_interrupts(stop: &StopFlag, terminal: &Arc<Terminal>) -> Result<(), CliError> {
+    let (stop, terminal) = (stop.clone(), Arc::clone(terminal));
+    ctrlc::set_handler(move || {
+        if stop.is_raised() {
+            terminal.clear();
+            terminal.say("stopped at once; the last lines of log.jsonl say how far it got");
+            std::process::exit(i32::from(super::error::INTERRUPTED));
+        }
+        stop.raise();
+        terminal.say("  stopping after this step; interrupt again to stop at once");
+    })
+    .map_err(|e| CliError::failure(format!("cannot watch for interrupts: {e}")))
+}
+
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> f64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+    }
+}
+
+/// The items of a comma-separated list, without blanks.
+fn list<'a>(flag: &str, items: &'a [String]) -> Result<Vec<&'a str>, CliError> {
+    let items: Vec<&str> = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect();
+    if items.is_empty() {
+        return Err(CliError::usage(format!("{flag} is empty; give at least one name")));
+    }
+    match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
+        Some((_, twice)) => Err(CliError::usage(format!("{flag} names `{twice}` twice; a run needs a name of its own"))),
+        None => Ok(items),
+    }
+}
+
+/// A text as YAML, so that a path which looks like a list or a number stays a text.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

@@ -1,0 +1,104 @@
+//! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
+
+use std::io;
+
+use archai_algos::{Algorithm, AlgorithmConfig};
+use archai_spec::config::{ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets};
+
+use super::error::CliError;
+
+/// What a configuration is made from.
+#[derive(Clone, Debug)]
+pub struct ConfigRequest<'a> {
+    /// The algorithm, whose defaults are the weakest layer.
+    pub algo: &'a Algorithm,
+    /// Data set by name or path; none takes the mode's.
+    pub dataset: Option<&'a str>,
+    /// Another data set for the evaluation.
+    pub eval_dataset: Option<&'a str>,
+    /// The published settings, or toy mode.
+    pub full: bool,
+    /// Files over the defaults.
+    pub config: Option<&'a str>,
+    /// Files instead of the defaults.
+    pub config_only: Option<&'a str>,
+    /// Values of the command line.
+    pub overrides: Vec<Override>,
+}
+
+impl ConfigRequest<'_> {
+    /// Loads and checks the configuration.
+    ///
+    /// # Errors
+    /// An unknown data set, and everything that is wrong with files and overrides.
+    pub fn load(self) -> Result<ConfigTree, CliError> {
+        let own = OwnText::new(self.algo);
+        let mut loader = ConfigLoader::new(&own);
+        if let Some(only) = self.config_only {
+            loader = loader.files(only);
+        } else {
+            let default = if self.full { "cifar10" } else { "fashion_mnist_mini" };
+            loader = loader.files(&own.name).dataset(&dataset_file(self.dataset.unwrap_or(default))?);
+            if !self.full {
+                loader = loader.files("archai:toy.yaml");
+            }
+            if let Some(name) = self.eval_dataset {
+                loader = loader.eval_dataset(&dataset_file(name)?);
+            }
+            if let Some(files) = self.config {
+                loader = loader.files(files);
+            }
+        }
+        loader.overrides(self.overrides).load(&self.algo.shape()).map_err(CliError::config)
+    }
+}
+
+/// The file of a data set that was named, or the path that was given.
+///
+/// # Errors
+/// An unknown name; the error names the nearest and all known.
+pub fn dataset_file(name: &str) -> Result<String, CliError> {
+    if name.ends_with(".yaml") || name.ends_with(".yml") || name.contains(['/', '\\']) {
+        return Ok(name.to_string());
+    }
+    if shipped_datasets().any(|known| known == name) {
+        return Ok(format!("archai:datasets/{name}.yaml"));
+    }
+    let known: Vec<&str> = shipped_datasets().collect();
+    let nearest = known
+        .iter()
+        .map(|known| (strsim::damerau_levenshtein(known, name), known))
+        .min()
+        .filter(|(distance, known)| *distance <= known.len() / 2)
+        .map_or_else(String::new, |(_, known)| format!(" did you mean `{known}`?"));
+    Err(CliError::usage(format!(
+        "there is no data set `{name}`;{nearest} known are {}; a data set of your own is given by the path of its YAML file",
+        known.join(", ")
+    )))
+}
+
+/// Files, and the defaults that an algorithm brings along as text.
+struct OwnText<'a> {
+    name: String,
+    text: Option<&'a str>,
+}
+
+impl<'a> OwnText<'a> {
+    fn new(algo: &'a Algorithm) -> Self {
+        match algo.default_config() {
+            AlgorithmConfig::File(name) => OwnText { name: name.clone(), text: None },
+            AlgorithmConfig::Text(text) => {
+                OwnText { name: format!("the defaults of {}", algo.name()), text: Some(text) }
+            }
+        }
+    }
+}
+
+impl FileSource for OwnText<'_> {
+    fn read(&self, name: &str) -> io::Result<String> {
+        match self.text {
+            Some(text) if name == self.name => Ok(text.to_string()),
+            _ => Disk.read(name),
+        }
+    }
+}

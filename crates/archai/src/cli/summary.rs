@@ -1,0 +1,193 @@
+//! What a run found, for the terminal and for `summary.md`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use archai_engine::evaluater::EvalResult;
+use archai_engine::experiment::RunFile;
+use archai_engine::searcher::SearchResult;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::terminal::clock;
+
+/// Name of the summary's file.
+pub const FILE: &str = "summary.md";
+
+/// What one algorithm found on one data set.
+pub struct Outcome {
+    /// The algorithm.
+    pub algo: String,
+    /// Algorithm and data sets, in words.
+    pub dataset: String,
+    /// The search's result.
+    pub search: Option<SearchResult>,
+    /// The search's directory.
+    pub search_dir: Option<PathBuf>,
+    /// The evaluation's result.
+    pub eval: Option<EvalResult>,
+    /// The evaluation's directory.
+    pub eval_dir: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Figures with their names, those that there are.
+    fn figures(&self) -> Vec<(&'static str, String)> {
+        let mut figures = Vec::new();
+        let mut add = |name, value: Option<String>| figures.extend(value.map(|value| (name, value)));
+        if let Some(eval) = &self.eval {
+            add("test accuracy (top-1)", eval.test_top1.map(percent));
+            add("test accuracy (top-5)", eval.test_top5.map(percent));
+            add("validation accuracy", eval.val_top1.map(percent));
+            add("best on validation", eval.best_val.map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)));
+            add("training accuracy", eval.train_top1.map(percent));
+            add("parameters", Some(thousands(eval.parameters)));
+            if eval.parameters_with_aux != eval.parameters {
+                add("with auxiliary tower", Some(thousands(eval.parameters_with_aux)));
+            }
+            add("multiply-adds per image", Some(thousands(eval.macs)));
+            add("epochs of evaluation", Some(eval.epochs.to_string()));
+            add("time of evaluation", Some(time(eval.seconds)));
+        }
+        if let Some(search) = &self.search {
+            add("validation accuracy of the supernet", search.val_top1.map(percent));
+            add("training accuracy of the supernet", search.train_top1.map(percent));
+            add("found network, trained at search size", search.post_train_test_top1.map(percent));
+            add("parameters of the supernet", Some(thousands(search.supernet_parameters)));
+            add("architecture parameters", Some(thousands(search.alphas)));
+            if self.eval.is_none() {
+                add("parameters at search size", Some(thousands(search.parameters)));
+                add("multiply-adds at search size", Some(thousands(search.macs)));
+            }
+            add("time of search", Some(time(search.seconds)));
+        }
+        figures
+    }
+
+    /// Directories with the files in them that are worth knowing.
+    fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
+        let mut places = Vec::new();
+        let phases = [
+            (&self.search_dir, self.search.as_ref().map(|s| &s.files)),
+            (&self.eval_dir, self.eval.as_ref().map(|e| &e.files)),
+        ];
+        for (dir, files) in phases {
+            let (Some(dir), Some(files)) = (dir, files) else { continue };
+            let mut list: Vec<(String, String)> = files
+                .iter()
+                .map(|RunFile { what, path }| {
+                    let shown = path.strip_prefix(dir).unwrap_or(path);
+                    (shown.display().to_string(), what.clone())
+                })
+                .collect();
+            list.push(("config_used.yaml".into(), "the whole configuration".into()));
+            list.push(("log.log, log.yaml, log.jsonl".into(), "the log for people, as a tree, line by line".into()));
+            places.push((dir.as_path(), list));
+        }
+        if let Some((_, list)) = places.last_mut() {
+            list.push((FILE.into(), "this summary".into()));
+        }
+        places
+    }
+}
+
+/// The closing table and where everything lies.
+pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["run", "test accuracy", "parameters", "multiply-adds", "search", "evaluation"]);
+    for o in outcomes {
+        let (search, eval) = (o.search.as_ref(), o.eval.as_ref());
+        let none = || "-".to_string();
+        table.add_row([
+            o.dataset.clone(),
+            eval.and_then(|e| e.test_top1).map_or_else(none, percent),
+            eval.map(|e| e.parameters).or(search.map(|s| s.parameters)).map_or_else(none, thousands),
+            eval.map(|e| e.macs).or(search.map(|s| s.macs)).map_or_else(none, millions),
+            search.map_or_else(none, |s| time(s.seconds)),
+            eval.map_or_else(none, |e| time(e.seconds)),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut out = format!("\n{table}\n");
+    for outcome in outcomes {
+        for (dir, files) in outcome.places() {
+            let _ = writeln!(out, "\n{}/", dir.display());
+            let width = files.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            for (name, what) in files {
+                let _ = writeln!(out, "  {name:<width$}  {what}");
+            }
+        }
+    }
+    if toy {
+        out.push_str(
+            "\nThis was toy mode: a few batches per phase, to see that everything works and moves. --full takes the\n\
+             published settings.\n",
+        );
+    }
+    out
+}
+
+/// The summary of one run as Markdown.
+pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> String {
+    let mut out = format!("# {}\n\n", outcome.dataset);
+    let _ = writeln!(out, "    {}\n", command_line.join(" "));
+    let _ = writeln!(out, "| | |\n|---|---:|");
+    for (name, value) in outcome.figures() {
+        let _ = writeln!(out, "| {name} | {value} |");
+    }
+    if let Some(genotype) = outcome.search.as_ref().and_then(|s| s.genotype.as_ref()) {
+        let _ = writeln!(out, "\nFound:\n\n    {genotype}");
+    }
+    for (dir, files) in outcome.places() {
+        let _ = writeln!(out, "\n`{}`\n", dir.display());
+        for (name, what) in files {
+            let _ = writeln!(out, "- `{name}`: {what}");
+        }
+    }
+    let _ = writeln!(out, "\nDigest of the configuration: `{digest}`");
+    out
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.2} %", 100.0 * fraction)
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { clock(Duration::from_secs_f64(seconds)) }
+}
+
+/// `528.4 M`.
+pub fn millions(n: u64) -> String {
+    format!("{:.1} M", n as f64 / 1e6)
+}
+
+/// `3,349,342`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_readable() {
+        for (n, expect) in [(0, "0"), (999, "999"), (1000, "1,000"), (3_349_342, "3,349,342")] {
+            assert_eq!(thousands(n), expect);
+        }
+        assert_eq!(millions(528_359_040), "528.4 M");
+        assert_eq!(percent(0.97239), "97.24 %");
+        assert_eq!((time(12.34), time(125.0)), ("12.3 s".into(), "2:05".into()));
+    }
+}

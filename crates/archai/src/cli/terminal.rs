@@ -1,0 +1,294 @@
+//! What a run shows while it goes on: bars on a terminal, plain lines elsewhere. Everything goes to standard error, so
+//! that standard output holds results alone.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use archai_spec::event::{Level, LogPath, Progress};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use jiff::Zoned;
+use serde_json::Value;
+
+use super::env::Env;
+use super::logs;
+
+/// Where a run shows what it does.
+pub struct Terminal(Mode);
+
+enum Mode {
+    Silent,
+    Lines,
+    Bars { bars: Box<Bars>, colors: bool },
+}
+
+struct Bars {
+    all: MultiProgress,
+    /// Steps of the phase.
+    steps: ProgressBar,
+    /// Loss and accuracy.
+    state: ProgressBar,
+    /// Best architecture, a line per kind of cell.
+    cells: [ProgressBar; 2],
+    phase: Mutex<Phase>,
+}
+
+#[derive(Default)]
+struct Phase {
+    title: String,
+    epochs: u64,
+    steps: u64,
+    state: String,
+}
+
+impl Terminal {
+    /// Bars where standard error is a terminal, lines elsewhere.
+    pub fn new(env: &Env) -> Self {
+        if !env.draws {
+            return Terminal(Mode::Lines);
+        }
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        let line = || ProgressBar::new(0).with_style(style("{msg}"));
+        let bars = Bars {
+            steps: line(),
+            state: line(),
+            cells: [line(), line()],
+            phase: Mutex::default(),
+            all,
+        };
+        Terminal(Mode::Bars { bars: Box::new(bars), colors: env.colors })
+    }
+
+    /// Shows nothing.
+    pub fn silent() -> Self {
+        Terminal(Mode::Silent)
+    }
+
+    /// Shows a line of its own, above the bars if there are any.
+    pub fn say(&self, line: &str) {
+        match &self.0 {
+            Mode::Silent => {}
+            // A terminal that has gone is no reason to end a run of days: the log files go on.
+            Mode::Lines => drop(writeln!(std::io::stderr(), "{line}")),
+            Mode::Bars { bars, .. } => drop(bars.all.println(line)),
+        }
+    }
+
+    /// Shows a heading.
+    pub fn heading(&self, text: &str) {
+        match &self.0 {
+            Mode::Bars { colors: true, .. } => self.say(&format!("\x1b[1m{text}\x1b[0m")),
+            _ => self.say(text),
+        }
+    }
+
+    /// Shows a message of the log.
+    pub fn message(&self, level: Level, text: &str, now: &Zoned) {
+        let (name, color) = match level {
+            Level::Debug => ("debug: ", "2"),
+            Level::Info => ("", ""),
+            Level::Warning => ("warning: ", "1;33"),
+            Level::Error => ("error: ", "1;31"),
+        };
+        match &self.0 {
+            Mode::Silent => {}
+            Mode::Lines => self.say(&format!("{} {name}{text}", now.strftime("%H:%M:%S"))),
+            Mode::Bars { colors: true, .. } if !name.is_empty() => self.say(&format!("  \x1b[{color}m{name}\x1b[0m{text}")),
+            Mode::Bars { .. } => self.say(&format!("  {name}{text}")),
+        }
+    }
+
+    /// Shows values of the log: all of them as lines; on a terminal, where bars show the steps, the result of each pass.
+    pub fn values(&self, path: &LogPath, values: &[(String, Value)], now: &Zoned) {
+        match &self.0 {
+            Mode::Silent => {}
+            Mode::Lines => self.say(&format!("{} {}", now.strftime("%H:%M:%S"), logs::line(path, values))),
+            Mode::Bars { .. } => {
+                if let Some(line) = pass(path, values) {
+                    self.say(&line);
+                }
+            }
+        }
+    }
+
+    /// Moves the bars.
+    pub fn progress(&self, progress: &Progress) {
+        if let Mode::Bars { bars, .. } = &self.0 {
+            bars.update(progress);
+        }
+    }
+
+    /// Takes the bars away, whatever they show.
+    pub fn clear(&self) {
+        if let Mode::Bars { bars, .. } = &self.0 {
+            bars.end();
+        }
+    }
+}
+
+impl Bars {
+    fn update(&self, progress: &Progress) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Progress::Begin { title, epochs, steps } => {
+                *phase = Phase { title: title.clone(), epochs: *epochs, steps: *steps, state: String::new() };
+                self.begin(&phase);
+            }
+            Progress::Step { epoch, step, loss, top1, images_per_s } => {
+                self.steps.set_prefix(epoch_of(&phase, *epoch));
+                self.steps.set_position(epoch * phase.steps + step + 1);
+                phase.state =
+                    format!("loss {loss:.3}   top-1 {:.1} %   {} images/s", 100.0 * top1, speed(*images_per_s));
+                self.state.set_message(format!("  {}", phase.state));
+            }
+            Progress::Validate { title, done, total } => {
+                self.state.set_message(format!("  {}   measuring {title} {done}/{total}", phase.state));
+            }
+            Progress::Genotype(text) => {
+                for (line, text) in self.cells.iter().zip(cells(text)) {
+                    line.set_message(text);
+                }
+            }
+            Progress::End => {
+                drop(phase);
+                self.end();
+            }
+        }
+    }
+
+    fn begin(&self, phase: &Phase) {
+        self.end();
+        self.steps.reset();
+        self.steps.set_length((phase.epochs * phase.steps).max(1));
+        self.steps.set_prefix(epoch_of(phase, 0));
+        self.steps.set_style(
+            style("  {prefix} {bar:30.cyan/dim} step {pos}/{len}   {elapsed_precise} so far, {left} to go")
+                .progress_chars("━╸─")
+                .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                    // Before the first step nobody knows.
+                    let left = if state.pos() == 0 { "…".to_string() } else { clock(state.eta()) };
+                    let _ = out.write_str(&left);
+                }),
+        );
+        for bar in [&self.steps, &self.state, &self.cells[0], &self.cells[1]] {
+            self.all.add(bar.clone());
+        }
+        self.steps.enable_steady_tick(Duration::from_millis(200));
+    }
+
+    fn end(&self) {
+        self.steps.disable_steady_tick();
+        for bar in [&self.steps, &self.state, &self.cells[0], &self.cells[1]] {
+            bar.set_message("");
+            self.all.remove(bar);
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants; one that did not parse would show as the default line of bars.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn epoch_of(phase: &Phase, epoch: u64) -> String {
+    if phase.epochs > 1 {
+        format!("{} epoch {}/{}", phase.title, epoch + 1, phase.epochs)
+    } else {
+        phase.title.clone()
+    }
+}
+
+fn speed(images_per_s: f64) -> String {
+    if images_per_s < 10.0 { format!("{images_per_s:.1}") } else { format!("{images_per_s:.0}") }
+}
+
+/// `1:02:03` or `2:03`.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
+}
+
+/// One line for the result of a pass: `  epoch 3 train   top-1 15.6 %   top-5 56.2 %   loss 2.291   3.2 s`.
+fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
+    let [.., before, name] = &path.0[..] else { return None };
+    if !["train", "val", "test"].contains(&name.as_str()) {
+        return None;
+    }
+    let number = |key: &str| values.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.as_f64());
+    let mut line = match before.parse::<u64>() {
+        Ok(epoch) => format!("  {:<9} {name:<5}", format!("epoch {}", epoch + 1)),
+        Err(_) => format!("  {:<9} {name:<5}", "at last"),
+    };
+    for (key, label) in [("top1", "top-1"), ("top5", "top-5")] {
+        if let Some(v) = number(key) {
+            let _ = write!(line, "   {label} {:5.1} %", 100.0 * v);
+        }
+    }
+    if let Some(v) = number("loss") {
+        let _ = write!(line, "   loss {v:.3}");
+    }
+    if let Some(v) = number("duration") {
+        let _ = write!(line, "   {v:.1} s");
+    }
+    Some(line)
+}
+
+/// A genotype as a line for each kind of cell: `  normal   sep_conv_3x3←0 skip_connect←1 | …`. Other texts as they are.
+fn cells(genotype: &str) -> [String; 2] {
+    let part = |name: &str| -> Option<String> {
+        let start = genotype.find(&format!("{name}=["))? + name.len() + 2;
+        let list = &genotype[start..start + genotype[start..].find(']')?];
+        let edges: Option<Vec<String>> = list
+            .split('(')
+            .skip(1)
+            .map(|edge| {
+                let (op, state) = edge.split_once(',')?;
+                let state = state.trim_matches(|c: char| !c.is_ascii_digit());
+                Some(format!("{}←{state}", op.trim().trim_matches(['\'', '"'])))
+            })
+            .collect();
+        let edges = edges?;
+        let nodes: Vec<String> = edges.chunks(2).map(|pair| pair.join(" ")).collect();
+        Some(format!("  {name:<7} {}", nodes.join(" | ")))
+    };
+    match (part("normal"), part("reduce")) {
+        (Some(normal), Some(reduce)) => [normal, reduce],
+        _ => [format!("  best so far: {genotype}"), String::new()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn genotypes_fit_on_two_lines() {
+        let text = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), ('max_pool_3x3', 0)], \
+                    normal_concat=[2, 3], reduce=[('max_pool_3x3', 0), ('none', 1)], reduce_concat=range(2, 4))";
+        assert_eq!(
+            cells(text),
+            ["  normal  sep_conv_3x3←0 skip_connect←1 | dil_conv_5x5←2 max_pool_3x3←0", "  reduce  max_pool_3x3←0 none←1"]
+        );
+        assert_eq!(cells("2 cells"), ["  best so far: 2 cells", ""]);
+    }
+
+    #[test]
+    fn passes_are_told_from_other_values() {
+        let values = [("top1", json!(0.15625)), ("loss", json!(2.291)), ("duration", json!(3.21))]
+            .map(|(k, v)| (k.to_string(), v));
+        let path = LogPath::new("arch_search").join("epochs").join(2);
+        assert_eq!(pass(&path, &values), None);
+        assert_eq!(pass(&path.join("val"), &values).unwrap(), "  epoch 3   val     top-1  15.6 %   loss 2.291   3.2 s");
+        assert_eq!(pass(&LogPath::new("train"), &values), None);
+    }
+
+    #[test]
+    fn times() {
+        for (seconds, expect) in [(0, "0:00"), (61, "1:01"), (3723, "1:02:03")] {
+            assert_eq!(clock(Duration::from_secs(seconds)), expect);
+        }
+    }
+}

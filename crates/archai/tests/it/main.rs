@@ -1,0 +1,7 @@
+//! The program as its users meet it: commands in, text, files and exit status out.
+
+mod config;
+mod desc;
+mod help;
+mod run;
+mod support;
