@@ -1,6 +1,14 @@
-//! The tests of this crate's public interface, in one binary.
+//! The engine against reference vectors, finite differences and its own promises, in one binary.
 
 mod export;
+mod finite_differences;
+mod golden;
+mod golden_architect;
+mod golden_networks;
+mod golden_ops;
+mod passes;
+mod support;
 mod train_golden;
 mod train_loop;
 mod train_support;
+mod user_op;
