@@ -1,5 +1,4 @@
 //! Tests of archai-spec as its users see it.
-//! Integration tests of the data crate, in one binary.
 
 mod config;
 mod config_copy;
