@@ -1,4 +1,3 @@
-//! The engine against reference vectors, finite differences and its own promises.
 //! The engine against reference vectors, finite differences and its own promises, in one binary.
 
 mod export;
