@@ -3,6 +3,7 @@
 //! Structure is shared and never changes; weights, architecture parameters and running statistics are values. So a clone
 //! is cheap, a look-ahead copy is [`Model::shifted`], and nothing that a pass on a copy does reaches the original.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use archai_spec::desc::{ModelDesc, OpDesc, StemInput};
@@ -266,6 +267,20 @@ impl Model {
         let mut state = self.weights.named();
         state.extend(self.buffers());
         state
+    }
+
+    /// Takes back what [`Model::named_state`] gave, from a file for example.
+    ///
+    /// # Errors
+    /// [`EngineError::Shape`] names every tensor that is missing, unknown, doubled or of another shape.
+    pub fn set_named_state(&mut self, state: &[NamedTensor]) -> Result<(), EngineError> {
+        let known: HashSet<String> = self.buffers().into_iter().map(|b| b.name).collect();
+        let (buffers, weights): (Vec<_>, Vec<_>) =
+            state.iter().cloned().partition(|t| known.contains(&t.name));
+        let weights = ParamVec::from_named(self.weights.layout(), &weights, &self.net.compute)?;
+        self.set_buffers(&buffers)?;
+        self.set_weights(weights);
+        Ok(())
     }
 
     /// A copy at w + `by`·`direction`.
