@@ -8,9 +8,11 @@
 use std::process::ExitCode;
 
 use archai::algos::NoSettings;
-use archai::engine::{ArchParams, EngineError, experiment::ExperimentRunner, optim::Optimizer};
 use archai::engine::trainer::{Fit, Step, TrainerHooks};
-use archai::spec::desc::{CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES};
+use archai::engine::{ArchParams, EngineError, experiment::ExperimentRunner, optim::Optimizer};
+use archai::spec::desc::{
+    CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,
+};
 use archai::spec::settings::Search;
 
 /// Piece 1, the search space: every node reads every earlier state through a mixed op, a softmax-weighted sum of
@@ -19,8 +21,15 @@ struct MyBuilder;
 
 impl ModelDescBuilder for MyBuilder {
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
-        let edge = |from| EdgeDesc::new(from, OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)));
-        Ok((0..cell.n_nodes).map(|node| NodeDesc::new((0..node + 2).map(edge))).collect())
+        let edge = |from| {
+            EdgeDesc::new(
+                from,
+                OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)),
+            )
+        };
+        Ok((0..cell.n_nodes)
+            .map(|node| NodeDesc::new((0..node + 2).map(edge)))
+            .collect())
     }
 }
 
@@ -34,13 +43,16 @@ struct Bilevel {
 impl TrainerHooks for Bilevel {
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         let settings = fit.settings.alpha_optimizer.as_ref();
-        let settings = settings.ok_or_else(|| EngineError::Config("set nas.search.trainer.alpha_optimizer".into()))?;
+        let settings = settings
+            .ok_or_else(|| EngineError::Config("set nas.search.trainer.alpha_optimizer".into()))?;
         self.optimizer = Some((Optimizer::new(settings)?, settings.lr));
         Ok(())
     }
 
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
-        let Some((optimizer, lr)) = &mut self.optimizer else { return Ok(()) };
+        let Some((optimizer, lr)) = &mut self.optimizer else {
+            return Ok(());
+        };
         let valid = step.next_valid()?;
         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
         step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
@@ -62,5 +74,9 @@ impl ExperimentRunner for MyDarts {
 
 fn main() -> ExitCode {
     let new = |_: NoSettings| MyDarts;
-    archai::cli::run(archai::algos::all().with("my_darts", "the tutorial's DARTS, first order", new))
+    archai::cli::run(archai::algos::all().with(
+        "my_darts",
+        "the tutorial's DARTS, first order",
+        new,
+    ))
 }

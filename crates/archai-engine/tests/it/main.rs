@@ -1,4 +1,4 @@
-//! The engine against reference vectors, finite differences and its own promises.
+//! The engine against reference vectors, finite differences and its own promises, in one binary.
 
 mod export;
 mod finite_differences;
@@ -10,5 +10,6 @@ mod passes;
 mod support;
 mod train_golden;
 mod train_loop;
+mod train_rules;
 mod train_support;
 mod user_op;

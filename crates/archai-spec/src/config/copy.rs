@@ -13,6 +13,9 @@ use indexmap::IndexMap;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// Longest chain of copies of copies, far above any configuration and far below the end of the stack.
+const MAX_CHAIN: usize = 256;
+
 /// Resolves all copies of a tree.
 pub(super) fn resolve(mut root: Node) -> Result<Node, ConfigError> {
     make_absolute(&mut root, &mut Vec::new())?;
@@ -221,6 +224,24 @@ impl<'a> Resolver<'a> {
             chain.push(show(path));
             chain.dedup();
             let message = format!("copying runs in a circle: {}", chain.join(" → "));
+            return Err(Fault::Error(ConfigError::at(
+                &origin,
+                path.join("."),
+                message,
+            )));
+        }
+        if self.active.len() >= MAX_CHAIN {
+            let origin = self
+                .root
+                .at(&path.join("."))
+                .unwrap_or(self.root)
+                .origin
+                .clone();
+            let start: Vec<&str> = self.chain.iter().take(4).map(String::as_str).collect();
+            let message = format!(
+                "more than {MAX_CHAIN} copies of copies: {} → …; copy from nearer the source",
+                start.join(" → ")
+            );
             return Err(Fault::Error(ConfigError::at(
                 &origin,
                 path.join("."),

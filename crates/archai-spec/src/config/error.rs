@@ -1,6 +1,8 @@
 //! What is wrong with a configuration: every problem names its place, what was expected and the nearest valid names.
 
 use super::node::Origin;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 /// One problem of a configuration.
@@ -50,18 +52,27 @@ impl ConfigErrors {
     /// reported once, under its shortest path.
     pub(super) fn distinct(errors: Vec<ConfigError>) -> Self {
         let mut kept: Vec<ConfigError> = Vec::new();
+        let mut known: HashMap<(Origin, String), usize> = HashMap::new();
         for error in errors {
-            let bare = |e: &ConfigError| match e.key.rsplit_once('.') {
-                Some((section, _)) => e.message.replace(section, ""),
-                None => e.message.clone(),
+            let Some(origin) = error.origin.clone() else {
+                kept.push(error);
+                continue;
             };
-            match kept
-                .iter_mut()
-                .find(|k| k.origin.is_some() && k.origin == error.origin && bare(k) == bare(&error))
-            {
-                Some(same) if error.key.len() < same.key.len() => *same = error,
-                Some(_) => {}
-                None => kept.push(error),
+            let bare = match error.key.rsplit_once('.') {
+                Some((section, _)) => error.message.replace(section, ""),
+                None => error.message.clone(),
+            };
+            match known.entry((origin, bare)) {
+                Entry::Vacant(place) => {
+                    place.insert(kept.len());
+                    kept.push(error);
+                }
+                Entry::Occupied(same) => {
+                    let same = &mut kept[*same.get()];
+                    if error.key.len() < same.key.len() {
+                        *same = error;
+                    }
+                }
             }
         }
         Self(kept)

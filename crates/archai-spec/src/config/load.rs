@@ -12,15 +12,19 @@ use super::{show, yaml};
 use crate::settings::Settings;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::sync::Arc;
 
 const INCLUDE: &str = "__include__";
+/// Most files that one configuration may be made of, included ones counted each time.
+const MAX_FILES: usize = 200;
 
 /// Gathers the layers of a configuration, weakest first, and loads them.
 pub struct ConfigLoader<'a> {
     source: &'a dyn FileSource,
     layers: Vec<Layer>,
     overrides: Vec<Override>,
+    files_read: Cell<usize>,
 }
 
 enum Layer {
@@ -36,6 +40,7 @@ impl<'a> ConfigLoader<'a> {
             source,
             layers: Vec::new(),
             overrides: Vec::new(),
+            files_read: Cell::new(0),
         }
     }
 
@@ -177,6 +182,13 @@ impl<'a> ConfigLoader<'a> {
             let message = format!(
                 "files include each other in a circle: {}",
                 chain.join(" → ")
+            );
+            return Err(ConfigError::new(included_at.cloned(), "", message));
+        }
+        self.files_read.set(self.files_read.get() + 1);
+        if self.files_read.get() > MAX_FILES {
+            let message = format!(
+                "more than {MAX_FILES} files in one configuration; does each include the others?"
             );
             return Err(ConfigError::new(included_at.cloned(), "", message));
         }

@@ -113,10 +113,7 @@ impl OpDesc {
     }
     /// A mixed op over `children`, each reading input 0.
     pub fn with_children(mut self, children: impl IntoIterator<Item = OpDesc>) -> Self {
-        self.children = children
-            .into_iter()
-            .map(|op| ChildDesc { input: 0, op })
-            .collect();
+        self.children = children.into_iter().map(|op| ChildDesc { input: 0, op }).collect();
         self
     }
     /// A truth parameter; false where absent.

@@ -130,3 +130,33 @@ fn bombs_are_refused() {
         assert!(error.starts_with("t:") && error.contains(expect), "{error}");
     }
 }
+
+#[test]
+fn long_chains_and_wide_trees_are_refused_in_time() {
+    let chain: String = (0..40_000)
+        .map(|i| format!("k{i}: '_copy: /k{}'\n", i + 1))
+        .collect();
+    let error = load(&[("t", &chain)], "t", &[], &open()).unwrap_err();
+    assert!(
+        error.contains("more than 256 copies of copies: /k0 → /k1 → /k2 → /k3 → …"),
+        "{error}"
+    );
+
+    let wide: String = (0..40_000).map(|i| format!("k{i}: 1\n")).collect();
+    let error = load(&[("t", &wide)], "t", &[], &shape()).unwrap_err();
+    assert_eq!(error.lines().count(), 40_003);
+
+    let doubling: Vec<(String, String)> = (0..40)
+        .map(|i| (format!("f{i}"), format!("__include__: [f{0}, f{0}]", i + 1)))
+        .collect();
+    let mut texts: Vec<(&str, &str)> = doubling
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    texts.push(("f40", "x: 1"));
+    let error = load(&texts, "f0", &[], &open()).unwrap_err();
+    assert!(
+        error.contains("more than 200 files in one configuration"),
+        "{error}"
+    );
+}

@@ -7,12 +7,16 @@ use clap_complete::Shell;
 
 const EXAMPLES: &str = "\
 First steps:
-  archai run --algos darts                 search and evaluate in under a minute, without any download
-  archai data get cifar10                  fetch a real data set
-  archai run --algos darts --full          the real thing
-  archai config show darts                 every setting, with its value
+  archai run --algos darts          search and evaluate, small, no download
+  archai data get cifar10           fetch a real data set
+  archai run --algos darts --full   the real thing
+  archai config show darts          every setting, with its value
 
-Exit status: 0 all well; 1 something failed; 2 the command line or a configuration cannot be used; 130 interrupted.";
+Exit status:
+  0    all well
+  1    something failed
+  2    the command line or a configuration cannot be used
+  130  interrupted";
 
 /// Neural architecture search: from the first search to the trained network
 ///
@@ -27,7 +31,7 @@ Exit status: 0 all well; 1 something failed; 2 the command line or a configurati
     subcommand_required = true,
     infer_long_args = false,
     disable_help_subcommand = true,
-    max_term_width = 110
+    max_term_width = 100
 )]
 pub struct Cli {
     /// What to do.
@@ -70,7 +74,9 @@ pub enum Command {
         shell: Shell,
     },
     /// Print the manual page, or write those of all commands to a folder
-    #[command(after_help = "Examples:\n  archai man | man -l -\n  archai man ~/.local/share/man/man1")]
+    #[command(
+        after_help = "Examples:\n  archai man | man -l -\n  archai man ~/.local/share/man/man1"
+    )]
     Man {
         /// Folder for the pages of all commands.
         #[arg(value_hint = ValueHint::DirPath)]
@@ -79,29 +85,40 @@ pub enum Command {
 }
 
 const RUN_EXAMPLES: &str = "\
-Any setting can be changed by its dotted name, in three forms, anywhere on the line:
-  --nas.eval.trainer.epochs 200     --nas.eval.trainer.epochs=200     nas.eval.trainer.epochs=200
+Any setting can be changed by its dotted name, anywhere on the line:
+  --nas.eval.trainer.epochs 200
+  --nas.eval.trainer.epochs=200
+  nas.eval.trainer.epochs=200
 `archai config show darts` prints all names.
 
 Examples:
-  archai run                                        DARTS on a small embedded data set, a few batches per phase
-  archai run --algos darts --full                   DARTS on CIFAR-10, as published; days on a CPU
-  archai run --full --nas.search.darts.second_order false --exp-prefix first_order
-  archai run --datasets my_data.yaml --full         a data set of your own
-  archai run --no-eval                              search only
+  archai run                                   DARTS, small, on embedded data
+  archai run --algos darts --full              DARTS on CIFAR-10, as published
+  archai run --datasets mine.yaml --full       on a data set of your own
+  archai run --full --nas.search.darts.second_order false --exp-prefix first
+  archai run --no-eval                         search only
+  archai run --no-search                       evaluate what was found last
   archai run --no-search --nas.eval.final_desc_filename found.yaml
-                                                    evaluate a description
-  archai run --config mine.yaml                     a file of yours over the defaults
+  archai run --config mine.yaml                your file over the defaults
 
-A run leaves two folders below the log folder, NAME_search and NAME_eval, with NAME made of algorithm, data set and
-prefix. Older ones of that name are kept, with .1, .2, ... appended. Interrupt (Ctrl-C) once to stop after the present
-step, twice to stop at once.";
+A run leaves two folders below the log folder, NAME_search and NAME_eval; NAME
+is made of algorithm, data set and prefix. Older ones of that name are kept
+under a number: .1, .2, ... Interrupt (Ctrl-C) once to stop after the present
+step, twice to stop at once.
+
+Exit status: 0 all well, 1 something failed, 2 the command line or a
+configuration cannot be used, 130 interrupted.";
 
 /// `archai run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Algorithms, separated by commas; `archai algos` lists them
-    #[arg(long, value_name = "NAMES", default_value = "darts", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        default_value = "darts",
+        value_delimiter = ','
+    )]
     pub algos: Vec<String>,
 
     /// Data sets, separated by commas: names that `archai datasets` lists, or paths of YAML files
@@ -161,7 +178,7 @@ pub struct RunArgs {
 /// Devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum DeviceArg {
-    /// The processor
+    // No help text: one for each value would spread the help of all flags over twice the lines.
     Cpu,
 }
 
@@ -228,7 +245,9 @@ pub struct ShowArgs {
 #[derive(Debug, Subcommand)]
 pub enum DescCommand {
     /// Show cells, shapes, parameters and multiply-adds
-    #[command(after_help = "Examples:\n  archai desc show final_model_desc.yaml\n  archai desc show full_model_desc.yaml --json")]
+    #[command(
+        after_help = "Examples:\n  archai desc show final_model_desc.yaml\n  archai desc show full_model_desc.yaml --json"
+    )]
     Show {
         /// A model description, or - for standard input
         #[arg(value_hint = ValueHint::FilePath)]
@@ -245,7 +264,9 @@ pub enum DescCommand {
         file: String,
     },
     /// Draw the cells as SVG and as a Graphviz graph
-    #[command(after_help = "Examples:\n  archai desc draw final_model_desc.yaml\n  archai desc draw final_model_desc.yaml -o cells.svg")]
+    #[command(
+        after_help = "Examples:\n  archai desc draw final_model_desc.yaml\n  archai desc draw final_model_desc.yaml -o cells.svg"
+    )]
     Draw {
         /// A model description, or - for standard input
         #[arg(value_hint = ValueHint::FilePath)]
@@ -255,7 +276,9 @@ pub enum DescCommand {
         output: Option<PathBuf>,
     },
     /// Scale a found description up or down
-    #[command(after_help = "Example:\n  archai desc scale final_model_desc.yaml --cells 20 --channels 36 -o large.yaml")]
+    #[command(
+        after_help = "Example:\n  archai desc scale final_model_desc.yaml --cells 20 --channels 36 -o large.yaml"
+    )]
     Scale {
         /// A found description, or - for standard input
         #[arg(value_hint = ValueHint::FilePath)]
@@ -268,7 +291,9 @@ pub enum DescCommand {
         output: Option<PathBuf>,
     },
     /// Read a description that Archai wrote
-    #[command(after_help = "Example:\n  archai desc import archai/confs/darts_models/final_model_desc1.yaml -o found.yaml")]
+    #[command(
+        after_help = "Example:\n  archai desc import archai/confs/darts_models/final_model_desc1.yaml -o found.yaml"
+    )]
     Import {
         /// A final_model_desc.yaml of Archai, or - for standard input
         #[arg(value_hint = ValueHint::FilePath)]
@@ -342,7 +367,9 @@ pub enum DataCommand {
     /// Download a data set, check and unpack it
     ///
     /// An interrupted download goes on where it stopped.
-    #[command(after_help = "Examples:\n  archai data get cifar10\n  archai data get cifar10 --from ~/Downloads/cifar-10-binary.tar.gz")]
+    #[command(
+        after_help = "Examples:\n  archai data get cifar10\n  archai data get cifar10 --from ~/Downloads/cifar-10-binary.tar.gz"
+    )]
     Get {
         /// The data set: cifar10 or cifar100
         name: String,

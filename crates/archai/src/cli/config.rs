@@ -14,7 +14,11 @@ use super::source::ConfigRequest;
 ///
 /// # Errors
 /// An unknown algorithm or data set, a configuration that cannot be used.
-pub fn run(command: &ConfigCommand, overrides: &[String], algos: &Algorithms) -> Result<(), CliError> {
+pub fn run(
+    command: &ConfigCommand,
+    overrides: &[String],
+    algos: &Algorithms,
+) -> Result<(), CliError> {
     match command {
         ConfigCommand::Show(args) => show(args, overrides, algos),
         ConfigCommand::Schema { algo } => schema(algo.as_deref(), algos),
@@ -23,7 +27,9 @@ pub fn run(command: &ConfigCommand, overrides: &[String], algos: &Algorithms) ->
 
 fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(), CliError> {
     let request = ConfigRequest {
-        algo: algos.get(&args.algo).map_err(|e| CliError::usage(e.to_string()))?,
+        algo: algos
+            .get(&args.algo)
+            .map_err(|e| CliError::usage(e.to_string()))?,
         dataset: args.datasets.as_deref(),
         eval_dataset: args.eval_dataset.as_deref(),
         full: is_on(args.full),
@@ -34,15 +40,26 @@ fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(),
     let tree = request.load()?;
     // Values that contradict each other are an error here too, not only once a run starts.
     tree.settings().map_err(CliError::config)?;
-    let text = if args.origins { tree.to_yaml_with_origins() } else { tree.to_yaml() };
+    let text = if args.origins {
+        tree.to_yaml_with_origins()
+    } else {
+        tree.to_yaml()
+    };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn schema(algo: Option<&str>, algos: &Algorithms) -> Result<(), CliError> {
     let schema = match algo {
-        Some(name) => algos.get(name).map_err(|e| CliError::usage(e.to_string()))?.shape().editor_schema(),
+        Some(name) => algos
+            .get(name)
+            .map_err(|e| CliError::usage(e.to_string()))?
+            .shape()
+            .editor_schema(),
         None => {
-            let all = algos.iter().map(|algo| algo.shape().editor_schema()).reduce(union);
+            let all = algos
+                .iter()
+                .map(|algo| algo.shape().editor_schema())
+                .reduce(union);
             all.unwrap_or_else(|| Shape::settings().editor_schema())
         }
     };
@@ -57,7 +74,11 @@ fn union(one: Value, other: Value) -> Value {
                 let merged = match (all.remove(&key), key.as_str()) {
                     // A section that only one algorithm needs is not needed by a file for the other.
                     (Some(Value::Array(mut ours)), "required") => {
-                        ours.retain(|name| theirs.as_array().is_some_and(|theirs| theirs.contains(name)));
+                        ours.retain(|name| {
+                            theirs
+                                .as_array()
+                                .is_some_and(|theirs| theirs.contains(name))
+                        });
                         Value::Array(ours)
                     }
                     (Some(ours), _) => union(ours, theirs),

@@ -15,7 +15,11 @@ use super::error::CliError;
 /// # Errors
 /// An unknown data set, a download that fails, a folder that cannot be written.
 pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
-    let DataCommand::Get { name, from, dataroot } = command;
+    let DataCommand::Get {
+        name,
+        from,
+        dataroot,
+    } = command;
     let Some(known) = download::by_name(name) else {
         let all: Vec<String> = download::all().into_iter().map(|d| d.name).collect();
         return Err(CliError::usage(format!(
@@ -27,18 +31,34 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
     let root = match (dataroot, env.path_vars().get("dataroot")) {
         (Some(dir), _) => dir.clone(),
         (None, Some(dir)) => PathBuf::from(dir),
-        (None, None) => return Err(CliError::usage("there is no home folder; name a folder with --dataroot DIR")),
+        (None, None) => {
+            return Err(CliError::usage(
+                "there is no home folder; name a folder with --dataroot DIR",
+            ));
+        }
     };
     let proxy = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
         .iter()
-        .find_map(|name| env.vars.get(*name).filter(|value| !value.is_empty()).cloned());
-    let source = from.as_ref().map_or_else(Source::official, Source::from).with_proxy(proxy);
+        .find_map(|name| {
+            env.vars
+                .get(*name)
+                .filter(|value| !value.is_empty())
+                .cloned()
+        });
+    let source = from
+        .as_ref()
+        .map_or_else(Source::official, Source::from)
+        .with_proxy(proxy);
 
     let bar = if env.draws {
-        let style = ProgressStyle::with_template("{msg} {bar:30.cyan/dim} {bytes}/{total_bytes}   {bytes_per_sec}, {eta} to go")
-            .map_err(CliError::caused)?
-            .progress_chars("━╸─");
-        ProgressBar::new(known.bytes).with_style(style).with_message(name.clone())
+        let style = ProgressStyle::with_template(
+            "{msg} {bar:30.cyan/dim} {bytes}/{total_bytes}   {bytes_per_sec}, {eta} to go",
+        )
+        .map_err(CliError::caused)?
+        .progress_chars("━╸─");
+        ProgressBar::new(known.bytes)
+            .with_style(style)
+            .with_message(name.clone())
     } else {
         ProgressBar::hidden()
     };
@@ -50,7 +70,12 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
         if !env.draws && now > tenths {
             tenths = now;
             // Progress is a courtesy; whoever closed standard error does not want it.
-            let _ = writeln!(std::io::stderr(), "{name}: {} of {} MB", done / 1_000_000, total / 1_000_000);
+            let _ = writeln!(
+                std::io::stderr(),
+                "{name}: {} of {} MB",
+                done / 1_000_000,
+                total / 1_000_000
+            );
         }
     });
     bar.finish_and_clear();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use archai_algos::Algorithms;
 use archai_engine::files::{FileError, write_atomically};
 use archai_spec::desc::{
-    CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog, OpDesc, Shape, build,
-    draw_dot, draw_svg, from_genotype, import_archai,
+    CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog,
+    OpDesc, Shape, build, draw_dot, draw_svg, from_genotype, import_archai,
 };
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use comfy_table::{CellAlignment, Table, presets};
@@ -28,27 +28,45 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
         DescCommand::Show { file, json } => {
             let desc = load(file, &catalog)?;
             let parts = desc.table(&catalog).map_err(CliError::caused)?;
-            let text = if *json { format!("{:#}\n", as_json(&desc, &parts)) } else { as_table(&desc, &parts) };
+            let text = if *json {
+                format!("{:#}\n", as_json(&desc, &parts))
+            } else {
+                as_table(&desc, &parts)
+            };
             Ok(std::io::stdout().write_all(text.as_bytes())?)
         }
         DescCommand::Check { file } => {
             let desc = load(file, &catalog)?;
             let cost = desc.cost(&catalog).map_err(CliError::caused)?.total(false);
             let (cells, params) = (desc.cells.len(), thousands(cost.params));
-            Ok(writeln!(std::io::stdout(), "{file} is a valid description: {cells} cells, {params} parameters")?)
+            Ok(writeln!(
+                std::io::stdout(),
+                "{file} is a valid description: {cells} cells, {params} parameters"
+            )?)
         }
         DescCommand::Draw { file, output } => draw(file, output.as_deref(), &catalog),
-        DescCommand::Scale { file, macro_args, output } => {
+        DescCommand::Scale {
+            file,
+            macro_args,
+            output,
+        } => {
             let template = load(file, &catalog)?;
             let settings = settings(macro_args, algos)?;
-            let built = build(&DefaultModelDescBuilder, &settings, Some(&template), true, &catalog);
+            let built = build(
+                &DefaultModelDescBuilder,
+                &settings,
+                Some(&template),
+                true,
+                &catalog,
+            );
             let built = built.map_err(CliError::caused)?;
             notes(&built.notes)?;
             give(&built.desc, output.as_deref())
         }
         DescCommand::Import { file, output } => {
             let (text, name) = read(file)?;
-            let built = import_archai(&text, &name, None, false, &catalog).map_err(CliError::caused)?;
+            let built =
+                import_archai(&text, &name, None, false, &catalog).map_err(CliError::caused)?;
             notes(&built.notes)?;
             give(&built.desc, output.as_deref())
         }
@@ -56,13 +74,19 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
             let genotype = load(file, &catalog)?.genotype().map_err(CliError::caused)?;
             Ok(writeln!(std::io::stdout(), "{genotype}")?)
         }
-        DescCommand::FromGenotype { file, macro_args, output } => {
+        DescCommand::FromGenotype {
+            file,
+            macro_args,
+            output,
+        } => {
             let (text, name) = read(file)?;
-            let genotype: Genotype = text.trim().parse().map_err(|e: DescError| {
-                CliError::caused(if e.place.is_empty() { e.at(&name) } else { e })
-            })?;
+            let genotype: Genotype = text
+                .trim()
+                .parse()
+                .map_err(|e: DescError| CliError::caused(e.at(&name)))?;
             let settings = settings(macro_args, algos)?;
-            let built = from_genotype(&genotype, &settings, true, &catalog).map_err(CliError::caused)?;
+            let built =
+                from_genotype(&genotype, &settings, true, &catalog).map_err(CliError::caused)?;
             // The number of nodes is the genotype's; that the settings had another one is no news to anybody here.
             give(&built.desc, output.as_deref())
         }
@@ -78,7 +102,8 @@ fn read(file: &str) -> Result<(String, String), CliError> {
             .map_err(|e| CliError::failure(format!("cannot read standard input: {e}")))?;
         return Ok((text, "standard input".to_string()));
     }
-    let text = std::fs::read_to_string(file).map_err(|e| FileError::new("read", Path::new(file), e))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|e| FileError::new("read", Path::new(file), e))?;
     Ok((text, file.to_string()))
 }
 
@@ -91,34 +116,53 @@ fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
 fn give(desc: &ModelDesc, output: Option<&Path>) -> Result<(), CliError> {
     let text = desc.to_yaml().map_err(CliError::caused)?;
     match output {
-        Some(path) => Ok(write_atomically(path, |out| out.write_all(text.as_bytes()))?),
+        Some(path) => Ok(write_atomically(path, |out| {
+            out.write_all(text.as_bytes())
+        })?),
         None => Ok(std::io::stdout().write_all(text.as_bytes())?),
     }
 }
 
 fn notes(notes: &[String]) -> Result<(), CliError> {
-    notes.iter().try_for_each(|note| writeln!(std::io::stderr(), "note: {note}")).map_err(CliError::from)
+    notes
+        .iter()
+        .try_for_each(|note| writeln!(std::io::stderr(), "note: {note}"))
+        .map_err(CliError::from)
 }
 
 fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), CliError> {
     let desc = load(file, catalog)?;
     let svg = match output {
         Some(path) => path.to_path_buf(),
-        None if file == "-" => return Err(CliError::usage("say where to draw what standard input describes: -o FILE.svg")),
+        None if file == "-" => {
+            return Err(CliError::usage(
+                "say where to draw what standard input describes: -o FILE.svg",
+            ));
+        }
         None => PathBuf::from(file).with_extension("svg"),
     };
     if svg.extension().is_none_or(|ending| ending != "svg") {
-        return Err(CliError::usage(format!("`{}`: the drawing is SVG; let its name end in .svg", svg.display())));
+        return Err(CliError::usage(format!(
+            "`{}`: the drawing is SVG; let its name end in .svg",
+            svg.display()
+        )));
     }
     let dot = svg.with_extension("dot");
     write_atomically(&svg, |out| out.write_all(draw_svg(&desc).as_bytes()))?;
     write_atomically(&dot, |out| out.write_all(draw_dot(&desc).as_bytes()))?;
-    Ok(writeln!(std::io::stdout(), "{}\n{}", svg.display(), dot.display())?)
+    Ok(writeln!(
+        std::io::stdout(),
+        "{}\n{}",
+        svg.display(),
+        dot.display()
+    )?)
 }
 
 /// The evaluation's settings of DARTS, in the size that was asked for.
 fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, CliError> {
-    let algo = algos.get("darts").map_err(|e| CliError::usage(e.to_string()))?;
+    let algo = algos
+        .get("darts")
+        .map_err(|e| CliError::usage(e.to_string()))?;
     let request = ConfigRequest {
         algo,
         dataset: Some(&args.dataset),
@@ -128,7 +172,13 @@ fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, C
         config_only: None,
         overrides: Vec::new(),
     };
-    let mut settings = request.load()?.settings().map_err(CliError::config)?.nas.eval.model_desc;
+    let mut settings = request
+        .load()?
+        .settings()
+        .map_err(CliError::config)?
+        .nas
+        .eval
+        .model_desc;
     settings.n_cells = args.cells;
     settings.n_reductions = args.reductions;
     settings.model_stems.init_node_ch = args.channels;
@@ -145,11 +195,19 @@ fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, C
 fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["part", "kind", "what", "output", "parameters", "multiply-adds"]);
+    table.set_header([
+        "part",
+        "kind",
+        "what",
+        "output",
+        "parameters",
+        "multiply-adds",
+    ]);
     for row in &parts.rows {
         table.add_row([
             row.part.clone(),
-            row.cell_type.map_or_else(String::new, |kind| kind.to_string()),
+            row.cell_type
+                .map_or_else(String::new, |kind| kind.to_string()),
             row.what.clone(),
             shape(row.out),
             thousands(row.cost.params),
@@ -158,7 +216,14 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     }
     let mut total = |name: &str, cost: Cost| {
         let none = String::new;
-        table.add_row([name.to_string(), none(), none(), none(), thousands(cost.params), millions(cost.macs)]);
+        table.add_row([
+            name.to_string(),
+            none(),
+            none(),
+            none(),
+            thousands(cost.params),
+            millions(cost.macs),
+        ]);
     };
     total("total", parts.total);
     if parts.total_with_aux != parts.total {
@@ -169,10 +234,15 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     }
     let mut out = format!("{table}\n");
     if parts.alphas > 0 {
-        out.push_str(&format!("{} architecture parameters\n", thousands(parts.alphas)));
+        out.push_str(&format!(
+            "{} architecture parameters\n",
+            thousands(parts.alphas)
+        ));
     }
     for kind in [CellType::Regular, CellType::Reduction] {
-        let Some(cell) = desc.first_cell(kind) else { continue };
+        let Some(cell) = desc.first_cell(kind) else {
+            continue;
+        };
         out.push_str(&format!("\n{kind} cell\n"));
         for (i, node) in cell.nodes.iter().enumerate() {
             let edges: Vec<String> = node
@@ -193,7 +263,11 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
 
 /// The name of an op; a mixed op says how many candidates it holds.
 fn op_name(op: &OpDesc) -> String {
-    if op.is_mixed() { format!("{} of {}", op.name, op.children.len()) } else { op.name.clone() }
+    if op.is_mixed() {
+        format!("{} of {}", op.name, op.children.len())
+    } else {
+        op.name.clone()
+    }
 }
 
 fn shape(shape: Shape) -> String {

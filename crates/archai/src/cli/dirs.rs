@@ -28,7 +28,10 @@ impl RunDirs {
         check_name("data set name (dataset.name)", dataset)?;
         check_name("--exp-prefix", prefix)?;
         let name = |phase| logdir.join(format!("{algo}_{dataset}_{prefix}_{phase}"));
-        Ok(RunDirs { search: name("search"), eval: name("eval") })
+        Ok(RunDirs {
+            search: name("search"),
+            eval: name("eval"),
+        })
     }
 
     /// Renames the pair, or `_eval` alone, to the next free number, the same for both: `.1`, `.2`, … Gives back what was
@@ -45,9 +48,15 @@ impl RunDirs {
         if moving.is_empty() {
             return Ok(Vec::new());
         }
-        let free = |n: &u32| ![&self.search, &self.eval].iter().any(|dir| is_taken(&numbered(dir, *n)));
+        let free = |n: &u32| {
+            ![&self.search, &self.eval]
+                .iter()
+                .any(|dir| is_taken(&numbered(dir, *n)))
+        };
         let Some(n) = (1..).find(free) else {
-            return Err(CliError::failure("all numbers for old runs are taken; remove some old run directories"));
+            return Err(CliError::failure(
+                "all numbers for old runs are taken; remove some old run directories",
+            ));
         };
         let mut moved: Vec<(PathBuf, PathBuf)> = Vec::new();
         for dir in moving {
@@ -129,8 +138,10 @@ mod tests {
     }
 
     fn names(dir: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -147,7 +158,9 @@ mod tests {
             ("a\nb", Some("holds '\\n'")),
             (&"x".repeat(101), Some("101 bytes")),
         ] {
-            let error = RunDirs::new(Path::new("l"), "darts", "mini", prefix).err().map(|e| e.to_string());
+            let error = RunDirs::new(Path::new("l"), "darts", "mini", prefix)
+                .err()
+                .map(|e| e.to_string());
             match (&error, expect) {
                 (None, None) => {}
                 (Some(error), Some(expect)) if error.contains(expect) => {}
@@ -162,11 +175,22 @@ mod tests {
         let dirs = dirs(root.path());
         assert!(dirs.set_aside(SetAside::Pair).unwrap().is_empty());
         // `.1` of the evaluation is taken, so both take `.2`.
-        for name in ["darts_mini_p_search", "darts_mini_p_eval", "darts_mini_p_eval.1"] {
+        for name in [
+            "darts_mini_p_search",
+            "darts_mini_p_eval",
+            "darts_mini_p_eval.1",
+        ] {
             fs::create_dir(root.path().join(name)).unwrap();
         }
         assert_eq!(dirs.set_aside(SetAside::Pair).unwrap().len(), 2);
-        assert_eq!(names(root.path()), ["darts_mini_p_eval.1", "darts_mini_p_eval.2", "darts_mini_p_search.2"]);
+        assert_eq!(
+            names(root.path()),
+            [
+                "darts_mini_p_eval.1",
+                "darts_mini_p_eval.2",
+                "darts_mini_p_search.2"
+            ]
+        );
         create(&dirs.search).unwrap();
         create(&dirs.eval).unwrap();
         assert_eq!(dirs.set_aside(SetAside::EvalOnly).unwrap().len(), 1);

@@ -22,17 +22,30 @@ pub struct Env {
 impl Env {
     /// Reads variables, arguments and what standard error is connected to.
     pub fn read() -> Self {
-        let vars: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect();
+        let vars: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect();
         let set = |name: &str| vars.get(name).is_some_and(|v| !v.is_empty());
         let terminal = std::io::stderr().is_terminal();
         let dumb = vars.get("TERM").is_none_or(|term| term == "dumb");
-        let command_line: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
+        let command_line: Vec<String> = std::env::args_os()
+            .map(|a| a.to_string_lossy().into_owned())
+            .collect();
         let program = command_line
             .first()
-            .and_then(|path| PathBuf::from(path).file_stem().map(|name| name.to_string_lossy().into_owned()))
+            .and_then(|path| {
+                PathBuf::from(path)
+                    .file_stem()
+                    .map(|name| name.to_string_lossy().into_owned())
+            })
             .unwrap_or_else(|| "archai".to_string());
-        Env { colors: terminal && !dumb && !set("NO_COLOR"), draws: terminal && !dumb, vars, command_line, program }
+        Env {
+            colors: terminal && !dumb && !set("NO_COLOR"),
+            draws: terminal && !dumb,
+            vars,
+            command_line,
+            program,
+        }
     }
 
     /// The variables that path settings may use: the environment, and the folders of logs, data and the experiment.
@@ -41,7 +54,8 @@ impl Env {
     pub fn path_vars(&self) -> BTreeMap<String, String> {
         let mut vars = self.vars.clone();
         if !vars.contains_key("HOME")
-            && let Some(home) = std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok())
+            && let Some(home) =
+                std::env::home_dir().and_then(|home| home.into_os_string().into_string().ok())
         {
             vars.insert("HOME".into(), home);
         }

@@ -54,7 +54,10 @@ impl CliError {
     pub fn config(errors: ConfigErrors) -> Self {
         match errors.0.len() {
             0 | 1 => CliError::Usage(errors.to_string()),
-            n => CliError::Usage(format!("{n} problems:\n  {}", errors.to_string().replace('\n', "\n  "))),
+            n => CliError::Usage(format!(
+                "{n} problems:\n  {}",
+                errors.to_string().replace('\n', "\n  ")
+            )),
         }
     }
 
@@ -74,7 +77,11 @@ impl CliError {
             CliError::Usage(_) => ("error:", USAGE),
             CliError::Failure(_) | CliError::Caused(_) => ("error:", FAILURE),
         };
-        let label = if colors { format!("\x1b[1;31m{label}\x1b[0m") } else { label.to_string() };
+        let label = if colors {
+            format!("\x1b[1;31m{label}\x1b[0m")
+        } else {
+            label.to_string()
+        };
         let mut text = self.to_string();
         let mut source = std::error::Error::source(self);
         while let Some(error) = source {

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use archai_algos::Algorithms;
-use archai_spec::config::{ConfigLoader, Disk, shipped_datasets};
+use archai_spec::config::{ConfigLoader, Shape, Shipped, shipped_datasets};
 use archai_spec::desc::OpCatalog;
+use archai_spec::settings::Dataset;
 use serde_json::{Value, json};
 
 use super::args::ListArgs;
@@ -60,26 +61,33 @@ fn dataset(name: &str) -> Result<Entry, CliError> {
     /// The part of a data set's file that is shown.
     #[derive(serde::Deserialize, schemars::JsonSchema)]
     struct File {
-        dataset: archai_spec::settings::Dataset,
+        dataset: Dataset,
     }
-    let tree = ConfigLoader::new(&Disk)
+    let File { dataset } = ConfigLoader::new(&Shipped)
         .files(&format!("archai:datasets/{name}.yaml"))
-        .load(&archai_spec::config::Shape::of::<File>())
-        .and_then(|tree| tree.section::<archai_spec::settings::Dataset>("dataset"))
+        .load(&Shape::of::<File>())
+        .and_then(|tree| tree.section("dataset").map(|dataset| File { dataset }))
         .map_err(CliError::config)?;
-    let [height, width] = tree.size;
-    let colour = if tree.channels == 1 { "grey" } else { "colour" };
+    let [height, width] = dataset.size;
+    let colour = if dataset.channels == 1 {
+        "grey"
+    } else {
+        "colour"
+    };
     let place = if archai_data::embedded::settings(name).is_ok() {
         "in the program".to_string()
     } else if archai_data::download::by_name(name).is_some() {
-        format!("{}; fetched by `archai data get {name}`", tree.path)
+        format!("{}; fetched by `archai data get {name}`", dataset.path)
     } else {
-        tree.path.clone()
+        dataset.path.clone()
     };
     Ok(Entry {
         name: name.to_string(),
-        about: format!("{} classes, {colour}, {height}x{width}; {place}", tree.n_classes),
-        more: json!({ "dataset": tree }),
+        about: format!(
+            "{} classes, {colour}, {height}x{width}; {place}",
+            dataset.n_classes
+        ),
+        more: json!({ "dataset": dataset }),
     })
 }
 
@@ -99,7 +107,11 @@ fn print(args: ListArgs, entries: impl IntoIterator<Item = Entry>) -> Result<(),
             .collect();
         writeln!(out, "{:#}", Value::Array(list))?;
     } else {
-        let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+        let width = entries
+            .iter()
+            .map(|entry| entry.name.len())
+            .max()
+            .unwrap_or(0);
         for entry in &entries {
             writeln!(out, "{:<width$}  {}", entry.name, entry.about)?;
         }

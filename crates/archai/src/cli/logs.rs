@@ -54,7 +54,11 @@ impl<'a> RunLog<'a> {
     ///
     /// # Errors
     /// Files that cannot be created.
-    pub fn create(dir: &Path, options: &LogOptions, terminal: &'a Terminal) -> Result<Self, FileError> {
+    pub fn create(
+        dir: &Path,
+        options: &LogOptions,
+        terminal: &'a Terminal,
+    ) -> Result<Self, FileError> {
         let path = |ending: &str| dir.join(format!("{}.{ending}", options.prefix));
         let open = |ending: &str| {
             let path = path(ending);
@@ -69,7 +73,11 @@ impl<'a> RunLog<'a> {
             tree: Map::new(),
             messages: 0,
         };
-        Ok(RunLog { state: Mutex::new(state), terminal, level: options.level })
+        Ok(RunLog {
+            state: Mutex::new(state),
+            terminal,
+            level: options.level,
+        })
     }
 
     /// Logs values in the files alone: what every run notes at its start would only be in the way on a terminal.
@@ -85,7 +93,13 @@ impl<'a> RunLog<'a> {
     /// # Errors
     /// A file that cannot be written.
     pub fn note(&self, level: Level, text: &str) -> io::Result<()> {
-        self.keep(&Event::Message { level, text: text.to_string() }, &Zoned::now())
+        self.keep(
+            &Event::Message {
+                level,
+                text: text.to_string(),
+            },
+            &Zoned::now(),
+        )
     }
 
     /// Writes `log.yaml`. Called at the end, whether the run succeeded or not.
@@ -94,9 +108,12 @@ impl<'a> RunLog<'a> {
     /// A file that cannot be written.
     pub fn finish(&self) -> Result<(), FileError> {
         let state = self.lock();
-        let Some(path) = &state.yaml else { return Ok(()) };
-        let text = serde_saphyr::to_string(&state.tree)
-            .map_err(|e| FileError::new("write", path, io::Error::new(io::ErrorKind::InvalidData, e)))?;
+        let Some(path) = &state.yaml else {
+            return Ok(());
+        };
+        let text = serde_saphyr::to_string(&state.tree).map_err(|e| {
+            FileError::new("write", path, io::Error::new(io::ErrorKind::InvalidData, e))
+        })?;
         write_atomically(path, |out| out.write_all(text.as_bytes()))
     }
 
@@ -117,10 +134,15 @@ impl<'a> RunLog<'a> {
             Event::Message { level, text } => {
                 let n = state.messages.to_string();
                 state.messages += 1;
-                let key = if *level >= Level::Warning { "_warnings" } else { "_messages" };
+                let key = if *level >= Level::Warning {
+                    "_warnings"
+                } else {
+                    "_messages"
+                };
                 let message = Map::from_iter([(n, Value::from(text.as_str()))]);
                 insert(&mut state.tree, &LogPath::new(key), &message);
-                let record = json!({ "time": now.timestamp().to_string(), "level": level, "message": text });
+                let record =
+                    json!({ "time": now.timestamp().to_string(), "level": level, "message": text });
                 (*level, text.clone(), record)
             }
             Event::Progress(_) => return Ok(()),
@@ -149,7 +171,9 @@ impl EventSink for RunLog<'_> {
             Event::Values { path, values } if number(Level::Info) >= self.level => {
                 self.terminal.values(&path, &values, &now);
             }
-            Event::Message { level, text } if number(level) >= self.level => self.terminal.message(level, &text, &now),
+            Event::Message { level, text } if number(level) >= self.level => {
+                self.terminal.message(level, &text, &now)
+            }
             Event::Values { .. } | Event::Message { .. } => {}
         }
         Ok(())
@@ -160,7 +184,9 @@ impl EventSink for RunLog<'_> {
 fn insert(tree: &mut Map<String, Value>, path: &LogPath, values: &Map<String, Value>) {
     let mut node = tree;
     for part in &path.0 {
-        let child = node.entry(part.clone()).or_insert_with(|| Value::Object(Map::new()));
+        let child = node
+            .entry(part.clone())
+            .or_insert_with(|| Value::Object(Map::new()));
         if !child.is_object() {
             *child = Value::Object(Map::new());
         }
@@ -172,16 +198,26 @@ fn insert(tree: &mut Map<String, Value>, path: &LogPath, values: &Map<String, Va
 
 /// `path/of/stack k1=v1, k2=v2`.
 pub(super) fn line(path: &LogPath, values: &[(String, Value)]) -> String {
-    let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect();
+    let values: Vec<String> = values
+        .iter()
+        .map(|(key, value)| format!("{key}={}", shown(value)))
+        .collect();
     let path = path.to_string();
-    if path.is_empty() { values.join(", ") } else { format!("{path} {}", values.join(", ")) }
+    if path.is_empty() {
+        values.join(", ")
+    } else {
+        format!("{path} {}", values.join(", "))
+    }
 }
 
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(n) if n.is_f64() => n.as_f64().map_or_else(|| n.to_string(), general),
-        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(shown).collect::<Vec<_>>().join(", ")
+        ),
         other => other.to_string(),
     }
 }
@@ -192,11 +228,16 @@ fn general(v: f64) -> String {
         return "0".to_string();
     }
     let scientific = format!("{v:.3e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else { return scientific };
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific;
+    };
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let trim = |digits: &str| -> String {
         if digits.contains('.') {
-            digits.trim_end_matches('0').trim_end_matches('.').to_string()
+            digits
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_string()
         } else {
             digits.to_string()
         }
@@ -213,6 +254,7 @@ fn general(v: f64) -> String {
 mod tests {
     use super::*;
     use archai_spec::values;
+    use indicatif::ProgressDrawTarget;
 
     #[test]
     fn numbers_have_four_digits() {
@@ -234,26 +276,52 @@ mod tests {
     #[test]
     fn a_run_leaves_three_logs() {
         let dir = tempfile::tempdir().unwrap();
-        let terminal = Terminal::silent();
-        let options = LogOptions { prefix: "log".into(), level: 20, yaml: true };
+        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
+        let options = LogOptions {
+            prefix: "log".into(),
+            level: 20,
+            yaml: true,
+        };
         let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
         let train = LogPath::new("arch_search").join("epochs").join(0);
-        log.emit(values!(train.clone(), "top1" => 0.15625, "loss" => f64::NAN)).unwrap();
+        log.emit(values!(train.clone(), "top1" => 0.15625, "loss" => f64::NAN))
+            .unwrap();
         log.emit(values!(train.join("train"), "n" => 3)).unwrap();
         log.emit(values!(train, "top1" => 0.25)).unwrap();
-        for (level, text) in [(Level::Debug, "detail"), (Level::Warning, "beware: \"x\"\nof two lines")] {
-            log.emit(Event::Message { level, text: text.into() }).unwrap();
+        for (level, text) in [
+            (Level::Debug, "detail"),
+            (Level::Warning, "beware: \"x\"\nof two lines"),
+        ] {
+            log.emit(Event::Message {
+                level,
+                text: text.into(),
+            })
+            .unwrap();
         }
         log.finish().unwrap();
 
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
         let human = read("log.log");
         let first = human.lines().next().unwrap();
-        assert!(first.starts_with('[') && first.ends_with("][INFO] arch_search/epochs/0 top1=0.1562, loss=NaN"), "{first}");
-        assert_eq!(first.find(']'), Some(24), "[YYYY-mm-dd HH:MM:SS,mmm]: {first}");
-        assert!(!human.contains("detail") && human.contains("[WARNING] beware"), "{human}");
+        assert!(
+            first.starts_with('[')
+                && first.ends_with("][INFO] arch_search/epochs/0 top1=0.1562, loss=NaN"),
+            "{first}"
+        );
+        assert_eq!(
+            first.find(']'),
+            Some(24),
+            "[YYYY-mm-dd HH:MM:SS,mmm]: {first}"
+        );
+        assert!(
+            !human.contains("detail") && human.contains("[WARNING] beware"),
+            "{human}"
+        );
 
-        let records: Vec<Value> = read("log.jsonl").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let records: Vec<Value> = read("log.jsonl")
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
         assert_eq!(records.len(), 5);
         assert_eq!(records[0]["path"], "arch_search/epochs/0");
         assert_eq!(records[0]["values"]["loss"], "NaN");
@@ -271,11 +339,21 @@ mod tests {
     #[test]
     fn old_logs_are_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
-        let terminal = Terminal::silent();
-        let options = LogOptions { prefix: "log".into(), level: 20, yaml: true };
+        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
+        let options = LogOptions {
+            prefix: "log".into(),
+            level: 20,
+            yaml: true,
+        };
         RunLog::create(dir.path(), &options, &terminal).unwrap();
         assert!(RunLog::create(dir.path(), &options, &terminal).is_err());
-        let none = LogOptions { prefix: String::new(), ..options };
-        RunLog::create(dir.path(), &none, &terminal).unwrap().finish().unwrap();
+        let none = LogOptions {
+            prefix: String::new(),
+            ..options
+        };
+        RunLog::create(dir.path(), &none, &terminal)
+            .unwrap()
+            .finish()
+            .unwrap();
     }
 }

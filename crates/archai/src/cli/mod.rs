@@ -38,11 +38,16 @@ use error::CliError;
 /// ```
 pub fn run(algos: Algorithms) -> ExitCode {
     let env = Env::read();
-    let program = Cli::command().name(env.program.clone()).bin_name(env.program.clone());
+    let program = Cli::command()
+        .name(env.program.clone())
+        .bin_name(env.program.clone());
     let arguments = env.command_line.iter().skip(1).cloned().collect();
     let (mut flags, overrides) = overrides::split(arguments, &program);
     flags.insert(0, env.program.clone());
-    let parsed = program.clone().try_get_matches_from(flags).and_then(|m| Cli::from_arg_matches(&m));
+    let parsed = program
+        .clone()
+        .try_get_matches_from(flags)
+        .and_then(|m| Cli::from_arg_matches(&m));
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {

@@ -15,13 +15,20 @@ pub fn split(args: Vec<String>, program: &Command) -> (Vec<String>, Vec<String>)
     let Some(called) = COMMANDS.iter().find(|called| words.starts_with(called)) else {
         return (args, Vec::new());
     };
-    let command = called.iter().try_fold(program, |command, name| command.find_subcommand(name));
+    let command = called
+        .iter()
+        .try_fold(program, |command, name| command.find_subcommand(name));
     let takes_value = |arg: &str| -> bool {
         let Some(command) = command else { return false };
         command.get_arguments().any(|known| {
-            let needed = known.get_num_args().is_none_or(|n| n.min_values() > 0) && known.get_action().takes_values();
-            let long = known.get_long().is_some_and(|long| arg.strip_prefix("--") == Some(long));
-            let short = known.get_short().is_some_and(|short| arg.strip_prefix('-') == Some(short.to_string().as_str()));
+            let needed = known.get_num_args().is_none_or(|n| n.min_values() > 0)
+                && known.get_action().takes_values();
+            let long = known
+                .get_long()
+                .is_some_and(|long| arg.strip_prefix("--") == Some(long));
+            let short = known
+                .get_short()
+                .is_some_and(|short| arg.strip_prefix('-') == Some(short.to_string().as_str()));
             needed && (long || short)
         })
     };
@@ -62,11 +69,15 @@ enum Form {
 }
 
 fn form(arg: &str) -> Form {
-    let (name, value) = arg.split_once('=').map_or((arg, None), |(name, value)| (name, Some(value)));
+    let (name, value) = arg
+        .split_once('=')
+        .map_or((arg, None), |(name, value)| (name, Some(value)));
     let bare = name.strip_prefix("--");
     let dotted = |name: &str| {
         name.contains('.')
-            && name.chars().all(|c| c.is_alphanumeric() || "._-".contains(c))
+            && name
+                .chars()
+                .all(|c| c.is_alphanumeric() || "._-".contains(c))
             && name.starts_with(|c: char| c.is_alphabetic() || c == '_')
     };
     match (bare, value) {
@@ -100,16 +111,34 @@ mod tests {
             ("run --a.b -1 x", "run x", "--a.b -1"),
             ("run --a.b --full", "run --full", "--a.b"),
             ("run --config a.b=1 a.b=2", "run --config a.b=1", "a.b=2"),
-            ("run --config=a.yaml;b.yaml", "run --config=a.yaml;b.yaml", ""),
+            (
+                "run --config=a.yaml;b.yaml",
+                "run --config=a.yaml;b.yaml",
+                "",
+            ),
             ("run --config a.yaml", "run --config a.yaml", ""),
             ("run ./x.yaml", "run ./x.yaml", ""),
             ("run -- a.b=1", "run -- a.b=1", ""),
-            ("config show darts a.b=1 --full", "config show darts --full", "a.b=1"),
-            ("data get x --from https://a.b/c?d.e=f", "data get x --from https://a.b/c?d.e=f", ""),
+            (
+                "config show darts a.b=1 --full",
+                "config show darts --full",
+                "a.b=1",
+            ),
+            (
+                "data get x --from https://a.b/c?d.e=f",
+                "data get x --from https://a.b/c?d.e=f",
+                "",
+            ),
             ("algos a.b=1", "algos a.b=1", ""),
         ] {
-            let words = |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_string).collect() };
-            assert_eq!(split(words(line), &program), (words(flags), words(overrides)), "{line}");
+            let words = |line: &str| -> Vec<String> {
+                line.split_whitespace().map(str::to_string).collect()
+            };
+            assert_eq!(
+                split(words(line), &program),
+                (words(flags), words(overrides)),
+                "{line}"
+            );
         }
     }
 }

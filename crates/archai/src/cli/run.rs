@@ -32,7 +32,12 @@ use super::terminal::Terminal;
 ///
 /// # Errors
 /// Whatever goes wrong first. All configurations are checked before the first run starts.
-pub fn run(args: &RunArgs, overrides: &[String], algos: &Algorithms, env: &Env) -> Result<(), CliError> {
+pub fn run(
+    args: &RunArgs,
+    overrides: &[String],
+    algos: &Algorithms,
+    env: &Env,
+) -> Result<(), CliError> {
     let plan = Plan::new(args, overrides, algos, env)?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, usize::from))
@@ -45,7 +50,13 @@ pub fn run(args: &RunArgs, overrides: &[String], algos: &Algorithms, env: &Env) 
     let mut outcomes = Vec::new();
     let mut result = Ok(());
     for job in &plan.jobs {
-        let job = Session { job, plan: &plan, terminal: &terminal, stop: &stop, env };
+        let job = Session {
+            job,
+            plan: &plan,
+            terminal: &terminal,
+            stop: &stop,
+            env,
+        };
         match job.run() {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) => {
@@ -56,7 +67,8 @@ pub fn run(args: &RunArgs, overrides: &[String], algos: &Algorithms, env: &Env) 
     }
     terminal.clear();
     if !outcomes.is_empty() {
-        std::io::stdout().write_all(summary::for_terminal(&outcomes, !plan.full && !plan.custom).as_bytes())?;
+        std::io::stdout()
+            .write_all(summary::for_terminal(&outcomes, !plan.full && !plan.custom).as_bytes())?;
     }
     result
 }
@@ -84,18 +96,33 @@ struct Job<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(args: &'a RunArgs, overrides: &[String], algos: &'a Algorithms, env: &Env) -> Result<Self, CliError> {
+    fn new(
+        args: &'a RunArgs,
+        overrides: &[String],
+        algos: &'a Algorithms,
+        env: &Env,
+    ) -> Result<Self, CliError> {
         let (search, eval) = (!is_on(args.no_search), !is_on(args.no_eval));
         if !search && !eval {
-            return Err(CliError::usage("--no-search and --no-eval together leave nothing to do; take one away"));
+            return Err(CliError::usage(
+                "--no-search and --no-eval together leave nothing to do; take one away",
+            ));
         }
         let DeviceArg::Cpu = args.device;
         let mut given = Vec::new();
         if let Some(dir) = &args.logdir {
-            given.push(Override::new("common.logdir", &quoted(dir), &format!("--logdir {dir}")));
+            given.push(Override::new(
+                "common.logdir",
+                &quoted(dir),
+                &format!("--logdir {dir}"),
+            ));
         }
         if let Some(seed) = args.seed {
-            given.push(Override::new("common.seed", &seed.to_string(), &format!("--seed {seed}")));
+            given.push(Override::new(
+                "common.seed",
+                &seed.to_string(),
+                &format!("--seed {seed}"),
+            ));
         }
         given.extend(parse_overrides(overrides).map_err(CliError::config)?);
 
@@ -142,28 +169,52 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(algo: &'a Algorithm, tree: ConfigTree, args: &RunArgs, env: &Env) -> Result<Self, CliError> {
+    fn new(
+        algo: &'a Algorithm,
+        tree: ConfigTree,
+        args: &RunArgs,
+        env: &Env,
+    ) -> Result<Self, CliError> {
         let settings = tree.settings().map_err(CliError::config)?;
         let mut vars = env.path_vars();
-        let logdir = expand(&settings.common.logdir, &vars)
-            .map_err(|e| CliError::usage(format!("common.logdir: {e}; or give the folder with --logdir")))?;
+        let logdir = expand(&settings.common.logdir, &vars).map_err(|e| {
+            CliError::usage(format!(
+                "common.logdir: {e}; or give the folder with --logdir"
+            ))
+        })?;
         vars.insert("logdir".into(), logdir.clone());
-        let dirs = RunDirs::new(Path::new(&logdir), algo.name(), &settings.dataset.name, &args.exp_prefix)?;
+        let dirs = RunDirs::new(
+            Path::new(&logdir),
+            algo.name(),
+            &settings.dataset.name,
+            &args.exp_prefix,
+        )?;
         let expanded = |dir: &Path| -> Result<Settings, CliError> {
             let mut vars = vars.clone();
             vars.insert("expdir".into(), dir.to_string_lossy().into_owned());
             let mut settings = settings.clone();
-            tree.expand_paths(&mut settings, &vars).map_err(CliError::config)?;
+            tree.expand_paths(&mut settings, &vars)
+                .map_err(CliError::config)?;
             Ok(settings)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
         let digest = tree.digest().map_err(CliError::config)?;
-        Ok(Job { algo, tree, digest, dirs, search, eval })
+        Ok(Job {
+            algo,
+            tree,
+            digest,
+            dirs,
+            search,
+            eval,
+        })
     }
 
     /// `darts on cifar10`.
     fn title(&self) -> String {
-        let (search, eval) = (&self.search.dataset.name, &self.eval.nas.eval.loader.dataset.name);
+        let (search, eval) = (
+            &self.search.dataset.name,
+            &self.eval.nas.eval.loader.dataset.name,
+        );
         if search == eval {
             format!("{} on {search}", self.algo.name())
         } else {
@@ -188,7 +239,9 @@ impl Session<'_> {
         let runner = runner.as_ref();
         // Whatever can be seen to fail is looked for before older runs are touched.
         let mut registry = OpRegistry::builtin();
-        runner.register_ops(&mut registry).map_err(CliError::engine)?;
+        runner
+            .register_ops(&mut registry)
+            .map_err(CliError::engine)?;
         if plan.search {
             self.check_data(&job.search.nas.search.loader.dataset)?;
         }
@@ -205,11 +258,20 @@ impl Session<'_> {
         };
 
         self.terminal.heading(&job.title());
-        let which = if plan.search { SetAside::Pair } else { SetAside::EvalOnly };
+        let which = if plan.search {
+            SetAside::Pair
+        } else {
+            SetAside::EvalOnly
+        };
         for (_, aside) in job.dirs.set_aside(which)? {
-            self.terminal.say(&format!("  an earlier run is kept as {}", aside.display()));
+            self.terminal
+                .say(&format!("  an earlier run is kept as {}", aside.display()));
         }
-        let search = if plan.search { Some(self.search(runner)?) } else { None };
+        let search = if plan.search {
+            Some(self.search(runner)?)
+        } else {
+            None
+        };
         let template = match (&search, template) {
             (Some(found), _) => Some(read_template(&found.final_desc)?),
             (None, template) => template,
@@ -219,8 +281,7 @@ impl Session<'_> {
             _ => None,
         };
         let outcome = Outcome {
-            algo: job.algo.name().to_string(),
-            dataset: job.title(),
+            title: job.title(),
             search_dir: search.is_some().then(|| job.dirs.search.clone()),
             eval_dir: eval.is_some().then(|| job.dirs.eval.clone()),
             search,
@@ -228,15 +289,26 @@ impl Session<'_> {
         };
         let dir = outcome.eval_dir.as_ref().unwrap_or(&job.dirs.search);
         let text = summary::as_markdown(&outcome, &self.env.command_line, &job.digest);
-        write_atomically(&dir.join(summary::FILE), |out| out.write_all(text.as_bytes()))?;
+        write_atomically(&dir.join(summary::FILE), |out| {
+            out.write_all(text.as_bytes())
+        })?;
         Ok(outcome)
     }
 
     fn search(&self, runner: &dyn ExperimentRunner) -> Result<SearchResult, CliError> {
-        self.phase("search", &self.job.dirs.search, &self.job.search, |experiment| run_search(experiment, runner))
+        self.phase(
+            "search",
+            &self.job.dirs.search,
+            &self.job.search,
+            |experiment| run_search(experiment, runner),
+        )
     }
 
-    fn eval(&self, runner: &dyn ExperimentRunner, template: &Template) -> Result<EvalResult, CliError> {
+    fn eval(
+        &self,
+        runner: &dyn ExperimentRunner,
+        template: &Template,
+    ) -> Result<EvalResult, CliError> {
         let dir = &self.job.dirs.eval;
         let mut settings = self.job.eval.clone();
         let own = dir.join("final_model_desc.yaml");
@@ -256,15 +328,23 @@ impl Session<'_> {
         body: impl FnOnce(&Experiment<'_>) -> Result<T, EngineError>,
     ) -> Result<T, CliError> {
         if self.stop.is_raised() {
-            return Err(CliError::Interrupted(format!("stopped before the {name} of {} began", self.job.title())));
+            return Err(CliError::Interrupted(format!(
+                "stopped before the {name} of {} began",
+                self.job.title()
+            )));
         }
         dirs::create(dir)?;
         self.terminal.say(&format!("  {name} in {}", dir.display()));
         let text = self.config_used(dir);
-        write_atomically(&dir.join("config_used.yaml"), |out| out.write_all(text.as_bytes()))?;
+        write_atomically(&dir.join("config_used.yaml"), |out| {
+            out.write_all(text.as_bytes())
+        })?;
         let common = &settings.common;
-        let options =
-            LogOptions { prefix: common.log_prefix.clone(), level: common.log_level, yaml: common.yaml_log };
+        let options = LogOptions {
+            prefix: common.log_prefix.clone(),
+            level: common.log_level,
+            yaml: common.yaml_log,
+        };
         let log = RunLog::create(dir, &options, self.terminal)?;
         self.record_start(&log, name, dir, settings)
             .map_err(|e| FileError::new("write to the log in", dir, e))?;
@@ -273,17 +353,26 @@ impl Session<'_> {
             settings,
             registry: OpRegistry::builtin(),
             compute: Compute::cpu(),
-            run: Run { events: &log, clock: &WallClock, stop: self.stop, seed: common.seed },
+            run: Run {
+                events: &log,
+                clock: &WallClock,
+                stop: self.stop,
+                seed: common.seed,
+            },
             dir,
         };
         let result = body(&experiment);
         self.terminal.clear();
         let noted = match &result {
             Ok(_) => log.note(Level::Info, &format!("the {name} is complete")),
-            Err(EngineError::Stopped) => log.note(Level::Warning, &format!("the {name} was interrupted")),
+            Err(EngineError::Stopped) => {
+                log.note(Level::Warning, &format!("the {name} was interrupted"))
+            }
             Err(error) => log.note(Level::Error, &error.to_string()),
         };
-        let finished = noted.map_err(|e| FileError::new("write to the log in", dir, e)).and_then(|()| log.finish());
+        let finished = noted
+            .map_err(|e| FileError::new("write to the log in", dir, e))
+            .and_then(|()| log.finish());
         match result {
             Ok(value) => finished.map(|()| value).map_err(CliError::from),
             Err(EngineError::Stopped) => Err(CliError::Interrupted(format!(
@@ -297,15 +386,28 @@ impl Session<'_> {
         }
     }
 
-    fn record_start(&self, log: &RunLog<'_>, phase: &str, dir: &Path, settings: &Settings) -> std::io::Result<()> {
+    fn record_start(
+        &self,
+        log: &RunLog<'_>,
+        phase: &str,
+        dir: &Path,
+        settings: &Settings,
+    ) -> std::io::Result<()> {
         let dataset = if phase == "search" {
             &settings.nas.search.loader.dataset
         } else {
             &settings.nas.eval.loader.dataset
         };
-        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = dir
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         let record = |path: &str, values: Vec<(&str, serde_json::Value)>| {
-            let values = values.into_iter().map(|(key, value)| (key.to_string(), value)).collect();
+            let values = values
+                .into_iter()
+                .map(|(key, value)| (key.to_string(), value))
+                .collect();
             log.record(LogPath::new(path), values)
         };
         record(
@@ -314,7 +416,10 @@ impl Session<'_> {
                 ("command_line", json(self.env.command_line.clone())),
                 ("version", json(env!("CARGO_PKG_VERSION"))),
                 ("experiment", json(name)),
-                ("started", json(Zoned::now().to_string())),
+                (
+                    "started",
+                    json(Zoned::now().strftime("%Y-%m-%d %H:%M:%S %:z").to_string()),
+                ),
                 ("directory", json(dir.to_string_lossy().into_owned())),
                 ("process", json(std::process::id())),
                 ("algorithm", json(self.job.algo.name())),
@@ -341,7 +446,7 @@ impl Session<'_> {
     fn config_used(&self, dir: &Path) -> String {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         format!(
-            "# The whole configuration of {name}, with nothing left to look up; it gives the same run again:\n\
+            "# The whole configuration of {name}. It gives the same run again:\n\
              #   archai run --algos {} --config-only config_used.yaml\n\
              # Digest of what changes results: {}\n\n{}",
             self.job.algo.name(),
@@ -370,7 +475,11 @@ impl Session<'_> {
             (false, true) => searched,
             (false, false) => {
                 let looked_for = if is_default {
-                    format!("neither `{}` nor `{}` is there", named.display(), searched.display())
+                    format!(
+                        "neither `{}` nor `{}` is there",
+                        named.display(),
+                        searched.display()
+                    )
                 } else {
                     format!("`{}` is not there", named.display())
                 };
@@ -381,8 +490,12 @@ impl Session<'_> {
             }
         };
         let template = read_template(&path)?;
-        ModelDesc::from_yaml(&template.text, &path.display().to_string(), registry.catalog())
-            .map_err(CliError::caused)?;
+        ModelDesc::from_yaml(
+            &template.text,
+            &path.display().to_string(),
+            registry.catalog(),
+        )
+        .map_err(CliError::caused)?;
         self.terminal.say(&format!("evaluating {}", path.display()));
         Ok(template)
     }
@@ -429,18 +542,32 @@ struct WallClock;
 
 impl Clock for WallClock {
     fn now(&self) -> f64 {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |time| time.as_secs_f64())
     }
 }
 
 /// The items of a comma-separated list, without blanks.
 fn list<'a>(flag: &str, items: &'a [String]) -> Result<Vec<&'a str>, CliError> {
-    let items: Vec<&str> = items.iter().map(|item| item.trim()).filter(|item| !item.is_empty()).collect();
+    let items: Vec<&str> = items
+        .iter()
+        .map(|item| item.trim())
+        .filter(|item| !item.is_empty())
+        .collect();
     if items.is_empty() {
-        return Err(CliError::usage(format!("{flag} is empty; give at least one name")));
+        return Err(CliError::usage(format!(
+            "{flag} is empty; give at least one name"
+        )));
     }
-    match items.iter().enumerate().find(|(i, item)| items[..*i].contains(item)) {
-        Some((_, twice)) => Err(CliError::usage(format!("{flag} names `{twice}` twice; a run needs a name of its own"))),
+    match items
+        .iter()
+        .enumerate()
+        .find(|(i, item)| items[..*i].contains(item))
+    {
+        Some((_, twice)) => Err(CliError::usage(format!(
+            "{flag} names `{twice}` twice; a run needs a name of its own"
+        ))),
         None => Ok(items),
     }
 }

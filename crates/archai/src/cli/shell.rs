@@ -32,7 +32,12 @@ pub fn man(dir: Option<&Path>, program: Command) -> Result<(), CliError> {
         return Ok(std::io::stdout().write_all(&page)?);
     };
     std::fs::create_dir_all(dir).map_err(|e| FileError::new("create the folder", dir, e))?;
-    clap_mangen::generate_to(program, dir).map_err(|e| FileError::new("write manual pages to", dir, e))?;
-    writeln!(std::io::stdout(), "the manual pages are in {}", dir.display())?;
+    clap_mangen::generate_to(program, dir)
+        .map_err(|e| FileError::new("write manual pages to", dir, e))?;
+    writeln!(
+        std::io::stdout(),
+        "the manual pages are in {}",
+        dir.display()
+    )?;
     Ok(())
 }

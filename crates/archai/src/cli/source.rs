@@ -37,8 +37,14 @@ impl ConfigRequest<'_> {
         if let Some(only) = self.config_only {
             loader = loader.files(only);
         } else {
-            let default = if self.full { "cifar10" } else { "fashion_mnist_mini" };
-            loader = loader.files(&own.name).dataset(&dataset_file(self.dataset.unwrap_or(default))?);
+            let default = if self.full {
+                "cifar10"
+            } else {
+                "fashion_mnist_mini"
+            };
+            loader = loader
+                .files(&own.name)
+                .dataset(&dataset_file(self.dataset.unwrap_or(default))?);
             if !self.full {
                 loader = loader.files("archai:toy.yaml");
             }
@@ -49,7 +55,10 @@ impl ConfigRequest<'_> {
                 loader = loader.files(files);
             }
         }
-        loader.overrides(self.overrides).load(&self.algo.shape()).map_err(CliError::config)
+        loader
+            .overrides(self.overrides)
+            .load(&self.algo.shape())
+            .map_err(CliError::config)
     }
 }
 
@@ -70,7 +79,9 @@ pub fn dataset_file(name: &str) -> Result<String, CliError> {
         .map(|known| (strsim::damerau_levenshtein(known, name), known))
         .min()
         .filter(|(distance, known)| *distance <= known.len() / 2)
-        .map_or_else(String::new, |(_, known)| format!(" did you mean `{known}`?"));
+        .map_or_else(String::new, |(_, known)| {
+            format!(" did you mean `{known}`?")
+        });
     Err(CliError::usage(format!(
         "there is no data set `{name}`;{nearest} known are {}; a data set of your own is given by the path of its YAML file",
         known.join(", ")
@@ -86,10 +97,14 @@ struct OwnText<'a> {
 impl<'a> OwnText<'a> {
     fn new(algo: &'a Algorithm) -> Self {
         match algo.default_config() {
-            AlgorithmConfig::File(name) => OwnText { name: name.clone(), text: None },
-            AlgorithmConfig::Text(text) => {
-                OwnText { name: format!("the defaults of {}", algo.name()), text: Some(text) }
-            }
+            AlgorithmConfig::File(name) => OwnText {
+                name: name.clone(),
+                text: None,
+            },
+            AlgorithmConfig::Text(text) => OwnText {
+                name: format!("the defaults of {}", algo.name()),
+                text: Some(text),
+            },
         }
     }
 }

@@ -16,10 +16,8 @@ pub const FILE: &str = "summary.md";
 
 /// What one algorithm found on one data set.
 pub struct Outcome {
-    /// The algorithm.
-    pub algo: String,
     /// Algorithm and data sets, in words.
-    pub dataset: String,
+    pub title: String,
     /// The search's result.
     pub search: Option<SearchResult>,
     /// The search's directory.
@@ -34,29 +32,52 @@ impl Outcome {
     /// Figures with their names, those that there are.
     fn figures(&self) -> Vec<(&'static str, String)> {
         let mut figures = Vec::new();
-        let mut add = |name, value: Option<String>| figures.extend(value.map(|value| (name, value)));
+        let mut add =
+            |name, value: Option<String>| figures.extend(value.map(|value| (name, value)));
         if let Some(eval) = &self.eval {
             add("test accuracy (top-1)", eval.test_top1.map(percent));
             add("test accuracy (top-5)", eval.test_top5.map(percent));
             add("validation accuracy", eval.val_top1.map(percent));
-            add("best on validation", eval.best_val.map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)));
+            add(
+                "best on validation",
+                eval.best_val
+                    .map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)),
+            );
             add("training accuracy", eval.train_top1.map(percent));
             add("parameters", Some(thousands(eval.parameters)));
             if eval.parameters_with_aux != eval.parameters {
-                add("with auxiliary tower", Some(thousands(eval.parameters_with_aux)));
+                add(
+                    "parameters with auxiliary tower",
+                    Some(thousands(eval.parameters_with_aux)),
+                );
             }
             add("multiply-adds per image", Some(thousands(eval.macs)));
             add("epochs of evaluation", Some(eval.epochs.to_string()));
             add("time of evaluation", Some(time(eval.seconds)));
         }
         if let Some(search) = &self.search {
-            add("validation accuracy of the supernet", search.val_top1.map(percent));
-            add("training accuracy of the supernet", search.train_top1.map(percent));
-            add("found network, trained at search size", search.post_train_test_top1.map(percent));
-            add("parameters of the supernet", Some(thousands(search.supernet_parameters)));
+            add(
+                "validation accuracy of the supernet",
+                search.val_top1.map(percent),
+            );
+            add(
+                "training accuracy of the supernet",
+                search.train_top1.map(percent),
+            );
+            add(
+                "found network, trained at search size",
+                search.post_train_test_top1.map(percent),
+            );
+            add(
+                "parameters of the supernet",
+                Some(thousands(search.supernet_parameters)),
+            );
             add("architecture parameters", Some(thousands(search.alphas)));
             if self.eval.is_none() {
-                add("parameters at search size", Some(thousands(search.parameters)));
+                add(
+                    "parameters at search size",
+                    Some(thousands(search.parameters)),
+                );
                 add("multiply-adds at search size", Some(thousands(search.macs)));
             }
             add("time of search", Some(time(search.seconds)));
@@ -72,7 +93,9 @@ impl Outcome {
             (&self.eval_dir, self.eval.as_ref().map(|e| &e.files)),
         ];
         for (dir, files) in phases {
-            let (Some(dir), Some(files)) = (dir, files) else { continue };
+            let (Some(dir), Some(files)) = (dir, files) else {
+                continue;
+            };
             let mut list: Vec<(String, String)> = files
                 .iter()
                 .map(|RunFile { what, path }| {
@@ -81,7 +104,10 @@ impl Outcome {
                 })
                 .collect();
             list.push(("config_used.yaml".into(), "the whole configuration".into()));
-            list.push(("log.log, log.yaml, log.jsonl".into(), "the log for people, as a tree, line by line".into()));
+            list.push((
+                "log.log, log.yaml, log.jsonl".into(),
+                "the log for people, as a tree, line by line".into(),
+            ));
             places.push((dir.as_path(), list));
         }
         if let Some((_, list)) = places.last_mut() {
@@ -94,16 +120,29 @@ impl Outcome {
 /// The closing table and where everything lies.
 pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(["run", "test accuracy", "parameters", "multiply-adds", "search", "evaluation"]);
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header([
+        "run",
+        "test accuracy",
+        "parameters",
+        "multiply-adds",
+        "search",
+        "evaluation",
+    ]);
     for o in outcomes {
         let (search, eval) = (o.search.as_ref(), o.eval.as_ref());
         let none = || "-".to_string();
         table.add_row([
-            o.dataset.clone(),
+            o.title.clone(),
             eval.and_then(|e| e.test_top1).map_or_else(none, percent),
-            eval.map(|e| e.parameters).or(search.map(|s| s.parameters)).map_or_else(none, thousands),
-            eval.map(|e| e.macs).or(search.map(|s| s.macs)).map_or_else(none, millions),
+            eval.map(|e| e.parameters)
+                .or(search.map(|s| s.parameters))
+                .map_or_else(none, thousands),
+            eval.map(|e| e.macs)
+                .or(search.map(|s| s.macs))
+                .map_or_else(none, millions),
             search.map_or_else(none, |s| time(s.seconds)),
             eval.map_or_else(none, |e| time(e.seconds)),
         ]);
@@ -115,7 +154,11 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
     for outcome in outcomes {
         for (dir, files) in outcome.places() {
             let _ = writeln!(out, "\n{}/", dir.display());
-            let width = files.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            let width = files
+                .iter()
+                .map(|(name, _)| name.chars().count())
+                .max()
+                .unwrap_or(0);
             for (name, what) in files {
                 let _ = writeln!(out, "  {name:<width$}  {what}");
             }
@@ -132,7 +175,7 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
 
 /// The summary of one run as Markdown.
 pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> String {
-    let mut out = format!("# {}\n\n", outcome.dataset);
+    let mut out = format!("# {}\n\n", outcome.title);
     let _ = writeln!(out, "    {}\n", command_line.join(" "));
     let _ = writeln!(out, "| | |\n|---|---:|");
     for (name, value) in outcome.figures() {
@@ -156,7 +199,11 @@ fn percent(fraction: f64) -> String {
 }
 
 fn time(seconds: f64) -> String {
-    if seconds < 60.0 { format!("{seconds:.1} s") } else { clock(Duration::from_secs_f64(seconds)) }
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        clock(Duration::from_secs_f64(seconds))
+    }
 }
 
 /// `528.4 M`.
@@ -183,7 +230,12 @@ mod tests {
 
     #[test]
     fn figures_are_readable() {
-        for (n, expect) in [(0, "0"), (999, "999"), (1000, "1,000"), (3_349_342, "3,349,342")] {
+        for (n, expect) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (3_349_342, "3,349,342"),
+        ] {
             assert_eq!(thousands(n), expect);
         }
         assert_eq!(millions(528_359_040), "528.4 M");

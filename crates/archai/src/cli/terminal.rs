@@ -18,7 +18,6 @@ use super::logs;
 pub struct Terminal(Mode);
 
 enum Mode {
-    Silent,
     Lines,
     Bars { bars: Box<Bars>, colors: bool },
 }
@@ -48,7 +47,12 @@ impl Terminal {
         if !env.draws {
             return Terminal(Mode::Lines);
         }
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+        Terminal::bars(ProgressDrawTarget::stderr(), env.colors)
+    }
+
+    /// Bars on a target of the caller's choice.
+    pub fn bars(target: ProgressDrawTarget, colors: bool) -> Self {
+        let all = MultiProgress::with_draw_target(target);
         let line = || ProgressBar::new(0).with_style(style("{msg}"));
         let bars = Bars {
             steps: line(),
@@ -57,18 +61,15 @@ impl Terminal {
             phase: Mutex::default(),
             all,
         };
-        Terminal(Mode::Bars { bars: Box::new(bars), colors: env.colors })
-    }
-
-    /// Shows nothing.
-    pub fn silent() -> Self {
-        Terminal(Mode::Silent)
+        Terminal(Mode::Bars {
+            bars: Box::new(bars),
+            colors,
+        })
     }
 
     /// Shows a line of its own, above the bars if there are any.
     pub fn say(&self, line: &str) {
         match &self.0 {
-            Mode::Silent => {}
             // A terminal that has gone is no reason to end a run of days: the log files go on.
             Mode::Lines => drop(writeln!(std::io::stderr(), "{line}")),
             Mode::Bars { bars, .. } => drop(bars.all.println(line)),
@@ -92,9 +93,10 @@ impl Terminal {
             Level::Error => ("error: ", "1;31"),
         };
         match &self.0 {
-            Mode::Silent => {}
             Mode::Lines => self.say(&format!("{} {name}{text}", now.strftime("%H:%M:%S"))),
-            Mode::Bars { colors: true, .. } if !name.is_empty() => self.say(&format!("  \x1b[{color}m{name}\x1b[0m{text}")),
+            Mode::Bars { colors: true, .. } if !name.is_empty() => {
+                self.say(&format!("  \x1b[{color}m{name}\x1b[0m{text}"))
+            }
             Mode::Bars { .. } => self.say(&format!("  {name}{text}")),
         }
     }
@@ -102,8 +104,21 @@ impl Terminal {
     /// Shows values of the log: all of them as lines; on a terminal, where bars show the steps, the result of each pass.
     pub fn values(&self, path: &LogPath, values: &[(String, Value)], now: &Zoned) {
         match &self.0 {
-            Mode::Silent => {}
-            Mode::Lines => self.say(&format!("{} {}", now.strftime("%H:%M:%S"), logs::line(path, values))),
+            Mode::Lines => {
+                // Lists, the architecture parameters of every edge say, are for the files.
+                let short: Vec<_> = values
+                    .iter()
+                    .filter(|(_, value)| !value.is_array())
+                    .cloned()
+                    .collect();
+                if !short.is_empty() {
+                    self.say(&format!(
+                        "{} {}",
+                        now.strftime("%H:%M:%S"),
+                        logs::line(path, &short)
+                    ));
+                }
+            }
             Mode::Bars { .. } => {
                 if let Some(line) = pass(path, values) {
                     self.say(&line);
@@ -131,19 +146,40 @@ impl Bars {
     fn update(&self, progress: &Progress) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
-            Progress::Begin { title, epochs, steps } => {
-                *phase = Phase { title: title.clone(), epochs: *epochs, steps: *steps, state: String::new() };
+            Progress::Begin {
+                title,
+                epochs,
+                steps,
+            } => {
+                *phase = Phase {
+                    title: title.clone(),
+                    epochs: *epochs,
+                    steps: *steps,
+                    state: String::new(),
+                };
                 self.begin(&phase);
             }
-            Progress::Step { epoch, step, loss, top1, images_per_s } => {
+            Progress::Step {
+                epoch,
+                step,
+                loss,
+                top1,
+                images_per_s,
+            } => {
                 self.steps.set_prefix(epoch_of(&phase, *epoch));
                 self.steps.set_position(epoch * phase.steps + step + 1);
-                phase.state =
-                    format!("loss {loss:.3}   top-1 {:.1} %   {} images/s", 100.0 * top1, speed(*images_per_s));
+                phase.state = format!(
+                    "loss {loss:.3}   top-1 {:.1} %   {} images/s",
+                    100.0 * top1,
+                    speed(*images_per_s)
+                );
                 self.state.set_message(format!("  {}", phase.state));
             }
             Progress::Validate { title, done, total } => {
-                self.state.set_message(format!("  {}   measuring {title} {done}/{total}", phase.state));
+                self.state.set_message(format!(
+                    "  {}   measuring {title} {done}/{total}",
+                    phase.state
+                ));
             }
             Progress::Genotype(text) => {
                 for (line, text) in self.cells.iter().zip(cells(text)) {
@@ -200,23 +236,38 @@ fn epoch_of(phase: &Phase, epoch: u64) -> String {
 }
 
 fn speed(images_per_s: f64) -> String {
-    if images_per_s < 10.0 { format!("{images_per_s:.1}") } else { format!("{images_per_s:.0}") }
+    if images_per_s < 10.0 {
+        format!("{images_per_s:.1}")
+    } else {
+        format!("{images_per_s:.0}")
+    }
 }
 
 /// `1:02:03` or `2:03`.
 pub fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
     let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
+    if h > 0 {
+        format!("{h}:{m:02}:{s:02}")
+    } else {
+        format!("{m}:{s:02}")
+    }
 }
 
 /// One line for the result of a pass: `  epoch 3 train   top-1 15.6 %   top-5 56.2 %   loss 2.291   3.2 s`.
 fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
-    let [.., before, name] = &path.0[..] else { return None };
+    let [.., before, name] = &path.0[..] else {
+        return None;
+    };
     if !["train", "val", "test"].contains(&name.as_str()) {
         return None;
     }
-    let number = |key: &str| values.iter().find(|(k, _)| k == key).and_then(|(_, v)| v.as_f64());
+    let number = |key: &str| {
+        values
+            .iter()
+            .find(|(k, _)| k == key)
+            .and_then(|(_, v)| v.as_f64())
+    };
     let mut line = match before.parse::<u64>() {
         Ok(epoch) => format!("  {:<9} {name:<5}", format!("epoch {}", epoch + 1)),
         Err(_) => format!("  {:<9} {name:<5}", "at last"),
@@ -270,18 +321,28 @@ mod tests {
                     normal_concat=[2, 3], reduce=[('max_pool_3x3', 0), ('none', 1)], reduce_concat=range(2, 4))";
         assert_eq!(
             cells(text),
-            ["  normal  sep_conv_3x3←0 skip_connect←1 | dil_conv_5x5←2 max_pool_3x3←0", "  reduce  max_pool_3x3←0 none←1"]
+            [
+                "  normal  sep_conv_3x3←0 skip_connect←1 | dil_conv_5x5←2 max_pool_3x3←0",
+                "  reduce  max_pool_3x3←0 none←1"
+            ]
         );
         assert_eq!(cells("2 cells"), ["  best so far: 2 cells", ""]);
     }
 
     #[test]
     fn passes_are_told_from_other_values() {
-        let values = [("top1", json!(0.15625)), ("loss", json!(2.291)), ("duration", json!(3.21))]
-            .map(|(k, v)| (k.to_string(), v));
+        let values = [
+            ("top1", json!(0.15625)),
+            ("loss", json!(2.291)),
+            ("duration", json!(3.21)),
+        ]
+        .map(|(k, v)| (k.to_string(), v));
         let path = LogPath::new("arch_search").join("epochs").join(2);
         assert_eq!(pass(&path, &values), None);
-        assert_eq!(pass(&path.join("val"), &values).unwrap(), "  epoch 3   val     top-1  15.6 %   loss 2.291   3.2 s");
+        assert_eq!(
+            pass(&path.join("val"), &values).unwrap(),
+            "  epoch 3   val     top-1  15.6 %   loss 2.291   3.2 s"
+        );
         assert_eq!(pass(&LogPath::new("train"), &values), None);
     }
 

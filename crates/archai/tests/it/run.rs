@@ -34,56 +34,118 @@ fn read(path: &Path) -> String {
 fn a_run_leaves_what_it_promises() {
     let world = World::new();
     let done = tiny(&world, &["--exp-prefix", "one"]);
-    assert!(done.err.contains("arch_search/arch_train/epochs/0/train top1="), "plain lines: {}", done.err);
-    assert!(!done.err.contains('\x1b'), "no escapes without a terminal: {}", done.err);
+    assert!(
+        done.err
+            .contains("arch_search/arch_train/epochs/0/train top1="),
+        "plain lines: {}",
+        done.err
+    );
+    assert!(
+        !done.err.contains('\x1b'),
+        "no escapes without a terminal: {}",
+        done.err
+    );
     let table = done.ok();
-    for expect in ["darts on fashion_mnist_mini", "test accuracy", "model.pt", "toy mode", "_one_eval/"] {
+    for expect in [
+        "darts on fashion_mnist_mini",
+        "test accuracy",
+        "model.pt",
+        "toy mode",
+        "_one_eval/",
+    ] {
         assert!(table.contains(expect), "{expect:?} is missing in:\n{table}");
     }
 
     let logdir = world.path("logdir");
     assert_eq!(
         world.names("logdir"),
-        ["darts_fashion_mnist_mini_one_eval", "darts_fashion_mnist_mini_one_search"]
+        [
+            "darts_fashion_mnist_mini_one_eval",
+            "darts_fashion_mnist_mini_one_search"
+        ]
     );
-    let (search, eval) =
-        (logdir.join("darts_fashion_mnist_mini_one_search"), logdir.join("darts_fashion_mnist_mini_one_eval"));
-    let common = ["config_used.yaml", "log.log", "log.yaml", "log.jsonl", "final_model_desc.yaml"];
+    let (search, eval) = (
+        logdir.join("darts_fashion_mnist_mini_one_search"),
+        logdir.join("darts_fashion_mnist_mini_one_eval"),
+    );
+    let common = [
+        "config_used.yaml",
+        "log.log",
+        "log.yaml",
+        "log.jsonl",
+        "final_model_desc.yaml",
+    ];
     for dir in [&search, &eval] {
         for name in common {
             assert!(dir.join(name).is_file(), "{name} in {}", dir.display());
         }
     }
-    for name in
-        ["full_model_desc.yaml", "eval_train_metrics.yaml", "model.safetensors", "model.pt", "summary.md"]
-    {
+    for name in [
+        "full_model_desc.yaml",
+        "eval_train_metrics.yaml",
+        "model.safetensors",
+        "model.pt",
+        "summary.md",
+    ] {
         assert!(eval.join(name).is_file(), "{name}");
     }
-    assert_eq!(read(&search.join("final_model_desc.yaml")), read(&eval.join("final_model_desc.yaml")));
-    let drawn = |dir: &Path| std::fs::read_dir(dir).unwrap().any(|e| e.unwrap().path().extension().is_some_and(|x| x == "svg"));
+    assert_eq!(
+        read(&search.join("final_model_desc.yaml")),
+        read(&eval.join("final_model_desc.yaml"))
+    );
+    let drawn = |dir: &Path| {
+        std::fs::read_dir(dir)
+            .unwrap()
+            .any(|e| e.unwrap().path().extension().is_some_and(|x| x == "svg"))
+    };
     assert!(drawn(&search) && drawn(&eval));
     let summary = read(&eval.join("summary.md"));
-    assert!(summary.contains("test accuracy") && summary.contains("model.pt"), "{summary}");
+    assert!(
+        summary.contains("test accuracy") && summary.contains("model.pt"),
+        "{summary}"
+    );
 
     // The logs parse, and say the same.
     let tree: serde_json::Value = serde_saphyr::from_str(&read(&search.join("log.yaml"))).unwrap();
     let train = &tree["arch_search"]["arch_train"]["epochs"]["0"]["train"];
     assert!(train["loss"].as_f64().unwrap() > 0.0, "{tree}");
-    let lines: Vec<serde_json::Value> =
-        read(&search.join("log.jsonl")).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = read(&search.join("log.jsonl"))
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert_eq!(lines[0]["values"]["command_line"][1], "run");
     assert_eq!(lines[0]["values"]["threads"], 2);
-    let logged = lines.iter().find(|l| l["path"] == "arch_search/arch_train/epochs/0/train").unwrap();
+    let logged = lines
+        .iter()
+        .find(|l| l["path"] == "arch_search/arch_train/epochs/0/train")
+        .unwrap();
     assert_eq!(&logged["values"]["loss"], &train["loss"]);
-    assert!(lines.iter().any(|l| l["path"] == "arch_search/arch_train/epochs/0/alphas"), "alphas of each epoch");
+    assert!(
+        lines
+            .iter()
+            .any(|l| l["path"] == "arch_search/arch_train/epochs/0/alphas"),
+        "alphas of each epoch"
+    );
     for line in read(&search.join("log.log")).lines() {
         assert!(line.starts_with("[20") && line.contains("]["), "{line}");
     }
 
     // The configuration used gives the same run again, and the saved weights are the description's.
     let used = eval.join("config_used.yaml");
-    let digest = |text: &str| text.lines().find(|l| l.contains("Digest")).unwrap().to_string();
-    let again = world.run(&["run", "--config-only", used.to_str().unwrap(), "--exp-prefix", "two", "--no-eval"]);
+    let digest = |text: &str| {
+        text.lines()
+            .find(|l| l.contains("Digest"))
+            .unwrap()
+            .to_string()
+    };
+    let again = world.run(&[
+        "run",
+        "--config-only",
+        used.to_str().unwrap(),
+        "--exp-prefix",
+        "two",
+        "--no-eval",
+    ]);
     again.ok();
     let used_again = read(&logdir.join("darts_fashion_mnist_mini_two_search/config_used.yaml"));
     assert_eq!(digest(&used_again), digest(&read(&used)));
@@ -99,15 +161,25 @@ fn older_runs_are_kept_in_pairs() {
     let world = World::new();
     tiny(&world, &[]).ok();
     let pair = |n: &str| {
-        ["eval", "search"].map(|phase| format!("darts_fashion_mnist_mini_throwaway_{phase}{n}")).to_vec()
+        ["eval", "search"]
+            .map(|phase| format!("darts_fashion_mnist_mini_throwaway_{phase}{n}"))
+            .to_vec()
     };
     assert_eq!(world.names("logdir"), pair(""));
     let done = tiny(&world, &["--no-eval"]);
-    assert!(done.err.contains("an earlier run is kept as"), "{}", done.err);
+    assert!(
+        done.err.contains("an earlier run is kept as"),
+        "{}",
+        done.err
+    );
     done.ok();
     let mut expect = [vec![pair("")[1].clone()], pair(".1")].concat();
     expect.sort();
-    assert_eq!(world.names("logdir"), expect, "an old evaluation does not stand beside a new search");
+    assert_eq!(
+        world.names("logdir"),
+        expect,
+        "an old evaluation does not stand beside a new search"
+    );
 
     // What the search left is evaluated; only an older evaluation is set aside.
     tiny(&world, &["--no-search"]).ok();
@@ -117,17 +189,59 @@ fn older_runs_are_kept_in_pairs() {
     assert_eq!(world.names("logdir"), expect);
 
     // A description of the user's own.
-    let own = world.path("logdir").join(&pair("")[1]).join("final_model_desc.yaml");
+    let own = world
+        .path("logdir")
+        .join(&pair("")[1])
+        .join("final_model_desc.yaml");
     let own = world.write("own.yaml", &read(&own));
-    tiny(&world, &["--no-search", "--nas.eval.final_desc_filename", &own, "--exp-prefix", "own"]).ok();
-    assert!(world.path("logdir/darts_fashion_mnist_mini_own_eval/model.pt").is_file());
+    tiny(
+        &world,
+        &[
+            "--no-search",
+            "--nas.eval.final_desc_filename",
+            &own,
+            "--exp-prefix",
+            "own",
+        ],
+    )
+    .ok();
+    assert!(
+        world
+            .path("logdir/darts_fashion_mnist_mini_own_eval/model.pt")
+            .is_file()
+    );
     tiny(&world, &["--nas.eval.final_desc_filename", &own]).fails(2, &["add --no-search"]);
-    tiny(&world, &["--no-search", "--nas.eval.final_desc_filename", "nowhere.yaml"])
-        .fails(2, &["`nowhere.yaml` is not there", "--nas.eval.final_desc_filename FILE"]);
-    tiny(&world, &["--no-search", "--exp-prefix", "never"]).fails(2, &["no found network", "search first"]);
+    tiny(
+        &world,
+        &[
+            "--no-search",
+            "--nas.eval.final_desc_filename",
+            "nowhere.yaml",
+        ],
+    )
+    .fails(
+        2,
+        &[
+            "`nowhere.yaml` is not there",
+            "--nas.eval.final_desc_filename FILE",
+        ],
+    );
+    tiny(&world, &["--no-search", "--exp-prefix", "never"])
+        .fails(2, &["no found network", "search first"]);
     let broken = world.write("broken.yaml", "version: 1\n");
-    tiny(&world, &["--no-search", "--nas.eval.final_desc_filename", &broken]).fails(1, &["broken.yaml"]);
-    assert_eq!(world.names("logdir").iter().filter(|n| n.contains("throwaway")).count(), expect.len());
+    tiny(
+        &world,
+        &["--no-search", "--nas.eval.final_desc_filename", &broken],
+    )
+    .fails(1, &["broken.yaml"]);
+    assert_eq!(
+        world
+            .names("logdir")
+            .iter()
+            .filter(|n| n.contains("throwaway"))
+            .count(),
+        expect.len()
+    );
 }
 
 #[test]
@@ -135,7 +249,8 @@ fn what_is_missing_is_named_before_anything_is_moved() {
     let world = World::new();
     tiny(&world, &["--no-eval"]).ok();
     let before = world.names("logdir");
-    tiny(&world, &["--datasets", "cifar10"]).fails(1, &["cifar10", "was not found", "archai data get cifar10"]);
+    tiny(&world, &["--datasets", "cifar10"])
+        .fails(1, &["cifar10", "was not found", "archai data get cifar10"]);
     assert_eq!(world.names("logdir"), before);
 
     let data = world.write("mine.yaml", "dataset:\n  format: image_folder\n  path: $nowhere/x\n  n_classes: 2\n  channels: 3\n  size: [8, 8]\n  mean: [0, 0, 0]\n  std: [1, 1, 1]\n");
@@ -156,11 +271,22 @@ fn a_log_folder_that_cannot_be_written() {
 #[test]
 fn settings_of_the_log_are_obeyed() {
     let world = World::new();
-    let done = tiny(&world, &["--no-eval", "common.log_prefix=diary", "common.log_level=30", "common.yaml_log=false"]);
+    let done = tiny(
+        &world,
+        &[
+            "--no-eval",
+            "common.log_prefix=diary",
+            "common.log_level=30",
+            "common.yaml_log=false",
+        ],
+    );
     assert!(!done.err.contains("top1="), "{}", done.err);
     done.ok();
     let names = world.names("logdir/darts_fashion_mnist_mini_throwaway_search");
-    assert!(names.contains(&"diary.jsonl".to_string()) && names.contains(&"diary.log".to_string()), "{names:?}");
+    assert!(
+        names.contains(&"diary.jsonl".to_string()) && names.contains(&"diary.log".to_string()),
+        "{names:?}"
+    );
     assert!(!names.contains(&"diary.yaml".to_string()), "{names:?}");
 }
 
@@ -170,25 +296,63 @@ fn interrupts() {
     let world = World::new();
     let config = world.write("tiny.yaml", TINY);
     // Long enough to be interrupted for sure.
-    let args = ["run", "--config", &config, "--nas.search.trainer.epochs", "100000", "--nas.search.trainer.logger_freq", "1"];
-    let mut child = world.command(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let args = [
+        "run",
+        "--config",
+        &config,
+        "--nas.search.trainer.epochs",
+        "100000",
+        "--nas.search.trainer.logger_freq",
+        "1",
+    ];
+    let mut child = world
+        .command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
     let log = dir.join("log.jsonl");
     let start = Instant::now();
     while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("epochs/0/steps")) {
-        assert!(start.elapsed() < Duration::from_secs(60), "the run does not start");
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "the run does not start"
+        );
         assert!(child.try_wait().unwrap().is_none(), "the run ended early");
         std::thread::sleep(Duration::from_millis(50));
     }
-    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
     let mut err = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130), "{err}");
-    for expect in ["stopping after this step", "stopped: the search of darts on fashion_mnist_mini is not complete", "to go on"] {
+    for expect in [
+        "stopping after this step",
+        "stopped: the search of darts on fashion_mnist_mini is not complete",
+        "to go on",
+    ] {
         assert!(err.contains(expect), "{expect:?} is missing in:\n{err}");
     }
     let tree: serde_json::Value = serde_saphyr::from_str(&read(&dir.join("log.yaml"))).unwrap();
-    assert!(tree["arch_search"]["arch_train"]["epochs"]["0"]["steps"]["0"]["loss"].is_number(), "{tree}");
-    assert!(tree["_warnings"].as_object().unwrap().values().any(|w| w == "the search was interrupted"), "{tree}");
+    assert!(
+        tree["arch_search"]["arch_train"]["epochs"]["0"]["steps"]["0"]["loss"].is_number(),
+        "{tree}"
+    );
+    assert!(
+        tree["_warnings"]
+            .as_object()
+            .unwrap()
+            .values()
+            .any(|w| w == "the search was interrupted"),
+        "{tree}"
+    );
 }

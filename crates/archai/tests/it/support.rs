@@ -33,7 +33,12 @@ impl World {
     /// The program with these arguments, ready to start in the home folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::cargo_bin("archai").unwrap();
-        command.args(args).current_dir(self.dir()).env_clear().env("HOME", self.dir()).env("TZ", "UTC");
+        command
+            .args(args)
+            .current_dir(self.dir())
+            .env_clear()
+            .env("HOME", self.dir())
+            .env("TZ", "UTC");
         command
     }
 
@@ -44,8 +49,12 @@ impl World {
 
     /// Names in a folder below the home folder, sorted.
     pub fn names(&self, folder: &str) -> Vec<String> {
-        let Ok(entries) = std::fs::read_dir(self.path(folder)) else { return Vec::new() };
-        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let Ok(entries) = std::fs::read_dir(self.path(folder)) else {
+            return Vec::new();
+        };
+        let mut names: Vec<_> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -80,7 +89,11 @@ impl Done {
     pub fn fails(self, code: i32, texts: &[&str]) {
         assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
         for text in texts {
-            assert!(self.err.contains(text), "{text:?} is missing in:\n{}", self.err);
+            assert!(
+                self.err.contains(text),
+                "{text:?} is missing in:\n{}",
+                self.err
+            );
         }
     }
 }
