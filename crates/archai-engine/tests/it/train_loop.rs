@@ -294,8 +294,7 @@ fn a_loss_that_is_no_number_ends_the_training_with_its_place() {
     let mut hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(Spoil { epoch: 1, step: 1 })];
     let error = ArchTrainer::new(&settings, quiet(&stop), &parent(), &mut hooks)
         .fit(&mut supernet(Precision::F32), &loaders(16, 4))
-        .err()
-        .expect("an error");
+        .expect_err("an error");
     assert!(
         matches!(&error, EngineError::NonFinite { phase, epoch: 1, step: 1, .. } if phase == "arch_train"),
         "{error}"
@@ -380,8 +379,7 @@ fn validation_batches_go_round_and_an_empty_split_says_what_to_set() {
     let mut hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(Wants(Arc::default()))];
     let error = ArchTrainer::new(&settings, quiet(&stop), &parent(), &mut hooks)
         .fit(&mut supernet(Precision::F32), &data)
-        .err()
-        .expect("an error");
+        .expect_err("an error");
     assert!(
         error.to_string().contains("nas.search.loader.val_ratio"),
         "{error}"
