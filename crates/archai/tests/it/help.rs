@@ -148,7 +148,7 @@ fn mistakes_say_what_was_meant() {
         ),
         (
             "run --nas.eval.trainer.epochs three",
-            vec!["--nas.eval.trainer.epochs three", "integer"],
+            vec!["--nas.eval.trainer.epochs three", "expected a whole number"],
         ),
         ("run --nas.eval.trainer.epochs", vec!["a value is missing"]),
         ("run nas.eval.trainer.epochs 3", vec!["unexpected argument"]),

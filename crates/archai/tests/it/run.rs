@@ -1,6 +1,5 @@
 //! `archai run` on a network so small that a run takes seconds: what it leaves, what it keeps, how it stops.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -290,9 +289,32 @@ fn settings_of_the_log_are_obeyed() {
     assert!(!names.contains(&"diary.yaml".to_string()), "{names:?}");
 }
 
+/// Waits until a file holds a text while the program runs.
+#[cfg(unix)]
+#[track_caller]
+fn wait_for(file: &Path, text: &str, child: &mut std::process::Child) {
+    let start = Instant::now();
+    while !std::fs::read_to_string(file).is_ok_and(|all| all.contains(text)) {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{text} does not come"
+        );
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+}
+
 #[cfg(unix)]
 #[test]
-fn interrupts() {
+fn one_interrupt_stops_after_the_step() {
     let world = World::new();
     let config = world.write("tiny.yaml", TINY);
     // Long enough to be interrupted for sure.
@@ -302,8 +324,7 @@ fn interrupts() {
         &config,
         "--nas.search.trainer.epochs",
         "100000",
-        "--nas.search.trainer.logger_freq",
-        "1",
+        "nas.search.trainer.logger_freq=1",
     ];
     let mut child = world
         .command(&args)
@@ -312,29 +333,10 @@ fn interrupts() {
         .spawn()
         .unwrap();
     let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
-    let log = dir.join("log.jsonl");
-    let start = Instant::now();
-    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("epochs/0/steps")) {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the run does not start"
-        );
-        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    let mut err = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut err)
-        .unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130), "{err}");
+    wait_for(&dir.join("log.jsonl"), "epochs/0/steps", &mut child);
+    interrupt(&child);
+    let Done { code, err, .. } = Done::new(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(130), "{err}");
     for expect in [
         "stopping after this step",
         "stopped: the search of darts on fashion_mnist_mini is not complete",
@@ -355,4 +357,31 @@ fn interrupts() {
             .any(|w| w == "the search was interrupted"),
         "{tree}"
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_stops_at_once() {
+    let world = World::new();
+    // One step over many images takes a while.
+    let args = [
+        "run",
+        "--nas.search.loader.train_batch=900",
+        "--nas.search.loader.dataset.max_batches=2",
+    ];
+    let mut child = world
+        .command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
+    wait_for(&dir.join("log.jsonl"), "arch_train__init__", &mut child);
+    interrupt(&child);
+    // Two signals at the same moment count as one.
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&child);
+    let Done { code, err, .. } = Done::new(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("stopped at once"), "{err}");
 }
