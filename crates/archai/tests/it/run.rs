@@ -259,6 +259,73 @@ fn what_is_missing_is_named_before_anything_is_moved() {
     tiny(&world, &["--logdir", "file"]).fails(1, &["file", "cannot"]);
 }
 
+/// A data set of the user's: the embedded images, in another size and number of channels.
+fn other_dataset(world: &World, name: &str, channels: usize) -> String {
+    let each = |v: f64| format!("[{}]", vec![v.to_string(); channels].join(", "));
+    let text = format!(
+        "dataset:\n  format: embedded\n  path: fashion_mnist_mini\n  n_classes: 10\n  channels: {channels}\n  size: \
+         [24, 24]\n  mean: {}\n  std: {}\n",
+        each(0.28604),
+        each(0.35302)
+    );
+    world.write(&format!("{name}.yaml"), &text)
+}
+
+#[test]
+fn several_data_sets_run_one_after_the_other() {
+    let world = World::new();
+    let other = other_dataset(&world, "other", 3);
+    let table = tiny(
+        &world,
+        &[
+            "--datasets",
+            &format!(" fashion_mnist_mini , {other}"),
+            "--no-eval",
+        ],
+    )
+    .ok();
+    for expect in [
+        "darts on fashion_mnist_mini",
+        "darts on other",
+        "_other_throwaway_search/",
+    ] {
+        assert!(table.contains(expect), "{expect:?} is missing in:\n{table}");
+    }
+    assert_eq!(
+        world.names("logdir"),
+        [
+            "darts_fashion_mnist_mini_throwaway_search",
+            "darts_other_throwaway_search"
+        ]
+    );
+    tiny(
+        &world,
+        &["--datasets", &format!("{other},./{}", "other.yaml")],
+    )
+    .fails(2, &["would share", "dataset.name"]);
+}
+
+#[test]
+fn an_evaluation_on_another_data_set_is_built_for_its_images() {
+    let world = World::new();
+    let other = other_dataset(&world, "other", 3);
+    let table = tiny(&world, &["--eval-dataset", &other]).ok();
+    assert!(table.contains("evaluated on other"), "{table}");
+    let shown: serde_json::Value = serde_json::from_str(
+        &world
+            .run(&[
+                "desc",
+                "show",
+                "--json",
+                "logdir/darts_fashion_mnist_mini_throwaway_eval/full_model_desc.yaml",
+            ])
+            .ok(),
+    )
+    .unwrap();
+    assert_eq!(shown["input"]["channels"], 3);
+    assert_eq!(shown["input"]["height"], 24);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_log_folder_that_cannot_be_written() {
