@@ -2,6 +2,60 @@
 //! built-in algorithm does, your own can do.
 //!
 //! [`all`] gives the built-in algorithms as a value; [`Algorithms::with`] adds yours.
+//!
+//! # Implementing DARTS
+//! An algorithm is four small pieces: a search space, what happens before the training, what happens before each step, and
+//! a runner that names them. This is DARTS in first order; `archai::cli::run(algorithms)` as the body of `main` gives it the
+//! whole command line.
+//!
+//! ```
+//! use archai_algos::NoSettings;
+//! use archai_engine::experiment::ExperimentRunner;
+//! use archai_engine::trainer::{Fit, Step, TrainerHooks};
+//! use archai_engine::{ArchParams, EngineError, optim::Optimizer};
+//! use archai_spec::desc::{CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES};
+//! use archai_spec::settings::Search;
+//!
+//! /// Every node reads every earlier state of its cell through a mixed op.
+//! struct MyBuilder;
+//! impl ModelDescBuilder for MyBuilder {
+//!     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+//!         let edge = |from| EdgeDesc::new(from, OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)));
+//!         Ok((0..cell.n_nodes).map(|node| NodeDesc::new((0..node + 2).map(edge))).collect())
+//!     }
+//! }
+//!
+//! /// The architecture steps on a validation batch before the weights step on a training batch.
+//! #[derive(Default)]
+//! struct Bilevel(Option<(Optimizer<ArchParams>, f64)>);
+//! impl TrainerHooks for Bilevel {
+//!     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+//!         let alpha = fit.settings.alpha_optimizer.as_ref();
+//!         let alpha = alpha.ok_or_else(|| EngineError::Config("alpha_optimizer is missing".into()))?;
+//!         self.0 = Some((Optimizer::new(alpha)?, alpha.lr));
+//!         Ok(())
+//!     }
+//!     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+//!         let Some((optimizer, lr)) = &mut self.0 else { return Ok(()) };
+//!         let valid = step.next_valid()?;
+//!         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
+//!         step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
+//!     }
+//! }
+//!
+//! struct MyDarts;
+//! impl ExperimentRunner for MyDarts {
+//!     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+//!         Box::new(MyBuilder)
+//!     }
+//!     fn trainer_hooks(&self, _: &Search) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+//!         Ok(vec![Box::new(Bilevel::default())])
+//!     }
+//! }
+//!
+//! let algorithms = archai_algos::all().with("my_darts", "the tutorial's DARTS", |_: NoSettings| MyDarts);
+//! assert!(algorithms.get("my_darts").is_ok());
+//! ```
 
 pub mod darts;
 mod registry;

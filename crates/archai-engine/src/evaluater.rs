@@ -106,7 +106,9 @@ impl Evaluater for DefaultEvaluater {
         if let Err(EngineError::Stopped) = outcome {
             // What there is: the epochs measured so far and the weights as they are.
             let mut part = fitted.metrics.clone();
-            part.run_metrics.epochs_metrics.push(fitted.current.clone());
+            if fitted.current.step > 0 {
+                part.run_metrics.epochs_metrics.push(fitted.current.clone());
+            }
             save_metrics(Path::new(&settings.metric_filename), &part)?;
             save_model(
                 Path::new(&settings.model_filename),

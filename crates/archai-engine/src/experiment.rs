@@ -113,7 +113,7 @@ impl<'a> Experiment<'a> {
         let Built { desc, notes } =
             build(builder, settings, template, affine, self.registry.catalog())?;
         let log = self.run.log(archai_spec::event::LogPath::root());
-        notes.into_iter().try_for_each(|note| log.warn(note))?;
+        notes.into_iter().try_for_each(|note| log.info(note))?;
         Ok(desc)
     }
 

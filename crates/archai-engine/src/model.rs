@@ -610,8 +610,13 @@ fn fill(sums: Vec<Option<Tensor<1>>>, like: &[Tensor<1>]) -> Vec<Tensor<1>> {
         .collect()
 }
 
-/// Mean cross entropy against (1 − ε)·one-hot + ε/K.
-fn cross_entropy(logits: Tensor<2>, labels: &[i64], loss: &Loss, compute: &Compute) -> Tensor<1> {
+/// Mean cross entropy of `logits` `[n, K]` against targets (1 − ε)·one-hot + ε/K: one number. Labels must be below K.
+pub fn cross_entropy(
+    logits: Tensor<2>,
+    labels: &[i64],
+    loss: &Loss,
+    compute: &Compute,
+) -> Tensor<1> {
     let LossKind::CrossEntropyLoss = loss.kind;
     let [n, k] = logits.dims();
     let mut targets = vec![loss.smoothing / k as f64; n * k];

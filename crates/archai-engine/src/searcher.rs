@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use archai_spec::desc::{CellType, ModelDesc};
 use archai_spec::event::{LogPath, Progress};
-use archai_spec::{desc::ModelDesc, settings, values};
+use archai_spec::{settings, values};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     experiment::{Experiment, ExperimentRunner, RunFile},
     files::write_atomically,
     finalize::Finalizers,
+    metrics::Metrics,
     model::Model,
     trainer::{ArchTrainer, Fit, TrainerHooks},
 };
@@ -92,18 +94,21 @@ impl Searcher for OneShotSearcher {
         let train_top1 = last.map(|e| e.top1.avg);
         let val_top1 = last.and_then(|e| e.val_metrics.as_ref()?.top1());
         let root = run.log(LogPath::root());
-        root.emit(values!(LogPath::root(), "train_top1_train" => train_top1, "search_top1_val" => val_top1))?;
         let genotype = found.genotype().ok().map(|g| g.to_string());
-        if let Some(genotype) = &genotype {
-            root.info(format!("found {genotype}"))?;
-        }
-        let post_train_test_top1 = post_train(experiment, runner, &settings.post_train, &found)?;
+        root.info(format!("found {}", describe(&found)))?;
+        let post = post_train(experiment, runner, &settings.post_train, &found)?;
+        let post_val = post
+            .as_ref()
+            .and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
+        root.emit(
+            values!(LogPath::root(), "search_top1_val" => val_top1, "train_top1_val" => post_val),
+        )?;
         let cost = found.cost(experiment.registry.catalog())?.total(false);
         Ok(SearchResult {
             genotype,
             train_top1,
             val_top1,
-            post_train_test_top1,
+            post_train_test_top1: post.and_then(|m| m.best().test),
             supernet_parameters: supernet_parameters as u64,
             alphas: alphas as u64,
             parameters: cost.params,
@@ -115,13 +120,13 @@ impl Searcher for OneShotSearcher {
     }
 }
 
-/// Trains the found network from scratch at the search's size, if the settings ask for it. Gives its test accuracy.
+/// Trains the found network from scratch at the search's size, if the settings ask for it. Gives what was measured.
 fn post_train(
     experiment: &Experiment<'_>,
     runner: &dyn ExperimentRunner,
     settings: &settings::Training,
     found: &ModelDesc,
-) -> Result<Option<f64>, EngineError> {
+) -> Result<Option<Metrics>, EngineError> {
     if settings.trainer.epochs == 0 {
         return Ok(None);
     }
@@ -136,7 +141,7 @@ fn post_train(
     let loaders = experiment.loaders(&settings.loader, "post_train")?;
     let fitted = ArchTrainer::new(&settings.trainer, experiment.run, &LogPath::root(), &mut [])
         .fit(&mut model, &loaders)?;
-    Ok(fitted.metrics.best().test)
+    Ok(Some(fitted.metrics))
 }
 
 /// Logs the architecture parameters after each epoch and shows the best architecture of the moment.
@@ -147,10 +152,7 @@ struct ShowArch {
 impl ShowArch {
     fn show(&self, model: &Model, fit: &Fit<'_>) -> Result<(), EngineError> {
         let found = self.finalizers.finalize_model(model)?;
-        if let Ok(genotype) = found.genotype() {
-            fit.log.progress(Progress::Genotype(genotype.to_string()))?;
-        }
-        Ok(())
+        fit.log.progress(Progress::Genotype(describe(&found)))
     }
 }
 
@@ -170,6 +172,25 @@ impl TrainerHooks for ShowArch {
         fit.log.at("alphas").values(values.collect())?;
         self.show(fit.model, fit)
     }
+}
+
+/// A found network in one line: its genotype, or the edges of its cells where it is none (nodes with other than two edges, say).
+fn describe(desc: &ModelDesc) -> String {
+    if let Ok(genotype) = desc.genotype() {
+        return genotype.to_string();
+    }
+    let kinds = [CellType::Regular, CellType::Reduction];
+    let cells = kinds.iter().filter_map(|&kind| {
+        let nodes = desc.first_cell(kind)?.nodes.iter().map(|node| {
+            let edges = node
+                .edges
+                .iter()
+                .map(|e| format!("{}{:?}", e.op.name, e.inputs));
+            edges.collect::<Vec<_>>().join(" + ")
+        });
+        Some(format!("{kind}: {}", nodes.collect::<Vec<_>>().join(" | ")))
+    });
+    cells.collect::<Vec<_>>().join("; ")
 }
 
 /// Writes a description as YAML.

@@ -323,7 +323,7 @@ impl<'a> ArchTrainer<'a> {
                 })?;
             }
             self.train(state, model, loaders, lr, &epoch_log)?;
-            let mut done = std::mem::take(&mut state.current);
+            let mut done = state.current.clone();
             if self.is_validated(epoch)
                 && let Some(valid) = &loaders.valid
             {
@@ -344,6 +344,7 @@ impl<'a> ArchTrainer<'a> {
                 }
                 done.val_metrics = Some(Box::new(val));
             }
+            state.current = EpochMetrics::default();
             state.metrics.run_metrics.epochs_metrics.push(done);
             state.metrics.run_metrics.epoch = epoch + 1;
             state.metrics.run_metrics.end_time = self.run.clock.now();

@@ -326,11 +326,27 @@ fn what_cannot_work_says_what_to_change() {
         "nas.search.finalizer=strongest",
         "known are `default` and `random`",
     );
-    check(
-        "nas.search.model_desc.dataset.size=[16,16]",
-        "nas.search.model_desc.dataset",
-    );
     let dir = tempfile::tempdir().expect("a directory");
+    let (mut other, runner) = settings(dir.path(), "");
+    other.nas.search.model_desc.dataset.size = [16, 16];
+    let (events, stop) = (Recorded::default(), StopFlag::new());
+    let run = Run {
+        events: &events,
+        clock: &NoClock,
+        stop: &stop,
+        seed: 0,
+    };
+    let experiment = Experiment {
+        settings: &other,
+        registry: OpRegistry::builtin(),
+        compute: Compute::cpu(),
+        run,
+        dir: dir.path(),
+    };
+    let message = run_search(&experiment, runner.as_ref())
+        .err()
+        .map(|e| e.to_string());
+    assert!(message.is_some_and(|m| m.contains("nas.search.model_desc.dataset")));
     let message = eval(dir.path(), "")
         .err()
         .map(|e| e.to_string())

@@ -10,5 +10,6 @@ mod passes;
 mod support;
 mod train_golden;
 mod train_loop;
+mod train_rules;
 mod train_support;
 mod user_op;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use archai_engine::{
     Compute, Model, OpRegistry, Precision,
     finalize::{DefaultFinalizers, Finalizers},
-    model::ModelOptions,
+    model::{ModelOptions, cross_entropy},
     optim::{Optimizer, clip_factor},
     schedule::{Schedule, drop_path_prob},
 };
@@ -273,5 +273,54 @@ fn golden_finalize() {
                 assert_eq!(ours, expected, "{name}, {which}");
             }
         }
+    }
+}
+
+#[test]
+fn golden_label_smoothing() {
+    let (bytes, _) = golden("rules");
+    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+    let compute = Compute::cpu().with_precision(Precision::F64);
+    let (shape, logits) = tensor(&bytes, "label_smooth/logits");
+    let labels: Vec<i64> = file
+        .tensor("label_smooth/target")
+        .expect("targets")
+        .data()
+        .chunks_exact(8)
+        .map(|b| i64::from_le_bytes(b.try_into().unwrap()))
+        .collect();
+    let prefix = "label_smooth/uniform_over_all.eps";
+    let names = file.names();
+    let cases: Vec<&str> = names
+        .iter()
+        .filter_map(|n| n.strip_prefix(prefix)?.strip_suffix(".loss"))
+        .collect();
+    assert!(!cases.is_empty());
+    for smoothing in cases {
+        let loss = settings::Loss {
+            kind: settings::LossKind::CrossEntropyLoss,
+            smoothing: smoothing.parse().expect("a number"),
+        };
+        let x = compute
+            .tensor::<2>(logits.clone(), [shape[0], shape[1]])
+            .autodiff()
+            .require_grad();
+        let value = cross_entropy(x.clone(), &labels, &loss, &compute);
+        let number: Vec<f64> = value.clone().inner().to_data().iter::<f64>().collect();
+        close(
+            &number,
+            &tensor(&bytes, &format!("{prefix}{smoothing}.loss")).1,
+            1e-12,
+            smoothing,
+        );
+        let mut grads = value.backward();
+        let grad = x.grad_remove(&mut grads).expect("a gradient");
+        let grad: Vec<f64> = grad.to_data().iter::<f64>().collect();
+        close(
+            &grad,
+            &tensor(&bytes, &format!("{prefix}{smoothing}.dlogits")).1,
+            1e-12,
+            smoothing,
+        );
     }
 }

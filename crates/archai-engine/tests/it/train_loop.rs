@@ -48,19 +48,19 @@ fn it_learns_validates_tests_and_logs() {
         stop: &stop,
         seed: 2,
     };
-    let settings = trainer_settings(3);
+    let settings = trainer_settings(6);
     let mut model = supernet(Precision::F32);
     let fitted = ArchTrainer::new(&settings, run, &parent(), &mut [])
-        .fit(&mut model, &loaders(64, 8))
+        .fit(&mut model, &loaders(64, 4))
         .expect("training");
 
     let epochs = &fitted.metrics.run_metrics.epochs_metrics;
-    assert_eq!(epochs.len(), 3);
+    assert_eq!(epochs.len(), 6);
     assert!(
-        epochs[2].loss.avg < 0.7 * epochs[0].loss.avg,
+        epochs[5].loss.avg < 0.7 * epochs[0].loss.avg,
         "{} → {}",
         epochs[0].loss.avg,
-        epochs[2].loss.avg
+        epochs[5].loss.avg
     );
     assert_eq!(
         (
@@ -68,7 +68,7 @@ fn it_learns_validates_tests_and_logs() {
             epochs[0].step,
             fitted.metrics.global_step
         ),
-        (32, 4, 12)
+        (32, 8, 48)
     );
     let best = fitted.metrics.best();
     assert!(
@@ -132,7 +132,7 @@ fn it_learns_validates_tests_and_logs() {
         .iter()
         .filter(|e| matches!(e, Event::Progress(Progress::Step { .. })))
         .count();
-    assert_eq!(steps, 12);
+    assert_eq!(steps, 48);
 }
 
 #[test]
@@ -294,8 +294,7 @@ fn a_loss_that_is_no_number_ends_the_training_with_its_place() {
     let mut hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(Spoil { epoch: 1, step: 1 })];
     let error = ArchTrainer::new(&settings, quiet(&stop), &parent(), &mut hooks)
         .fit(&mut supernet(Precision::F32), &loaders(16, 4))
-        .err()
-        .expect("an error");
+        .expect_err("an error");
     assert!(
         matches!(&error, EngineError::NonFinite { phase, epoch: 1, step: 1, .. } if phase == "arch_train"),
         "{error}"
@@ -380,8 +379,7 @@ fn validation_batches_go_round_and_an_empty_split_says_what_to_set() {
     let mut hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(Wants(Arc::default()))];
     let error = ArchTrainer::new(&settings, quiet(&stop), &parent(), &mut hooks)
         .fit(&mut supernet(Precision::F32), &data)
-        .err()
-        .expect("an error");
+        .expect_err("an error");
     assert!(
         error.to_string().contains("nas.search.loader.val_ratio"),
         "{error}"
