@@ -1,0 +1,1305 @@
+//! Convolutions of all kinds with what surrounds them: an optional ReLU before and a batch norm behind, in one op.
+//!
+//! Per sample, in cache: ReLU into a padded copy, depthwise, pointwise, the sums for the norm's statistics; a second pass
+//! normalises. The backward pass recomputes the depthwise result instead of keeping it.
+
+use crate::buffer::{Samples, SamplesMut, overwritten};
+use crate::exec::{Exec, sum_runs};
+use crate::layout::{FeatureMap, Unsupported};
+use crate::micro::conv::{Conv, ConvGrad, Grid, Tap};
+use crate::micro::depthwise::{DataGrad, Window};
+use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
+use crate::micro::pad::{
+    EverySecond, Gather, PAD, PadCopy, PadMap, Padded, ReluCopy, ReluMask, Scatter,
+};
+use crate::micro::pointwise::{Plane, Pointwise, PointwiseGrad};
+use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
+use crate::pack::{ParamLayout, PieceKind, transpose_dense};
+use crate::simd::LANES;
+
+/// The linear part of a [`ConvNorm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConvKind {
+    /// Depthwise k×k ("same" padding) and pointwise: half of a separable convolution, or a dilated one.
+    Separable {
+        /// 3, 5 or 7.
+        kernel: usize,
+        /// 1, or 2 with kernel 3 or 5.
+        dilation: usize,
+        /// 1 or 2.
+        stride: usize,
+    },
+    /// 1×1, stride 1.
+    Pointwise,
+    /// Dense, each pair being (rows, columns).
+    Dense {
+        /// Sides of the window, at most 7.
+        kernel: (usize, usize),
+        /// Strides, at most 4.
+        stride: (usize, usize),
+        /// Zero padding on each side, at most 4.
+        padding: (usize, usize),
+    },
+    /// Two 1×1 convolutions of stride 2 to half of the channels each, the second on the map without its first row and
+    /// column. Needs even sides.
+    FactorizedReduce,
+}
+
+impl ConvKind {
+    /// A dense k×k convolution with "same" padding.
+    pub fn dense(k: usize, stride: usize) -> Self {
+        ConvKind::Dense {
+            kernel: (k, k),
+            stride: (stride, stride),
+            padding: (k / 2, k / 2),
+        }
+    }
+}
+
+/// Which gradients a backward pass is asked for; the others cost nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// With respect to the input.
+    pub input: bool,
+    /// With respect to the parameters.
+    pub params: bool,
+}
+
+impl Want {
+    /// Both.
+    pub const ALL: Want = Want {
+        input: true,
+        params: true,
+    };
+}
+
+/// The gradients that were asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Grads {
+    /// With respect to the input, blocked.
+    pub input: Option<Vec<f32>>,
+    /// With respect to the parameters, packed.
+    pub params: Option<Vec<f32>>,
+}
+
+/// \[ReLU,\] convolution, \[batch norm\] as one op.
+///
+/// | here | PyTorch |
+/// |---|---|
+/// | `Separable` | `[ReLU], Conv2d(C, C, k, groups=C, bias=False), Conv2d(C, C', 1, bias=False), [BatchNorm2d]` |
+/// | `Pointwise`, `Dense` | `[ReLU], Conv2d(C, C', k, bias=False), [BatchNorm2d]` |
+/// | `FactorizedReduce` | `[ReLU], cat(Conv2d(C, C'//2, 1, 2)(x), Conv2d(C, C'-C'//2, 1, 2)(x[:, :, 1:, 1:])), [BatchNorm2d]` |
+///
+/// ```
+/// use archai_kernels::{ConvKind, ConvNorm, Exec, FeatureMap, NormKind, Want};
+/// let exec = Exec::new();
+/// let kind = ConvKind::Separable { kernel: 3, dilation: 1, stride: 2 };
+/// let op = ConvNorm::new(FeatureMap::new(8, 6, 6), 8, kind, true, NormKind::Plain)?;
+/// let x = vec![1.0; op.input().sample_len()];
+/// let params = op.params().pack(|piece| vec![0.5; piece.len()]);
+/// let (y, save) = op.forward(&exec, &x, &params);
+/// assert_eq!(y.len(), op.output().sample_len());
+/// let grads = op.backward(&exec, &x, &params, &y, &save, &y, Want::ALL);
+/// assert_eq!(grads.params.map(|g| g.len()), Some(params.len()));
+/// # Ok::<(), archai_kernels::Unsupported>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ConvNorm {
+    input: FeatureMap,
+    output: FeatureMap,
+    core: Core,
+    relu: bool,
+    norm: NormKind,
+    affine: Option<NormParams>,
+    layout: ParamLayout,
+}
+
+/// What a backward pass needs besides input, parameters and output.
+#[derive(Clone, Debug)]
+pub struct ConvSave {
+    moments: Option<Moments>,
+    /// The result before an affine norm; a plain norm's own output serves as well.
+    z: Option<Vec<f32>>,
+}
+
+impl ConvSave {
+    /// The batch's statistics, if the op has a norm.
+    pub fn stats(&self) -> Option<ChannelStats> {
+        self.moments.as_ref().map(Moments::stats)
+    }
+}
+
+impl ConvNorm {
+    /// An op from maps like `input` to `channels` channels; `relu`: with a ReLU before.
+    ///
+    /// # Errors
+    /// For windows, strides or sizes for which there is no kernel.
+    pub fn new(
+        input: FeatureMap,
+        channels: usize,
+        kind: ConvKind,
+        relu: bool,
+        norm: NormKind,
+    ) -> Result<Self, Unsupported> {
+        if input.channels == 0 || input.pixels() == 0 || channels == 0 {
+            return Err(Unsupported(format!(
+                "a convolution from {input} to {channels} channels: every size must be positive"
+            )));
+        }
+        let mut layout = ParamLayout::default();
+        let core = Core::new(input, channels, kind, &mut layout)?;
+        let affine =
+            (norm == NormKind::Affine).then(|| NormParams::push(&mut layout, "bn1", channels));
+        Ok(ConvNorm {
+            input,
+            output: core.output(),
+            core,
+            relu,
+            norm,
+            affine,
+            layout,
+        })
+    }
+
+    /// The size of the input.
+    pub fn input(&self) -> FeatureMap {
+        self.input
+    }
+
+    /// The size of the output.
+    pub fn output(&self) -> FeatureMap {
+        self.output
+    }
+
+    /// The parameters: `conv1.weight`, (`conv2.weight`,) (`bn1.weight`, `bn1.bias`).
+    pub fn params(&self) -> &ParamLayout {
+        &self.layout
+    }
+
+    /// Training: output, and what the backward pass needs.
+    pub fn forward(&self, exec: &Exec, x: &[f32], params: &[f32]) -> (Vec<f32>, ConvSave) {
+        self.layout.check(params);
+        let (map, n) = (self.output, self.input.samples(x.len()));
+        let (len, c) = (map.sample_len(), map.padded_channels());
+        let xs = Samples::whole(x, self.input.sample_len());
+        // SAFETY: every sample is written below.
+        let mut z = unsafe { overwritten::<f32>(n * len) };
+        let zs = SamplesMut::whole(&mut z, len);
+        let sums = sum_runs(exec.runs(n, n * len.max(self.input.sample_len()), |range| {
+            let mut sums = vec![0.0; 2 * c];
+            let mut scratch = self.core.scratch(self.relu, false);
+            for i in range {
+                // SAFETY: each sample is visited once.
+                let z = unsafe { zs.get(i) };
+                self.core
+                    .forward(exec, self.relu, xs.get(i), params, &mut scratch, z);
+                if self.norm != NormKind::None {
+                    exec.run(ChannelSums {
+                        z,
+                        blocks: map.blocks(),
+                        pixels: map.pixels(),
+                        sums: &mut sums,
+                    });
+                }
+            }
+            sums
+        }));
+        if self.norm == NormKind::None {
+            return (
+                z,
+                ConvSave {
+                    moments: None,
+                    z: None,
+                },
+            );
+        }
+        let moments = Moments::from_sums(&sums, map.channels, n * map.pixels());
+        let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
+        if self.norm == NormKind::Plain {
+            scale_shift(exec, map, SamplesMut::whole(&mut z, len), n, &scale, &shift);
+            return (
+                z,
+                ConvSave {
+                    moments: Some(moments),
+                    z: None,
+                },
+            );
+        }
+        // SAFETY: every sample is written below.
+        let mut y = unsafe { overwritten::<f32>(n * len) };
+        let (zs, ys) = (Samples::whole(&z, len), SamplesMut::whole(&mut y, len));
+        exec.for_samples(n, n * len, |i| {
+            let terms = [Term {
+                src: zs.get(i),
+                scale: &scale,
+            }];
+            // SAFETY: each sample is visited once.
+            let dst = unsafe { ys.get(i) };
+            let (blocks, pixels) = (map.blocks(), map.pixels());
+            exec.run(Combine {
+                terms: &terms,
+                base: &shift,
+                blocks,
+                pixels,
+                dst,
+                add: false,
+            });
+        });
+        (
+            y,
+            ConvSave {
+                moments: Some(moments),
+                z: Some(z),
+            },
+        )
+    }
+
+    /// Evaluation: normalises with given statistics, in the same pass.
+    ///
+    /// # Panics
+    /// If the op has a norm and no statistics are given, or the reverse.
+    pub fn infer(
+        &self,
+        exec: &Exec,
+        x: &[f32],
+        params: &[f32],
+        stats: Option<&ChannelStats>,
+    ) -> Vec<f32> {
+        self.layout.check(params);
+        assert!(
+            stats.is_some() == (self.norm != NormKind::None),
+            "statistics are to be given exactly if the op has a norm"
+        );
+        let (map, n) = (self.output, self.input.samples(x.len()));
+        let fold =
+            stats.map(|s| Moments::given(s, map.channels).fold(self.affine.map(|a| a.get(params))));
+        let xs = Samples::whole(x, self.input.sample_len());
+        // SAFETY: every sample is written below.
+        let mut y = unsafe { overwritten::<f32>(n * map.sample_len()) };
+        let ys = SamplesMut::whole(&mut y, map.sample_len());
+        exec.runs(
+            n,
+            n * map.sample_len().max(self.input.sample_len()),
+            |range| {
+                let mut scratch = self.core.scratch(self.relu, false);
+                for i in range {
+                    // SAFETY: each sample is visited once.
+                    let y = unsafe { ys.get(i) };
+                    self.core
+                        .forward(exec, self.relu, xs.get(i), params, &mut scratch, y);
+                    if let Some((scale, shift)) = &fold {
+                        exec.run(ScaleShift {
+                            data: y,
+                            scale,
+                            shift,
+                            blocks: map.blocks(),
+                            pixels: map.pixels(),
+                        });
+                    }
+                }
+            },
+        );
+        y
+    }
+
+    /// Gradients of a training pass. `y` is what [`ConvNorm::forward`] returned with `save`, `g` the gradient of `y`.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &self,
+        exec: &Exec,
+        x: &[f32],
+        params: &[f32],
+        y: &[f32],
+        save: &ConvSave,
+        g: &[f32],
+        want: Want,
+    ) -> Grads {
+        self.layout.check(params);
+        let (map, n) = (self.output, self.input.samples(x.len()));
+        map.check("output", y, n);
+        map.check("gradient", g, n);
+        let (xs, gs) = (
+            Samples::whole(x, self.input.sample_len()),
+            Samples::whole(g, map.sample_len()),
+        );
+        let zs = Samples::whole(save.z.as_deref().unwrap_or(y), map.sample_len());
+        let normalised = save.z.is_none();
+        let mut norm_sums = None;
+        let coefficients = save.moments.as_ref().map(|moments| {
+            let sums = batch_dots(exec, map, gs, &[zs], n);
+            let (sg, sgz) = sums.split_at(map.padded_channels());
+            let gzhat = if normalised {
+                sgz.to_vec()
+            } else {
+                moments.dot_normalised(sg, sgz)
+            };
+            let gamma = self.affine.map(|a| a.get(params).0);
+            let scale = |i: usize| gamma.map_or(1.0, |g| f64::from(g[i]));
+            let coefficients = moments.gradient(sg, &gzhat, n * map.pixels(), scale, normalised);
+            norm_sums = Some((sg.to_vec(), gzhat));
+            coefficients
+        });
+        // SAFETY: if it is wanted, every sample is written below.
+        let mut dx = want.input.then(|| unsafe { overwritten::<f32>(x.len()) });
+        let dxs = dx
+            .as_mut()
+            .map(|dx| SamplesMut::whole(dx, self.input.sample_len()));
+        let transposed = self.core.transposed(params);
+        let runs = exec.runs(
+            n,
+            n * map.sample_len().max(self.input.sample_len()),
+            |range| {
+                let mut scratch = self.core.scratch(self.relu, true);
+                let mut grad = vec![0.0; if want.params { self.layout.len() } else { 0 }];
+                // SAFETY: written before it is read, per sample.
+                let mut dz = unsafe {
+                    overwritten::<f32>(if coefficients.is_some() {
+                        map.sample_len()
+                    } else {
+                        0
+                    })
+                };
+                for i in range {
+                    let (x, g) = (xs.get(i), gs.get(i));
+                    let dz: &[f32] = match &coefficients {
+                        Some(k) => {
+                            k.apply(exec, g, zs.get(i), map, &mut dz);
+                            &dz
+                        }
+                        None => g,
+                    };
+                    // SAFETY: each sample is visited once.
+                    let dx = dxs.as_ref().map(|dx| unsafe { dx.get(i) });
+                    let grad = want.params.then_some(&mut grad[..]);
+                    self.core.backward(
+                        exec,
+                        self.relu,
+                        x,
+                        params,
+                        &transposed,
+                        dz,
+                        &mut scratch,
+                        dx,
+                        grad,
+                    );
+                }
+                grad
+            },
+        );
+        let params = want.params.then(|| {
+            let mut grad = sum_runs(runs);
+            self.core.clear_padding(&mut grad);
+            if let (Some(a), Some((g, gzhat))) = (self.affine, &norm_sums) {
+                a.write_grad(g, gzhat, &mut grad);
+            }
+            grad
+        });
+        Grads { input: dx, params }
+    }
+}
+
+/// The linear part, on one sample.
+#[derive(Clone, Debug)]
+enum Core {
+    Separable(Separable),
+    Pointwise {
+        input: FeatureMap,
+        output: FeatureMap,
+    },
+    Dense(Dense),
+    Reduce(Reduce),
+}
+
+/// Scratch of one run; what each part is depends on the kind.
+pub(crate) struct Scratch {
+    /// Padded input.
+    pub padded: Vec<f32>,
+    /// Padded gradient at the output's size.
+    pub padded_g: Vec<f32>,
+    /// Depthwise result, or the two gathered halves, or the input after ReLU.
+    pub mid: Vec<f32>,
+    pub mid2: Vec<f32>,
+    /// Gradient of the input before the ReLU's mask.
+    pub dr: Vec<f32>,
+}
+
+/// Scratch that a kernel writes before it reads it.
+pub(crate) fn scratch(len: usize) -> Vec<f32> {
+    // SAFETY: it is written first, sample by sample, by the kernels that take it as destination.
+    unsafe { overwritten::<f32>(len) }
+}
+
+impl Core {
+    fn new(
+        input: FeatureMap,
+        channels: usize,
+        kind: ConvKind,
+        layout: &mut ParamLayout,
+    ) -> Result<Self, Unsupported> {
+        Ok(match kind {
+            ConvKind::Separable {
+                kernel,
+                dilation,
+                stride,
+            } => {
+                let window = Window {
+                    k: kernel,
+                    dilation,
+                    stride,
+                };
+                Core::Separable(Separable::new(input, channels, window, layout, "", 1)?)
+            }
+            ConvKind::Pointwise => {
+                layout.push(
+                    "conv1.weight".into(),
+                    vec![channels, input.channels, 1, 1],
+                    PieceKind::Dense { skip: 0 },
+                );
+                Core::Pointwise {
+                    input,
+                    output: input.with_channels(channels),
+                }
+            }
+            ConvKind::Dense {
+                kernel,
+                stride,
+                padding,
+            } => Core::Dense(Dense::new(
+                input, channels, kernel, stride, padding, layout,
+            )?),
+            ConvKind::FactorizedReduce => Core::Reduce(Reduce::new(input, channels, layout, "")?),
+        })
+    }
+
+    fn output(&self) -> FeatureMap {
+        match self {
+            Core::Separable(s) => s.output,
+            Core::Pointwise { output, .. } => *output,
+            Core::Dense(d) => d.output,
+            Core::Reduce(r) => r.output,
+        }
+    }
+
+    fn scratch(&self, relu: bool, backward: bool) -> Scratch {
+        let mut s = Scratch {
+            padded: vec![],
+            padded_g: vec![],
+            mid: vec![],
+            mid2: vec![],
+            dr: vec![],
+        };
+        let input = match self {
+            Core::Separable(c) => {
+                s.padded = c.side().scratch(c.input.blocks());
+                s.mid = scratch(c.input.blocks() * c.output.pixels() * LANES);
+                if backward {
+                    s.padded_g = c.out_side().scratch(c.input.blocks());
+                }
+                c.input
+            }
+            Core::Pointwise { input, .. } => {
+                s.mid = scratch(if relu { input.sample_len() } else { 0 });
+                *input
+            }
+            Core::Dense(c) => {
+                s.padded = c.side().scratch(c.input.blocks());
+                if backward {
+                    s.padded_g = c.out_side().scratch(c.output.blocks());
+                }
+                c.input
+            }
+            Core::Reduce(c) => {
+                s.mid = scratch(c.half_len());
+                s.mid2 = scratch(c.half_len());
+                c.input
+            }
+        };
+        if backward && relu {
+            s.dr = scratch(input.sample_len());
+        }
+        s
+    }
+
+    fn forward(
+        &self,
+        exec: &Exec,
+        relu: bool,
+        x: &[f32],
+        params: &[f32],
+        s: &mut Scratch,
+        z: &mut [f32],
+    ) {
+        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
+        match self {
+            Core::Separable(c) => {
+                exec.run(PadCopy {
+                    src: x,
+                    blocks: c.input.blocks(),
+                    to: c.side(),
+                    dst: &mut s.padded,
+                    map: map(),
+                });
+                c.forward(exec, &s.padded, params, &mut s.mid, z);
+            }
+            Core::Pointwise { input, output } => {
+                let x = if relu {
+                    exec.run(ReluCopy {
+                        src: x,
+                        dst: &mut s.mid,
+                    });
+                    &s.mid
+                } else {
+                    x
+                };
+                flat_pointwise(
+                    exec,
+                    params,
+                    input.channels,
+                    output.blocks(),
+                    x,
+                    z,
+                    input.pixels(),
+                    false,
+                );
+            }
+            Core::Dense(c) => {
+                exec.run(PadCopy {
+                    src: x,
+                    blocks: c.input.blocks(),
+                    to: c.side(),
+                    dst: &mut s.padded,
+                    map: map(),
+                });
+                c.forward(exec, &s.padded, params, z);
+            }
+            Core::Reduce(c) => {
+                c.gather(exec, x, relu, &mut s.mid, &mut s.mid2);
+                c.forward(exec, &s.mid, &s.mid2, params, z);
+            }
+        }
+    }
+
+    /// Weights with exchanged channels, for the data gradient.
+    fn transposed(&self, params: &[f32]) -> [Vec<f32>; 2] {
+        match self {
+            Core::Separable(c) => [c.transposed(params), vec![]],
+            Core::Pointwise { input, output } => [
+                transpose_dense(params, output.channels, input.channels, 1),
+                vec![],
+            ],
+            Core::Dense(c) => [
+                transpose_dense(
+                    params,
+                    c.output.channels,
+                    c.input.channels,
+                    c.kernel.0 * c.kernel.1,
+                ),
+                vec![],
+            ],
+            Core::Reduce(c) => c.transposed(params),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn backward(
+        &self,
+        exec: &Exec,
+        relu: bool,
+        x: &[f32],
+        params: &[f32],
+        transposed: &[Vec<f32>; 2],
+        dz: &[f32],
+        s: &mut Scratch,
+        dx: Option<&mut [f32]>,
+        grad: Option<&mut [f32]>,
+    ) {
+        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
+        // Without a ReLU the gradient goes straight to its place.
+        let Scratch {
+            padded,
+            padded_g,
+            mid,
+            mid2,
+            dr,
+        } = s;
+        let (mut dx, mut dr) = (dx, &mut dr[..]);
+        let mut target: Option<&mut [f32]> = match &mut dx {
+            Some(dx) if !relu => Some(dx),
+            Some(_) => Some(&mut dr),
+            None => None,
+        };
+        match self {
+            Core::Separable(c) => {
+                exec.run(PadCopy {
+                    src: x,
+                    blocks: c.input.blocks(),
+                    to: c.side(),
+                    dst: padded,
+                    map: map(),
+                });
+                let args = SeparableGrad {
+                    padded,
+                    params,
+                    transposed: &transposed[0],
+                    dz,
+                    padded_g,
+                    mid,
+                };
+                c.backward(exec, args, target.as_deref_mut(), false, grad);
+            }
+            Core::Pointwise { input, output } => {
+                if let Some(grad) = grad {
+                    let x = if relu {
+                        exec.run(ReluCopy { src: x, dst: mid });
+                        &mid[..]
+                    } else {
+                        x
+                    };
+                    let (ci, pixels) = (input.channels, input.pixels());
+                    exec.run(PointwiseGrad {
+                        g: dz,
+                        co_blocks: output.blocks(),
+                        x,
+                        ci,
+                        pixels,
+                        dw: grad,
+                    });
+                }
+                if let Some(dr) = target.as_deref_mut() {
+                    flat_pointwise(
+                        exec,
+                        &transposed[0],
+                        output.channels,
+                        input.blocks(),
+                        dz,
+                        dr,
+                        input.pixels(),
+                        false,
+                    );
+                }
+            }
+            Core::Dense(c) => {
+                if let Some(grad) = grad {
+                    exec.run(PadCopy {
+                        src: x,
+                        blocks: c.input.blocks(),
+                        to: c.side(),
+                        dst: padded,
+                        map: map(),
+                    });
+                    c.weight_grad(exec, padded, dz, grad);
+                }
+                if let Some(dr) = target.as_deref_mut() {
+                    c.data_grad(exec, &transposed[0], dz, padded_g, dr);
+                }
+            }
+            Core::Reduce(c) => {
+                if let Some(grad) = grad {
+                    c.gather(exec, x, relu, mid, mid2);
+                    c.weight_grad(exec, mid, mid2, dz, grad);
+                }
+                if let Some(dr) = target.as_deref_mut() {
+                    dr.fill(0.0);
+                    c.data_grad(exec, transposed, dz, mid, dr);
+                }
+            }
+        }
+        if relu && let Some(dx) = dx {
+            exec.run(ReluMask {
+                x,
+                g: dr,
+                dx,
+                add: false,
+            });
+        }
+    }
+
+    fn clear_padding(&self, grad: &mut [f32]) {
+        if let Core::Reduce(c) = self {
+            c.clear_padding(grad);
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn flat_pointwise(
+    exec: &Exec,
+    weights: &[f32],
+    ci: usize,
+    co_blocks: usize,
+    src: &[f32],
+    dst: &mut [f32],
+    pixels: usize,
+    add: bool,
+) {
+    let plane = Plane::flat(pixels);
+    exec.run(Pointwise {
+        weights,
+        ci,
+        co_blocks,
+        src,
+        from: plane,
+        dst,
+        to: plane,
+        rows: 1,
+        cols: pixels,
+        add,
+    });
+}
+
+/// Depthwise and pointwise, on one sample whose input stands padded (and after its ReLU) in scratch.
+#[derive(Clone, Debug)]
+pub(crate) struct Separable {
+    pub input: FeatureMap,
+    pub output: FeatureMap,
+    window: Window,
+    depthwise: usize,
+    pointwise: usize,
+}
+
+/// Arguments of [`Separable::backward`].
+pub(crate) struct SeparableGrad<'a> {
+    pub padded: &'a [f32],
+    pub params: &'a [f32],
+    pub transposed: &'a [f32],
+    pub dz: &'a [f32],
+    pub padded_g: &'a mut [f32],
+    pub mid: &'a mut [f32],
+}
+
+impl Separable {
+    /// Appends its weights to `layout` as `{prefix}conv{number}.weight` and the number after it.
+    pub fn new(
+        input: FeatureMap,
+        channels: usize,
+        window: Window,
+        layout: &mut ParamLayout,
+        prefix: &str,
+        number: usize,
+    ) -> Result<Self, Unsupported> {
+        let Window {
+            k,
+            dilation,
+            stride,
+        } = window;
+        if !window.is_supported() {
+            return Err(Unsupported(format!(
+                "a depthwise {k}×{k} kernel with dilation {dilation} and stride {stride}: there are kernels for 3, 5, 7 \
+                 with dilation 1 and 3, 5 with dilation 2, at strides 1 and 2"
+            )));
+        }
+        let c = input.channels;
+        let depthwise = layout.push(
+            format!("{prefix}conv{number}.weight"),
+            vec![c, 1, k, k],
+            PieceKind::Depthwise,
+        );
+        let name = format!("{prefix}conv{}.weight", number + 1);
+        let pointwise = layout.push(name, vec![channels, c, 1, 1], PieceKind::Dense { skip: 0 });
+        let output = FeatureMap::new(channels, window.out(input.height), window.out(input.width));
+        Ok(Separable {
+            input,
+            output,
+            window,
+            depthwise,
+            pointwise,
+        })
+    }
+
+    pub fn side(&self) -> Padded {
+        Padded::new(self.input.height, self.input.width)
+    }
+
+    pub fn out_side(&self) -> Padded {
+        Padded::new(self.output.height, self.output.width)
+    }
+
+    /// `mid` = depthwise, `z` = pointwise.
+    pub fn forward(
+        &self,
+        exec: &Exec,
+        padded: &[f32],
+        params: &[f32],
+        mid: &mut [f32],
+        z: &mut [f32],
+    ) {
+        self.window.forward(
+            exec,
+            padded,
+            self.side(),
+            &params[self.depthwise..],
+            self.input.blocks(),
+            mid,
+        );
+        let (weights, pixels) = (&params[self.pointwise..], self.output.pixels());
+        flat_pointwise(
+            exec,
+            weights,
+            self.input.channels,
+            self.output.blocks(),
+            mid,
+            z,
+            pixels,
+            false,
+        );
+    }
+
+    /// The pointwise weights with exchanged channels.
+    pub fn transposed(&self, params: &[f32]) -> Vec<f32> {
+        transpose_dense(
+            &params[self.pointwise..],
+            self.output.channels,
+            self.input.channels,
+            1,
+        )
+    }
+
+    /// The gradient of the padded input goes (or is added) to `dr`, those of the weights are added to `grad`.
+    pub fn backward(
+        &self,
+        exec: &Exec,
+        s: SeparableGrad<'_>,
+        dr: Option<&mut [f32]>,
+        add: bool,
+        grad: Option<&mut [f32]>,
+    ) {
+        let (out, blocks, side) = (self.output, self.input.blocks(), self.out_side());
+        exec.run(Pointwise {
+            weights: s.transposed,
+            ci: out.channels,
+            co_blocks: blocks,
+            src: s.dz,
+            from: Plane {
+                origin: 0,
+                row: out.width,
+                block: out.pixels(),
+            },
+            dst: s.padded_g,
+            to: Plane {
+                origin: side.origin(),
+                row: side.row(),
+                block: side.block(),
+            },
+            rows: out.height,
+            cols: out.width,
+            add: false,
+        });
+        let taps = &s.params[self.depthwise..];
+        if let Some(grad) = grad {
+            self.window
+                .forward(exec, s.padded, self.side(), taps, blocks, s.mid);
+            exec.run(PointwiseGrad {
+                g: s.dz,
+                co_blocks: out.blocks(),
+                x: s.mid,
+                ci: self.input.channels,
+                pixels: out.pixels(),
+                dw: &mut grad[self.pointwise..],
+            });
+            self.window.weight_grad(
+                exec,
+                s.padded,
+                self.side(),
+                s.padded_g,
+                side,
+                blocks,
+                &mut grad[self.depthwise..],
+            );
+        }
+        if let Some(dst) = dr {
+            let to = DataGrad {
+                height: self.input.height,
+                width: self.input.width,
+                dst,
+                add,
+            };
+            self.window
+                .data_grad(exec, s.padded_g, side, taps, blocks, to);
+        }
+    }
+}
+
+/// A dense convolution on one sample.
+#[derive(Clone, Debug)]
+struct Dense {
+    input: FeatureMap,
+    output: FeatureMap,
+    kernel: (usize, usize),
+    stride: (usize, usize),
+    padding: (usize, usize),
+    taps: Vec<Tap>,
+}
+
+impl Dense {
+    fn new(
+        input: FeatureMap,
+        channels: usize,
+        kernel: (usize, usize),
+        stride: (usize, usize),
+        padding: (usize, usize),
+        layout: &mut ParamLayout,
+    ) -> Result<Self, Unsupported> {
+        let fits = |k: usize, s: usize, p: usize, n: usize| {
+            (1..=7).contains(&k)
+                && (1..=4).contains(&s)
+                && p < k
+                && p <= PAD
+                && k - 1 - p <= PAD
+                && n + 2 * p >= k
+        };
+        if !fits(kernel.0, stride.0, padding.0, input.height)
+            || !fits(kernel.1, stride.1, padding.1, input.width)
+        {
+            return Err(Unsupported(format!(
+                "a {}×{} convolution with stride {stride:?} and padding {padding:?} on {input}: windows are at most 7 \
+                 wide and fit the padded map, strides at most 4, padding is smaller than the window, and at most \
+                 {PAD} rows or columns of it exceed the padding",
+                kernel.0, kernel.1
+            )));
+        }
+        let out = |k: usize, s: usize, p: usize, n: usize| (n + 2 * p - k) / s + 1;
+        let output = FeatureMap::new(
+            channels,
+            out(kernel.0, stride.0, padding.0, input.height),
+            out(kernel.1, stride.1, padding.1, input.width),
+        );
+        layout.push(
+            "conv1.weight".into(),
+            vec![channels, input.channels, kernel.0, kernel.1],
+            PieceKind::Dense { skip: 0 },
+        );
+        let row = Padded::new(input.height, input.width).row();
+        let tap = |t: usize| Tap {
+            offset: (PAD - padding.0 + t / kernel.1) * row + PAD - padding.1 + t % kernel.1,
+            index: t,
+        };
+        Ok(Dense {
+            input,
+            output,
+            kernel,
+            stride,
+            padding,
+            taps: (0..kernel.0 * kernel.1).map(tap).collect(),
+        })
+    }
+
+    fn side(&self) -> Padded {
+        Padded::new(self.input.height, self.input.width)
+    }
+
+    fn out_side(&self) -> Padded {
+        Padded::new(self.output.height, self.output.width)
+    }
+
+    fn forward(&self, exec: &Exec, padded: &[f32], params: &[f32], z: &mut [f32]) {
+        let (out, taps) = (self.output, self.taps.len());
+        exec.run(Conv {
+            src: padded,
+            side: self.side(),
+            stride: self.stride,
+            taps: &self.taps,
+            taps_in_weights: taps,
+            weights: &params[..out.padded_channels() * self.input.channels * taps],
+            ci: self.input.channels,
+            co_blocks: out.blocks(),
+            rows: out.height,
+            cols: out.width,
+            dst: z,
+            to: Grid {
+                origin: 0,
+                row: out.width,
+                col: 1,
+                block: out.pixels(),
+            },
+        });
+    }
+
+    fn weight_grad(&self, exec: &Exec, padded: &[f32], dz: &[f32], grad: &mut [f32]) {
+        exec.run(ConvGrad {
+            g: dz,
+            co_blocks: self.output.blocks(),
+            rows: self.output.height,
+            cols: self.output.width,
+            src: padded,
+            side: self.side(),
+            stride: self.stride,
+            taps: &self.taps,
+            ci: self.input.channels,
+            dw: grad,
+        });
+    }
+
+    /// Input pixel `i` meets tap `k` of output `(i + padding − k) / stride` where that is whole: one pass per residue.
+    fn data_grad(
+        &self,
+        exec: &Exec,
+        transposed: &[f32],
+        dz: &[f32],
+        padded_g: &mut [f32],
+        dr: &mut [f32],
+    ) {
+        let side = self.out_side();
+        let map = PadMap::Plain;
+        exec.run(PadCopy {
+            src: dz,
+            blocks: self.output.blocks(),
+            to: side,
+            dst: padded_g,
+            map,
+        });
+        // Output offsets, counted from the padded edge, of the taps that reach residue `r`.
+        let reach = |r: usize, k: usize, s: usize, p: usize| -> Vec<(usize, usize)> {
+            let place = |t: usize| r + p + s * PAD - t;
+            (0..k)
+                .filter(|&t| place(t).is_multiple_of(s))
+                .map(|t| (t, place(t) / s))
+                .collect()
+        };
+        let (h, w) = (self.input.height, self.input.width);
+        for ry in 0..self.stride.0 {
+            let down = reach(ry, self.kernel.0, self.stride.0, self.padding.0);
+            for rx in 0..self.stride.1 {
+                let across = reach(rx, self.kernel.1, self.stride.1, self.padding.1);
+                let tap = |&(ky, oy): &(usize, usize), &(kx, ox): &(usize, usize)| Tap {
+                    offset: oy * side.row() + ox,
+                    index: ky * self.kernel.1 + kx,
+                };
+                let taps: Vec<Tap> = down
+                    .iter()
+                    .flat_map(|d| across.iter().map(move |a| tap(d, a)))
+                    .collect();
+                exec.run(Conv {
+                    src: padded_g,
+                    side,
+                    stride: (1, 1),
+                    taps: &taps,
+                    taps_in_weights: self.taps.len(),
+                    weights: transposed,
+                    ci: self.output.channels,
+                    co_blocks: self.input.blocks(),
+                    rows: (h + self.stride.0 - 1 - ry) / self.stride.0,
+                    cols: (w + self.stride.1 - 1 - rx) / self.stride.1,
+                    dst: dr,
+                    to: Grid {
+                        origin: ry * w + rx,
+                        row: self.stride.0 * w,
+                        col: self.stride.1,
+                        block: self.input.pixels(),
+                    },
+                });
+            }
+        }
+    }
+}
+
+/// A factorised reduce on one sample, from the two gathered quarters of its input.
+#[derive(Clone, Debug)]
+pub(crate) struct Reduce {
+    pub input: FeatureMap,
+    pub output: FeatureMap,
+    first: usize,
+    second: usize,
+}
+
+impl Reduce {
+    pub fn new(
+        input: FeatureMap,
+        channels: usize,
+        layout: &mut ParamLayout,
+        prefix: &str,
+    ) -> Result<Self, Unsupported> {
+        if !input.height.is_multiple_of(2) || !input.width.is_multiple_of(2) || channels < 2 {
+            return Err(Unsupported(format!(
+                "a factorised reduce of {input} to {channels} channels: rows and columns must be even (its two halves \
+                 see different numbers of pixels otherwise) and there must be two channels at least"
+            )));
+        }
+        let half = channels / 2;
+        let (c, kind) = (input.channels, |skip| PieceKind::Dense { skip });
+        let first = layout.push(
+            format!("{prefix}conv1.weight"),
+            vec![half, c, 1, 1],
+            kind(0),
+        );
+        let second = layout.push(
+            format!("{prefix}conv2.weight"),
+            vec![channels - half, c, 1, 1],
+            kind(half % LANES),
+        );
+        let output = FeatureMap::new(channels, input.height / 2, input.width / 2);
+        Ok(Reduce {
+            input,
+            output,
+            first,
+            second,
+        })
+    }
+
+    /// Channels of the first half.
+    fn half(&self) -> usize {
+        self.output.channels / 2
+    }
+
+    /// Lanes of the block that both halves share (0: none is shared).
+    fn shared(&self) -> usize {
+        self.half() % LANES
+    }
+
+    /// Lanes of the second half's blocks, empty ones included.
+    fn second_lanes(&self) -> usize {
+        self.shared() + self.output.channels - self.half()
+    }
+
+    /// Elements from the output's beginning to the second half's first block.
+    fn second_start(&self) -> usize {
+        self.half() / LANES * self.output.pixels() * LANES
+    }
+
+    pub fn half_len(&self) -> usize {
+        self.input.blocks() * self.output.pixels() * LANES
+    }
+
+    fn at(&self, shift: usize) -> EverySecond {
+        EverySecond {
+            blocks: self.input.blocks(),
+            height: self.input.height,
+            width: self.input.width,
+            shift,
+        }
+    }
+
+    pub fn gather(&self, exec: &Exec, x: &[f32], relu: bool, even: &mut [f32], odd: &mut [f32]) {
+        exec.run(Gather {
+            at: self.at(0),
+            src: x,
+            relu,
+            dst: even,
+        });
+        exec.run(Gather {
+            at: self.at(1),
+            src: x,
+            relu,
+            dst: odd,
+        });
+    }
+
+    pub fn forward(&self, exec: &Exec, even: &[f32], odd: &[f32], params: &[f32], z: &mut [f32]) {
+        let (ci, pixels) = (self.input.channels, self.output.pixels());
+        flat_pointwise(
+            exec,
+            &params[self.first..],
+            ci,
+            self.half().div_ceil(LANES),
+            even,
+            z,
+            pixels,
+            false,
+        );
+        let (mut weights, mut z) = (&params[self.second..], &mut z[self.second_start()..]);
+        let mut blocks = self.second_lanes().div_ceil(LANES);
+        if self.shared() > 0 {
+            flat_pointwise(exec, weights, ci, 1, odd, z, pixels, true);
+            (weights, z) = (&weights[ci * LANES..], &mut z[pixels * LANES..]);
+            blocks -= 1;
+        }
+        if blocks > 0 {
+            flat_pointwise(exec, weights, ci, blocks, odd, z, pixels, false);
+        }
+    }
+
+    pub fn transposed(&self, params: &[f32]) -> [Vec<f32>; 2] {
+        let ci = self.input.channels;
+        [
+            transpose_dense(&params[self.first..], self.half(), ci, 1),
+            transpose_dense(&params[self.second..], self.second_lanes(), ci, 1),
+        ]
+    }
+
+    pub fn weight_grad(
+        &self,
+        exec: &Exec,
+        even: &[f32],
+        odd: &[f32],
+        dz: &[f32],
+        grad: &mut [f32],
+    ) {
+        let (ci, pixels) = (self.input.channels, self.output.pixels());
+        let co_blocks = self.half().div_ceil(LANES);
+        exec.run(PointwiseGrad {
+            g: dz,
+            co_blocks,
+            x: even,
+            ci,
+            pixels,
+            dw: &mut grad[self.first..],
+        });
+        let (g, co_blocks) = (
+            &dz[self.second_start()..],
+            self.second_lanes().div_ceil(LANES),
+        );
+        exec.run(PointwiseGrad {
+            g,
+            co_blocks,
+            x: odd,
+            ci,
+            pixels,
+            dw: &mut grad[self.second..],
+        });
+    }
+
+    /// Adds to `dr`.
+    pub fn data_grad(
+        &self,
+        exec: &Exec,
+        transposed: &[Vec<f32>; 2],
+        dz: &[f32],
+        half: &mut [f32],
+        dr: &mut [f32],
+    ) {
+        let (blocks, pixels) = (self.input.blocks(), self.output.pixels());
+        flat_pointwise(
+            exec,
+            &transposed[0],
+            self.half(),
+            blocks,
+            dz,
+            half,
+            pixels,
+            false,
+        );
+        exec.run(Scatter {
+            at: self.at(0),
+            g: half,
+            dst: dr,
+        });
+        let dz = &dz[self.second_start()..];
+        flat_pointwise(
+            exec,
+            &transposed[1],
+            self.second_lanes(),
+            blocks,
+            dz,
+            half,
+            pixels,
+            false,
+        );
+        exec.run(Scatter {
+            at: self.at(1),
+            g: half,
+            dst: dr,
+        });
+    }
+
+    /// Where both halves share a block, each weight gradient has picked up the other half's channels: these entries are
+    /// padding and must be zero.
+    pub fn clear_padding(&self, grad: &mut [f32]) {
+        let (ci, shared) = (self.input.channels, self.shared());
+        if shared > 0 {
+            let last = self.first + self.half() / LANES * ci * LANES;
+            for i in 0..ci {
+                grad[last + i * LANES + shared..last + (i + 1) * LANES].fill(0.0);
+                grad[self.second + i * LANES..][..shared].fill(0.0);
+            }
+        }
+    }
+}

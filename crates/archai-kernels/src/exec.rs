@@ -1,0 +1,110 @@
+//! How work is spread: over a fixed number of runs of samples, whose partial sums are added in order.
+//!
+//! The runs depend on the batch alone, never on the number of threads, so that every result is the same to the last bit
+//! for any thread pool. Threads are those of the rayon pool in which the caller stands.
+
+use crate::simd::{Kernel, Simd};
+use rayon::prelude::*;
+use std::ops::{AddAssign, Range};
+
+/// Most runs into which a batch is split: enough for the cores of a workstation, few enough that adding up the weight
+/// gradients of all runs costs little.
+const MAX_RUNS: usize = 16;
+
+/// Below this many elements a tensor is worked on by the calling thread, in the same runs: waking the others would take
+/// longer (about 10 µs).
+const SERIAL_BELOW: usize = 50_000;
+
+/// How kernels run: the instruction set. Cheap to make and to copy; every op takes one.
+///
+/// ```
+/// use archai_kernels::Exec;
+/// let fast = Exec::new();
+/// let reference = Exec::portable();
+/// assert_eq!(reference.simd().name(), "portable");
+/// # let _ = fast;
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Exec {
+    simd: Simd,
+}
+
+impl Default for Exec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Exec {
+    /// The best instructions of this processor.
+    pub fn new() -> Self {
+        Exec {
+            simd: Simd::detect(),
+        }
+    }
+
+    /// Only the instructions that every processor of the target has; for tests and comparisons.
+    pub fn portable() -> Self {
+        Exec {
+            simd: Simd::portable(),
+        }
+    }
+
+    /// The instruction set in use.
+    pub fn simd(&self) -> Simd {
+        self.simd
+    }
+
+    #[inline(always)]
+    pub(crate) fn run<K: Kernel>(&self, kernel: K) -> K::Out {
+        self.simd.run(kernel)
+    }
+
+    /// Calls `run` on runs of consecutive samples, in parallel if the tensor has many `elements`; results in order.
+    pub(crate) fn runs<A: Send>(
+        &self,
+        samples: usize,
+        elements: usize,
+        run: impl Fn(Range<usize>) -> A + Sync,
+    ) -> Vec<A> {
+        let count = samples.min(MAX_RUNS);
+        let range = |i: usize| i * samples / count..(i + 1) * samples / count;
+        if elements < SERIAL_BELOW || count < 2 {
+            (0..count).map(|i| run(range(i))).collect()
+        } else {
+            (0..count)
+                .into_par_iter()
+                .with_max_len(1)
+                .map(|i| run(range(i)))
+                .collect()
+        }
+    }
+
+    /// As [`Exec::runs`], for work that returns nothing.
+    pub(crate) fn for_samples(&self, samples: usize, elements: usize, body: impl Fn(usize) + Sync) {
+        self.runs(samples, elements, |range| range.for_each(&body));
+    }
+}
+
+/// Adds up the runs' partial sums, in their order.
+pub(crate) fn sum_runs<T: Copy + AddAssign + Send + Sync>(mut runs: Vec<Vec<T>>) -> Vec<T> {
+    if runs.is_empty() {
+        return Vec::new();
+    }
+    let rest = runs.split_off(1);
+    let mut total = runs.remove(0);
+    const PIECE: usize = 1 << 14;
+    let add = |(i, piece): (usize, &mut [T])| {
+        for run in &rest {
+            for (a, b) in piece.iter_mut().zip(&run[i * PIECE..]) {
+                *a += *b;
+            }
+        }
+    };
+    if total.len() * (rest.len() + 1) < 4 * SERIAL_BELOW {
+        total.chunks_mut(PIECE).enumerate().for_each(add);
+    } else {
+        total.par_chunks_mut(PIECE).enumerate().for_each(add);
+    }
+    total
+}

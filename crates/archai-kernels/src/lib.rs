@@ -1,0 +1,30 @@
+#![doc = include_str!("../README.md")]
+
+mod alloc;
+mod buffer;
+mod cell;
+mod conv;
+mod exec;
+mod layout;
+mod micro;
+mod mix;
+mod norm;
+mod pack;
+mod plain;
+mod pool;
+mod simd;
+
+pub use alloc::PoolAllocator;
+pub use cell::{CellEdge, CellGrads, CellNorm, CellPlan, CellSave, CellWant, Primitive};
+pub use conv::{ConvKind, ConvNorm, ConvSave, Grads, Want};
+pub use exec::Exec;
+pub use layout::{FeatureMap, Unsupported, from_nchw, to_nchw};
+pub use mix::{MixTerm, WeightedSum};
+pub use norm::{BatchNorm, ChannelStats, EPSILON, NormKind, NormSave};
+pub use pack::{ParamLayout, Piece, PieceKind};
+pub use plain::{
+    add, concat_channels, global_avg_pool, global_avg_pool_backward, relu, relu_backward,
+    split_channels,
+};
+pub use pool::{Pool, PoolKind, PoolSave};
+pub use simd::Simd;

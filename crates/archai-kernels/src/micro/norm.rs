@@ -1,0 +1,316 @@
+//! Reductions per channel and linear combinations with coefficients per channel: all that batch norm, its gradient, and
+//! weighted sums consist of.
+
+use crate::simd::{Isa, Kernel, LANES};
+
+/// Pixels whose sum is kept in single precision before it joins the total in double precision.
+const RUN: usize = 128;
+
+/// `sums[0..C] += Σ z`, `sums[C..2C] += Σ z²` over a sample, C counting padding.
+pub(crate) struct ChannelSums<'a> {
+    pub z: &'a [f32],
+    pub blocks: usize,
+    pub pixels: usize,
+    pub sums: &'a mut [f64],
+}
+
+impl Kernel for ChannelSums<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let ChannelSums {
+            z,
+            blocks,
+            pixels,
+            sums,
+        } = self;
+        let c = blocks * LANES;
+        assert!(z.len() >= c * pixels && sums.len() >= 2 * c);
+        for b in 0..blocks {
+            let (mut sum, mut squares) = ([0.0; LANES], [0.0; LANES]);
+            for start in (0..pixels).step_by(RUN) {
+                let end = (start + RUN).min(pixels);
+                let (mut s, mut t) = ([I::zero(); 4], [I::zero(); 4]);
+                let at = |p: usize| (b * pixels + p) * LANES;
+                let mut p = start;
+                // SAFETY: pixels of existing blocks.
+                unsafe {
+                    while p + 4 <= end {
+                        for k in 0..4 {
+                            let v = I::load(z, at(p + k));
+                            s[k] = I::add(s[k], v);
+                            t[k] = I::fma(v, v, t[k]);
+                        }
+                        p += 4;
+                    }
+                    while p < end {
+                        let v = I::load(z, at(p));
+                        s[0] = I::add(s[0], v);
+                        t[0] = I::fma(v, v, t[0]);
+                        p += 1;
+                    }
+                }
+                I::add_to(&mut sum, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
+                I::add_to(&mut squares, I::add(I::add(t[0], t[1]), I::add(t[2], t[3])));
+            }
+            for j in 0..LANES {
+                sums[b * LANES + j] += sum[j];
+                sums[c + b * LANES + j] += squares[j];
+            }
+        }
+    }
+}
+
+/// `sums[0..C] += Σ g` and, for each `t`, `sums[(t+1)C..] += Σ g · zs[t]`: what the gradients of norms and of mixing
+/// weights need. Reads `g` from memory once.
+pub(crate) struct Dots<'a> {
+    pub g: &'a [f32],
+    pub zs: &'a [&'a [f32]],
+    pub blocks: usize,
+    pub pixels: usize,
+    pub sums: &'a mut [f64],
+}
+
+impl Kernel for Dots<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let Dots {
+            g,
+            zs,
+            blocks,
+            pixels,
+            sums,
+        } = self;
+        let c = blocks * LANES;
+        assert!(g.len() >= c * pixels && zs.iter().all(|z| z.len() >= c * pixels));
+        assert!(sums.len() >= (zs.len() + 1) * c);
+        for b in 0..blocks {
+            for start in (0..pixels).step_by(RUN) {
+                let end = (start + RUN).min(pixels);
+                let at = |p: usize| (b * pixels + p) * LANES;
+                let mut keep = |t: usize, v: I::V| {
+                    let o = t * c + b * LANES;
+                    let slot: &mut [f64; LANES] =
+                        (&mut sums[o..o + LANES]).try_into().expect("eight sums");
+                    I::add_to(slot, v);
+                };
+                // SAFETY: pixels of existing blocks.
+                unsafe {
+                    let mut s = [I::zero(); 4];
+                    let mut p = start;
+                    while p + 4 <= end {
+                        for (k, s) in s.iter_mut().enumerate() {
+                            *s = I::add(*s, I::load(g, at(p + k)));
+                        }
+                        p += 4;
+                    }
+                    while p < end {
+                        s[0] = I::add(s[0], I::load(g, at(p)));
+                        p += 1;
+                    }
+                    keep(0, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
+                    for (t, z) in zs.iter().enumerate() {
+                        let mut s = [I::zero(); 4];
+                        let mut p = start;
+                        while p + 4 <= end {
+                            for (k, s) in s.iter_mut().enumerate() {
+                                *s = I::fma(I::load(g, at(p + k)), I::load(z, at(p + k)), *s);
+                            }
+                            p += 4;
+                        }
+                        while p < end {
+                            s[0] = I::fma(I::load(g, at(p)), I::load(z, at(p)), s[0]);
+                            p += 1;
+                        }
+                        keep(t + 1, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One summand of a [`Combine`]: values and their coefficient per channel.
+#[derive(Clone, Copy)]
+pub(crate) struct Term<'a> {
+    pub src: &'a [f32],
+    pub scale: &'a [f32],
+}
+
+/// `dst = base + Σ_t scale_t · src_t`, base and scales per channel; `add` keeps what is in `dst` as a further summand.
+pub(crate) struct Combine<'a> {
+    pub terms: &'a [Term<'a>],
+    pub base: &'a [f32],
+    pub blocks: usize,
+    pub pixels: usize,
+    pub dst: &'a mut [f32],
+    pub add: bool,
+}
+
+impl Kernel for Combine<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        const TILE: usize = 8;
+        let Combine {
+            terms,
+            base,
+            blocks,
+            pixels,
+            dst,
+            add,
+        } = self;
+        let len = blocks * pixels * LANES;
+        assert!(base.len() >= blocks * LANES && dst.len() >= len);
+        assert!(
+            terms
+                .iter()
+                .all(|t| t.src.len() >= len && t.scale.len() >= blocks * LANES)
+        );
+        for b in 0..blocks {
+            // SAFETY: pixels of existing blocks.
+            unsafe {
+                let base = I::load(base, b * LANES);
+                let mut p = 0;
+                while p + TILE <= pixels {
+                    let o = (b * pixels + p) * LANES;
+                    let mut acc = [base; TILE];
+                    if add {
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = I::add(*acc, I::load(dst, o + i * LANES));
+                        }
+                    }
+                    for t in terms {
+                        let k = I::load(t.scale, b * LANES);
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = I::fma(I::load(t.src, o + i * LANES), k, *acc);
+                        }
+                    }
+                    for (i, acc) in acc.iter().enumerate() {
+                        I::store(dst, o + i * LANES, *acc);
+                    }
+                    p += TILE;
+                }
+                while p < pixels {
+                    let o = (b * pixels + p) * LANES;
+                    let mut acc = if add {
+                        I::add(base, I::load(dst, o))
+                    } else {
+                        base
+                    };
+                    for t in terms {
+                        acc = I::fma(I::load(t.src, o), I::load(t.scale, b * LANES), acc);
+                    }
+                    I::store(dst, o, acc);
+                    p += 1;
+                }
+            }
+        }
+    }
+}
+
+/// `data = data · scale + shift`, in place.
+pub(crate) struct ScaleShift<'a> {
+    pub data: &'a mut [f32],
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub blocks: usize,
+    pub pixels: usize,
+}
+
+impl Kernel for ScaleShift<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let ScaleShift {
+            data,
+            scale,
+            shift,
+            blocks,
+            pixels,
+        } = self;
+        assert!(
+            data.len() >= blocks * pixels * LANES
+                && scale.len() >= blocks * LANES
+                && shift.len() >= blocks * LANES
+        );
+        for b in 0..blocks {
+            // SAFETY: pixels of existing blocks.
+            unsafe {
+                let (k, c) = (I::load(scale, b * LANES), I::load(shift, b * LANES));
+                for p in b * pixels..(b + 1) * pixels {
+                    I::store(data, p * LANES, I::fma(I::load(data, p * LANES), k, c));
+                }
+            }
+        }
+    }
+}
+
+/// The gradient through `relu(z · scale + shift)`: `dst = g` where that is positive, and the sums `Σ dst`, `Σ dst · z`
+/// that the gradient of the norm before the ReLU needs.
+pub(crate) struct MaskedSums<'a> {
+    pub z: &'a [f32],
+    pub scale: &'a [f32],
+    pub shift: &'a [f32],
+    pub g: &'a [f32],
+    pub blocks: usize,
+    pub pixels: usize,
+    pub dst: &'a mut [f32],
+    pub sums: &'a mut [f64],
+}
+
+impl Kernel for MaskedSums<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let MaskedSums {
+            z,
+            scale,
+            shift,
+            g,
+            blocks,
+            pixels,
+            dst,
+            sums,
+        } = self;
+        let c = blocks * LANES;
+        let len = c * pixels;
+        assert!(z.len() >= len && g.len() >= len && dst.len() >= len && sums.len() >= 2 * c);
+        assert!(scale.len() >= c && shift.len() >= c);
+        for b in 0..blocks {
+            let (mut sum, mut dot) = ([0.0; LANES], [0.0; LANES]);
+            // SAFETY: pixels of existing blocks.
+            unsafe {
+                let (k, h) = (I::load(scale, b * LANES), I::load(shift, b * LANES));
+                for start in (0..pixels).step_by(RUN) {
+                    let end = (start + RUN).min(pixels);
+                    let (mut s, mut t) = ([I::zero(); 2], [I::zero(); 2]);
+                    let mut one = |p: usize, u: usize| {
+                        let o = (b * pixels + p) * LANES;
+                        let zv = I::load(z, o);
+                        let d = I::where_positive(I::fma(zv, k, h), I::load(g, o));
+                        I::store(dst, o, d);
+                        s[u] = I::add(s[u], d);
+                        t[u] = I::fma(d, zv, t[u]);
+                    };
+                    let mut p = start;
+                    while p + 2 <= end {
+                        one(p, 0);
+                        one(p + 1, 1);
+                        p += 2;
+                    }
+                    if p < end {
+                        one(p, 0);
+                    }
+                    I::add_to(&mut sum, I::add(s[0], s[1]));
+                    I::add_to(&mut dot, I::add(t[0], t[1]));
+                }
+            }
+            for j in 0..LANES {
+                sums[b * LANES + j] += sum[j];
+                sums[c + b * LANES + j] += dot[j];
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What stands between the fused ops: ReLU, sums, channel concatenation, global pooling.
+
+use crate::buffer::{Samples, SamplesMut, overwritten};
+use crate::exec::Exec;
+use crate::layout::FeatureMap;
+use crate::micro::pad::{Accumulate, ReluCopy, ReluMask};
+use crate::simd::LANES;
+
+/// Elements that one task of an elementwise op takes.
+const PIECE: usize = 1 << 14;
+
+/// Splits equally long slices into pieces and runs them like samples; the last one may be shorter.
+fn for_pieces(exec: &Exec, len: usize, body: impl Fn(std::ops::Range<usize>) + Sync) {
+    assert!(
+        len.is_multiple_of(LANES),
+        "{len} elements are no whole blocks of {LANES}"
+    );
+    exec.for_samples(len.div_ceil(PIECE), len, |i| {
+        body(i * PIECE..((i + 1) * PIECE).min(len))
+    });
+}
+
+/// `max(x, 0)`.
+pub fn relu(exec: &Exec, x: &[f32]) -> Vec<f32> {
+    // SAFETY: every piece is written below.
+    let mut y = unsafe { overwritten::<f32>(x.len()) };
+    let dst = SamplesMut::whole(&mut y, 1);
+    for_pieces(exec, x.len(), |r| {
+        // SAFETY: pieces do not overlap.
+        let dst = unsafe { dst.range(r.clone()) };
+        exec.run(ReluCopy { src: &x[r], dst });
+    });
+    y
+}
+
+/// The gradient of [`relu`]: `g` where `x > 0`. The output may stand for the input.
+pub fn relu_backward(exec: &Exec, x: &[f32], g: &[f32]) -> Vec<f32> {
+    assert!(
+        x.len() == g.len(),
+        "{} values and {} gradients",
+        x.len(),
+        g.len()
+    );
+    // SAFETY: every piece is written below.
+    let mut dx = unsafe { overwritten::<f32>(x.len()) };
+    let dst = SamplesMut::whole(&mut dx, 1);
+    for_pieces(exec, x.len(), |r| {
+        // SAFETY: pieces do not overlap.
+        let dx = unsafe { dst.range(r.clone()) };
+        exec.run(ReluMask {
+            x: &x[r.clone()],
+            g: &g[r],
+            dx,
+            add: false,
+        });
+    });
+    dx
+}
+
+/// `a += b`, in place.
+pub fn add(exec: &Exec, a: &mut [f32], b: &[f32]) {
+    assert!(a.len() == b.len(), "{} and {} values", a.len(), b.len());
+    let len = a.len();
+    let dst = SamplesMut::whole(a, 1);
+    for_pieces(exec, len, |r| {
+        // SAFETY: pieces do not overlap.
+        let dst = unsafe { dst.range(r.clone()) };
+        exec.run(Accumulate { src: &b[r], dst });
+    });
+}
+
+fn same_size(maps: &[FeatureMap]) -> FeatureMap {
+    let (h, w) = (maps[0].height, maps[0].width);
+    for m in maps {
+        assert!(
+            m.height == h && m.width == w,
+            "maps of different sizes, {} and {m}, have no common channel axis",
+            maps[0]
+        );
+    }
+    FeatureMap::new(maps.iter().map(|m| m.channels).sum(), h, w)
+}
+
+/// Where a part's channels go: whole blocks are copied, others lane by lane. Calls `f(part's element, whole's element,
+/// number of consecutive elements)`.
+fn for_channels(part: FeatureMap, first: usize, mut f: impl FnMut(usize, usize, usize)) {
+    let pixels = part.pixels();
+    if first.is_multiple_of(LANES) && part.channels.is_multiple_of(LANES) {
+        return f(0, first * pixels, part.sample_len());
+    }
+    for c in 0..part.channels {
+        let place = |c: usize, p: usize| (c / LANES * pixels + p) * LANES + c % LANES;
+        for p in 0..pixels {
+            f(place(c, p), place(first + c, p), 1);
+        }
+    }
+}
+
+/// Concatenates the channels of several tensors; also where their numbers are no multiples of eight.
+///
+/// ```
+/// use archai_kernels::{Exec, FeatureMap, concat_channels, split_channels};
+/// let (exec, map) = (Exec::new(), FeatureMap::new(3, 1, 1));
+/// let a = [1., 2., 3., 0., 0., 0., 0., 0.];
+/// let (whole, both) = concat_channels(&exec, &[(map, &a), (map, &a)]);
+/// assert_eq!((whole.channels, &both[..]), (6, &[1., 2., 3., 1., 2., 3., 0., 0.][..]));
+/// assert_eq!(split_channels(&exec, &[map, map], &both)[1], a);
+/// ```
+pub fn concat_channels(exec: &Exec, parts: &[(FeatureMap, &[f32])]) -> (FeatureMap, Vec<f32>) {
+    let maps: Vec<FeatureMap> = parts.iter().map(|p| p.0).collect();
+    let whole = same_size(&maps);
+    let n = maps[0].samples(parts[0].1.len());
+    let len = whole.sample_len();
+    // SAFETY: every sample is written below: its channels, then its padding.
+    let mut out = unsafe { overwritten::<f32>(n * len) };
+    let dst = SamplesMut::whole(&mut out, len);
+    let sources: Vec<Samples<'_>> = parts
+        .iter()
+        .map(|(map, x)| {
+            map.check("part of a concatenation", x, n);
+            Samples::whole(x, map.sample_len())
+        })
+        .collect();
+    exec.for_samples(n, n * len, |i| {
+        // SAFETY: each sample is visited once.
+        let dst = unsafe { dst.get(i) };
+        if whole.channels < whole.padded_channels() {
+            dst[(whole.blocks() - 1) * whole.pixels() * LANES..].fill(0.0);
+        }
+        let mut first = 0;
+        for (map, src) in maps.iter().zip(&sources) {
+            let src = src.get(i);
+            for_channels(*map, first, |s, d, n| {
+                dst[d..d + n].copy_from_slice(&src[s..s + n])
+            });
+            first += map.channels;
+        }
+    });
+    (whole, out)
+}
+
+/// The inverse of [`concat_channels`] (and its gradient).
+pub fn split_channels(exec: &Exec, maps: &[FeatureMap], x: &[f32]) -> Vec<Vec<f32>> {
+    let whole = same_size(maps);
+    let n = whole.samples(x.len());
+    let src = Samples::whole(x, whole.sample_len());
+    // SAFETY: every sample is written below: its channels, then its padding.
+    let mut parts: Vec<Vec<f32>> = maps
+        .iter()
+        .map(|m| unsafe { overwritten::<f32>(n * m.sample_len()) })
+        .collect();
+    let dsts: Vec<SamplesMut<'_>> = parts
+        .iter_mut()
+        .zip(maps)
+        .map(|(p, m)| SamplesMut::whole(p, m.sample_len()))
+        .collect();
+    exec.for_samples(n, x.len(), |i| {
+        let src = src.get(i);
+        let mut first = 0;
+        for (map, dst) in maps.iter().zip(&dsts) {
+            // SAFETY: each sample is visited once.
+            let dst = unsafe { dst.get(i) };
+            if map.channels < map.padded_channels() {
+                dst[(map.blocks() - 1) * map.pixels() * LANES..].fill(0.0);
+            }
+            for_channels(*map, first, |d, s, n| {
+                dst[d..d + n].copy_from_slice(&src[s..s + n])
+            });
+            first += map.channels;
+        }
+    });
+    parts
+}
+
+/// The mean over all pixels: `[N, C]`, without padding.
+pub fn global_avg_pool(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
+    let (n, pixels) = (map.samples(x.len()), map.pixels());
+    let mut out = vec![0.0; n * map.channels];
+    let (src, dst) = (
+        Samples::whole(x, map.sample_len()),
+        SamplesMut::whole(&mut out, map.channels),
+    );
+    exec.for_samples(n, x.len(), |i| {
+        // SAFETY: each sample is visited once.
+        let dst = unsafe { dst.get(i) };
+        for (block, d) in src
+            .get(i)
+            .chunks_exact(pixels * LANES)
+            .zip(dst.chunks_mut(LANES))
+        {
+            let mut sums = [0f32; LANES];
+            for pixel in block.chunks_exact(LANES) {
+                for (s, v) in sums.iter_mut().zip(pixel) {
+                    *s += v;
+                }
+            }
+            for (d, s) in d.iter_mut().zip(sums) {
+                *d = s / pixels as f32;
+            }
+        }
+    });
+    out
+}
+
+/// The gradient of [`global_avg_pool`], blocked; `g` is `[N, C]`.
+pub fn global_avg_pool_backward(exec: &Exec, map: FeatureMap, g: &[f32]) -> Vec<f32> {
+    let (c, pixels) = (map.channels, map.pixels());
+    assert!(
+        g.len().is_multiple_of(c),
+        "{} gradients are no whole rows of {c} channels",
+        g.len()
+    );
+    let n = g.len() / c;
+    // SAFETY: every sample is written below.
+    let mut dx = unsafe { overwritten::<f32>(n * map.sample_len()) };
+    let (src, dst) = (
+        Samples::whole(g, c),
+        SamplesMut::whole(&mut dx, map.sample_len()),
+    );
+    exec.for_samples(n, n * map.sample_len(), |i| {
+        // SAFETY: each sample is visited once.
+        let dst = unsafe { dst.get(i) };
+        for (block, g) in dst
+            .chunks_exact_mut(pixels * LANES)
+            .zip(src.get(i).chunks(LANES))
+        {
+            let mut share = [0f32; LANES];
+            for (s, g) in share.iter_mut().zip(g) {
+                *s = g / pixels as f32;
+            }
+            for pixel in block.chunks_exact_mut(LANES) {
+                pixel.copy_from_slice(&share);
+            }
+        }
+    });
+    dx
+}

@@ -1,0 +1,287 @@
+//! Eight lanes at a time: the only vocabulary in which the kernels are written.
+//!
+//! A kernel is a value that holds its arguments and runs generically over an instruction set ([`Isa`]); [`Simd`] picks
+//! the set at run time. One source thus yields the AVX2+FMA code and the portable code, and the two can be compared.
+
+/// Channels per block of the layout, and lanes of a vector.
+pub(crate) const LANES: usize = 8;
+
+/// Which instructions the kernels use. Obtained by [`Simd::detect`], so that a value of it is the proof that they exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Simd(Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+}
+
+impl Simd {
+    /// The best set that this processor has.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            return Simd(Level::Avx2);
+        }
+        Self::portable()
+    }
+
+    /// The set that every processor of the target has; for tests and comparisons.
+    pub fn portable() -> Self {
+        Simd(Level::Portable)
+    }
+
+    /// A short name for reports: `avx2+fma` or `portable`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => "avx2+fma",
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Out {
+        match self.0 {
+            Level::Portable => run_portable(kernel),
+            // SAFETY: `Level::Avx2` is made by `detect` alone, after it has found both features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { run_avx2(kernel) },
+        }
+    }
+}
+
+/// Work on vectors. `run` must be `#[inline(always)]`, so that it is compiled with the features of its caller.
+pub(crate) trait Kernel {
+    type Out;
+    fn run<I: Isa>(self) -> Self::Out;
+}
+
+#[inline(never)]
+fn run_portable<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<Portable>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<Avx2>()
+}
+
+/// Bounds of a load or store; a debugging aid, since the kernels check their arguments once at their beginning.
+macro_rules! check_bounds {
+    ($slice:expr, $start:expr, $len:expr) => {
+        if cfg!(any(debug_assertions, feature = "checked")) {
+            assert!(
+                $start + $len <= $slice.len(),
+                "{} + {} exceeds {}",
+                $start,
+                $len,
+                $slice.len()
+            );
+        }
+    };
+}
+
+/// One scalar of `s`.
+///
+/// # Safety
+/// `i` lies within `s`.
+#[inline(always)]
+pub(crate) unsafe fn scalar(s: &[f32], i: usize) -> f32 {
+    check_bounds!(s, i, 1);
+    // SAFETY: promised by the caller.
+    unsafe { *s.get_unchecked(i) }
+}
+
+/// The operations on vectors of eight `f32`.
+pub(crate) trait Isa: Copy {
+    type V: Copy;
+    /// Eight values from `s[i]` on.
+    ///
+    /// # Safety
+    /// `i + 8` does not exceed the length of `s`.
+    unsafe fn load(s: &[f32], i: usize) -> Self::V;
+    /// Writes eight values from `d[i]` on.
+    ///
+    /// # Safety
+    /// `i + 8` does not exceed the length of `d`.
+    unsafe fn store(d: &mut [f32], i: usize, v: Self::V);
+    fn splat(x: f32) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction exists.
+    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn add(a: Self::V, b: Self::V) -> Self::V;
+    fn mul(a: Self::V, b: Self::V) -> Self::V;
+    /// `max(a, 0)`; not-a-number stays what it is, so that a diverging run is seen.
+    fn relu(a: Self::V) -> Self::V;
+    /// `v` where `cond > 0`, else 0.
+    fn where_positive(cond: Self::V, v: Self::V) -> Self::V;
+    /// `v` where `a == b`, else 0.
+    fn where_equal(a: Self::V, b: Self::V, v: Self::V) -> Self::V;
+    /// One step of a maximum with its position: takes (`v`, `at`) where `v > best` or `v` is not a number.
+    fn take_greater(v: Self::V, at: Self::V, best: Self::V, best_at: Self::V)
+    -> (Self::V, Self::V);
+    fn to_array(v: Self::V) -> [f32; LANES];
+    #[inline(always)]
+    fn zero() -> Self::V {
+        Self::splat(0.0)
+    }
+    /// Adds the lanes to eight sums in double precision.
+    #[inline(always)]
+    fn add_to(sums: &mut [f64; LANES], v: Self::V) {
+        let v = Self::to_array(v);
+        for (s, v) in sums.iter_mut().zip(v) {
+            *s += f64::from(v);
+        }
+    }
+}
+
+/// Arrays of eight; what the target's baseline makes of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Portable;
+
+impl Isa for Portable {
+    type V = [f32; LANES];
+    #[inline(always)]
+    unsafe fn load(s: &[f32], i: usize) -> Self::V {
+        check_bounds!(s, i, LANES);
+        // SAFETY: promised by the caller; the read is unaligned.
+        unsafe { s.as_ptr().add(i).cast::<Self::V>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(d: &mut [f32], i: usize, v: Self::V) {
+        check_bounds!(d, i, LANES);
+        // SAFETY: promised by the caller; the write is unaligned.
+        unsafe { d.as_mut_ptr().add(i).cast::<Self::V>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn splat(x: f32) -> Self::V {
+        [x; LANES]
+    }
+    #[inline(always)]
+    fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let fused = cfg!(any(target_feature = "fma", target_arch = "aarch64"));
+        std::array::from_fn(|i| {
+            if fused {
+                a[i].mul_add(b[i], c[i])
+            } else {
+                a[i] * b[i] + c[i]
+            }
+        })
+    }
+    #[inline(always)]
+    fn add(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn mul(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn relu(a: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] < 0.0 { 0.0 } else { a[i] })
+    }
+    #[inline(always)]
+    fn where_positive(cond: Self::V, v: Self::V) -> Self::V {
+        std::array::from_fn(|i| if cond[i] > 0.0 { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn where_equal(a: Self::V, b: Self::V, v: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] == b[i] { v[i] } else { 0.0 })
+    }
+    #[inline(always)]
+    fn take_greater(
+        v: Self::V,
+        at: Self::V,
+        best: Self::V,
+        best_at: Self::V,
+    ) -> (Self::V, Self::V) {
+        let take: [bool; LANES] = std::array::from_fn(|i| v[i] > best[i] || v[i].is_nan());
+        (
+            std::array::from_fn(|i| if take[i] { v[i] } else { best[i] }),
+            std::array::from_fn(|i| if take[i] { at[i] } else { best_at[i] }),
+        )
+    }
+    #[inline(always)]
+    fn to_array(v: Self::V) -> [f32; LANES] {
+        v
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::{Isa, LANES};
+    use std::arch::x86_64::*;
+
+    /// AVX2 and FMA. Only [`super::run_avx2`] runs kernels on it.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx2;
+
+    // SAFETY (of every block below): the methods are inlined into `run_avx2`, which is entered only on processors that
+    // have AVX2 and FMA; `load` and `store` moreover rely on the bounds that their callers promise.
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Isa for Avx2 {
+        type V = __m256;
+        #[inline(always)]
+        unsafe fn load(s: &[f32], i: usize) -> __m256 {
+            check_bounds!(s, i, LANES);
+            unsafe { _mm256_loadu_ps(s.as_ptr().add(i)) }
+        }
+        #[inline(always)]
+        unsafe fn store(d: &mut [f32], i: usize, v: __m256) {
+            check_bounds!(d, i, LANES);
+            unsafe { _mm256_storeu_ps(d.as_mut_ptr().add(i), v) }
+        }
+        #[inline(always)]
+        fn splat(x: f32) -> __m256 {
+            unsafe { _mm256_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+            unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        fn add(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_add_ps(a, b) }
+        }
+        #[inline(always)]
+        fn mul(a: __m256, b: __m256) -> __m256 {
+            unsafe { _mm256_mul_ps(a, b) }
+        }
+        #[inline(always)]
+        fn relu(a: __m256) -> __m256 {
+            // The instruction returns its second operand if one is not a number, so the order matters.
+            unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
+        }
+        #[inline(always)]
+        fn where_positive(cond: __m256, v: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(cond, _mm256_setzero_ps()), v) }
+        }
+        #[inline(always)]
+        fn where_equal(a: __m256, b: __m256, v: __m256) -> __m256 {
+            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b), v) }
+        }
+        #[inline(always)]
+        fn take_greater(v: __m256, at: __m256, best: __m256, best_at: __m256) -> (__m256, __m256) {
+            unsafe {
+                let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(v, best);
+                let take = _mm256_or_ps(greater, _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+                (
+                    _mm256_blendv_ps(best, v, take),
+                    _mm256_blendv_ps(best_at, at, take),
+                )
+            }
+        }
+        #[inline(always)]
+        fn to_array(v: __m256) -> [f32; LANES] {
+            let mut out = [0.0; LANES];
+            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+            out
+        }
+    }
+}

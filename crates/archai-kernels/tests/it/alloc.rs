@@ -1,0 +1,49 @@
+//! The pooling allocator under a whole cell: after the first step, no large block is asked of the system.
+
+use crate::cell::{darts, full};
+use archai_kernels::{CellPlan, CellWant, Exec, FeatureMap, PoolAllocator};
+
+#[global_allocator]
+static ALLOC: PoolAllocator = PoolAllocator::new(usize::MAX);
+
+#[test]
+fn steps_after_the_first_ask_for_nothing_large() {
+    // Other tests run beside this one and allocate too, so it looks at itself in a process of its own.
+    if std::env::args().any(|a| a == "--exact") {
+        let plan =
+            CellPlan::new(FeatureMap::new(16, 16, 16), 2, false, full(2, &darts(true))).unwrap();
+        let (n, exec) = (16, Exec::new());
+        let s = vec![0.5; n * plan.input().sample_len()];
+        let (params, mixing) = (vec![0.1; plan.params().len()], vec![0.1; plan.mixing_len()]);
+        let step = || {
+            let (out, save) = plan.forward(&exec, [&s, &s], &mixing, &params);
+            plan.backward(
+                &exec,
+                [&s, &s],
+                &mixing,
+                &params,
+                &out,
+                &save,
+                out.clone(),
+                CellWant::ALL,
+            )
+        };
+        // Two steps at once on one thread hold at least as much as one on several.
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap();
+        pool.install(|| drop((step(), step())));
+        let before = ALLOC.system_requests();
+        assert!(before > 0);
+        pool.install(|| (0..3).for_each(|_| drop(step())));
+        assert_eq!(ALLOC.system_requests(), before);
+        return;
+    }
+    let name = "alloc::steps_after_the_first_ask_for_nothing_large";
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .status()
+        .unwrap();
+    assert!(status.success());
+}

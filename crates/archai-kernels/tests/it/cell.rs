@@ -1,0 +1,532 @@
+//! The cell plan against its primitives one by one, and its gradients against finite differences.
+
+use crate::reference::{self as r, ConvShape, Grads, Rng, T};
+use archai_kernels::{CellEdge, CellPlan, CellWant, ChannelStats, Exec, FeatureMap, Primitive};
+use std::collections::BTreeMap;
+
+type Stats = BTreeMap<String, (Vec<f64>, Vec<f64>)>;
+
+fn norm(name: String, x: (T, r::Back), stats: &mut Stats) -> (T, r::Back) {
+    r::chain(x, |x| {
+        let (y, back, mean, var) = r::batch_norm(&name, x, None);
+        stats.insert(name, (mean, var));
+        (y, back)
+    })
+}
+
+fn half(
+    x: (T, r::Back),
+    prefix: &str,
+    number: usize,
+    k: usize,
+    d: usize,
+    s: usize,
+    w: &Grads,
+) -> (T, r::Back) {
+    let (n1, n2) = (
+        format!("{prefix}conv{number}.weight"),
+        format!("{prefix}conv{}.weight", number + 1),
+    );
+    let c = x.0.c;
+    let (p, w1, w2) = (k / 2 * d, &w[&n1], &w[&n2]);
+    let x = r::chain(x, r::relu);
+    let x = r::chain(x, |x| {
+        r::conv(
+            &n1,
+            x,
+            w1,
+            ConvShape {
+                co: c,
+                k: (k, k),
+                s: (s, s),
+                p: (p, p),
+                d,
+                groups: c,
+            },
+        )
+    });
+    r::chain(x, |x| {
+        r::conv(
+            &n2,
+            x,
+            w2,
+            ConvShape {
+                co: c,
+                k: (1, 1),
+                s: (1, 1),
+                p: (0, 0),
+                d: 1,
+                groups: 1,
+            },
+        )
+    })
+}
+
+/// None: zero.
+fn primitive(
+    p: Primitive,
+    x: &T,
+    s: usize,
+    prefix: &str,
+    w: &Grads,
+    stats: &mut Stats,
+) -> Option<(T, r::Back)> {
+    let start = r::crop(x, 0);
+    let bn = |number: usize| format!("{prefix}bn{number}");
+    Some(match p {
+        Primitive::None => return None,
+        Primitive::MaxPool { norm: with } | Primitive::AvgPool { norm: with } => {
+            let y = r::chain(start, |x| {
+                r::pool(x, matches!(p, Primitive::MaxPool { .. }), 3, s, 1)
+            });
+            if with { norm(bn(1), y, stats) } else { y }
+        }
+        Primitive::Skip if s == 1 => start,
+        Primitive::Skip => {
+            let (n1, n2) = (
+                format!("{prefix}conv1.weight"),
+                format!("{prefix}conv2.weight"),
+            );
+            let y = r::chain(r::chain(start, r::relu), |x| {
+                r::reduce(x, x.c, (&n1, &w[&n1]), (&n2, &w[&n2]))
+            });
+            norm(bn(1), y, stats)
+        }
+        Primitive::Dil { kernel } => norm(bn(1), half(start, prefix, 1, kernel, 2, s, w), stats),
+        Primitive::Sep { kernel } => {
+            let y = norm(bn(1), half(start, prefix, 1, kernel, 1, s, w), stats);
+            norm(bn(2), half(y, prefix, 3, kernel, 1, 1, w), stats)
+        }
+    })
+}
+
+struct Truth {
+    out: T,
+    inputs: [T; 2],
+    mixing: Vec<f64>,
+    params: Grads,
+    stats: Stats,
+}
+
+fn reference(
+    plan: &CellPlan,
+    nodes: usize,
+    s: [&T; 2],
+    mixing: &[f64],
+    w: &Grads,
+    g: &T,
+    reduction: bool,
+) -> Truth {
+    let mut states = vec![s[0].clone(), s[1].clone()];
+    let mut stats = Stats::new();
+    let mut results = vec![];
+    let row = |edge: usize| {
+        plan.edges()[..edge]
+            .iter()
+            .map(|e| e.primitives.len())
+            .sum::<usize>()
+    };
+    for node in 0..nodes {
+        let mut sum = T::zeros(s[0].n, s[0].c, plan.output().height, plan.output().width);
+        for (i, edge) in plan
+            .edges()
+            .iter()
+            .enumerate()
+            .filter(|(_, e)| e.node == node)
+        {
+            let stride = if reduction && edge.from < 2 { 2 } else { 1 };
+            for (k, p) in edge.primitives.iter().enumerate() {
+                let prefix = format!("node{node}.edge{}.{}.", edge.from, p.name());
+                if let Some((y, back)) =
+                    primitive(*p, &states[edge.from], stride, &prefix, w, &mut stats)
+                {
+                    sum.add(mixing[row(i) + k], &y);
+                    results.push((edge.from, node, row(i) + k, y, back));
+                }
+            }
+        }
+        states.push(sum);
+    }
+    let out = r::concat(&states[2..].iter().collect::<Vec<_>>());
+    let mut grads: Vec<T> = vec![s[0].like(), s[1].like()];
+    grads.extend(r::split(g, &vec![s[0].c; nodes]));
+    let (mut dmix, mut params) = (vec![0.0; mixing.len()], Grads::new());
+    for node in (0..nodes).rev() {
+        for (from, _, weight, y, back) in results.iter().filter(|r| r.1 == node) {
+            let g = grads[2 + node].clone();
+            dmix[*weight] += g.d.iter().zip(&y.d).map(|(a, b)| a * b).sum::<f64>();
+            let mut scaled = g.like();
+            scaled.add(mixing[*weight], &g);
+            let (dx, more) = back(&scaled);
+            params.extend(more);
+            grads[*from].add(1.0, &dx);
+        }
+    }
+    let mut inputs = grads.into_iter();
+    Truth {
+        out,
+        inputs: [inputs.next().unwrap(), inputs.next().unwrap()],
+        mixing: dmix,
+        params,
+        stats,
+    }
+}
+
+pub fn darts(norm: bool) -> Vec<Primitive> {
+    vec![
+        Primitive::None,
+        Primitive::MaxPool { norm },
+        Primitive::AvgPool { norm },
+        Primitive::Skip,
+        Primitive::Sep { kernel: 3 },
+        Primitive::Sep { kernel: 5 },
+        Primitive::Dil { kernel: 3 },
+        Primitive::Dil { kernel: 5 },
+    ]
+}
+
+/// Every node listens to every earlier state.
+pub fn full(nodes: usize, primitives: &[Primitive]) -> Vec<CellEdge> {
+    (0..nodes)
+        .flat_map(|node| (0..node + 2).map(move |from| (from, node)))
+        .map(|(from, node)| CellEdge {
+            from,
+            node,
+            primitives: primitives.to_vec(),
+        })
+        .collect()
+}
+
+fn check(
+    n: usize,
+    map: FeatureMap,
+    nodes: usize,
+    reduction: bool,
+    edges: Vec<CellEdge>,
+    seed: u64,
+) {
+    let rng = &mut Rng(seed);
+    let plan = CellPlan::new(map, nodes, reduction, edges).unwrap();
+    let s = [(); 2].map(|()| T::random(rng, n, map.channels, map.height, map.width));
+    let (params, named) = crate::conv::random_params(plan.params(), rng);
+    let mixing: Vec<f32> = (0..plan.mixing_len()).map(|_| rng.unit() as f32).collect();
+    let mixing64: Vec<f64> = mixing.iter().map(|&v| f64::from(v)).collect();
+    let out_map = plan.output();
+    let g = T::random(rng, n, out_map.channels, out_map.height, out_map.width);
+    let truth = reference(
+        &plan,
+        nodes,
+        [&s[0], &s[1]],
+        &mixing64,
+        &named,
+        &g,
+        reduction,
+    );
+    let (s0, s1) = (s[0].blocked(), s[1].blocked());
+    let inputs = [&s0[..], &s1[..]];
+    for exec in [Exec::new(), Exec::portable()] {
+        let what = format!(
+            "{n}x{map}, {nodes} nodes, reduction {reduction}, {}",
+            exec.simd().name()
+        );
+        let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
+        r::check_map(&format!("{what}: output"), &out, &truth.out, 1e-4);
+        let stats = save.stats();
+        assert_eq!(stats.len(), truth.stats.len());
+        for (norm, got) in plan.norms().iter().zip(&stats) {
+            let (mean, var) = &truth.stats[&norm.name];
+            r::check(
+                &format!("{what}: {} mean", norm.name),
+                &got.mean,
+                mean,
+                2e-4,
+            );
+            r::check(&format!("{what}: {} var", norm.name), &got.var, var, 2e-4);
+        }
+        let back = |want| {
+            plan.backward(
+                &exec,
+                inputs,
+                &mixing,
+                &params,
+                &out,
+                &save,
+                g.blocked(),
+                want,
+            )
+        };
+        let all = back(CellWant::ALL);
+        let dp = all.params.as_ref().unwrap();
+        let mut pieces = 0;
+        for (piece, values) in plan.params().unpack(dp) {
+            r::check(
+                &format!("{what}: d{}", piece.name),
+                &values,
+                &truth.params[&piece.name],
+                5e-4,
+            );
+            pieces += 1;
+        }
+        assert_eq!(pieces, truth.params.len());
+        let mut rest = plan.params().unpack(dp).into_iter();
+        assert_eq!(
+            &plan.params().pack(|_| rest.next().unwrap().1),
+            dp,
+            "{what}: padding of the gradient is not zero"
+        );
+        r::check(
+            &format!("{what}: dmixing"),
+            all.mixing.as_ref().unwrap(),
+            &truth.mixing,
+            2e-4,
+        );
+        for (got, truth) in all.inputs.as_ref().unwrap().iter().zip(&truth.inputs) {
+            r::check_map(&format!("{what}: dinput"), got, truth, 5e-4);
+        }
+        // Asking for less gives the same bits.
+        for bits in 0..7 {
+            let want = CellWant {
+                inputs: bits & 1 > 0,
+                mixing: bits & 2 > 0,
+                params: bits & 4 > 0,
+            };
+            let part = back(want);
+            assert_eq!(
+                part.inputs,
+                all.inputs.clone().filter(|_| want.inputs),
+                "{what} {want:?}"
+            );
+            assert_eq!(
+                part.mixing,
+                all.mixing.clone().filter(|_| want.mixing),
+                "{what} {want:?}"
+            );
+            assert_eq!(
+                part.params,
+                all.params.clone().filter(|_| want.params),
+                "{what} {want:?}"
+            );
+        }
+        // Evaluation with the batch's own statistics is the training pass.
+        let again = plan.infer(&exec, inputs, &mixing, &params, &stats);
+        let out64: Vec<f64> = out.iter().map(|&v| f64::from(v)).collect();
+        r::check(&format!("{what}: evaluation"), &again, &out64, 1e-6);
+    }
+}
+
+#[test]
+fn all_primitives() {
+    check(
+        4,
+        FeatureMap::new(8, 8, 8),
+        2,
+        false,
+        full(2, &darts(true)),
+        1,
+    );
+    check(
+        4,
+        FeatureMap::new(16, 8, 8),
+        2,
+        true,
+        full(2, &darts(true)),
+        2,
+    );
+    check(
+        4,
+        FeatureMap::new(4, 8, 8),
+        3,
+        false,
+        full(3, &darts(false)),
+        3,
+    );
+    check(
+        3,
+        FeatureMap::new(12, 10, 6),
+        2,
+        true,
+        full(2, &darts(false)),
+        4,
+    );
+    check(
+        2,
+        FeatureMap::new(20, 12, 14),
+        1,
+        true,
+        full(1, &darts(true)),
+        5,
+    );
+}
+
+#[test]
+fn odd_sizes() {
+    let no_skip: Vec<Primitive> = darts(true)
+        .into_iter()
+        .filter(|p| *p != Primitive::Skip)
+        .collect();
+    check(3, FeatureMap::new(8, 7, 9), 2, true, full(2, &no_skip), 6);
+    check(
+        3,
+        FeatureMap::new(10, 7, 5),
+        2,
+        false,
+        full(2, &darts(true)),
+        7,
+    );
+    check(
+        1,
+        FeatureMap::new(6, 14, 14),
+        2,
+        false,
+        full(2, &darts(true)),
+        8,
+    );
+}
+
+#[test]
+fn any_subset_of_edges_and_primitives() {
+    let edge = |from, node, primitives: &[Primitive]| CellEdge {
+        from,
+        node,
+        primitives: primitives.to_vec(),
+    };
+    use Primitive::*;
+    let edges = vec![
+        edge(
+            1,
+            1,
+            &[
+                Sep { kernel: 7 },
+                MaxPool { norm: false },
+                MaxPool { norm: true },
+            ],
+        ),
+        edge(0, 0, &[Skip, None]),
+        edge(2, 1, &[AvgPool { norm: true }]),
+        edge(1, 2, &[]),
+        edge(3, 2, &[Dil { kernel: 3 }, Skip, Skip]),
+        edge(1, 2, &[MaxPool { norm: true }]),
+    ];
+    check(4, FeatureMap::new(8, 6, 8), 4, false, edges.clone(), 9);
+    check(4, FeatureMap::new(12, 6, 8), 4, true, edges, 10);
+}
+
+#[test]
+fn a_state_that_feeds_nothing_has_zero_gradient() {
+    let edges = vec![CellEdge {
+        from: 1,
+        node: 0,
+        primitives: vec![Primitive::Skip],
+    }];
+    check(2, FeatureMap::new(8, 4, 4), 1, false, edges, 11);
+}
+
+#[test]
+fn impossible_cells_are_refused() {
+    let edge = |from, node| {
+        vec![CellEdge {
+            from,
+            node,
+            primitives: darts(true),
+        }]
+    };
+    let map = FeatureMap::new(8, 7, 7);
+    assert!(
+        CellPlan::new(map, 2, false, edge(2, 0))
+            .unwrap_err()
+            .to_string()
+            .contains("state 2 to node 0")
+    );
+    assert!(
+        CellPlan::new(map, 2, true, edge(0, 0))
+            .unwrap_err()
+            .to_string()
+            .contains("must be even")
+    );
+}
+
+/// The gradient of the mixing weights without any formula of ours: differences of the loss `Σ out · g`.
+#[test]
+fn mixing_gradient_by_differences() {
+    let rng = &mut Rng(12);
+    let map = FeatureMap::new(8, 6, 6);
+    let plan = CellPlan::new(map, 2, false, full(2, &darts(true))).unwrap();
+    let s = [(); 2].map(|()| T::random(rng, 3, 8, 6, 6).blocked());
+    let inputs = [&s[0][..], &s[1][..]];
+    let (params, _) = crate::conv::random_params(plan.params(), rng);
+    let mixing: Vec<f32> = (0..plan.mixing_len())
+        .map(|_| 0.1 + rng.unit() as f32 * 0.05)
+        .collect();
+    let exec = Exec::new();
+    let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
+    let g: Vec<f32> = rng.vec(out.len()).iter().map(|&v| v as f32).collect();
+    let want = CellWant {
+        inputs: false,
+        mixing: true,
+        params: false,
+    };
+    let got = plan
+        .backward(
+            &exec,
+            inputs,
+            &mixing,
+            &params,
+            &out,
+            &save,
+            g.clone(),
+            want,
+        )
+        .mixing
+        .unwrap();
+    // With fixed statistics of the norms the output is smooth in the last node's weights; the others reach it through
+    // ReLUs, so only the last node's rows are linear and can be differenced exactly in single precision.
+    let first = plan
+        .edges()
+        .iter()
+        .filter(|e| e.node < 1)
+        .map(|e| e.primitives.len())
+        .sum::<usize>();
+    let loss = |mixing: &[f32]| -> f64 {
+        let (out, _) = plan.forward(&exec, inputs, mixing, &params);
+        out.iter()
+            .zip(&g)
+            .map(|(a, b)| f64::from(*a) * f64::from(*b))
+            .sum()
+    };
+    for i in first..mixing.len() {
+        let shifted = |by: f32| {
+            let mut m = mixing.clone();
+            m[i] += by;
+            loss(&m)
+        };
+        let difference = (shifted(0.5) - shifted(-0.5)) / 1.0;
+        assert!(
+            (difference - f64::from(got[i])).abs() < 2e-3,
+            "weight {i}: {} instead of {difference}",
+            got[i]
+        );
+    }
+}
+
+#[test]
+fn running_statistics_have_names_and_counts() {
+    let plan = CellPlan::new(FeatureMap::new(8, 8, 8), 1, true, full(1, &darts(true))).unwrap();
+    assert!(
+        plan.norms()
+            .iter()
+            .all(|n| n.channels == 8 && n.pixels == 16)
+    );
+    let s = vec![1.0; plan.input().sample_len()];
+    let params = vec![0.0; plan.params().len()];
+    let mixing = vec![0.0; plan.mixing_len()];
+    let stats: Vec<ChannelStats> = plan
+        .forward(&Exec::new(), [&s, &s], &mixing, &params)
+        .1
+        .stats();
+    assert!(
+        stats
+            .iter()
+            .zip(plan.norms())
+            .all(|(s, n)| s.mean.len() == n.channels)
+    );
+}

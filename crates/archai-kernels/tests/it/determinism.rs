@@ -1,0 +1,85 @@
+//! The same bits for any number of threads.
+
+use crate::cell::{darts, full};
+use crate::reference::Rng;
+use archai_kernels::{CellPlan, CellWant, ConvKind, ConvNorm, Exec, FeatureMap, NormKind, Want};
+
+fn on_threads<R: Send + PartialEq + std::fmt::Debug>(work: impl Fn() -> R + Sync) {
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap()
+            .install(&work)
+    };
+    let one = run(1);
+    for threads in [2, 3, 4, 8] {
+        assert!(
+            run(threads) == one,
+            "{threads} threads give other bits than one"
+        );
+    }
+}
+
+fn floats(rng: &mut Rng, n: usize) -> Vec<f32> {
+    rng.vec(n).iter().map(|&v| v as f32).collect()
+}
+
+/// Tensors on both sides of the size from which work is spread.
+#[test]
+fn cells() {
+    for (n, map, reduction) in [
+        (2, FeatureMap::new(8, 8, 8), false),
+        (21, FeatureMap::new(16, 16, 16), true),
+    ] {
+        let rng = &mut Rng(1);
+        let plan = CellPlan::new(map, 2, reduction, full(2, &darts(true))).unwrap();
+        let s = [(); 2].map(|()| floats(rng, n * map.sample_len()));
+        let (params, _) = crate::conv::random_params(plan.params(), rng);
+        let mixing = floats(rng, plan.mixing_len());
+        let g = floats(rng, n * plan.output().sample_len());
+        on_threads(|| {
+            let (exec, inputs) = (Exec::new(), [&s[0][..], &s[1][..]]);
+            let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
+            let grads = plan.backward(
+                &exec,
+                inputs,
+                &mixing,
+                &params,
+                &out,
+                &save,
+                g.clone(),
+                CellWant::ALL,
+            );
+            (out, grads, save.stats())
+        });
+    }
+}
+
+#[test]
+fn convolutions() {
+    let kinds = [
+        ConvKind::Separable {
+            kernel: 5,
+            dilation: 1,
+            stride: 2,
+        },
+        ConvKind::Pointwise,
+        ConvKind::dense(3, 1),
+        ConvKind::FactorizedReduce,
+    ];
+    for kind in kinds {
+        let (n, map) = (19, FeatureMap::new(24, 16, 16));
+        let rng = &mut Rng(2);
+        let op = ConvNorm::new(map, 24, kind, true, NormKind::Affine).unwrap();
+        let x = floats(rng, n * map.sample_len());
+        let (params, _) = crate::conv::random_params(op.params(), rng);
+        let g = floats(rng, n * op.output().sample_len());
+        on_threads(|| {
+            let exec = Exec::new();
+            let (y, save) = op.forward(&exec, &x, &params);
+            let grads = op.backward(&exec, &x, &params, &y, &save, &g, Want::ALL);
+            (y, grads)
+        });
+    }
+}

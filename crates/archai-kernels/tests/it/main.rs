@@ -1,0 +1,10 @@
+//! Every kernel against plain loops in double precision (`reference`), on both instruction sets.
+
+mod alloc;
+mod cell;
+mod conv;
+mod determinism;
+mod elementwise;
+mod norm_pool_mix;
+mod packing;
+mod reference;
