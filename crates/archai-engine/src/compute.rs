@@ -1,5 +1,6 @@
-//! Where numbers live and how precise they are: a value that is handed around, never a global.
+//! Where numbers live, how precise they are, and how they are computed: a value that is handed around, never a global.
 
+use archai_kernels::Exec;
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
 
 /// Width of the floating-point numbers.
@@ -12,7 +13,26 @@ pub enum Precision {
     F64,
 }
 
-/// A device and a precision.
+/// What computes the built-in ops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Engine {
+    /// Fused kernels wherever there is one: the CPU in 32 bits. Elsewhere the same as [`Engine::Plain`].
+    #[default]
+    Fused,
+    /// The framework's own operations, layer by layer: slower, on every device, in every precision.
+    Plain,
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Engine::Fused => "fused",
+            Engine::Plain => "plain",
+        })
+    }
+}
+
+/// A device, a precision and an engine.
 ///
 /// ```
 /// use archai_engine::Compute;
@@ -24,15 +44,41 @@ pub enum Precision {
 pub struct Compute {
     device: Device,
     precision: Precision,
+    engine: Engine,
 }
 
 impl Compute {
-    /// The CPU in 32 bits.
+    /// The CPU in 32 bits, on fused kernels.
     pub fn cpu() -> Self {
         Compute {
             device: Device::flex(),
             precision: Precision::F32,
+            engine: Engine::Fused,
         }
+    }
+
+    /// The same with another engine.
+    pub fn with_engine(mut self, engine: Engine) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// The same on the framework's own operations, to compare with.
+    pub fn with_plain_ops(self) -> Self {
+        self.with_engine(Engine::Plain)
+    }
+
+    /// What computes the built-in ops: [`Engine::Fused`] only where there are kernels.
+    pub fn engine(&self) -> Engine {
+        match self.precision {
+            Precision::F32 => self.engine,
+            Precision::F64 => Engine::Plain,
+        }
+    }
+
+    /// How kernels run, where there are some.
+    pub(crate) fn exec(&self) -> Option<Exec> {
+        (self.engine() == Engine::Fused).then(Exec::new)
     }
 
     /// The same device in another precision.

@@ -1,22 +1,39 @@
-//! Activations between ops. How they lie in memory is this type's secret: a fast engine keeps them channel-blocked, and
-//! only an op that asks for [`Features::nchw`] sees the framework's plain layout.
+//! Activations between ops. How they lie in memory is this type's secret: kernels keep them channel-blocked, and only an
+//! op that asks for [`Features::nchw`] sees the framework's plain layout. The way in and out is differentiable and taken
+//! once, however many ops ask.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use archai_kernels::{Exec, FeatureMap};
+use burn::backend::DispatchTensor;
 use burn::tensor::{Tensor, activation::relu};
+
+use crate::compute::Compute;
+use crate::fused::{self, MAX_INPUTS, kernels};
 
 /// A batch of feature maps: N samples of C channels of H×W pixels. Cheap to clone; what is derived from it (its ReLU, its
 /// pools) is computed once and shared by all ops that read it, gradients included.
 #[derive(Clone, Debug)]
 pub struct Features {
     shape: [usize; 4],
-    nchw: Tensor<4>,
-    derived: Arc<Mutex<Vec<(Derived, Tensor<4>)>>>,
+    values: Values,
+    derived: Arc<Mutex<Vec<(Derived, Features)>>>,
+}
+
+/// The numbers, one way or the other.
+#[derive(Clone, Debug)]
+enum Values {
+    /// `[N, C, H, W]`
+    Plain(Tensor<4>),
+    /// `[N, ⌈C/8⌉, H·W, 8]`
+    Blocked(Tensor<4>),
 }
 
 /// What can be derived from feature maps and shared between their readers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Derived {
+    /// The same in the other layout.
+    OtherLayout,
     Relu,
     MaxPool {
         stride: usize,
@@ -33,14 +50,53 @@ impl Features {
     pub fn from_nchw(tensor: Tensor<4>) -> Self {
         Features {
             shape: tensor.dims(),
-            nchw: tensor,
+            values: Values::Plain(tensor),
+            derived: Arc::default(),
+        }
+    }
+
+    /// From a blocked tensor of maps of this size.
+    pub(crate) fn from_blocked(tensor: Tensor<4>, map: FeatureMap) -> Self {
+        Features {
+            shape: [tensor.dims()[0], map.channels, map.height, map.width],
+            values: Values::Blocked(tensor),
             derived: Arc::default(),
         }
     }
 
     /// As a plain tensor `[N, C, H, W]`.
     pub fn nchw(&self) -> Tensor<4> {
-        self.nchw.clone()
+        let plain = match &self.values {
+            Values::Plain(t) => return t.clone(),
+            Values::Blocked(t) => self.derive(Derived::OtherLayout, |_| {
+                let (exec, map) = (Exec::new(), self.map());
+                let input = vec![t.clone().into_dispatch()];
+                Features::from_nchw(fused::call(kernels::Unblock { exec, map }, input).0)
+            }),
+        };
+        match plain.values {
+            Values::Plain(t) | Values::Blocked(t) => t,
+        }
+    }
+
+    /// In the blocked layout, as kernels read it. 32 bits only.
+    pub(crate) fn blocked(&self, exec: Exec) -> Tensor<4> {
+        let blocked = match &self.values {
+            Values::Blocked(t) => return t.clone(),
+            Values::Plain(t) => self.derive(Derived::OtherLayout, |_| {
+                let map = self.map();
+                let input = vec![t.clone().into_dispatch()];
+                Features::from_blocked(fused::call(kernels::Block { exec, map }, input).0, map)
+            }),
+        };
+        match blocked.values {
+            Values::Plain(t) | Values::Blocked(t) => t,
+        }
+    }
+
+    /// The blocked layout, as an op's input.
+    pub(crate) fn input(&self, exec: Exec) -> DispatchTensor {
+        self.blocked(exec).into_dispatch()
     }
 
     /// `[N, C, H, W]`.
@@ -48,40 +104,123 @@ impl Features {
         self.shape
     }
 
+    /// C, H and W, as kernels want them.
+    pub(crate) fn map(&self) -> FeatureMap {
+        let [_, c, h, w] = self.shape;
+        FeatureMap::new(c, h, w)
+    }
+
+    /// Whether a backward pass will come through here.
+    pub(crate) fn is_tracked(&self) -> bool {
+        match &self.values {
+            Values::Plain(t) | Values::Blocked(t) => t.is_tracked(),
+        }
+    }
+
+    /// The ReLU.
+    pub fn relu(&self) -> Features {
+        self.derive(Derived::Relu, |x| match &x.values {
+            Values::Plain(t) => Features::from_nchw(relu(t.clone())),
+            Values::Blocked(t) => {
+                let (exec, map) = (Exec::new(), x.map());
+                let input = vec![t.clone().into_dispatch()];
+                Features::from_blocked(fused::call(kernels::Relu { exec, map }, input).0, map)
+            }
+        })
+    }
+
     /// The ReLU as a plain tensor.
     pub fn relu_nchw(&self) -> Tensor<4> {
-        self.derive(Derived::Relu, |_| relu(self.nchw()))
+        self.relu().nchw()
     }
 
     /// Looks `what` up or computes it. A poisoned lock only means that another reader panicked: its list is whole.
     pub(crate) fn derive(
         &self,
         what: Derived,
-        compute: impl FnOnce(&Features) -> Tensor<4>,
-    ) -> Tensor<4> {
-        let found = |list: &[(Derived, Tensor<4>)]| {
+        compute: impl FnOnce(&Features) -> Features,
+    ) -> Features {
+        let found = |list: &[(Derived, Features)]| {
             list.iter()
                 .find(|(d, _)| *d == what)
                 .map(|(_, t)| t.clone())
         };
-        if let Some(t) = found(&self.derived.lock().unwrap_or_else(|e| e.into_inner())) {
+        if let Some(t) = found(&self.derived.lock().unwrap_or_else(PoisonError::into_inner)) {
             return t;
         }
         // Not under the lock: what is computed may itself be derived from something shared.
         let t = compute(self);
         self.derived
             .lock()
-            .unwrap_or_else(|e| e.into_inner())
+            .unwrap_or_else(PoisonError::into_inner)
             .push((what, t.clone()));
         t
     }
 
+    /// Each sample times its own factor.
+    pub(crate) fn scale_samples(&self, factors: Vec<f64>, compute: &Compute) -> Features {
+        let n = factors.len();
+        match &self.values {
+            Values::Plain(t) => {
+                Features::from_nchw(t.clone() * compute.tensor(factors, [n, 1, 1, 1]))
+            }
+            Values::Blocked(t) => {
+                let map = self.map();
+                let factors = factors.into_iter().map(|f| f as f32).collect();
+                let input = vec![t.clone().into_dispatch()];
+                let (y, _) = fused::call(kernels::ScaleSamples { map, factors }, input);
+                Features::from_blocked(y, map)
+            }
+        }
+    }
+
     /// Element-wise sum. All must have one shape; there must be at least one.
     pub fn sum(mut parts: Vec<Features>) -> Features {
+        while parts.len() > 1 {
+            let some: Vec<Features> = parts.drain(..parts.len().min(MAX_INPUTS)).collect();
+            parts.insert(0, Features::sum_some(&some));
+        }
+        parts.pop().expect("a sum has at least one part")
+    }
+
+    fn sum_some(parts: &[Features]) -> Features {
+        let map = parts[0].map();
+        let is_blocked = |p: &Features| matches!(p.values, Values::Blocked(_));
+        if parts.iter().any(is_blocked) {
+            assert!(
+                parts.iter().all(|p| p.shape == parts[0].shape),
+                "maps of different shapes cannot be added"
+            );
+            let exec = Exec::new();
+            let inputs = parts.iter().map(|p| p.input(exec)).collect();
+            return Features::from_blocked(fused::call(kernels::Sum { exec, map }, inputs).0, map);
+        }
+        let sum = parts.iter().map(Features::nchw).reduce(|a, b| a + b);
+        Features::from_nchw(sum.expect("not empty"))
+    }
+
+    /// All channels, one after the other. There must be at least one part.
+    pub(crate) fn concat(mut parts: Vec<Features>, exec: Option<Exec>) -> Features {
         if parts.len() == 1 {
             return parts.remove(0);
         }
-        let sum = parts.into_iter().map(|p| p.nchw).reduce(|a, b| a + b);
-        Features::from_nchw(sum.expect("a sum has at least one part"))
+        let Some(exec) = exec else {
+            return Features::from_nchw(Tensor::cat(
+                parts.iter().map(Features::nchw).collect(),
+                1,
+            ));
+        };
+        while parts.len() > 1 {
+            let some: Vec<Features> = parts.drain(..parts.len().min(MAX_INPUTS)).collect();
+            let maps: Vec<FeatureMap> = some.iter().map(Features::map).collect();
+            let map = FeatureMap {
+                channels: maps.iter().map(|m| m.channels).sum(),
+                ..maps[0]
+            };
+            let inputs = some.iter().map(|p| p.input(exec)).collect();
+            let (y, _) = fused::call(kernels::Concat { exec, maps }, inputs);
+            parts.insert(0, Features::from_blocked(y, map));
+        }
+        parts.pop().expect("a concatenation has at least one part")
     }
 }

@@ -16,6 +16,7 @@ pub mod export;
 pub mod features;
 pub mod files;
 pub mod finalize;
+mod fused;
 pub mod metrics;
 pub mod model;
 pub mod op;
@@ -28,14 +29,15 @@ pub mod searcher;
 pub mod trainer;
 
 pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
-pub use compute::{Compute, Precision};
+pub use compute::{Compute, Engine, Precision};
 pub use error::EngineError;
 pub use features::Features;
 pub use model::{Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
 pub use op::{
     Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass,
 };
-pub use params::{Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece};
+pub use params::{Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece,
+    Roles};
 
 /// The framework's tensors, for operations of your own: see [`Op`].
 pub mod tensor {

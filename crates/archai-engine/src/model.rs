@@ -179,7 +179,7 @@ impl Model {
         options: &ModelOptions,
     ) -> Result<Model, EngineError> {
         desc.check(registry.catalog())?;
-        let mut declared = Declared::default();
+        let mut declared = Declared::new(&options.compute);
         let mut arch: Vec<(ArchKey, usize)> = Vec::new();
         let net = build(desc, registry, options, &mut declared, &mut arch)?;
         unique_names(&declared)?;

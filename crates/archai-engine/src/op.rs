@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use archai_kernels::{ChannelStats, Exec};
 use archai_spec::desc::{OpCatalog, OpDesc, OpInfo};
 use burn::tensor::{Tensor, module};
 
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
 use crate::features::Features;
+use crate::fused::{self, kernels};
 use crate::params::{
     Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, Piece, match_names,
 };
@@ -84,11 +86,63 @@ pub(crate) struct NormSpec {
     pub channels: usize,
 }
 
-/// Running statistics of a norm.
+/// Running statistics of a norm: beside the tensors that the framework's operations read, or on the host for kernels.
 #[derive(Clone, Debug)]
-pub(crate) struct NormStats {
-    pub mean: Tensor<1>,
-    pub var: Tensor<1>,
+pub(crate) enum NormStats {
+    Device { mean: Tensor<1>, var: Tensor<1> },
+    Host(Arc<ChannelStats>),
+}
+
+impl NormStats {
+    /// Mean and variance, for the framework.
+    fn tensors(&self, compute: &Compute) -> (Tensor<1>, Tensor<1>) {
+        match self {
+            NormStats::Device { mean, var } => (mean.clone(), var.clone()),
+            NormStats::Host(stats) => {
+                let tensor = |v: &[f32]| compute.tensor_f32(v.to_vec(), [v.len()]);
+                (tensor(&stats.mean), tensor(&stats.var))
+            }
+        }
+    }
+
+    /// Mean and variance, for kernels.
+    fn host(&self) -> Arc<ChannelStats> {
+        match self {
+            NormStats::Device { mean, var } => {
+                let single = |t| to_host(t).into_iter().map(|v| v as f32).collect();
+                Arc::new(ChannelStats {
+                    mean: single(mean),
+                    var: single(var),
+                })
+            }
+            NormStats::Host(stats) => stats.clone(),
+        }
+    }
+
+    fn numbers(&self) -> [Vec<f64>; 2] {
+        match self {
+            NormStats::Device { mean, var } => [to_host(mean), to_host(var)],
+            NormStats::Host(stats) => {
+                let wide = |v: &[f32]| v.iter().map(|&v| v.into()).collect();
+                [wide(&stats.mean), wide(&stats.var)]
+            }
+        }
+    }
+
+    fn new([mean, var]: [Vec<f64>; 2], compute: &Compute) -> Self {
+        if compute.exec().is_some() {
+            let single = |v: Vec<f64>| v.into_iter().map(|v| v as f32).collect();
+            return NormStats::Host(Arc::new(ChannelStats {
+                mean: single(mean),
+                var: single(var),
+            }));
+        }
+        let n = mean.len();
+        NormStats::Device {
+            mean: compute.tensor(mean, [n]),
+            var: compute.tensor(var, [n]),
+        }
+    }
 }
 
 /// All norms of a model with their running statistics. Names are shared, numbers are values.
@@ -101,13 +155,9 @@ pub(crate) struct NormTable {
 impl NormTable {
     /// Mean zero and variance one.
     pub fn new(specs: Vec<NormSpec>, compute: &Compute) -> Self {
-        let constant = |c: usize, value| compute.tensor(vec![value; c], [c]);
         let stats = specs
             .iter()
-            .map(|n| NormStats {
-                mean: constant(n.channels, 0.0),
-                var: constant(n.channels, 1.0),
-            })
+            .map(|n| NormStats::new([0.0, 1.0].map(|v| vec![v; n.channels]), compute))
             .collect();
         NormTable {
             specs: specs.into(),
@@ -124,18 +174,19 @@ impl NormTable {
 
     /// `….running_mean` and `….running_var` of every norm.
     pub fn named(&self) -> Vec<NamedTensor> {
-        let named = |name: &str, what, t: &Tensor<1>| NamedTensor {
+        let named = |name: &str, what, values: Vec<f64>| NamedTensor {
             name: format!("{name}.{what}"),
-            shape: t.dims().to_vec(),
-            values: to_host(t),
+            shape: vec![values.len()],
+            values,
         };
         self.specs
             .iter()
             .zip(&self.stats)
             .flat_map(|(n, s)| {
+                let [mean, var] = s.numbers();
                 [
-                    named(&n.name, "running_mean", &s.mean),
-                    named(&n.name, "running_var", &s.var),
+                    named(&n.name, "running_mean", mean),
+                    named(&n.name, "running_var", var),
                 ]
             })
             .collect()
@@ -162,15 +213,10 @@ impl NormTable {
             .iter()
             .map(|(name, shape)| (name.as_str(), shape.as_slice()));
         let found = match_names(names, buffers)?;
-        let tensor = |(name, shape): &(String, [usize; 1])| {
-            compute.tensor(found[name.as_str()].values.clone(), *shape)
-        };
+        let values = |at: &(String, [usize; 1])| found[at.0.as_str()].values.clone();
         let stats = wanted
             .chunks_exact(2)
-            .map(|pair| NormStats {
-                mean: tensor(&pair[0]),
-                var: tensor(&pair[1]),
-            })
+            .map(|pair| NormStats::new([values(&pair[0]), values(&pair[1])], compute))
             .collect();
         Ok(NormTable {
             specs: self.specs.clone(),
@@ -248,6 +294,14 @@ impl<'a> Pass<'a> {
     pub fn param<const D: usize>(&self, id: ParamId, piece: usize) -> Tensor<D> {
         let spec = &self.layout.params[id.0];
         let flat = self.weights[id.0].clone();
+        if let Some(layout) = &spec.packing {
+            let layout = layout.clone();
+            return fused::call(
+                kernels::Unpack { layout, piece },
+                vec![flat.into_dispatch()],
+            )
+            .0;
+        }
         let shape: [usize; D] = spec.pieces[piece]
             .shape
             .as_slice()
@@ -261,38 +315,70 @@ impl<'a> Pass<'a> {
             .reshape(shape)
     }
 
+    /// How kernels run, where the model was built for them.
+    pub(crate) fn exec(&self) -> Option<Exec> {
+        self.compute.exec()
+    }
+
+    /// Packed parameters as a kernel reads them.
+    pub(crate) fn packed(&self, param: &Packed) -> Tensor<1> {
+        let flat = self.weights[param.id.0].clone();
+        match &param.part {
+            None => flat,
+            Some(part) => flat.narrow(0, part.start, part.len()),
+        }
+    }
+
+    /// Running statistics of a norm, for kernels.
+    pub(crate) fn running(&self, norm: &Norm) -> Arc<ChannelStats> {
+        self.stats(norm).host()
+    }
+
+    fn stats(&self, norm: &Norm) -> &NormStats {
+        let i = norm.id.0;
+        self.updates.get(&i).unwrap_or(&self.norms.stats[i])
+    }
+
+    /// Moves the running statistics by a tenth towards a batch's: `count` values per channel went into them.
+    pub(crate) fn record(&mut self, norm: &Norm, batch: &ChannelStats, count: usize) {
+        let old = self.running(norm);
+        let towards = |old: &[f32], new: &[f32], factor: f64| -> Vec<f32> {
+            let mixed = |(&o, &n): (&f32, &f32)| {
+                (f64::from(o) * (1.0 - NORM_MOMENTUM) + f64::from(n) * factor) as f32
+            };
+            old.iter().zip(new).map(mixed).collect()
+        };
+        let new = ChannelStats {
+            mean: towards(&old.mean, &batch.mean, NORM_MOMENTUM),
+            var: towards(&old.var, &batch.var, NORM_MOMENTUM * unbiased(count)),
+        };
+        self.updates
+            .insert(norm.id.0, NormStats::Host(Arc::new(new)));
+    }
+
     /// Batch normalisation (Ioffe and Szegedy, 2015): (x − mean)/√(var + 1e-5), times scale plus shift where they are
     /// learnt. In training by the batch's statistics, biased variance; the running statistics move by a tenth towards
     /// the batch's, with the unbiased variance.
     pub fn batch_norm(&mut self, norm: &Norm, x: Tensor<4>) -> Tensor<4> {
         let (gamma, beta) = match norm.affine {
-            Some(id) => (self.param(id, 0), self.param(id, 1)),
+            Some((id, piece)) => (self.param(id, piece), self.param(id, piece + 1)),
             None => self.neutral(norm.channels),
         };
-        let old = self
-            .updates
-            .get(&norm.id.0)
-            .unwrap_or(&self.norms.stats[norm.id.0]);
+        let (old_mean, old_var) = self.stats(norm).tensors(self.compute);
         if self.mode == Mode::Evaluation {
             // The framework's version divides by a root per pixel; one multiply-add per pixel is enough.
-            let scale = gamma / (old.var.clone() + NORM_EPSILON).sqrt();
-            let shift = beta - old.mean.clone() * scale.clone();
+            let scale = gamma / (old_var + NORM_EPSILON).sqrt();
+            let shift = beta - old_mean * scale.clone();
             let shape = [1, norm.channels, 1, 1];
             return x * scale.reshape(shape) + shift.reshape(shape);
         }
         let [n, _, h, w] = x.dims();
-        let count = (n * h * w) as f64;
+        let unbiased = unbiased(n * h * w);
         let out = module::batch_norm_train(x, gamma, beta, NORM_EPSILON);
         let (mean, var) = (out.mean.inner(), out.variance.inner());
-        // One number per channel has no unbiased variance; its spread is zero either way.
-        let unbiased = if count > 1.0 {
-            count / (count - 1.0)
-        } else {
-            1.0
-        };
-        let new = NormStats {
-            mean: old.mean.clone() * (1.0 - NORM_MOMENTUM) + mean * NORM_MOMENTUM,
-            var: old.var.clone() * (1.0 - NORM_MOMENTUM) + var * (NORM_MOMENTUM * unbiased),
+        let new = NormStats::Device {
+            mean: old_mean * (1.0 - NORM_MOMENTUM) + mean * NORM_MOMENTUM,
+            var: old_var * (1.0 - NORM_MOMENTUM) + var * (NORM_MOMENTUM * unbiased),
         };
         self.updates.insert(norm.id.0, new);
         out.output
@@ -307,6 +393,12 @@ impl<'a> Pass<'a> {
             )
         };
         self.neutral.entry(channels).or_insert_with(make).clone()
+    }
+
+    /// Whether drop-path may drop something in this pass.
+    pub(crate) fn drops_paths(&self) -> bool {
+        let drop = self.drop_path.as_ref();
+        drop.is_some_and(|d| d.prob > 0.0) && self.mode == Mode::Training
     }
 
     /// Drop-path (Larsson et al. 2017, as DARTS uses it): drops the op's whole output per sample with the pass's
@@ -331,13 +423,29 @@ impl<'a> Pass<'a> {
                 false => 0.0,
             })
             .collect();
-        Features::from_nchw(x.nchw() * self.compute.tensor(mask, [n, 1, 1, 1]))
+        x.scale_samples(mask, self.compute)
     }
 
     /// Running statistics after the pass.
     pub(crate) fn into_updates(self) -> HashMap<usize, NormStats> {
         self.updates
     }
+}
+
+/// From a batch's biased variance of `count` values to the unbiased one. A single number has no unbiased variance; its
+/// spread is zero either way.
+fn unbiased(count: usize) -> f64 {
+    match count {
+        0 | 1 => 1.0,
+        n => n as f64 / (n as f64 - 1.0),
+    }
+}
+
+/// The parameters of a fused op: a whole packed parameter, or a run of it where several ops share one.
+#[derive(Clone, Debug)]
+pub(crate) struct Packed {
+    pub id: ParamId,
+    pub part: Option<std::ops::Range<usize>>,
 }
 
 /// Sizes of a 2-D convolution.
@@ -414,18 +522,20 @@ impl ConvShape {
 /// A 2-D convolution: its handle and sizes.
 #[derive(Clone, Debug)]
 pub struct Conv {
-    param: ParamId,
-    shape: ConvShape,
+    pub(crate) param: ParamId,
+    /// Place of the weight among the parameter's pieces; a bias follows it.
+    pub(crate) piece: usize,
+    pub(crate) shape: ConvShape,
 }
 
 impl Conv {
     /// Cross-correlation of `x` `[N, c_in, H, W]` with the weight.
     pub fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
         let s = &self.shape;
-        let bias = s.bias.then(|| pass.param(self.param, 1));
+        let bias = s.bias.then(|| pass.param(self.param, self.piece + 1));
         let options =
             burn::tensor::ops::ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
-        module::conv2d(x, pass.param(self.param, 0), bias, options)
+        module::conv2d(x, pass.param(self.param, self.piece), bias, options)
     }
     /// Its sizes.
     pub fn shape(&self) -> &ConvShape {
@@ -437,7 +547,8 @@ impl Conv {
 #[derive(Clone, Debug)]
 pub struct Norm {
     pub(crate) id: NormId,
-    pub(crate) affine: Option<ParamId>,
+    /// The parameter, and the place of the scale among its pieces; the shift follows it.
+    pub(crate) affine: Option<(ParamId, usize)>,
     pub(crate) channels: usize,
 }
 
@@ -460,6 +571,50 @@ impl Linear {
 pub(crate) struct Declared {
     pub params: Vec<ParamSpec>,
     pub norms: Vec<NormSpec>,
+    /// Whether ops may pack their parameters for kernels.
+    pub fused: bool,
+    /// A packed parameter that is there already, into which fused ops find their pieces by name.
+    pub shared: Option<ParamId>,
+}
+
+impl Declared {
+    /// Nothing yet.
+    pub fn new(compute: &Compute) -> Self {
+        Declared {
+            fused: compute.exec().is_some(),
+            ..Declared::default()
+        }
+    }
+
+    /// Declares packed parameters. `names` are the full names of the layout's pieces.
+    pub fn push_packed(
+        &mut self,
+        layout: &archai_kernels::ParamLayout,
+        names: Vec<String>,
+    ) -> ParamId {
+        let pieces = layout.pieces().iter().zip(names).map(|(piece, name)| {
+            use archai_kernels::PieceKind::*;
+            let (init, role) = match piece.kind {
+                Depthwise | Dense { .. } => {
+                    let fan_in = piece.shape[1..].iter().product();
+                    (Init::FanIn(fan_in), ParamRole::Weight)
+                }
+                NormWeight => (Init::Constant(1.0), ParamRole::Norm),
+                NormBias => (Init::Constant(0.0), ParamRole::Norm),
+            };
+            Piece {
+                name,
+                shape: piece.shape.clone(),
+                init,
+                role,
+            }
+        });
+        self.params.push(ParamSpec {
+            pieces: pieces.collect(),
+            packing: Some(Arc::new(layout.clone())),
+        });
+        ParamId(self.params.len() - 1)
+    }
 }
 
 /// Declares the parameters of an op while a model is compiled. Layers are numbered in order of use within the op:
@@ -511,14 +666,86 @@ impl<'a> OpBuilder<'a> {
             shape.kernel[0],
             shape.kernel[1],
         ];
-        let mut pieces = vec![self.piece(&name, "weight", weight, Init::FanIn(fan_in))];
+        let role = ParamRole::Weight;
+        let mut pieces = vec![self.piece(&name, "weight", weight, Init::FanIn(fan_in), role)];
         if shape.bias {
-            pieces.push(self.piece(&name, "bias", vec![shape.c_out], Init::FanIn(fan_in)));
+            pieces.push(self.piece(&name, "bias", vec![shape.c_out], Init::FanIn(fan_in), role));
         }
         Conv {
-            param: self.push(pieces, ParamRole::Weight),
+            param: self.push(pieces),
+            piece: 0,
             shape,
         }
+    }
+
+    /// Whether ops may pack their parameters for kernels.
+    pub(crate) fn fused(&self) -> bool {
+        self.declared.fused
+    }
+
+    /// Convolutions and a norm whose parameters lie in a kernel's layout, in this order.
+    pub(crate) fn packed(
+        &mut self,
+        layout: &archai_kernels::ParamLayout,
+        convs: &[ConvShape],
+        norm: Option<usize>,
+    ) -> (Packed, Vec<Conv>, Option<Norm>) {
+        let conv_names: Vec<String> = convs.iter().map(|_| self.number("conv")).collect();
+        let norm_name = norm.map(|_| self.number("bn"));
+        let mut names: Vec<String> = conv_names
+            .iter()
+            .map(|name| self.path(&format!("{name}.weight")))
+            .collect();
+        let is_affine = layout.pieces().len() > convs.len();
+        if let Some(name) = norm_name.as_ref().filter(|_| is_affine) {
+            names.extend(["weight", "bias"].map(|what| self.path(&format!("{name}.{what}"))));
+        }
+        assert_eq!(names.len(), layout.pieces().len(), "pieces of a fused op");
+        let (packed, first) = match self.declared.shared {
+            None => {
+                let id = self.declared.push_packed(layout, names);
+                (Packed { id, part: None }, 0)
+            }
+            Some(id) => {
+                let shared = &self.declared.params[id.0];
+                let first = shared.pieces.iter().position(|p| p.name == names[0]);
+                let first = first.expect("a shared parameter holds all pieces of its ops");
+                let packing = shared.packing.as_ref().expect("shared parameters are packed");
+                let start = packing.pieces()[first].offset;
+                // Offsets apart, the run is the op's own layout.
+                for (i, own) in layout.pieces().iter().enumerate() {
+                    let (piece, place) = (&shared.pieces[first + i], &packing.pieces()[first + i]);
+                    assert!(
+                        piece.name == names[i]
+                            && place.offset == start + own.offset
+                            && place.kind == own.kind
+                            && place.shape == own.shape,
+                        "`{}` lies differently in the shared parameter",
+                        names[i]
+                    );
+                }
+                let part = Some(start..start + layout.len());
+                (Packed { id, part }, first)
+            }
+        };
+        let handles = convs.iter().enumerate().map(|(i, &shape)| Conv {
+            param: packed.id,
+            piece: first + i,
+            shape,
+        });
+        let handles = handles.collect();
+        let norm = norm_name.zip(norm).map(|(name, channels)| Norm {
+            id: self.declare_norm(&name, channels),
+            affine: is_affine.then_some((packed.id, first + convs.len())),
+            channels,
+        });
+        (packed, handles, norm)
+    }
+
+    fn declare_norm(&mut self, name: &str, channels: usize) -> NormId {
+        let name = self.path(name);
+        self.declared.norms.push(NormSpec { name, channels });
+        NormId(self.declared.norms.len() - 1)
     }
 
     /// A batch norm, with learnt scale and shift if [`OpBuilder::affine`].
@@ -530,18 +757,15 @@ impl<'a> OpBuilder<'a> {
     pub fn norm_with(&mut self, channels: usize, affine: bool) -> Norm {
         let name = self.number("bn");
         let affine = affine.then(|| {
+            let role = ParamRole::Norm;
             let pieces = vec![
-                self.piece(&name, "weight", vec![channels], Init::Constant(1.0)),
-                self.piece(&name, "bias", vec![channels], Init::Constant(0.0)),
+                self.piece(&name, "weight", vec![channels], Init::Constant(1.0), role),
+                self.piece(&name, "bias", vec![channels], Init::Constant(0.0), role),
             ];
-            self.push(pieces, ParamRole::Norm)
-        });
-        self.declared.norms.push(NormSpec {
-            name: self.path(&name),
-            channels,
+            (self.push(pieces), 0)
         });
         Norm {
-            id: NormId(self.declared.norms.len() - 1),
+            id: self.declare_norm(&name, channels),
             affine,
             channels,
         }
@@ -550,12 +774,13 @@ impl<'a> OpBuilder<'a> {
     /// A linear layer with bias.
     pub fn linear(&mut self, n_in: usize, n_out: usize) -> Linear {
         let name = self.number("linear");
+        let (role, init) = (ParamRole::Weight, Init::FanIn(n_in));
         let pieces = vec![
-            self.piece(&name, "weight", vec![n_out, n_in], Init::FanIn(n_in)),
-            self.piece(&name, "bias", vec![n_out], Init::FanIn(n_in)),
+            self.piece(&name, "weight", vec![n_out, n_in], init, role),
+            self.piece(&name, "bias", vec![n_out], init, role),
         ];
         Linear {
-            param: self.push(pieces, ParamRole::Weight),
+            param: self.push(pieces),
         }
     }
 
@@ -565,8 +790,9 @@ impl<'a> OpBuilder<'a> {
             name: self.path(name),
             shape,
             init,
+            role,
         };
-        self.push(vec![piece], role)
+        self.push(vec![piece])
     }
 
     /// An op inside this one that continues its numbering.
@@ -607,16 +833,25 @@ impl<'a> OpBuilder<'a> {
         format!("{kind}{n}")
     }
 
-    fn piece(&self, layer: &str, what: &str, shape: Vec<usize>, init: Init) -> Piece {
+    fn piece(
+        &self,
+        layer: &str,
+        what: &str,
+        shape: Vec<usize>,
+        init: Init,
+        role: ParamRole,
+    ) -> Piece {
         Piece {
             name: self.path(&format!("{layer}.{what}")),
             shape,
             init,
+            role,
         }
     }
 
-    fn push(&mut self, pieces: Vec<Piece>, role: ParamRole) -> ParamId {
-        self.declared.params.push(ParamSpec { pieces, role });
+    fn push(&mut self, pieces: Vec<Piece>) -> ParamId {
+        let packing = None;
+        self.declared.params.push(ParamSpec { pieces, packing });
         ParamId(self.declared.params.len() - 1)
     }
 }

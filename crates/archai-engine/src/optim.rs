@@ -3,21 +3,21 @@
 //! the next step would go without taking it, which is what a bilevel method's look-ahead needs.
 
 use archai_spec::settings;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::{
     arch::ArchParams,
     compute::Compute,
     error::EngineError,
-    params::{NamedTensor, ParamRole, ParamVec},
+    params::{NamedTensor, ParamRole, ParamVec, Roles},
 };
 
 /// A list of flat tensors with names and roles: what an optimiser moves.
 pub trait Vector: Clone {
     /// The tensors, in their fixed order.
     fn tensors(&self) -> &[Tensor<1>];
-    /// What tensor `i` is for.
-    fn role(&self, i: usize) -> ParamRole;
+    /// What the numbers of tensor `i` are for.
+    fn roles(&self, i: usize) -> Roles;
     /// The same names with other numbers; `tensors` has as many tensors of the same lengths.
     fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self;
     /// The numbers by name, as files hold them.
@@ -30,8 +30,8 @@ impl Vector for ParamVec {
     fn tensors(&self) -> &[Tensor<1>] {
         ParamVec::tensors(self)
     }
-    fn role(&self, i: usize) -> ParamRole {
-        ParamVec::role(self, i)
+    fn roles(&self, i: usize) -> Roles {
+        self.spec(i).roles()
     }
     fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self {
         ParamVec {
@@ -51,8 +51,8 @@ impl Vector for ArchParams {
     fn tensors(&self) -> &[Tensor<1>] {
         self.values()
     }
-    fn role(&self, _i: usize) -> ParamRole {
-        ParamRole::Weight
+    fn roles(&self, _i: usize) -> Roles {
+        Roles::All(ParamRole::Weight)
     }
     fn with_tensors(&self, tensors: Vec<Tensor<1>>) -> Self {
         let mut tensors = tensors.into_iter();
@@ -207,17 +207,7 @@ impl<V: Vector> Optimizer<V> {
     fn advance(&self, numbers: &V, grads: &V) -> (V, Memory<V>) {
         let decayed = numbers.with_tensors(
             (numbers.tensors().iter().zip(grads.tensors()).enumerate())
-                .map(|(i, (w, g))| {
-                    let decay = match numbers.role(i) {
-                        ParamRole::Norm => self.decay_norm,
-                        ParamRole::Weight => self.decay,
-                    };
-                    if decay == 0.0 {
-                        g.clone()
-                    } else {
-                        g.clone() + w.clone() * decay
-                    }
-                })
+                .map(|(i, (w, g))| self.decayed(numbers, i, w, g))
                 .collect(),
         );
         match self.rule {
@@ -258,6 +248,30 @@ impl<V: Vector> Optimizer<V> {
                     (m.clone() / c1) / (v.clone().sqrt() / c2 + eps)
                 });
                 (direction, Memory::Moments(m, v))
+            }
+        }
+    }
+
+    /// g + λ·w, where λ may differ between norms and all others.
+    fn decayed(&self, numbers: &V, i: usize, w: &Tensor<1>, g: &Tensor<1>) -> Tensor<1> {
+        let with = |decay: f64| match decay {
+            0.0 => g.clone(),
+            _ => g.clone() + w.clone() * decay,
+        };
+        if self.decay == self.decay_norm {
+            return with(self.decay);
+        }
+        match numbers.roles(i) {
+            Roles::All(ParamRole::Weight) => with(self.decay),
+            Roles::All(ParamRole::Norm) => with(self.decay_norm),
+            Roles::IsNorm(is_norm) => {
+                let decays = is_norm
+                    .into_iter()
+                    .map(|norm| if norm { self.decay_norm } else { self.decay } as f32)
+                    .collect::<Vec<f32>>();
+                let n = decays.len();
+                let decays: Tensor<1> = Tensor::from_data(TensorData::new(decays, [n]), &w.device());
+                g.clone() + w.clone() * decays.cast(w.dtype())
             }
         }
     }

@@ -36,6 +36,8 @@ pub struct Piece {
     pub shape: Vec<usize>,
     /// How it starts.
     pub init: Init,
+    /// What it is for.
+    pub role: ParamRole,
 }
 
 impl Piece {
@@ -57,17 +59,86 @@ pub enum Init {
 /// A parameter: one flat tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParamSpec {
-    /// Its parts, one after the other in the flat tensor.
+    /// Its parts.
     pub pieces: Vec<Piece>,
-    /// What it is for.
-    pub role: ParamRole,
+    /// How the parts lie in the flat tensor: in the order in which a kernel reads them, piece by piece the same as
+    /// `pieces` and with zeros between; or, without, one after the other in row-major order.
+    pub packing: Option<Arc<archai_kernels::ParamLayout>>,
 }
 
 impl ParamSpec {
-    /// Numbers in it.
+    /// Numbers in it, padding not counted.
     pub fn n_numbers(&self) -> usize {
         self.pieces.iter().map(Piece::n_numbers).sum()
     }
+
+    /// Length of the flat tensor, padding counted.
+    pub fn flat_len(&self) -> usize {
+        match &self.packing {
+            Some(packing) => packing.len(),
+            None => self.n_numbers(),
+        }
+    }
+
+    /// Flat tensor from the pieces' numbers.
+    fn pack(&self, pieces: impl Iterator<Item = Vec<f64>>, compute: &Compute) -> Tensor<1> {
+        let n = self.flat_len();
+        let Some(packing) = &self.packing else {
+            return compute.tensor(pieces.flatten().collect(), [n]);
+        };
+        let mut flat = vec![0.0; n];
+        for (place, values) in packing.pieces().iter().zip(pieces) {
+            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            place.pack(&values, &mut flat);
+        }
+        compute.tensor_f32(flat, [n])
+    }
+
+    /// The pieces' numbers from the flat tensor.
+    fn unpack(&self, flat: &Tensor<1>) -> Vec<Vec<f64>> {
+        let values = to_host(flat);
+        let Some(packing) = &self.packing else {
+            let mut rest = values.as_slice();
+            let pieces = self.pieces.iter();
+            return pieces
+                .map(|p| rest.split_off(..p.n_numbers()).map_or(Vec::new(), <[f64]>::to_vec))
+                .collect();
+        };
+        let flat: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+        let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect();
+        packing.pieces().iter().map(|p| wide(p.unpack(&flat))).collect()
+    }
+
+    /// What the numbers of the flat tensor are for.
+    pub fn roles(&self) -> Roles {
+        let first = self.pieces.first().map_or(ParamRole::Weight, |p| p.role);
+        if self.pieces.iter().all(|p| p.role == first) {
+            return Roles::All(first);
+        }
+        let mut is_norm = vec![false; self.flat_len()];
+        let mut end = 0;
+        for (i, piece) in self.pieces.iter().enumerate() {
+            let range = match &self.packing {
+                Some(packing) => {
+                    let place = &packing.pieces()[i];
+                    place.offset..place.offset + place.packed_len
+                }
+                None => end..end + piece.n_numbers(),
+            };
+            end = range.end;
+            is_norm[range].fill(piece.role == ParamRole::Norm);
+        }
+        Roles::IsNorm(is_norm)
+    }
+}
+
+/// What the numbers of one flat tensor are for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Roles {
+    /// All for the same.
+    All(ParamRole),
+    /// For each number, whether it belongs to a norm.
+    IsNorm(Vec<bool>),
 }
 
 /// All parameters of a model, without their values.
@@ -115,20 +186,20 @@ impl ParamVec {
             .params
             .iter()
             .map(|spec| {
-                let mut values = Vec::with_capacity(spec.n_numbers());
-                for piece in &spec.pieces {
+                let pieces = spec.pieces.iter().map(|piece| {
                     let n = piece.n_numbers();
                     match piece.init {
-                        Init::Constant(c) => values.resize(values.len() + n, c),
+                        Init::Constant(c) => vec![c; n],
                         Init::FanIn(fan_in) => {
                             let bound = 1.0 / (fan_in as f64).sqrt();
                             let mut rng = key.with(&piece.name).rng();
-                            values.extend((0..n).map(|_| bound * (2.0 * rng.uniform_f64() - 1.0)));
+                            (0..n)
+                                .map(|_| bound * (2.0 * rng.uniform_f64() - 1.0))
+                                .collect()
                         }
                     }
-                }
-                let n = values.len();
-                compute.tensor(values, [n])
+                });
+                spec.pack(pieces, compute)
             })
             .collect();
         ParamVec {
@@ -162,9 +233,9 @@ impl ParamVec {
         &self.tensors
     }
 
-    /// What parameter `i` is for.
-    pub fn role(&self, i: usize) -> ParamRole {
-        self.layout.params[i].role
+    /// The parts of parameter `i`, and how they lie in its flat tensor.
+    pub fn spec(&self, i: usize) -> &ParamSpec {
+        &self.layout.params[i]
     }
 
     /// Zeros of the same shapes.
@@ -227,16 +298,12 @@ impl ParamVec {
     pub fn named(&self) -> Vec<NamedTensor> {
         let mut named = Vec::new();
         for (spec, tensor) in self.layout.params.iter().zip(&self.tensors) {
-            let values = to_host(tensor);
-            let mut start = 0;
-            for piece in &spec.pieces {
-                let end = start + piece.n_numbers();
+            for (piece, values) in spec.pieces.iter().zip(spec.unpack(tensor)) {
                 named.push(NamedTensor {
                     name: piece.name.clone(),
                     shape: piece.shape.clone(),
-                    values: values[start..end].to_vec(),
+                    values,
                 });
-                start = end;
             }
         }
         named
@@ -259,13 +326,11 @@ impl ParamVec {
             .params
             .iter()
             .map(|spec| {
-                let values: Vec<f64> = spec
-                    .pieces
-                    .iter()
-                    .flat_map(|p| by_name[p.name.as_str()].values.iter().copied())
-                    .collect();
-                let n = values.len();
-                compute.tensor(values, [n])
+                let pieces = spec.pieces.iter();
+                spec.pack(
+                    pieces.map(|p| by_name[p.name.as_str()].values.clone()),
+                    compute,
+                )
             })
             .collect();
         Ok(ParamVec {

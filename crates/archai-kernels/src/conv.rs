@@ -302,7 +302,13 @@ impl ConvNorm {
         y
     }
 
-    /// Gradients of a training pass. `y` is what [`ConvNorm::forward`] returned with `save`, `g` the gradient of `y`.
+    /// Whether [`ConvNorm::backward`] reads the output: only a plain norm's output stands for what it normalised.
+    pub fn reads_output(&self) -> bool {
+        self.norm == NormKind::Plain
+    }
+
+    /// Gradients of a training pass. `y` is what [`ConvNorm::forward`] returned with `save` (it may be empty unless
+    /// [`ConvNorm::reads_output`]), `g` the gradient of `y`.
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
@@ -316,7 +322,9 @@ impl ConvNorm {
     ) -> Grads {
         self.layout.check(params);
         let (map, n) = (self.output, self.input.samples(x.len()));
-        map.check("output", y, n);
+        if self.reads_output() {
+            map.check("output", y, n);
+        }
         map.check("gradient", g, n);
         let (xs, gs) = (
             Samples::whole(x, self.input.sample_len()),

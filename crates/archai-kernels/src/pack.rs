@@ -50,6 +50,31 @@ impl Piece {
         self.len() == 0
     }
 
+    /// This piece of the flat vector, as a tensor of PyTorch's shape.
+    ///
+    /// # Panics
+    /// If the flat vector ends before the piece does.
+    pub fn unpack(&self, flat: &[f32]) -> Vec<f32> {
+        let mut t = vec![0.0; self.len()];
+        self.pairs(|plain, packed| t[plain] = flat[packed]);
+        t
+    }
+
+    /// Writes a tensor of PyTorch's shape into this piece of the flat vector; padding is left alone.
+    ///
+    /// # Panics
+    /// If the tensor has another length, or the flat vector ends before the piece does.
+    pub fn pack(&self, tensor: &[f32], flat: &mut [f32]) {
+        assert!(
+            tensor.len() == self.len(),
+            "{}: {} values given for shape {:?}",
+            self.name,
+            tensor.len(),
+            self.shape
+        );
+        self.pairs(|plain, packed| flat[packed] = tensor[plain]);
+    }
+
     /// Calls `f(plain index, packed index)` for every element of the tensor.
     fn pairs(&self, mut f: impl FnMut(usize, usize)) {
         match self.kind {
@@ -144,15 +169,7 @@ impl ParamLayout {
     pub fn pack(&self, mut tensor: impl FnMut(&Piece) -> Vec<f32>) -> Vec<f32> {
         let mut flat = vec![0.0; self.len];
         for piece in &self.pieces {
-            let t = tensor(piece);
-            assert!(
-                t.len() == piece.len(),
-                "{}: {} values given for shape {:?}",
-                piece.name,
-                t.len(),
-                piece.shape
-            );
-            piece.pairs(|plain, packed| flat[packed] = t[plain]);
+            piece.pack(&tensor(piece), &mut flat);
         }
         flat
     }
@@ -163,13 +180,7 @@ impl ParamLayout {
     /// If `flat` has another length than the layout.
     pub fn unpack(&self, flat: &[f32]) -> Vec<(&Piece, Vec<f32>)> {
         self.check(flat);
-        let take = |piece| {
-            let piece: &Piece = piece;
-            let mut t = vec![0.0; piece.len()];
-            piece.pairs(|plain, packed| t[plain] = flat[packed]);
-            (piece, t)
-        };
-        self.pieces.iter().map(take).collect()
+        self.pieces.iter().map(|p| (p, p.unpack(flat))).collect()
     }
 
     pub(crate) fn check(&self, flat: &[f32]) {

@@ -1,20 +1,25 @@
 //! The auxiliary classifier of evaluation networks.
 
+use archai_kernels::{Pool, PoolKind};
 use archai_spec::desc::{AuxTowerDesc, Shape};
 use burn::tensor::ops::AvgPoolOptions;
-use burn::tensor::{Tensor, activation::relu, module};
+use burn::tensor::{Tensor, module};
 
+use super::conv::{Layer, Stretch};
+use super::fused_conv::ForSize;
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::op::{Conv, ConvShape, Linear, Norm, OpBuilder, Pass};
+use crate::fused::{self, kernels};
+use crate::op::{ConvShape, Linear, OpBuilder, Pass};
 
 /// ReLU, 5×5 average pool without padding, pointwise to 128, norm, ReLU, 2×2 convolution to 768, norm (where the
 /// description has it), ReLU, linear.
 #[derive(Debug)]
 pub struct AuxTower {
     stride: usize,
-    convs: [Conv; 2],
-    norms: (Norm, Option<Norm>),
+    pool: ForSize<Pool>,
+    /// Pointwise with norm; ReLU and 2×2 convolution with or without norm; ReLU.
+    layers: Vec<Stretch>,
     linear: Linear,
 }
 
@@ -40,32 +45,46 @@ impl AuxTower {
                 desc.stride, input.height, input.width
             )));
         };
-        let conv1 = b.conv(ConvShape::new(desc.ch_in, 128, 1));
-        let norm1 = b.norm(128);
-        let conv2 = b.conv(ConvShape {
+        let conv2 = ConvShape {
             kernel: [2, 2],
             ..ConvShape::new(128, 768, 1)
-        });
-        let norm2 = desc.second_norm.then(|| b.norm(768));
+        };
+        let mut layers = vec![
+            Layer::Conv(ConvShape::new(desc.ch_in, 128, 1)),
+            Layer::Norm(128),
+            Layer::Relu,
+            Layer::Conv(conv2),
+        ];
+        layers.extend(desc.second_norm.then_some(Layer::Norm(768)));
+        layers.push(Layer::Relu);
+        let layers = Stretch::declare_all(&layers, b);
         let linear = b.linear(768 * (h - 1) * (w - 1), desc.n_classes);
         Ok(AuxTower {
             stride: desc.stride,
-            convs: [conv1, conv2],
-            norms: (norm1, norm2),
+            pool: ForSize::default(),
+            layers,
             linear,
         })
     }
 
     /// Logits `[N, classes]`.
     pub fn forward(&self, pass: &mut Pass<'_>, input: &Features) -> Tensor<2> {
-        let pool = AvgPoolOptions::new([5, 5]).with_stride([self.stride; 2]);
-        let mut x = module::avg_pool2d(input.relu_nchw(), pool);
-        x = self.convs[0].forward(pass, x);
-        x = relu(pass.batch_norm(&self.norms.0, x));
-        x = self.convs[1].forward(pass, x);
-        if let Some(norm) = &self.norms.1 {
-            x = pass.batch_norm(norm, x);
+        let x = self.pooled(pass, &input.relu());
+        let x = self.layers.iter().fold(x, |x, s| s.forward(pass, x));
+        self.linear.forward(pass, x.nchw().flatten(1, 3))
+    }
+
+    fn pooled(&self, pass: &Pass<'_>, x: &Features) -> Features {
+        let kernel = |map| Pool::new(map, PoolKind::Average, 5, self.stride, 0, false);
+        if let Some(exec) = pass.exec()
+            && let Some(op) = self.pool.get(x.map(), kernel)
+        {
+            let map = op.output();
+            let given = None;
+            let (y, _) = fused::call(kernels::Pooling { exec, op, given }, vec![x.input(exec)]);
+            return Features::from_blocked(y, map);
         }
-        self.linear.forward(pass, relu(x).flatten(1, 3))
+        let options = AvgPoolOptions::new([5, 5]).with_stride([self.stride; 2]);
+        Features::from_nchw(module::avg_pool2d(x.nchw(), options))
     }
 }

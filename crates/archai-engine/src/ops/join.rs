@@ -1,16 +1,52 @@
 //! Ops that join states, and the classifier.
 
+use archai_kernels::ConvKind;
 use archai_spec::desc::OpDesc;
 use burn::tensor::Tensor;
 
+use super::fused_conv::FusedConv;
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{Conv, ConvShape, Linear, Norm, Op, OpBuilder, Pass};
 
-fn join(states: &[Features]) -> Tensor<4> {
-    match states {
-        [one] => one.nchw(),
-        many => Tensor::cat(many.iter().map(Features::nchw).collect(), 1),
+fn join(pass: &Pass<'_>, states: &[Features]) -> Features {
+    Features::concat(states.to_vec(), pass.exec())
+}
+
+/// Pointwise convolution and norm on joined states.
+#[derive(Debug)]
+struct Projection {
+    fused: Option<FusedConv>,
+    conv: Conv,
+    norm: Norm,
+}
+
+impl Projection {
+    fn new(c_in: usize, c_out: usize, b: &mut OpBuilder<'_>) -> Self {
+        let shape = ConvShape::new(c_in, c_out, 1);
+        let kind = ConvKind::Pointwise;
+        match FusedConv::declare(b, false, kind, &[shape], c_out, true) {
+            Some((fused, mut convs, Some(norm))) => Projection {
+                fused: Some(fused),
+                conv: convs.remove(0),
+                norm,
+            },
+            _ => Projection {
+                fused: None,
+                conv: b.conv(shape),
+                norm: b.norm(c_out),
+            },
+        }
+    }
+
+    fn forward(&self, pass: &mut Pass<'_>, states: &[Features]) -> Features {
+        let x = join(pass, states);
+        let fused = self.fused.as_ref();
+        if let Some(y) = fused.and_then(|fused| fused.forward(pass, &x)) {
+            return y;
+        }
+        let x = self.conv.forward(pass, x.nchw());
+        Features::from_nchw(pass.batch_norm(&self.norm, x))
     }
 }
 
@@ -21,11 +57,11 @@ pub(super) struct Concat(pub OpDesc);
 impl Op for Concat {
     fn forward(
         &self,
-        _pass: &mut Pass<'_>,
+        pass: &mut Pass<'_>,
         inputs: &[Features],
         _arch: Option<&Tensor<1>>,
     ) -> Features {
-        Features::from_nchw(join(inputs))
+        join(pass, inputs)
     }
     fn desc(&self) -> &OpDesc {
         &self.0
@@ -39,17 +75,14 @@ impl Op for Concat {
 #[derive(Debug)]
 pub(super) struct Project {
     desc: OpDesc,
-    conv: Conv,
-    norm: Norm,
+    projection: Projection,
 }
 
 impl Project {
     pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
-        let conv = b.conv(ConvShape::new(b.n_inputs() * desc.ch_in, desc.ch_out, 1));
         Project {
             desc: desc.clone(),
-            conv,
-            norm: b.norm(desc.ch_out),
+            projection: Projection::new(b.n_inputs() * desc.ch_in, desc.ch_out, b),
         }
     }
 }
@@ -61,8 +94,7 @@ impl Op for Project {
         inputs: &[Features],
         _arch: Option<&Tensor<1>>,
     ) -> Features {
-        let x = self.conv.forward(pass, join(inputs));
-        Features::from_nchw(pass.batch_norm(&self.norm, x))
+        self.projection.forward(pass, inputs)
     }
     fn desc(&self) -> &OpDesc {
         &self.desc
@@ -77,8 +109,7 @@ impl Op for Project {
 pub(super) struct Multi {
     desc: OpDesc,
     children: Vec<(usize, Box<dyn Op>)>,
-    conv: Conv,
-    norm: Norm,
+    projection: Projection,
 }
 
 impl Multi {
@@ -95,12 +126,10 @@ impl Multi {
             children.push((child.input, b.child(&child.op)?));
         }
         let c_in = desc.children.iter().map(|c| c.op.ch_out).sum();
-        let conv = b.conv(ConvShape::new(c_in, desc.ch_out, 1));
         Ok(Multi {
             desc: desc.clone(),
             children,
-            conv,
-            norm: b.norm(desc.ch_out),
+            projection: Projection::new(c_in, desc.ch_out, b),
         })
     }
 }
@@ -117,8 +146,7 @@ impl Op for Multi {
             .iter()
             .map(|(input, op)| op.forward(pass, std::slice::from_ref(&inputs[*input]), None))
             .collect();
-        let x = self.conv.forward(pass, join(&outs));
-        Features::from_nchw(pass.batch_norm(&self.norm, x))
+        self.projection.forward(pass, &outs)
     }
     fn desc(&self) -> &OpDesc {
         &self.desc

@@ -1,10 +1,12 @@
 //! The mixed op of DARTS: all candidates of an edge at once, weighted.
 
+use archai_kernels::Exec;
 use archai_spec::desc::OpDesc;
 use burn::tensor::Tensor;
 
 use crate::error::EngineError;
 use crate::features::Features;
+use crate::fused::{self, MAX_INPUTS, kernels};
 use crate::op::{Finalized, Op, OpBuilder, Pass};
 
 /// Name of the mixed op in descriptions.
@@ -56,23 +58,17 @@ impl Op for MixedOp {
         arch: Option<&Tensor<1>>,
     ) -> Features {
         let weights = arch.expect("a mixed op is given one weight per primitive");
-        let mut sum: Option<Tensor<4>> = None;
-        for (k, op) in self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(_, op)| !op.is_zero())
-        {
-            let y = op.forward(pass, inputs, None).nchw();
-            let y = y * weights.clone().narrow(0, k, 1).reshape([1, 1, 1, 1]);
-            sum = Some(match sum {
-                None => y,
-                Some(sum) => sum + y,
-            });
+        let candidates = self.children.iter().enumerate();
+        let mut outs: Vec<(usize, Features)> = Vec::new();
+        for (k, op) in candidates.filter(|(_, op)| !op.is_zero()) {
+            outs.push((k, op.forward(pass, inputs, None)));
         }
-        match sum {
-            Some(sum) => Features::from_nchw(sum),
-            None => self.children[0].forward(pass, inputs, None),
+        if outs.is_empty() {
+            return self.children[0].forward(pass, inputs, None);
+        }
+        match pass.exec() {
+            Some(exec) => fused_sum(exec, &outs, weights),
+            None => plain_sum(&outs, weights),
         }
     }
 
@@ -104,4 +100,25 @@ impl Op for MixedOp {
             rank,
         }
     }
+}
+
+fn plain_sum(outs: &[(usize, Features)], weights: &Tensor<1>) -> Features {
+    let term = |(k, y): &(usize, Features)| {
+        y.nchw() * weights.clone().narrow(0, *k, 1).reshape([1, 1, 1, 1])
+    };
+    let sum = outs.iter().map(term).reduce(|a, b| a + b);
+    Features::from_nchw(sum.expect("not empty"))
+}
+
+fn fused_sum(exec: Exec, outs: &[(usize, Features)], weights: &Tensor<1>) -> Features {
+    let map = outs[0].1.map();
+    // One place is for the weights themselves.
+    let sums = outs.chunks(MAX_INPUTS - 1).map(|some| {
+        let places = some.iter().map(|(k, _)| *k).collect();
+        let mut inputs: Vec<_> = some.iter().map(|(_, y)| y.input(exec)).collect();
+        inputs.push(weights.clone().into_dispatch());
+        let (y, _) = fused::call(kernels::Mix { exec, map, places }, inputs);
+        Features::from_blocked(y, map)
+    });
+    Features::sum(sums.collect())
 }

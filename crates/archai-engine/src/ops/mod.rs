@@ -1,8 +1,9 @@
-//! The built-in operations. Layers are plain tensor operations, so that they run on every device; their structure is that
-//! of the original DARTS code.
+//! The built-in operations; their structure is that of the original DARTS code. Each can be computed layer by layer with
+//! the framework's operations, on every device and in every precision, and, where there is one, by a fused kernel.
 
 mod aux_tower;
 mod conv;
+mod fused_conv;
 mod join;
 mod mixed;
 mod pool;

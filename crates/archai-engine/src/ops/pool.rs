@@ -1,10 +1,13 @@
 //! Ops without convolutions: zeros, the identity, pools.
 
+use archai_kernels::{Exec, PoolKind};
 use archai_spec::desc::OpDesc;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
+use super::fused_conv::ForSize;
 use crate::features::{Derived, Features};
+use crate::fused::{self, kernels};
 use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
 
 /// `none`: zeros, subsampled by the stride.
@@ -61,6 +64,7 @@ pub(super) struct Pool {
     desc: OpDesc,
     what: Derived,
     norm: Option<Norm>,
+    kernel: ForSize<archai_kernels::Pool>,
 }
 
 impl Pool {
@@ -87,7 +91,59 @@ impl Pool {
             desc: desc.clone(),
             what,
             norm: desc.flag("norm").then(|| b.norm(desc.ch_out)),
+            kernel: ForSize::default(),
         }
+    }
+
+    fn bare(&self, x: &Features) -> Features {
+        let stride = [self.desc.stride; 2];
+        let x = x.nchw();
+        Features::from_nchw(match self.what {
+            Derived::MaxPool { .. } => {
+                let options = MaxPoolOptions::new([3, 3]);
+                module::max_pool2d(x, options.with_stride(stride).with_padding([1, 1]))
+            }
+            _ => {
+                let options = AvgPoolOptions::new([3, 3])
+                    .with_stride(stride)
+                    .with_padding([1, 1]);
+                module::avg_pool2d(x, options.with_count_include_pad(false))
+            }
+        })
+    }
+
+    /// Pool and norm in one kernel; `None` where there is none: for norms with scale and shift, and for gradients through
+    /// a norm in evaluation mode.
+    fn fused(&self, pass: &mut Pass<'_>, x: &Features) -> Option<Features> {
+        let exec = pass.exec()?;
+        let norm = self.norm.as_ref();
+        if norm.is_some_and(|n| n.affine.is_some() || !pass.is_training() && x.is_tracked()) {
+            return None;
+        }
+        let kind = match self.what {
+            Derived::MaxPool { .. } => PoolKind::Max,
+            _ => PoolKind::Average,
+        };
+        let op = self.kernel.get(x.map(), |map| {
+            archai_kernels::Pool::new(map, kind, 3, self.desc.stride, 1, norm.is_some())
+        })?;
+        let given = match (pass.is_training(), x.is_tracked()) {
+            (false, false) => Some(norm.map(|n| (*pass.running(n)).clone())),
+            _ => None,
+        };
+        let map = op.output();
+        let pooled = |x: &Features| {
+            let (y, stats) = fused::call(kernels::Pooling { exec, op, given }, vec![x.input(exec)]);
+            (Features::from_blocked(y, map), stats)
+        };
+        let Some(norm) = norm else {
+            return Some(x.derive(self.what, |x| pooled(x).0));
+        };
+        let (y, stats) = pooled(x);
+        if let [stats] = stats.as_slice() {
+            pass.record(norm, stats, y.shape()[0] * map.pixels());
+        }
+        Some(y)
     }
 }
 
@@ -98,25 +154,14 @@ impl Op for Pool {
         inputs: &[Features],
         _arch: Option<&Tensor<1>>,
     ) -> Features {
-        let stride = [self.desc.stride; 2];
-        let pooled = inputs[0].derive(self.what, |x| match self.what {
-            Derived::MaxPool { .. } => module::max_pool2d(
-                x.nchw(),
-                MaxPoolOptions::new([3, 3])
-                    .with_stride(stride)
-                    .with_padding([1, 1]),
-            ),
-            _ => {
-                let options = AvgPoolOptions::new([3, 3])
-                    .with_stride(stride)
-                    .with_padding([1, 1]);
-                module::avg_pool2d(x.nchw(), options.with_count_include_pad(false))
-            }
-        });
-        Features::from_nchw(match &self.norm {
-            Some(norm) => pass.batch_norm(norm, pooled),
+        if let Some(y) = self.fused(pass, &inputs[0]) {
+            return y;
+        }
+        let pooled = inputs[0].derive(self.what, |x| self.bare(x));
+        match &self.norm {
+            Some(norm) => Features::from_nchw(pass.batch_norm(norm, pooled.nchw())),
             None => pooled,
-        })
+        }
     }
     fn desc(&self) -> &OpDesc {
         &self.desc
@@ -136,10 +181,13 @@ pub(super) struct GlobalMean(pub OpDesc);
 impl Op for GlobalMean {
     fn forward(
         &self,
-        _pass: &mut Pass<'_>,
+        pass: &mut Pass<'_>,
         inputs: &[Features],
         _arch: Option<&Tensor<1>>,
     ) -> Features {
+        if let Some(exec) = pass.exec() {
+            return global_mean(exec, &inputs[0]);
+        }
         let [n, c, h, w] = inputs[0].shape();
         let mean = inputs[0].nchw().reshape([n, c, h * w]).mean_dim(2);
         Features::from_nchw(mean.reshape([n, c, 1, 1]))
@@ -152,6 +200,12 @@ impl Op for GlobalMean {
     }
 }
 
+fn global_mean(exec: Exec, x: &Features) -> Features {
+    let map = x.map();
+    let mean = fused::call(kernels::GlobalMean { exec, map }, vec![x.input(exec)]).0;
+    Features::from_nchw(mean)
+}
+
 /// Non-overlapping 7×7 average pool without padding.
 #[derive(Debug)]
 pub(super) struct Average7(pub OpDesc);
@@ -159,10 +213,14 @@ pub(super) struct Average7(pub OpDesc);
 impl Op for Average7 {
     fn forward(
         &self,
-        _pass: &mut Pass<'_>,
+        pass: &mut Pass<'_>,
         inputs: &[Features],
         _arch: Option<&Tensor<1>>,
     ) -> Features {
+        // On maps of 7×7, which is what it is for, it is the mean of all pixels.
+        if let ([_, _, 7, 7], Some(exec)) = (inputs[0].shape(), pass.exec()) {
+            return global_mean(exec, &inputs[0]);
+        }
         Features::from_nchw(module::avg_pool2d(
             inputs[0].nchw(),
             AvgPoolOptions::new([7, 7]),

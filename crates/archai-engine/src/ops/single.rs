@@ -60,7 +60,7 @@ impl SingleOp {
         compute: &Compute,
         seed: u64,
     ) -> Result<Self, EngineError> {
-        let mut declared = Declared::default();
+        let mut declared = Declared::new(compute);
         let affine = desc.affine.unwrap_or(affine);
         let op = registry.make(
             desc,

@@ -119,11 +119,12 @@ pub fn flat_params(values: Vec<f64>, compute: &Compute) -> ParamVec {
         name: "w".into(),
         shape: vec![values.len()],
         init: Init::Constant(0.0),
+        role: ParamRole::Weight,
     };
     let layout = ParamLayout {
         params: vec![ParamSpec {
             pieces: vec![piece],
-            role: ParamRole::Weight,
+            packing: None,
         }],
     };
     let named = NamedTensor {
