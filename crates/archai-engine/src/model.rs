@@ -15,7 +15,7 @@ use crate::compute::{Compute, to_host, track};
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
-use crate::ops::{AuxTower, MIXED_OP};
+use crate::ops::{AuxTower, MIXED_OP, MixedCell, MixedCellDraft};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
 use archai_data::{Batch, rng::Key};
 
@@ -141,6 +141,8 @@ struct Edge {
 struct Cell {
     stems: [Box<dyn Op>; 2],
     nodes: Vec<Vec<Edge>>,
+    /// All nodes at once, where there is a kernel for the whole cell.
+    fused: Option<MixedCell>,
     post_op: Box<dyn Op>,
     concat: Vec<usize>,
     aux: Option<AuxTower>,
@@ -707,6 +709,14 @@ impl Cell {
             self.stems[0].forward(pass, std::slice::from_ref(s0), None),
             self.stems[1].forward(pass, std::slice::from_ref(s1), None),
         ];
+        if let Some(fused) = &self.fused {
+            let edges = self.nodes.iter().flatten();
+            let mixing = edges.filter_map(|e| Some(weights[e.alphas?].clone()));
+            if let Some(out) = fused.forward(pass, [&states[0], &states[1]], mixing.collect()) {
+                // It is joined already: what is left of the post-op is what it does to joined states.
+                return self.post_op.forward(pass, &[out], None);
+            }
+        }
         for (n, node) in self.nodes.iter().enumerate() {
             let mut parts = Vec::with_capacity(node.len());
             for (e, edge) in node.iter().enumerate() {
@@ -761,6 +771,7 @@ fn build(
     for (c, cell) in desc.cells.iter().enumerate() {
         let pre0 = make(declared, &cell.stems[0], format!("cell{c}.pre0"), 1)?;
         let pre1 = make(declared, &cell.stems[1], format!("cell{c}.pre1"), 1)?;
+        let draft = MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, declared);
         let mut nodes = Vec::new();
         for (n, node) in cell.nodes.iter().enumerate() {
             let mut edges = Vec::new();
@@ -794,6 +805,7 @@ fn build(
             }
             nodes.push(edges);
         }
+        let fused = draft.map(|draft| draft.finish(declared));
         let post_op = make(
             declared,
             &cell.post_op,
@@ -816,6 +828,7 @@ fn build(
         cells.push(Cell {
             stems: [pre0, pre1],
             nodes,
+            fused,
             post_op,
             concat: cell.concat.clone(),
             aux,

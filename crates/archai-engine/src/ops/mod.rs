@@ -6,6 +6,7 @@ mod conv;
 mod fused_conv;
 mod join;
 mod mixed;
+mod mixed_cell;
 mod pool;
 mod single;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 pub use aux_tower::AuxTower;
 pub use mixed::{MIXED_OP, MixedOp};
+pub(crate) use mixed_cell::{Draft as MixedCellDraft, MixedCell};
 pub use single::{OpGrads, SingleOp};
 
 use crate::op::OpFactory;

@@ -152,8 +152,14 @@ pub fn shape<const D: usize>(t: &NamedTensor) -> [usize; D] {
         .unwrap_or_else(|_| panic!("{} has shape {:?}", t.name, t.shape))
 }
 
-pub fn compute(precision: Precision) -> Compute {
-    Compute::cpu().with_precision(precision)
+/// 64 bits: the gate.
+pub fn double() -> Compute {
+    Compute::cpu().with_precision(Precision::F64)
+}
+
+/// 32 bits, layer by layer and on fused kernels.
+pub fn single() -> [Compute; 2] {
+    [Compute::cpu().with_plain_ops(), Compute::cpu()]
 }
 
 /// Collects comparisons; [`Comparison::finish`] fails on what does not fit.
@@ -164,7 +170,7 @@ pub fn compute(precision: Precision) -> Compute {
 /// and a stated share of the gradients may be off, each by a stated share of its norm.
 pub struct Comparison<'a> {
     golden: &'a Golden,
-    precision: Precision,
+    compute: Compute,
     /// Relative tolerance in 64 bits.
     pub tolerance: f64,
     /// Relative L2 error of a gradient that is accepted as upstream of a kink, in 32 bits.
@@ -175,10 +181,10 @@ pub struct Comparison<'a> {
 }
 
 impl<'a> Comparison<'a> {
-    pub fn new(golden: &'a Golden, precision: Precision) -> Self {
+    pub fn new(golden: &'a Golden, compute: &Compute) -> Self {
         Comparison {
             golden,
-            precision,
+            compute: compute.clone(),
             tolerance: 1e-9,
             kink: 0.05,
             n: 0,
@@ -197,7 +203,7 @@ impl<'a> Comparison<'a> {
     /// Compares a gradient.
     pub fn check_gradient(&mut self, name: &str, got: &[f64]) {
         if let (Some(message), relative) = self.compare(name, got) {
-            match self.precision == Precision::F32 && relative <= self.kink {
+            match self.compute.precision() == Precision::F32 && relative <= self.kink {
                 true => self.outliers.push(message),
                 false => self.failures.push(message),
             }
@@ -227,7 +233,7 @@ impl<'a> Comparison<'a> {
             };
             squares = (squares.0 + e * e, squares.1 + w * w);
         }
-        let limit = match self.precision {
+        let limit = match self.compute.precision() {
             Precision::F64 if self.golden.single.contains(name) => 1e-7 * largest,
             // What is below 1e-9 is zero in theory: only small against everything else here.
             Precision::F64 => self.tolerance * largest.max(1e-3),
@@ -250,22 +256,23 @@ impl<'a> Comparison<'a> {
             n,
             failures,
             outliers: off,
-            precision,
+            compute,
             ..
         } = self;
+        let how = format!("{:?}, {} engine", compute.precision(), compute.engine());
         assert!(
             n >= at_least,
             "only {n} comparisons; at least {at_least} were expected"
         );
         assert!(
             failures.is_empty(),
-            "{} of {n} comparisons failed, {precision:?}:\n{}",
+            "{} of {n} comparisons failed, {how}:\n{}",
             failures.len(),
             failures.join("\n")
         );
         assert!(
             off.len() as f64 <= outliers * n as f64,
-            "{} of {n} gradients are off, {precision:?}; {outliers} of them would be accepted:\n{}",
+            "{} of {n} gradients are off, {how}; {outliers} of them would be accepted:\n{}",
             off.len(),
             off.join("\n")
         );

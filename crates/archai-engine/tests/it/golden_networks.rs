@@ -7,7 +7,7 @@ use archai_data::rng::Key;
 use archai_engine::compute::to_host;
 use archai_engine::tensor::Tensor;
 use archai_engine::{
-    Compute, Mode, Model, ModelOptions, NamedTensor, Objective, OpRegistry, ParamVec, Precision,
+    Compute, Mode, Model, ModelOptions, NamedTensor, Objective, OpRegistry, ParamVec,
     Regular, Want,
 };
 use archai_spec::desc::{
@@ -17,7 +17,7 @@ use archai_spec::desc::{
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use serde_json::Value;
 
-use crate::golden::{Comparison, Golden, compute, json, shape, size, sizes, texts};
+use crate::golden::{Comparison, Golden, double, single, json, shape, size, sizes, texts};
 use crate::golden_ops::check_weight;
 use crate::support::{network, settings, supernet};
 
@@ -98,7 +98,7 @@ pub struct Original {
 }
 
 impl Original {
-    pub fn open(precision: Precision) -> Self {
+    pub fn open(compute: &Compute) -> Self {
         let golden = Golden::open("supernet");
         let config = &golden.json["config"];
         let mut s = settings(
@@ -122,7 +122,7 @@ impl Original {
             .unwrap()
             .desc;
         let desc = with_primitives(desc, &texts(&golden.json["primitive_order"]), true);
-        let mut model = compile(&desc, &compute(precision));
+        let mut model = compile(&desc, compute);
         set_weights(&mut model, &golden.below("w."));
         assert_eq!(model.weights().n_numbers(), size(&golden.json["n_weights"]));
         assert_eq!(model.arch().n_numbers(), size(&golden.json["n_alphas"]));
@@ -203,19 +203,19 @@ impl Original {
     }
 }
 
-fn check_supernet(precision: Precision, outliers: f64) {
+fn check_supernet(compute: &Compute, outliers: f64) {
     let Original {
         mut model,
         golden,
         rows,
-    } = Original::open(precision);
+    } = Original::open(compute);
     let original = Original {
         model: model.clone(),
         golden,
         rows,
     };
     let golden = &original.golden;
-    let mut compare = Comparison::new(golden, precision);
+    let mut compare = Comparison::new(golden, compute);
     let train = original.batch("train", 0);
     let x = images(&train, model.compute());
     compare.check(
@@ -249,15 +249,17 @@ fn check_supernet(precision: Precision, outliers: f64) {
 
 #[test]
 fn golden_supernet_f64() {
-    check_supernet(Precision::F64, 0.0);
+    check_supernet(&double(), 0.0);
 }
 
 #[test]
 fn golden_supernet_f32() {
-    check_supernet(Precision::F32, 0.4);
+    for compute in single() {
+        check_supernet(&compute, 0.4);
+    }
 }
 
-fn check_archai_supernet(precision: Precision, outliers: f64) {
+fn check_archai_supernet(compute: &Compute, outliers: f64) {
     let golden = Golden::open("archai_supernet");
     let config = &golden.json["config"];
     let stems = &config["model_stems"];
@@ -275,7 +277,7 @@ fn check_archai_supernet(precision: Precision, outliers: f64) {
     s.model_post_op = config["model_post_op"].as_str().unwrap().into();
     s.cell.cell_post_op = config["cell"]["cell_post_op"].as_str().unwrap().into();
     let desc = with_primitives(supernet(&s), &texts(&golden.json["primitive_order"]), false);
-    let mut model = compile(&desc, &compute(precision));
+    let mut model = compile(&desc, compute);
     let (alphas, weights): (Vec<_>, Vec<_>) = golden
         .below("w.")
         .into_iter()
@@ -297,7 +299,7 @@ fn check_archai_supernet(precision: Precision, outliers: f64) {
     model.set_arch(model.arch().with_values(values, model.compute()));
     assert_eq!(model.weights().n_numbers(), size(&golden.json["n_weights"]));
     assert_eq!(model.arch().n_numbers(), size(&golden.json["n_alphas"]));
-    let mut compare = Comparison::new(&golden, precision);
+    let mut compare = Comparison::new(&golden, compute);
     let batch = batch(x, golden.get("target"));
     let x = images(&batch, model.compute());
     compare.check(
@@ -323,12 +325,14 @@ fn check_archai_supernet(precision: Precision, outliers: f64) {
 
 #[test]
 fn golden_archai_supernet_f64() {
-    check_archai_supernet(Precision::F64, 0.0);
+    check_archai_supernet(&double(), 0.0);
 }
 
 #[test]
 fn golden_archai_supernet_f32() {
-    check_archai_supernet(Precision::F32, 0.4);
+    for compute in single() {
+        check_archai_supernet(&compute, 0.4);
+    }
 }
 
 fn genotype(v: &Value) -> Genotype {
@@ -365,7 +369,7 @@ fn evaluation(kind: &str, cells: usize, channels: usize, classes: usize) -> Mode
     s
 }
 
-fn check_evaluation(kind: &str, precision: Precision, outliers: f64) {
+fn check_evaluation(kind: &str, compute: &Compute, outliers: f64) {
     let golden = Golden::open("eval_net");
     let entry = &golden.json[kind];
     let at = |what: &str| format!("{kind}/{what}");
@@ -378,7 +382,7 @@ fn check_evaluation(kind: &str, precision: Precision, outliers: f64) {
     let genotype = genotype(&golden.json["genotypes"][entry["genotype"].as_str().unwrap()]);
     s.cell.n_nodes = genotype.normal.len() / 2;
     let desc = network(&genotype, &s);
-    let mut model = compile(&desc, &compute(precision));
+    let mut model = compile(&desc, compute);
     assert_eq!(model.weights().n_numbers(), size(&entry["n_params"]));
     // The file calls the position of an edge in its node `inN`, we `edgeN`.
     let theirs = |name: &str| name.replace(".edge", ".in");
@@ -400,7 +404,7 @@ fn check_evaluation(kind: &str, precision: Precision, outliers: f64) {
         }
     };
     let batch = batch(x, golden.get(&at("target")));
-    let mut compare = Comparison::new(&golden, precision);
+    let mut compare = Comparison::new(&golden, compute);
     let x = images(&batch, model.compute());
     let outputs = model.forward(x.clone(), Mode::Training);
     compare.check(&at("logits"), &to_host(&outputs.logits));
@@ -438,22 +442,26 @@ fn check_evaluation(kind: &str, precision: Precision, outliers: f64) {
 
 #[test]
 fn golden_eval_net_cifar_f64() {
-    check_evaluation("cifar", Precision::F64, 0.0);
+    check_evaluation("cifar", &double(), 0.0);
 }
 
 #[test]
 fn golden_eval_net_cifar_f32() {
-    check_evaluation("cifar", Precision::F32, 0.4);
+    for compute in single() {
+        check_evaluation("cifar", &compute, 0.4);
+    }
 }
 
 #[test]
 fn golden_eval_net_imagenet_f64() {
-    check_evaluation("imagenet", Precision::F64, 0.0);
+    check_evaluation("imagenet", &double(), 0.0);
 }
 
 #[test]
 fn golden_eval_net_imagenet_f32() {
-    check_evaluation("imagenet", Precision::F32, 0.4);
+    for compute in single() {
+        check_evaluation("imagenet", &compute, 0.4);
+    }
 }
 
 /// What a compiled model holds is what the cost model says, and what the reference says.

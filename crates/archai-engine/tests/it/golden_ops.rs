@@ -6,7 +6,7 @@ use archai_engine::compute::to_host;
 use archai_engine::ops::{AuxTower, SingleOp};
 use archai_engine::tensor::Tensor;
 use archai_engine::{
-    EngineError, Features, Mode, NamedTensor, Op, OpBuilder, OpRegistry, Pass, Precision,
+    Compute, EngineError, Features, Mode, NamedTensor, Op, OpBuilder, OpRegistry, Pass,
     Relaxation, Softmax,
 };
 use archai_spec::desc::{
@@ -14,7 +14,7 @@ use archai_spec::desc::{
     ParamValue, Shape,
 };
 
-use crate::golden::{Comparison, Golden, compute, shape, size, sizes, texts};
+use crate::golden::{Comparison, Golden, double, single, shape, size, sizes, texts};
 
 /// The auxiliary tower as an op, so that it can be tested like one.
 #[derive(Debug)]
@@ -163,16 +163,16 @@ fn describe(case: &serde_json::Value, weights: &[NamedTensor]) -> (OpDesc, Vec<u
 }
 
 /// A reference tensor as feature maps; missing axes have size 1.
-fn maps(t: &NamedTensor, precision: Precision) -> Tensor<4> {
+fn maps(t: &NamedTensor, compute: &Compute) -> Tensor<4> {
     let mut shape = [1; 4];
     shape[..t.shape.len()].copy_from_slice(&t.shape);
-    compute(precision).tensor(t.values.clone(), shape)
+    compute.tensor(t.values.clone(), shape)
 }
 
-fn check_ops(precision: Precision, outliers: f64) {
+fn check_ops(compute: &Compute, outliers: f64) {
     let golden = Golden::open("ops");
     let registry = registry();
-    let mut compare = Comparison::new(&golden, precision);
+    let mut compare = Comparison::new(&golden, compute);
     let cases = golden.json["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
@@ -192,7 +192,7 @@ fn check_ops(precision: Precision, outliers: f64) {
             reads.len(),
             affine,
             &registry,
-            &compute(precision),
+            compute,
             0,
         )
         .unwrap();
@@ -203,10 +203,10 @@ fn check_ops(precision: Precision, outliers: f64) {
         let list = golden.find(&at("x")).is_none();
         let suffix = |i: usize| if list { i.to_string() } else { String::new() };
         let all: Vec<Tensor<4>> = (0..case["in_shapes"].as_array().unwrap().len())
-            .map(|i| maps(golden.get(&at(&format!("x{}", suffix(i)))), precision))
+            .map(|i| maps(golden.get(&at(&format!("x{}", suffix(i)))), compute))
             .collect();
         let inputs: Vec<Tensor<4>> = reads.iter().map(|&i| all[i].clone()).collect();
-        let grads = op.grads(&inputs, None, &maps(golden.get(&at("g")), precision));
+        let grads = op.grads(&inputs, None, &maps(golden.get(&at("g")), compute));
         compare.check(&at("y"), &to_host(&grads.output));
         for (i, x) in all.iter().enumerate() {
             let dx = match reads.iter().position(|&r| r == i) {
@@ -252,17 +252,19 @@ pub fn check_weight(compare: &mut Comparison<'_>, golden: &Golden, prefix: &str,
 
 #[test]
 fn golden_ops_f64() {
-    check_ops(Precision::F64, 0.0);
+    check_ops(&double(), 0.0);
 }
 
 #[test]
 fn golden_ops_f32() {
-    check_ops(Precision::F32, 0.01);
+    for compute in single() {
+        check_ops(&compute, 0.01);
+    }
 }
 
-fn check_mixed(precision: Precision, outliers: f64) {
+fn check_mixed(compute: &Compute, outliers: f64) {
     let golden = Golden::open("mixed_op");
-    let mut compare = Comparison::new(&golden, precision);
+    let mut compare = Comparison::new(&golden, compute);
     let cases = golden.json["cases"].as_array().unwrap();
     assert!(!cases.is_empty());
     for case in cases {
@@ -279,16 +281,15 @@ fn check_mixed(precision: Precision, outliers: f64) {
                 child.op.params.clear();
             }
         }
-        let compute = compute(precision);
-        let mut op = SingleOp::new(&desc, 1, false, &OpRegistry::builtin(), &compute, 0).unwrap();
+        let mut op = SingleOp::new(&desc, 1, false, &OpRegistry::builtin(), compute, 0).unwrap();
         op.set_weights(&golden.below(&at("w."))).unwrap();
         let alpha = golden.get(&at("alpha"));
         let alpha = compute.tensor(alpha.values.clone(), shape::<1>(alpha));
         let w = Softmax.weights(&[], &[alpha], None).remove(0);
         let grads = op.grads(
-            &[maps(x, precision)],
+            &[maps(x, compute)],
             Some(&w),
-            &maps(golden.get(&at("g")), precision),
+            &maps(golden.get(&at("g")), compute),
         );
         // Through the softmax: dα = w·(dw − Σ w·dw).
         let (w, dw) = (to_host(&w), to_host(&grads.arch.unwrap()));
@@ -306,10 +307,12 @@ fn check_mixed(precision: Precision, outliers: f64) {
 
 #[test]
 fn golden_mixed_op_f64() {
-    check_mixed(Precision::F64, 0.0);
+    check_mixed(&double(), 0.0);
 }
 
 #[test]
 fn golden_mixed_op_f32() {
-    check_mixed(Precision::F32, 0.01);
+    for compute in single() {
+        check_mixed(&compute, 0.01);
+    }
 }

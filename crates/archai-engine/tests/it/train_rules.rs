@@ -130,18 +130,28 @@ fn nesterov_looks_ahead() {
 
 #[test]
 fn norms_have_their_own_decay() {
-    let compute = Compute::cpu().with_precision(Precision::F64);
-    let spec = |name: &str, role| ParamSpec {
-        pieces: vec![Piece {
-            name: name.into(),
-            shape: vec![1],
-            init: Init::Constant(1.0),
-        }],
+    let piece = |name: &str, role| Piece {
+        name: name.into(),
+        shape: vec![1],
+        init: Init::Constant(1.0),
         role,
     };
-    let layout = std::sync::Arc::new(ParamLayout {
-        params: vec![spec("conv", ParamRole::Weight), spec("bn", ParamRole::Norm)],
-    });
+    let (conv, bn) = (
+        piece("conv", ParamRole::Weight),
+        piece("bn", ParamRole::Norm),
+    );
+    let spec = |pieces| ParamSpec {
+        pieces,
+        packing: None,
+    };
+    // Each by itself, and both in one tensor.
+    check_decay(vec![spec(vec![conv.clone()]), spec(vec![bn.clone()])]);
+    check_decay(vec![spec(vec![conv, bn])]);
+}
+
+fn check_decay(params: Vec<ParamSpec>) {
+    let compute = Compute::cpu().with_precision(Precision::F64);
+    let layout = std::sync::Arc::new(ParamLayout { params });
     let named = |v: f64| {
         ["conv", "bn"].map(|name| NamedTensor {
             name: name.into(),

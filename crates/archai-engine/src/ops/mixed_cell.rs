@@ -1,0 +1,232 @@
+//! A whole cell of mixed ops as one kernel: the fast path of supernets.
+
+use std::collections::HashMap;
+
+use archai_kernels::{CellEdge, CellPlan, FeatureMap, Primitive, Unsupported};
+use archai_spec::desc::{CellDesc, OpDesc};
+use burn::tensor::Tensor;
+
+use super::fused_conv::ForSize;
+use super::mixed::MIXED_OP;
+use crate::features::Features;
+use crate::fused::{self, kernels};
+use crate::op::{Declared, Norm, NormId, Packed, Pass};
+use crate::params::ParamId;
+
+/// Maps on which every plan exists that exists at all: only the layout of parameters is asked of it.
+const ANY_SIZE: usize = 16;
+
+/// A cell all of whose edges are mixed ops over primitives without learnt norms, joined node after node.
+#[derive(Debug)]
+pub(crate) struct MixedCell {
+    channels: usize,
+    nodes: usize,
+    reduction: bool,
+    edges: Vec<CellEdge>,
+    /// The parameter of all edges.
+    param: ParamId,
+    /// In the plan's order.
+    norms: Vec<Norm>,
+    plan: ForSize<CellPlan>,
+}
+
+/// What is known of a cell before its edges are declared.
+pub(crate) struct Draft {
+    cell: MixedCell,
+    /// Full names of the norms, in the plan's order.
+    norms: Vec<String>,
+}
+
+/// How a primitive is called in a plan; `None` if plans do not have it. `stride` and `channels` are the edge's.
+fn primitive(op: &OpDesc, stride: usize, channels: usize, affine: bool) -> Option<Primitive> {
+    let norm = op.flag("norm");
+    let fits = op.ch_in == channels && op.ch_out == channels && op.stride == stride;
+    let learns = op.affine.unwrap_or(affine);
+    if !fits || learns || !op.children.is_empty() {
+        return None;
+    }
+    Some(match op.name.as_str() {
+        "none" => Primitive::None,
+        "max_pool_3x3" => Primitive::MaxPool { norm },
+        "avg_pool_3x3" => Primitive::AvgPool { norm },
+        "skip_connect" => Primitive::Skip,
+        "sep_conv_3x3" => Primitive::Sep { kernel: 3 },
+        "sep_conv_5x5" => Primitive::Sep { kernel: 5 },
+        "sep_conv_7x7" => Primitive::Sep { kernel: 7 },
+        "dil_conv_3x3" => Primitive::Dil { kernel: 3 },
+        "dil_conv_5x5" => Primitive::Dil { kernel: 5 },
+        _ => return None,
+    })
+}
+
+/// The edges of a plan, if there is one for such a cell.
+fn edges(desc: &CellDesc, channels: usize, affine: bool) -> Option<(bool, Vec<CellEdge>)> {
+    let mut edges = Vec::new();
+    let mut strides = [None; 2];
+    for (node, n) in desc.nodes.iter().enumerate() {
+        if n.edges.is_empty() {
+            return None;
+        }
+        for (place, edge) in n.edges.iter().enumerate() {
+            let [from] = *edge.inputs.as_slice() else {
+                return None;
+            };
+            let op = &edge.op;
+            // A second edge between the same states would have the first one's names.
+            let twice = n.edges[..place].iter().any(|e| e.inputs == edge.inputs);
+            let affine = op.affine.unwrap_or(affine);
+            let stride = op.children.first()?.op.stride;
+            match from {
+                0 | 1 if strides[from].is_none_or(|s| s == stride) => strides[from] = Some(stride),
+                2.. if stride == 1 => {}
+                _ => return None,
+            }
+            if op.name != MIXED_OP || twice || op.children.iter().any(|c| c.input != 0) {
+                return None;
+            }
+            let mut primitives = Vec::new();
+            for child in &op.children {
+                let p = primitive(&child.op, stride, channels, affine)?;
+                let is_twin = |q: &Primitive| q.name() == p.name();
+                if primitives.iter().any(is_twin) {
+                    return None;
+                }
+                primitives.push(p);
+            }
+            edges.push(CellEdge {
+                from,
+                node,
+                primitives,
+            });
+        }
+    }
+    let reduction = match strides {
+        [None | Some(1), None | Some(1)] => false,
+        [None | Some(2), None | Some(2)] => true,
+        _ => return None,
+    };
+    Some((reduction, edges))
+}
+
+impl Draft {
+    /// Declares the parameters of all edges of a cell as one, if there is a kernel for the whole of it; the edges' ops,
+    /// declared next, then find their parts in it. `prefix` names the cell, `affine` is the model's choice.
+    pub fn declare(
+        desc: &CellDesc,
+        prefix: &str,
+        affine: bool,
+        declared: &mut Declared,
+    ) -> Option<Draft> {
+        let (nodes, channels) = (desc.nodes.len(), desc.stems[0].ch_out);
+        let all_nodes = desc.concat.iter().copied().eq(2..nodes + 2);
+        let joins = ["concate_channels", "proj_channels"].contains(&desc.post_op.name.as_str());
+        if !declared.fused || !all_nodes || !joins || desc.stems[1].ch_out != channels {
+            return None;
+        }
+        let (reduction, edges) = edges(desc, channels, affine)?;
+        let map = FeatureMap::new(channels, ANY_SIZE, ANY_SIZE);
+        let plan = CellPlan::new(map, nodes, reduction, edges.clone()).ok()?;
+        // Plans name an edge by the state that it comes from, models by its place in the node.
+        let mut places = HashMap::new();
+        for (node, n) in desc.nodes.iter().enumerate() {
+            for (place, edge) in n.edges.iter().enumerate() {
+                let theirs = format!("node{node}.edge{}.", edge.inputs[0]);
+                places.insert(theirs, format!("{prefix}.node{node}.edge{place}."));
+            }
+        }
+        let full = |name: &str| -> Option<String> {
+            let end = name.match_indices('.').nth(1)?.0 + 1;
+            Some(format!("{}{}", places.get(&name[..end])?, &name[end..]))
+        };
+        let pieces = plan.params().pieces().iter();
+        let names: Vec<String> = pieces.map(|p| full(&p.name)).collect::<Option<_>>()?;
+        let norms = plan.norms().iter();
+        let norms: Vec<String> = norms.map(|n| full(&n.name)).collect::<Option<_>>()?;
+        let param = declared.push_packed(plan.params(), names);
+        declared.shared = Some(param);
+        Some(Draft {
+            norms,
+            cell: MixedCell {
+                channels,
+                nodes,
+                reduction,
+                edges,
+                param,
+                norms: Vec::new(),
+                plan: ForSize::default(),
+            },
+        })
+    }
+
+    /// The cell, once its edges are declared.
+    pub fn finish(mut self, declared: &mut Declared) -> MixedCell {
+        declared.shared = None;
+        let place = |name: &String| declared.norms.iter().position(|n| n.name == *name);
+        for name in &self.norms {
+            let id = place(name).expect("every norm of a plan is one of an edge");
+            self.cell.norms.push(Norm {
+                id: NormId(id),
+                affine: None,
+                channels: self.cell.channels,
+            });
+        }
+        self.cell
+    }
+}
+
+impl MixedCell {
+    /// All nodes, joined; `None` where edges must be taken one by one: for drop-path, for gradients in evaluation mode,
+    /// and for sizes without a kernel. `mixing` holds the weights of each edge's primitives, edge after edge.
+    pub fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        states: [&Features; 2],
+        mixing: Vec<Tensor<1>>,
+    ) -> Option<Features> {
+        let exec = pass.exec()?;
+        let map = states[0].map();
+        if pass.drops_paths() || states[1].map() != map || map.channels != self.channels {
+            return None;
+        }
+        let plan = self.plan.get(map, |map| self.plan(map))?;
+        let part = None;
+        let params = pass.packed(&Packed {
+            id: self.param,
+            part,
+        });
+        let mixing = Tensor::cat(mixing, 0);
+        let given = match pass.is_training() {
+            true => None,
+            false => {
+                let tracked = states.iter().any(|s| s.is_tracked());
+                if tracked || params.is_tracked() || mixing.is_tracked() {
+                    return None;
+                }
+                let stats = self.norms.iter().map(|n| (*pass.running(n)).clone());
+                Some(stats.collect())
+            }
+        };
+        let output = plan.output();
+        let inputs = vec![
+            states[0].input(exec),
+            states[1].input(exec),
+            mixing.into_dispatch(),
+            params.into_dispatch(),
+        ];
+        let n = states[0].shape()[0];
+        let kernel = kernels::Cell {
+            exec,
+            plan: plan.clone(),
+            given,
+        };
+        let (y, stats) = fused::call(kernel, inputs);
+        for ((norm, of), stats) in self.norms.iter().zip(plan.norms()).zip(&stats) {
+            pass.record(norm, stats, n * of.pixels);
+        }
+        Some(Features::from_blocked(y, output))
+    }
+
+    fn plan(&self, map: FeatureMap) -> Result<CellPlan, Unsupported> {
+        CellPlan::new(map, self.nodes, self.reduction, self.edges.clone())
+    }
+}
