@@ -1,0 +1,150 @@
+//! Times training steps of three networks on both engines, in turn and in one process, so that a busy machine disturbs
+//! both alike: `cargo run --release --example step_time [supernet|toy|eval] [batch] [rounds]`.
+
+use std::time::Instant;
+
+use archai_data::Batch;
+use archai_data::rng::Key;
+use archai_engine::{Compute, Model, ModelOptions, Objective, OpRegistry, Regular, Want};
+use archai_kernels::PoolAllocator;
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype};
+use archai_spec::settings::{
+    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
+};
+
+#[global_allocator]
+static ALLOC: PoolAllocator = PoolAllocator::new(usize::MAX);
+
+fn settings(n_cells: usize, n_reductions: usize, n_nodes: usize, channels: usize) -> ModelDescSettings {
+    ModelDescSettings {
+        dataset: Dataset {
+            name: "random".into(),
+            format: DatasetFormat::Cifar10Binary,
+            path: "random".into(),
+            train: None,
+            test: None,
+            n_classes: 10,
+            channels: 3,
+            size: [32, 32],
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+            crop_padding: 4,
+            flip: true,
+            max_batches: -1,
+        },
+        n_cells,
+        n_reductions,
+        max_final_edges: 2,
+        model_post_op: "pool_adaptive_avg2d".into(),
+        aux_weight: 0.0,
+        aux_tower_stride: 3,
+        aux_tower_second_norm: true,
+        model_stems: ModelStems {
+            ops: ["stem_conv3x3".into(), "stem_conv3x3".into()],
+            wiring: StemWiring::Shared,
+            affine: Some(true),
+            stem_multiplier: 3,
+            init_node_ch: channels,
+        },
+        cell: CellSettings {
+            n_nodes,
+            cell_post_op: "concate_channels".into(),
+        },
+    }
+}
+
+fn describe(what: &str) -> Result<ModelDesc, Box<dyn std::error::Error>> {
+    let catalog = OpCatalog::builtin();
+    let supernet = |s| build(&DartsModelDescBuilder, s, None, false, &catalog);
+    Ok(match what {
+        "supernet" => supernet(&settings(8, 2, 4, 16))?.desc,
+        "toy" => supernet(&settings(3, 1, 2, 16))?.desc,
+        "eval" => {
+            let mut s = settings(20, 2, 4, 36);
+            s.aux_weight = 0.4;
+            // DARTS_V2
+            let genotype = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
+                 ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), \
+                 ('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), \
+                 ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), \
+                 ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, 5])";
+            from_genotype(&genotype.parse()?, &s, true, &catalog)?.desc
+        }
+        other => return Err(format!("`{other}` is none of supernet, toy, eval").into()),
+    })
+}
+
+fn batch(n: usize, seed: u64) -> Batch {
+    let mut rng = Key::new(seed).with("images").rng();
+    let images = (0..n * 3 * 32 * 32).map(|_| 2.0 * rng.uniform_f64() as f32 - 1.0);
+    Batch {
+        images: images.collect(),
+        labels: (0..n).map(|i| (i % 10) as i64).collect(),
+        shape: [n, 3, 32, 32],
+    }
+}
+
+fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let what = args.next().unwrap_or("supernet".into());
+    let n = args.next().map_or(Ok(32), |v| v.parse())?;
+    let rounds = args.next().map_or(Ok(3), |v| v.parse())?;
+    let with_plain = args.next().is_none_or(|v| v != "fused");
+    let desc = describe(&what)?;
+    let mut engines = vec![Compute::cpu()];
+    if with_plain {
+        engines.push(Compute::cpu().with_plain_ops());
+    }
+    let mut models = Vec::new();
+    for compute in &engines {
+        let compute = compute.clone();
+        let options = ModelOptions {
+            compute,
+            ..ModelOptions::default()
+        };
+        models.push(Model::compile(&desc, &OpRegistry::builtin(), &options)?);
+    }
+    let objective = Objective {
+        aux_weight: if what == "eval" { 0.4 } else { 0.0 },
+        ..Objective::default()
+    };
+    let regular = Regular {
+        drop_path_prob: if what == "eval" { 0.2 } else { 0.0 },
+        draw: Key::new(1),
+    };
+    let mut times = vec![Vec::new(); models.len()];
+    for round in 0..rounds + 1 {
+        let before = ALLOC.system_requests();
+        for (i, model) in models.iter_mut().enumerate() {
+            let batch = batch(n, round);
+            let start = Instant::now();
+            let want = Want {
+                weights: true,
+                arch: true,
+            };
+            let grads = model.train_pass(&batch, &objective, &regular, want)?;
+            let seconds = start.elapsed().as_secs_f64();
+            if round > 0 {
+                times[i].push(seconds);
+            }
+            println!(
+                "round {round}, {:5} engine: {:9.1} ms, loss {:.7}, gradient norm {:.5}",
+                engines[i].engine().to_string(),
+                1e3 * seconds,
+                grads.loss,
+                grads.weights.norm()
+            );
+        }
+        println!("large blocks asked of the system: {}", ALLOC.system_requests() - before);
+    }
+    let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
+    if let [fused, plain] = medians[..] {
+        println!("{what}, batch {n}: fused / plain = {:.4}", fused / plain);
+    }
+    Ok(())
+}
