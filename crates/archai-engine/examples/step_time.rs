@@ -15,7 +15,12 @@ use archai_spec::settings::{
 #[global_allocator]
 static ALLOC: PoolAllocator = PoolAllocator::new(usize::MAX);
 
-fn settings(n_cells: usize, n_reductions: usize, n_nodes: usize, channels: usize) -> ModelDescSettings {
+fn settings(
+    n_cells: usize,
+    n_reductions: usize,
+    n_nodes: usize,
+    channels: usize,
+) -> ModelDescSettings {
     ModelDescSettings {
         dataset: Dataset {
             name: "random".into(),
@@ -140,7 +145,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 grads.weights.norm()
             );
         }
-        println!("large blocks asked of the system: {}", ALLOC.system_requests() - before);
+        println!(
+            "large blocks asked of the system: {}",
+            ALLOC.system_requests() - before
+        );
     }
     let medians: Vec<f64> = times.iter_mut().map(|t| median(t)).collect();
     if let [fused, plain] = medians[..] {

@@ -205,10 +205,7 @@ impl Features {
             return parts.remove(0);
         }
         let Some(exec) = exec else {
-            return Features::from_nchw(Tensor::cat(
-                parts.iter().map(Features::nchw).collect(),
-                1,
-            ));
+            return Features::from_nchw(Tensor::cat(parts.iter().map(Features::nchw).collect(), 1));
         };
         while parts.len() > 1 {
             let some: Vec<Features> = parts.drain(..parts.len().min(MAX_INPUTS)).collect();

@@ -36,8 +36,9 @@ pub use model::{Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular,
 pub use op::{
     Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass,
 };
-pub use params::{Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece,
-    Roles};
+pub use params::{
+    Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece, Roles,
+};
 
 /// The framework's tensors, for operations of your own: see [`Op`].
 pub mod tensor {

@@ -710,7 +710,10 @@ impl<'a> OpBuilder<'a> {
                 let shared = &self.declared.params[id.0];
                 let first = shared.pieces.iter().position(|p| p.name == names[0]);
                 let first = first.expect("a shared parameter holds all pieces of its ops");
-                let packing = shared.packing.as_ref().expect("shared parameters are packed");
+                let packing = shared
+                    .packing
+                    .as_ref()
+                    .expect("shared parameters are packed");
                 let start = packing.pieces()[first].offset;
                 // Offsets apart, the run is the op's own layout.
                 for (i, own) in layout.pieces().iter().enumerate() {

@@ -270,7 +270,8 @@ impl<V: Vector> Optimizer<V> {
                     .map(|norm| if norm { self.decay_norm } else { self.decay } as f32)
                     .collect::<Vec<f32>>();
                 let n = decays.len();
-                let decays: Tensor<1> = Tensor::from_data(TensorData::new(decays, [n]), &w.device());
+                let decays: Tensor<1> =
+                    Tensor::from_data(TensorData::new(decays, [n]), &w.device());
                 g.clone() + w.clone() * decays.cast(w.dtype())
             }
         }

@@ -101,12 +101,19 @@ impl ParamSpec {
             let mut rest = values.as_slice();
             let pieces = self.pieces.iter();
             return pieces
-                .map(|p| rest.split_off(..p.n_numbers()).map_or(Vec::new(), <[f64]>::to_vec))
+                .map(|p| {
+                    rest.split_off(..p.n_numbers())
+                        .map_or(Vec::new(), <[f64]>::to_vec)
+                })
                 .collect();
         };
         let flat: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
         let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect();
-        packing.pieces().iter().map(|p| wide(p.unpack(&flat))).collect()
+        packing
+            .pieces()
+            .iter()
+            .map(|p| wide(p.unpack(&flat)))
+            .collect()
     }
 
     /// What the numbers of the flat tensor are for.

@@ -187,9 +187,11 @@ impl Kernel for Mix {
                 values: g,
                 stats: None,
             }];
-            parts.extend(weights.iter().zip(at.want).map(|(&w, want)| {
-                want.then(|| Part::New(sum.forward(&self.exec, &term, &[w])))
-            }));
+            parts.extend(
+                weights.iter().zip(at.want).map(|(&w, want)| {
+                    want.then(|| Part::New(sum.forward(&self.exec, &term, &[w])))
+                }),
+            );
             parts.push(None);
         }
         parts
@@ -216,13 +218,15 @@ impl Kernel for Sum {
                 stats: None,
             })
             .collect();
-        let y =
-            WeightedSum::new(self.map).forward(&self.exec, &terms, &vec![1.0; inputs.len()]);
+        let y = WeightedSum::new(self.map).forward(&self.exec, &terms, &vec![1.0; inputs.len()]);
         plain(self.map, y)
     }
 
     fn backward(&self, at: Point<'_>, _grad: Gradient) -> Vec<Option<Part>> {
-        at.want.iter().map(|want| want.then_some(Part::Same)).collect()
+        at.want
+            .iter()
+            .map(|want| want.then_some(Part::Same))
+            .collect()
     }
 
     fn reads(&self) -> Reads {
@@ -388,11 +392,7 @@ impl ScaleSamples {
     fn scale(&self, x: &[f32]) -> Vec<f32> {
         let len = self.map.sample_len();
         let scale = |(x, f): (&[f32], &f32)| x.iter().map(|v| v * f).collect::<Vec<f32>>();
-        let scaled: Vec<Vec<f32>> = x
-            .par_chunks(len)
-            .zip(&self.factors)
-            .map(scale)
-            .collect();
+        let scaled: Vec<Vec<f32>> = x.par_chunks(len).zip(&self.factors).map(scale).collect();
         scaled.concat()
     }
 }

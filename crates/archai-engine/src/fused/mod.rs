@@ -170,12 +170,7 @@ struct Step<const N: usize>;
 impl<const N: usize> Backward<Flex, N> for Step<N> {
     type State = Kept;
 
-    fn backward(
-        self,
-        ops: Ops<Kept, N>,
-        grads: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
+    fn backward(self, ops: Ops<Kept, N>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let grad = contiguous(grads.consume::<Flex>(&ops.node));
         let kept = ops.state;
         let want = ops.parents.each_ref().map(Option::is_some);

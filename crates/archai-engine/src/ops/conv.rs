@@ -73,8 +73,7 @@ impl Stretch {
         let rest = &rest[convs.len()..];
         let c_out = convs.last()?.c_out;
         let with_norm = matches!(rest.first(), Some(Layer::Norm(_)));
-        let (fused, handles, norm) =
-            FusedConv::declare(b, relu, kind, &convs, c_out, with_norm)?;
+        let (fused, handles, norm) = FusedConv::declare(b, relu, kind, &convs, c_out, with_norm)?;
         let n = usize::from(relu) + convs.len() + usize::from(with_norm);
         let mut steps = Vec::with_capacity(n);
         steps.extend(relu.then_some(Step::Relu));
@@ -202,9 +201,11 @@ fn dilated(k: usize) -> OpFactory {
     sequence(true, move |d, _| {
         vec![
             Layer::Relu,
-            Layer::Conv(ConvShape::depthwise(d.ch_in, k)
-                        .with_stride(d.stride)
-                        .with_dilation(2)),
+            Layer::Conv(
+                ConvShape::depthwise(d.ch_in, k)
+                    .with_stride(d.stride)
+                    .with_dilation(2),
+            ),
             Layer::Conv(ConvShape::new(d.ch_in, d.ch_out, 1)),
             Layer::Norm(d.ch_out),
         ]
@@ -219,9 +220,11 @@ fn inverted(ratio: usize) -> OpFactory {
         vec![
             Layer::Conv(ConvShape::new(d.ch_in, wide, 1).with_bias(bias)),
             Layer::Relu6,
-            Layer::Conv(ConvShape::depthwise(wide, 3)
-                        .with_stride(d.stride)
-                        .with_bias(bias)),
+            Layer::Conv(
+                ConvShape::depthwise(wide, 3)
+                    .with_stride(d.stride)
+                    .with_bias(bias),
+            ),
             Layer::Relu6,
             Layer::Conv(ConvShape::new(wide, d.ch_out, 1).with_bias(bias)),
             Layer::Norm(d.ch_out),
@@ -243,7 +246,9 @@ fn stem(strides: &'static [usize], relu_before: bool, relu_after: bool) -> OpFac
             } else {
                 d.ch_out
             };
-            layers.push(Layer::Conv(ConvShape::new(c_in, c_out, 3).with_stride(stride)));
+            layers.push(Layer::Conv(
+                ConvShape::new(c_in, c_out, 3).with_stride(stride),
+            ));
             layers.push(Layer::Norm(c_out));
             c_in = c_out;
         }

@@ -7,8 +7,7 @@ use archai_data::rng::Key;
 use archai_engine::compute::to_host;
 use archai_engine::tensor::Tensor;
 use archai_engine::{
-    Compute, Mode, Model, ModelOptions, NamedTensor, Objective, OpRegistry, ParamVec,
-    Regular, Want,
+    Compute, Mode, Model, ModelOptions, NamedTensor, Objective, OpRegistry, ParamVec, Regular, Want,
 };
 use archai_spec::desc::{
     CellPlan, CellType, DartsModelDescBuilder, DescError, Genotype, ModelDesc, ModelDescBuilder,
@@ -17,7 +16,7 @@ use archai_spec::desc::{
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use serde_json::Value;
 
-use crate::golden::{Comparison, Golden, double, single, json, shape, size, sizes, texts};
+use crate::golden::{Comparison, Golden, double, json, shape, single, size, sizes, texts};
 use crate::golden_ops::check_weight;
 use crate::support::{network, settings, supernet};
 

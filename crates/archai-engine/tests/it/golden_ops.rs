@@ -6,15 +6,15 @@ use archai_engine::compute::to_host;
 use archai_engine::ops::{AuxTower, SingleOp};
 use archai_engine::tensor::Tensor;
 use archai_engine::{
-    Compute, EngineError, Features, Mode, NamedTensor, Op, OpBuilder, OpRegistry, Pass,
-    Relaxation, Softmax,
+    Compute, EngineError, Features, Mode, NamedTensor, Op, OpBuilder, OpRegistry, Pass, Relaxation,
+    Softmax,
 };
 use archai_spec::desc::{
     AuxTowerDesc, ChildDesc, Cost, DescError, OpCatalog, OpDesc, OpInfo, ParamInfo, ParamType,
     ParamValue, Shape,
 };
 
-use crate::golden::{Comparison, Golden, double, single, shape, size, sizes, texts};
+use crate::golden::{Comparison, Golden, double, shape, single, size, sizes, texts};
 
 /// The auxiliary tower as an op, so that it can be tested like one.
 #[derive(Debug)]
@@ -187,15 +187,7 @@ fn check_ops(compute: &Compute, outliers: f64) {
             });
         }
         let affine = weights.iter().any(|w| w.name.starts_with("bn"));
-        let mut op = SingleOp::new(
-            &desc,
-            reads.len(),
-            affine,
-            &registry,
-            compute,
-            0,
-        )
-        .unwrap();
+        let mut op = SingleOp::new(&desc, reads.len(), affine, &registry, compute, 0).unwrap();
         op.set_weights(&weights)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
         op.set_buffers(&golden.below(&at("in.")))

@@ -2,6 +2,7 @@
 
 mod export;
 mod finite_differences;
+mod fused;
 mod golden;
 mod golden_architect;
 mod golden_networks;
