@@ -443,8 +443,42 @@ fn broken_descriptions() {
     broken(|d| d.logits.ch_in = 1, Shape, &["logits", "128×1×1"]);
     broken(|d| d.cells.clear(), Structure, &["cells"]);
     broken(|d| d.stems.clear(), Structure, &["stems"]);
+    broken(
+        |d| d.cells[1].out.height = usize::MAX,
+        Structure,
+        &["cell 1", "`out` says"],
+    );
     broken(|d| d.input.height = 0, Structure, &["input.height"]);
     broken(|d| d.input.width = 1 << 40, Structure, &["input.width"]);
+}
+
+#[test]
+fn absurd_numbers_are_errors() {
+    for (name, n) in [
+        ("cells", 1 << 40),
+        ("cells", 0),
+        ("nodes", 1 << 40),
+        ("channels", 1 << 40),
+        ("channels", usize::MAX),
+        ("size", 1 << 40),
+    ] {
+        let mut s = cifar(5, 2, 4, 8);
+        match name {
+            "cells" => s.n_cells = n,
+            "nodes" => s.cell.n_nodes = n,
+            "channels" => s.model_stems.init_node_ch = n,
+            _ => s.dataset.size = [n, 32],
+        }
+        let errors = build(
+            &DartsModelDescBuilder,
+            &s,
+            None,
+            false,
+            &OpCatalog::builtin(),
+        )
+        .unwrap_err();
+        assert!(errors.to_string().contains("expected 1 to"), "{errors}");
+    }
 }
 
 #[test]
