@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// A file could not be written or read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{}`: {source}{}", path.display(), hint(source))]
+#[error("cannot {action} `{}`: {source}{}", path.display(), hint(action, source))]
 pub struct FileError {
     /// What was tried: `write`, `read`, …
     pub action: &'static str,
@@ -29,11 +29,10 @@ impl FileError {
 }
 
 /// What mends the usual failures.
-fn hint(error: &io::Error) -> &'static str {
+fn hint(action: &str, error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::NotFound => {
-            "; check the path: the file, or the folder it should go to, is not there"
-        }
+        io::ErrorKind::NotFound if action == "read" => "; check the path",
+        io::ErrorKind::NotFound => "; make the folder first, or correct the path",
         io::ErrorKind::PermissionDenied => {
             "; choose a place that you have access to, or change its permissions"
         }
@@ -148,7 +147,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            absent.contains("no/such/a.txt") && absent.contains("check the path"),
+            absent.contains("no/such/a.txt") && absent.contains("make the folder first"),
             "{absent}"
         );
         let folder = write_atomically(dir.path(), |_| Ok(()))

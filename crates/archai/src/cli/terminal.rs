@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use archai_spec::desc::Genotype;
 use archai_spec::event::{Level, LogPath, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::Zoned;
@@ -92,12 +93,22 @@ impl Terminal {
             Level::Warning => ("warning: ", "1;33"),
             Level::Error => ("error: ", "1;31"),
         };
+        // A genotype is easier to read cell by cell.
+        let found = text
+            .split_once("Genotype(")
+            .and_then(|(before, _)| Some((before.trim_end(), edges(text)?)));
         match &self.0 {
             Mode::Lines => self.say(&format!("{} {name}{text}", now.strftime("%H:%M:%S"))),
             Mode::Bars { colors: true, .. } if !name.is_empty() => {
                 self.say(&format!("  \x1b[{color}m{name}\x1b[0m{text}"))
             }
-            Mode::Bars { .. } => self.say(&format!("  {name}{text}")),
+            Mode::Bars { .. } => match found {
+                Some((before, cells)) => {
+                    self.say(&format!("  {before}"));
+                    cells.iter().for_each(|cell| self.say(&format!("  {cell}")));
+                }
+                None => self.say(&format!("  {name}{text}")),
+            },
         }
     }
 
@@ -199,13 +210,26 @@ impl Bars {
         self.steps.set_length((phase.epochs * phase.steps).max(1));
         self.steps.set_prefix(epoch_of(phase, 0));
         self.steps.set_style(
-            style("  {prefix} {bar:30.cyan/dim} step {pos}/{len}   {elapsed_precise} so far, {left} to go")
+            style("  {prefix} {bar:30.cyan/dim} step {pos}/{len}   {spent} so far, {left} to go")
                 .progress_chars("━╸─")
-                .with_key("left", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
-                    // Before the first step nobody knows.
-                    let left = if state.pos() == 0 { "…".to_string() } else { clock(state.eta()) };
-                    let _ = out.write_str(&left);
-                }),
+                .with_key(
+                    "spent",
+                    |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                        let _ = out.write_str(&clock(state.elapsed()));
+                    },
+                )
+                .with_key(
+                    "left",
+                    |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+                        // Before the first step nobody knows.
+                        let left = if state.pos() == 0 {
+                            "…".to_string()
+                        } else {
+                            clock(state.eta())
+                        };
+                        let _ = out.write_str(&left);
+                    },
+                ),
         );
         for bar in [&self.steps, &self.state, &self.cells[0], &self.cells[1]] {
             self.all.add(bar.clone());
@@ -269,8 +293,8 @@ fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
             .and_then(|(_, v)| v.as_f64())
     };
     let mut line = match before.parse::<u64>() {
-        Ok(epoch) => format!("  {:<9} {name:<5}", format!("epoch {}", epoch + 1)),
-        Err(_) => format!("  {:<9} {name:<5}", "at last"),
+        Ok(epoch) => format!("  {:<10} {name:<5}", format!("epoch {}", epoch + 1)),
+        Err(_) => format!("  {:<10} {name:<5}", "at the end"),
     };
     for (key, label) in [("top1", "top-1"), ("top5", "top-5")] {
         if let Some(v) = number(key) {
@@ -286,28 +310,27 @@ fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
     Some(line)
 }
 
-/// A genotype as a line for each kind of cell: `  normal   sep_conv_3x3←0 skip_connect←1 | …`. Other texts as they are.
+/// The two lines that show the best architecture; texts that are no genotype take the first.
 fn cells(genotype: &str) -> [String; 2] {
-    let part = |name: &str| -> Option<String> {
-        let start = genotype.find(&format!("{name}=["))? + name.len() + 2;
-        let list = &genotype[start..start + genotype[start..].find(']')?];
-        let edges: Option<Vec<String>> = list
-            .split('(')
-            .skip(1)
-            .map(|edge| {
-                let (op, state) = edge.split_once(',')?;
-                let state = state.trim_matches(|c: char| !c.is_ascii_digit());
-                Some(format!("{}←{state}", op.trim().trim_matches(['\'', '"'])))
-            })
+    edges(genotype).unwrap_or_else(|| [format!("  best so far: {genotype}"), String::new()])
+}
+
+/// A genotype as a line for each kind of cell: `  normal   sep_conv_3x3←0 skip_connect←1 | …`.
+fn edges(genotype: &str) -> Option<[String; 2]> {
+    let genotype = &genotype[genotype.find("Genotype(")?..];
+    let genotype: Genotype = genotype.parse().ok()?;
+    let line = |name: &str, edges: &[(String, usize)]| {
+        let edge = |(op, state): &(String, usize)| format!("{op}←{state}");
+        let nodes: Vec<String> = edges
+            .chunks(2)
+            .map(|pair| pair.iter().map(edge).collect::<Vec<_>>().join(" "))
             .collect();
-        let edges = edges?;
-        let nodes: Vec<String> = edges.chunks(2).map(|pair| pair.join(" ")).collect();
-        Some(format!("  {name:<7} {}", nodes.join(" | ")))
+        format!("  {name:<7} {}", nodes.join(" | "))
     };
-    match (part("normal"), part("reduce")) {
-        (Some(normal), Some(reduce)) => [normal, reduce],
-        _ => [format!("  best so far: {genotype}"), String::new()],
-    }
+    Some([
+        line("normal", &genotype.normal),
+        line("reduce", &genotype.reduce),
+    ])
 }
 
 #[cfg(test)]
@@ -318,12 +341,12 @@ mod tests {
     #[test]
     fn genotypes_fit_on_two_lines() {
         let text = "Genotype(normal=[('sep_conv_3x3', 0), ('skip_connect', 1), ('dil_conv_5x5', 2), ('max_pool_3x3', 0)], \
-                    normal_concat=[2, 3], reduce=[('max_pool_3x3', 0), ('none', 1)], reduce_concat=range(2, 4))";
+                    normal_concat=[2, 3], reduce=[('max_pool_3x3', 0), ('skip_connect', 1)], reduce_concat=range(2, 3))";
         assert_eq!(
             cells(text),
             [
                 "  normal  sep_conv_3x3←0 skip_connect←1 | dil_conv_5x5←2 max_pool_3x3←0",
-                "  reduce  max_pool_3x3←0 none←1"
+                "  reduce  max_pool_3x3←0 skip_connect←1"
             ]
         );
         assert_eq!(cells("2 cells"), ["  best so far: 2 cells", ""]);
@@ -341,7 +364,7 @@ mod tests {
         assert_eq!(pass(&path, &values), None);
         assert_eq!(
             pass(&path.join("val"), &values).unwrap(),
-            "  epoch 3   val     top-1  15.6 %   loss 2.291   3.2 s"
+            "  epoch 3    val     top-1  15.6 %   loss 2.291   3.2 s"
         );
         assert_eq!(pass(&LogPath::new("train"), &values), None);
     }

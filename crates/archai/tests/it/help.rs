@@ -148,7 +148,7 @@ fn mistakes_say_what_was_meant() {
         ),
         (
             "run --nas.eval.trainer.epochs three",
-            vec!["--nas.eval.trainer.epochs three", "integer"],
+            vec!["--nas.eval.trainer.epochs three", "expected a whole number"],
         ),
         ("run --nas.eval.trainer.epochs", vec!["a value is missing"]),
         ("run nas.eval.trainer.epochs 3", vec!["unexpected argument"]),
@@ -157,7 +157,7 @@ fn mistakes_say_what_was_meant() {
             "data get cifar11",
             vec!["`cifar11` cannot be fetched", "cifar10 and cifar100"],
         ),
-        ("rnu", vec!["unrecognized subcommand 'rnu'", "run"]),
+        ("algo", vec!["unrecognized subcommand 'algo'", "'algos'"]),
     ] {
         let args: Vec<&str> = line.split_whitespace().collect();
         world.run(&args).fails(2, &expect);

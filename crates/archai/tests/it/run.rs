@@ -1,6 +1,5 @@
 //! `archai run` on a network so small that a run takes seconds: what it leaves, what it keeps, how it stops.
 
-use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -260,6 +259,73 @@ fn what_is_missing_is_named_before_anything_is_moved() {
     tiny(&world, &["--logdir", "file"]).fails(1, &["file", "cannot"]);
 }
 
+/// A data set of the user's: the embedded images, in another size and number of channels.
+fn other_dataset(world: &World, name: &str, channels: usize) -> String {
+    let each = |v: f64| format!("[{}]", vec![v.to_string(); channels].join(", "));
+    let text = format!(
+        "dataset:\n  format: embedded\n  path: fashion_mnist_mini\n  n_classes: 10\n  channels: {channels}\n  size: \
+         [24, 24]\n  mean: {}\n  std: {}\n",
+        each(0.28604),
+        each(0.35302)
+    );
+    world.write(&format!("{name}.yaml"), &text)
+}
+
+#[test]
+fn several_data_sets_run_one_after_the_other() {
+    let world = World::new();
+    let other = other_dataset(&world, "other", 3);
+    let table = tiny(
+        &world,
+        &[
+            "--datasets",
+            &format!(" fashion_mnist_mini , {other}"),
+            "--no-eval",
+        ],
+    )
+    .ok();
+    for expect in [
+        "darts on fashion_mnist_mini",
+        "darts on other",
+        "_other_throwaway_search/",
+    ] {
+        assert!(table.contains(expect), "{expect:?} is missing in:\n{table}");
+    }
+    assert_eq!(
+        world.names("logdir"),
+        [
+            "darts_fashion_mnist_mini_throwaway_search",
+            "darts_other_throwaway_search"
+        ]
+    );
+    tiny(
+        &world,
+        &["--datasets", &format!("{other},./{}", "other.yaml")],
+    )
+    .fails(2, &["would share", "dataset.name"]);
+}
+
+#[test]
+fn an_evaluation_on_another_data_set_is_built_for_its_images() {
+    let world = World::new();
+    let other = other_dataset(&world, "other", 3);
+    let table = tiny(&world, &["--eval-dataset", &other]).ok();
+    assert!(table.contains("evaluated on other"), "{table}");
+    let shown: serde_json::Value = serde_json::from_str(
+        &world
+            .run(&[
+                "desc",
+                "show",
+                "--json",
+                "logdir/darts_fashion_mnist_mini_throwaway_eval/full_model_desc.yaml",
+            ])
+            .ok(),
+    )
+    .unwrap();
+    assert_eq!(shown["input"]["channels"], 3);
+    assert_eq!(shown["input"]["height"], 24);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn a_log_folder_that_cannot_be_written() {
@@ -290,9 +356,32 @@ fn settings_of_the_log_are_obeyed() {
     assert!(!names.contains(&"diary.yaml".to_string()), "{names:?}");
 }
 
+/// Waits until a file holds a text while the program runs.
+#[cfg(unix)]
+#[track_caller]
+fn wait_for(file: &Path, text: &str, child: &mut std::process::Child) {
+    let start = Instant::now();
+    while !std::fs::read_to_string(file).is_ok_and(|all| all.contains(text)) {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "{text} does not come"
+        );
+        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(unix)]
+fn interrupt(child: &std::process::Child) {
+    std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+}
+
 #[cfg(unix)]
 #[test]
-fn interrupts() {
+fn one_interrupt_stops_after_the_step() {
     let world = World::new();
     let config = world.write("tiny.yaml", TINY);
     // Long enough to be interrupted for sure.
@@ -302,8 +391,7 @@ fn interrupts() {
         &config,
         "--nas.search.trainer.epochs",
         "100000",
-        "--nas.search.trainer.logger_freq",
-        "1",
+        "nas.search.trainer.logger_freq=1",
     ];
     let mut child = world
         .command(&args)
@@ -312,29 +400,10 @@ fn interrupts() {
         .spawn()
         .unwrap();
     let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
-    let log = dir.join("log.jsonl");
-    let start = Instant::now();
-    while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains("epochs/0/steps")) {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "the run does not start"
-        );
-        assert!(child.try_wait().unwrap().is_none(), "the run ended early");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    let mut err = String::new();
-    child
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut err)
-        .unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130), "{err}");
+    wait_for(&dir.join("log.jsonl"), "epochs/0/steps", &mut child);
+    interrupt(&child);
+    let Done { code, err, .. } = Done::new(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(130), "{err}");
     for expect in [
         "stopping after this step",
         "stopped: the search of darts on fashion_mnist_mini is not complete",
@@ -355,4 +424,31 @@ fn interrupts() {
             .any(|w| w == "the search was interrupted"),
         "{tree}"
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_stops_at_once() {
+    let world = World::new();
+    // One step over many images takes a while.
+    let args = [
+        "run",
+        "--nas.search.loader.train_batch=900",
+        "--nas.search.loader.dataset.max_batches=2",
+    ];
+    let mut child = world
+        .command(&args)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
+    wait_for(&dir.join("log.jsonl"), "arch_train__init__", &mut child);
+    interrupt(&child);
+    // Two signals at the same moment count as one.
+    std::thread::sleep(Duration::from_millis(100));
+    interrupt(&child);
+    let Done { code, err, .. } = Done::new(child.wait_with_output().unwrap());
+    assert_eq!(code, Some(130), "{err}");
+    assert!(err.contains("stopped at once"), "{err}");
 }
