@@ -241,7 +241,10 @@ impl<'a> Pass<'a> {
         self.compute
     }
 
-    /// Piece `piece` of a parameter, in its shape. `D` must be the piece's rank.
+    /// Piece `piece` of a parameter, in its shape.
+    ///
+    /// # Panics
+    /// If `D` is not the rank with which the piece was declared, or there is no such piece.
     pub fn param<const D: usize>(&self, id: ParamId, piece: usize) -> Tensor<D> {
         let spec = &self.layout.params[id.0];
         let flat = self.weights[id.0].clone();
