@@ -6,12 +6,14 @@
 use super::check::cell_out;
 use super::{
     AuxTowerDesc, CellDesc, CellType, DescError, DescErrorKind, DescErrors, EdgeDesc,
-    FORMAT_VERSION, ModelDesc, NodeDesc, OpCatalog, OpDesc, PRIMITIVES, Shape, StemDesc, StemInput,
+    FORMAT_VERSION, MAX_SIZE, ModelDesc, NodeDesc, OpCatalog, OpDesc, PRIMITIVES, Shape, StemDesc,
+    StemInput,
 };
 use crate::settings::{ModelDescSettings, StemWiring};
 
-/// Most cells that a description may ask for; larger numbers are typing errors.
+/// Most cells, and nodes of a cell, that settings may ask for; larger numbers are typing errors.
 const MAX_CELLS: usize = 10_000;
+const MAX_NODES: usize = 1_000;
 
 /// What is fixed before the first stage that needs it: settings, template, and the plan of reductions and channels.
 #[derive(Clone, Debug)]
@@ -438,15 +440,26 @@ pub fn build(
     affine: bool,
     catalog: &OpCatalog,
 ) -> Result<Built, DescErrors> {
-    if settings.n_cells == 0 || settings.n_cells > MAX_CELLS {
-        return Err(DescError::new(
-            DescErrorKind::Structure,
-            format!(
-                "`n_cells` is {}; expected 1 to {MAX_CELLS}",
-                settings.n_cells
-            ),
-        )
-        .into());
+    for (name, n, max) in [
+        ("n_cells", settings.n_cells, MAX_CELLS),
+        ("cell.n_nodes", settings.cell.n_nodes, MAX_NODES),
+    ] {
+        if n == 0 || n > max {
+            let message = format!("`{name}` is {n}; expected 1 to {max}");
+            return Err(DescError::new(DescErrorKind::Structure, message).into());
+        }
+    }
+    if settings
+        .dataset
+        .size
+        .iter()
+        .any(|&n| n == 0 || n > MAX_SIZE)
+    {
+        let message = format!(
+            "`dataset.size` is {:?}; expected 1 to {MAX_SIZE} each",
+            settings.dataset.size
+        );
+        return Err(DescError::new(DescErrorKind::Structure, message).into());
     }
     let reductions = builder.reduction_indices(settings)?;
     let node_channels = builder.node_channels(settings, &reductions)?;

@@ -160,6 +160,31 @@ impl ModelDesc {
                 );
             }
         }
+        // Recorded shapes carry the walk on after an error, so they have to be sane themselves.
+        let stems = self
+            .stems
+            .iter()
+            .enumerate()
+            .map(|(i, s)| (format!("stem {i}"), s.out));
+        let cells = self
+            .cells
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (format!("cell {i}"), c.out));
+        for (place, out) in stems.chain(cells) {
+            let sane = |n: usize, max: usize| (1..=max).contains(&n);
+            let sizes = [out.height, out.width, out.scale];
+            if !sane(out.channels, MAX_CHANNELS) || !sizes.iter().all(|&n| sane(n, MAX_SIZE)) {
+                let limits = format!(
+                    "1 to {MAX_CHANNELS} channels, height, width and scale from 1 to {MAX_SIZE}"
+                );
+                walk.fail(
+                    Structure,
+                    place,
+                    format!("`out` says {out}; expected {limits}"),
+                );
+            }
+        }
         if self.stems.is_empty() {
             walk.fail(
                 Structure,

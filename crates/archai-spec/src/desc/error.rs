@@ -81,6 +81,20 @@ impl fmt::Display for DescErrors {
     }
 }
 
+impl DescErrors {
+    /// The same errors, of a file of this name.
+    pub(crate) fn in_file(mut self, name: &str) -> Self {
+        for error in &mut self.0 {
+            error.place = if error.place.is_empty() {
+                name.to_string()
+            } else {
+                format!("{name}: {}", error.place)
+            };
+        }
+        self
+    }
+}
+
 impl From<DescError> for DescErrors {
     fn from(error: DescError) -> Self {
         DescErrors(vec![error])

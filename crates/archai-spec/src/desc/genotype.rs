@@ -365,10 +365,7 @@ impl ModelDesc {
         })
     }
 
-    fn cell_genotype(
-        &self,
-        kind: CellType,
-    ) -> Result<(Pairs, Vec<usize>), DescError> {
+    fn cell_genotype(&self, kind: CellType) -> Result<(Pairs, Vec<usize>), DescError> {
         let mut cells = self
             .cells
             .iter()

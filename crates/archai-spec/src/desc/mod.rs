@@ -6,9 +6,12 @@ mod builtin;
 mod catalog;
 mod check;
 mod cost;
+mod draw;
 mod error;
 mod genotype;
+mod import;
 mod op;
+mod table;
 mod yaml;
 
 pub use builder::{
@@ -19,9 +22,12 @@ pub use builtin::PRIMITIVES;
 pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
 pub use check::{CellShapes, MAX_SIZE, ModelShapes};
 pub use cost::{CellCost, Cost, ModelCost};
+pub use draw::{draw_dot, draw_svg};
 pub use error::{DescError, DescErrorKind, DescErrors};
 pub use genotype::{Genotype, from_genotype};
+pub use import::import_archai;
 pub use op::{ChildDesc, OpDesc, ParamValue};
+pub use table::{ModelTable, PartRow};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,13 +1,17 @@
 //! Descriptions as YAML files: read with precise errors, written in a stable, documented form.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::check::version_message;
 use super::error::nearest;
 use super::{DescError, DescErrorKind, DescErrors, FORMAT_VERSION, ModelDesc, OpCatalog};
 
-/// First line of every written file.
-const HEAD: &str = "# archai model description: cells in order; state 0 and 1 of a cell are its inputs, state 2+k is node k.\n";
+/// First lines of every written file.
+const HEAD: &str = "\
+# archai model description. Cells come in order; within a cell, states 0 and 1 are its inputs (the cell before the
+# previous one and the previous one, each through its stem), and state 2+k is node k, the sum of its edges.
+";
 
 /// The one field that says whether the rest can be read.
 #[derive(Deserialize)]
@@ -27,18 +31,134 @@ pub(super) fn syntax_error(name: &str, error: &serde_saphyr::Error) -> DescError
         .next()
         .unwrap_or("not readable as YAML")
         .to_string();
-    // The reader names the place itself at the end; ours stands in front.
-    if let Some(cut) = message.find(" at line ") {
-        message.truncate(cut);
+    // The reader names the place at the end, where ours stands in front, and its own switches, which users do not have.
+    for tail in [" at line ", ", set DuplicateKeyPolicy"] {
+        if let Some(cut) = message.find(tail) {
+            message.truncate(cut);
+        }
     }
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if let (true, Some((unknown, known))) = (message.contains("unknown"), quoted.split_first()) {
-        let near = nearest(unknown, known.iter().copied());
+    if matches!(
+        message.as_str(),
+        "invalid u64" | "invalid u32" | "invalid usize"
+    ) {
+        message = "expected a whole number, not negative".into();
+    }
+    if message.contains("budget breached") {
+        message = format!(
+            "the file is too large or too deep, or its aliases unfold into too much ({message})"
+        );
+    }
+    if message.contains("untagged enum ParamValue") {
+        message = "expected true or false, a number, a text or a list of whole numbers".into();
+    }
+    if let Some((what, known)) = message.split_once(", expected one of ") {
+        let unknown = what.split('`').nth(1).unwrap_or_default();
+        let near = nearest(unknown, known.split(", ").map(|k| k.trim_matches('`')));
         if !near.is_empty() {
-            message = format!("{message}; did you mean {}?", near.join(" or "));
+            message = format!(
+                "{what}; did you mean {}? (expected one of {known})",
+                near.join(" or ")
+            );
         }
     }
     DescError::new(DescErrorKind::Syntax, message).at(place)
+}
+
+/// Columns within which a list or map is written on one line.
+const LINE: usize = 110;
+
+/// Writes a value as YAML: on one line where it fits, else one entry per line.
+fn write_value(out: &mut String, value: &Value, indent: usize) {
+    let pad = "  ".repeat(indent);
+    match value {
+        Value::Object(map) => {
+            for (i, (key, value)) in map.iter().enumerate() {
+                out.push_str(if i > 0 { &pad } else { "" });
+                out.push_str(&scalar(key));
+                out.push(':');
+                write_entry(out, value, indent, false);
+            }
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter().enumerate() {
+                out.push_str(if i > 0 { &pad } else { "" });
+                out.push('-');
+                write_entry(out, item, indent, true);
+            }
+        }
+        other => {
+            out.push_str(&flow(other));
+            out.push('\n');
+        }
+    }
+}
+
+/// What stands after `key:` or `-`. The top level is always one entry per line.
+fn write_entry(out: &mut String, value: &Value, indent: usize, in_list: bool) {
+    let line = flow(value);
+    let column = out.len() - out.rfind('\n').map_or(0, |at| at + 1);
+    let empty = matches!(value, Value::Object(m) if m.is_empty())
+        || matches!(value, Value::Array(a) if a.is_empty());
+    if !(value.is_object() || value.is_array())
+        || empty
+        || column + 1 + line.chars().count() <= LINE
+    {
+        out.push(' ');
+        out.push_str(&line);
+        out.push('\n');
+    } else if in_list {
+        out.push(' ');
+        write_value(out, value, indent + 1);
+    } else {
+        // Lists stand at the column of their key, maps two further.
+        let deeper = indent + usize::from(value.is_object());
+        out.push('\n');
+        out.push_str(&"  ".repeat(deeper));
+        write_value(out, value, deeper);
+    }
+}
+
+fn flow(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let entries: Vec<String> = map
+                .iter()
+                .map(|(k, v)| format!("{}: {}", scalar(k), flow(v)))
+                .collect();
+            format!("{{{}}}", entries.join(", "))
+        }
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(flow).collect::<Vec<_>>().join(", ")
+        ),
+        Value::String(text) => scalar(text),
+        other => other.to_string(),
+    }
+}
+
+/// A text, in quotes unless it is plainly a word.
+fn scalar(text: &str) -> String {
+    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
+    let reserved = [
+        "null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan", "inf",
+    ];
+    if plain && !reserved.contains(&text.to_ascii_lowercase().as_str()) {
+        text.to_string()
+    } else {
+        Value::from(text).to_string()
+    }
+}
+
+fn has_null(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().any(has_null),
+        Value::Array(items) => items.iter().any(has_null),
+        _ => false,
+    }
 }
 
 impl ModelDesc {
@@ -70,8 +190,7 @@ impl ModelDesc {
             );
         }
         let desc: ModelDesc = serde_saphyr::from_str(text).map_err(syntax)?;
-        desc.check(catalog)
-            .map_err(|errors| DescErrors(errors.0.into_iter().map(|e| e.at(name)).collect()))?;
+        desc.check(catalog).map_err(|errors| errors.in_file(name))?;
         Ok(desc)
     }
 
@@ -80,12 +199,19 @@ impl ModelDesc {
     /// # Errors
     /// A number or text that YAML cannot hold.
     pub fn to_yaml(&self) -> Result<String, DescError> {
-        let body = serde_saphyr::to_string(self).map_err(|e| {
+        let error = |text: String| {
             DescError::new(
-                DescErrorKind::Syntax,
-                format!("cannot be written as YAML: {e}"),
+                DescErrorKind::Param,
+                format!("cannot be written as YAML: {text}"),
             )
-        })?;
-        Ok(format!("{HEAD}{body}"))
+        };
+        let value = serde_json::to_value(self).map_err(|e| error(e.to_string()))?;
+        // Absent fields are left out, so a null can only be a parameter that is no finite number.
+        if has_null(&value) {
+            return Err(error("a parameter of an op is NaN or infinite".into()));
+        }
+        let mut out = HEAD.to_string();
+        write_value(&mut out, &value, 0);
+        Ok(out)
     }
 }

@@ -20,7 +20,9 @@ fn read(file: &str) -> Value {
     let path = dir.join(file);
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    // The full files may hold Python's NaN among error figures, which JSON does not have and which are not read here.
+    serde_json::from_str(&text.replace("NaN", "null"))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn int(value: &Value) -> u64 {
@@ -460,4 +462,63 @@ fn golden_published_counts() {
         params(&network(&v2, &independent)).total(false).params,
         4_729_912
     );
+}
+
+/// The architectures of the descriptions that Archai ships, in short: op and input state, `|` between nodes.
+#[test]
+fn golden_shipped_counts() {
+    let pairs = |text: &str| -> Vec<(String, usize)> {
+        let tokens = text.split(['|', ' ']).filter(|token| !token.is_empty());
+        tokens
+            .map(|token| {
+                let (op, input) = token.split_once(':').unwrap();
+                let op = match op {
+                    "mx" => "max_pool_3x3",
+                    "av" => "avg_pool_3x3",
+                    "sk" => "skip_connect",
+                    "s3" => "sep_conv_3x3",
+                    "s5" => "sep_conv_5x5",
+                    "d3" => "dil_conv_3x3",
+                    "d5" => "dil_conv_5x5",
+                    other => panic!("{other}"),
+                };
+                (op.to_string(), input.parse().unwrap())
+            })
+            .collect()
+    };
+    for (normal, reduce, params) in [
+        (
+            "s3:0 s5:1|s3:1 mx:0|s3:0 s3:1|s3:0 s3:1",
+            "mx:0 s5:1|d5:2 mx:0|d5:3 sk:2|d5:3 sk:2",
+            4_099_402,
+        ),
+        (
+            "s3:0 s5:1|s3:0 s5:1|mx:0 d5:2|s3:0 s3:1",
+            "mx:0 s5:1|d5:2 mx:0|d5:3 mx:0|av:1 s5:2",
+            4_023_802,
+        ),
+        (
+            "s3:0 s3:1|mx:0 s3:1|mx:0 s3:2|s3:0 s5:1",
+            "mx:0 sk:1|d5:2 mx:0|mx:0 d5:3|d5:4 d5:3",
+            3_734_146,
+        ),
+        (
+            "s3:0 s3:1|s3:0 s3:1|mx:0 s5:1|sk:0 d3:1",
+            "mx:0 s5:1|d5:2 s5:1|d5:3 s3:2|mx:0 s5:3",
+            3_711_466,
+        ),
+    ] {
+        let concat = vec![2, 3, 4, 5];
+        let (normal, reduce) = (pairs(normal), pairs(reduce));
+        let genotype = Genotype {
+            normal,
+            normal_concat: concat.clone(),
+            reduce,
+            reduce_concat: concat,
+        };
+        let cost = network(&genotype, &cifar(20, 2, 4, 36))
+            .cost(&OpCatalog::builtin())
+            .unwrap();
+        assert_eq!(cost.total(false).params, params, "{genotype}");
+    }
 }
