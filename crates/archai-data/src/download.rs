@@ -4,7 +4,7 @@
 //! goes on where an earlier one stopped, nothing is unpacked unless its hash is right, and the data set's folder
 //! appears complete or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -212,7 +212,8 @@ impl Fetch<'_> {
             .truncate(false)
             .open(part)
             .map_err(io("open"))?;
-        if file.try_lock().is_err() {
+        // A file system without locks is no reason to refuse; nor is one process there likely to meet another.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(self.error(
                 format!("'{}' is being written by another process", part.display()),
                 "wait until it is done",

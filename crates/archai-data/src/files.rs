@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use archai_spec::settings::Dataset;
+use archai_spec::settings::{Dataset, DatasetFormat};
 
 use crate::dataset::Split;
 use crate::download;
@@ -74,7 +74,12 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 
 /// The error for data that is not there.
 pub(crate) fn absent(dataset: &Dataset, split: Split, looked_for: impl Into<String>) -> DataError {
-    let get = match download::by_name(&dataset.name) {
+    // The archives that can be downloaded are of these formats: for another they would be no way out.
+    let binary = matches!(
+        dataset.format,
+        DatasetFormat::Cifar10Binary | DatasetFormat::Cifar100Binary
+    );
+    let get = match download::by_name(&dataset.name).filter(|_| binary) {
         Some(known) => format!("run `archai data get {}` to download it, or ", known.name),
         None => String::new(),
     };

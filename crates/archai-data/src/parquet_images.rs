@@ -2,6 +2,7 @@
 //! `path`, or plain binary) with PNG or JPEG files, and a column of whole numbers, `label`.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use archai_spec::settings::Dataset;
@@ -42,7 +43,16 @@ pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataErro
     }
     let mut gather = Gather::new(dataset);
     for file in &found {
-        table(file, &mut gather)?;
+        // The parquet library panics on some damaged tables instead of reporting them. What was gathered so far is
+        // dropped then, so nothing half-done survives.
+        catch_unwind(AssertUnwindSafe(|| table(file, &mut gather))).unwrap_or_else(|_| {
+            Err(DataError::malformed(
+                file,
+                "its pages",
+                "a readable parquet table",
+                "damage that stopped the reader",
+            ))
+        })?;
     }
     gather.finish(root, None)
 }

@@ -288,6 +288,21 @@ fn what_is_not_the_archive_is_refused() {
 }
 
 #[test]
+fn two_at_once_do_not_mix() {
+    let (archive, spec) = sample();
+    let server = Server::start(archive, Habit::Ranges);
+    let root = TempDir::new().unwrap();
+    let part = fs::File::create(root.path().join(PART)).unwrap();
+    part.lock().unwrap();
+    check_error(
+        try_get(&server.url, &spec, root.path()),
+        &[PART, "another process", "wait"],
+    );
+    drop(part);
+    try_get(&server.url, &spec, root.path()).unwrap();
+}
+
+#[test]
 fn files() {
     let (archive, spec) = sample();
     let root = TempDir::new().unwrap();

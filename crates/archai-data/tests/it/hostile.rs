@@ -42,6 +42,7 @@ fn torture(
         );
     }
     let mut rng = Key::new(7).with(name).rng();
+
     for _ in 0..300 {
         let mut changed = bytes.to_vec();
         for _ in 0..1 + rng.uniform_u32_below(3) {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archai_data::rng::Key;
 use archai_data::{Augment, Batch, DataError, Dataset, Image, InMemory, Loader, Transform};
@@ -198,9 +198,14 @@ fn workers_stay_a_bounded_distance_ahead() {
         let (loader, asked) = counting(None, false);
         let mut batches = loader.with_workers(workers).epoch(0);
         for taken in 0..5 {
-            // Long enough for any worker that would run further ahead.
-            std::thread::sleep(Duration::from_millis(30));
-            assert_eq!(asked.load(Ordering::SeqCst), taken + workers + 1);
+            let expect = taken + workers + 1;
+            let patience = Instant::now() + Duration::from_secs(20);
+            while asked.load(Ordering::SeqCst) < expect && Instant::now() < patience {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            // Time enough for a worker that would run further ahead.
+            std::thread::sleep(Duration::from_millis(10));
+            assert_eq!(asked.load(Ordering::SeqCst), expect);
             assert!(batches.next().is_some());
         }
     }

@@ -521,7 +521,15 @@ fn known_data_sets_say_how_to_get_them() {
             "--dataset.path DIR",
         ],
     );
-    set.name = "my_data".into();
-    let message = train(&set).err().unwrap().to_string();
-    assert!(!message.contains("archai data get"), "{message}");
+    let mut check = |name: &str, format| {
+        (set.name, set.format) = (name.into(), format);
+        let message = train(&set).err().unwrap().to_string();
+        assert!(
+            !message.contains("archai data get") && message.contains("dataset.path"),
+            "{message}"
+        );
+    };
+    check("my_data", Cifar10Binary);
+    // What can be downloaded would not be a parquet table.
+    check("cifar10", Parquet);
 }
