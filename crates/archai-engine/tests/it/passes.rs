@@ -470,7 +470,7 @@ fn drop_path_drops_whole_samples_of_ops() {
         let mut weights = model.weights().named();
         for w in &mut weights {
             let unit = |i: usize| {
-                if w.shape.len() == 2 && i % 5 == 0 {
+                if w.shape.len() == 2 && i.is_multiple_of(5) {
                     1.0
                 } else {
                     0.0
