@@ -9,7 +9,8 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use archai_spec::desc::{OpCatalog, OpDesc, OpInfo};
-use burn::tensor::{Tensor, module};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, module, s};
 
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
@@ -208,8 +209,6 @@ pub struct Pass<'a> {
     drop_path: Option<DropPath>,
     /// Statistics after this pass, where they changed.
     updates: HashMap<usize, NormStats>,
-    /// Scale one and shift zero for norms without learnt ones, by channels.
-    neutral: HashMap<usize, (Tensor<1>, Tensor<1>)>,
 }
 
 impl<'a> Pass<'a> {
@@ -221,7 +220,6 @@ impl<'a> Pass<'a> {
         mode: Mode,
         drop_path: Option<DropPath>,
     ) -> Self {
-        let (updates, neutral) = (HashMap::new(), HashMap::new());
         Pass {
             layout,
             weights,
@@ -229,8 +227,7 @@ impl<'a> Pass<'a> {
             compute,
             mode,
             drop_path,
-            updates,
-            neutral,
+            updates: HashMap::new(),
         }
     }
 
@@ -244,7 +241,10 @@ impl<'a> Pass<'a> {
         self.compute
     }
 
-    /// Piece `piece` of a parameter, in its shape. `D` must be the piece's rank.
+    /// Piece `piece` of a parameter, in its shape.
+    ///
+    /// # Panics
+    /// If `D` is not the rank with which the piece was declared, or there is no such piece.
     pub fn param<const D: usize>(&self, id: ParamId, piece: usize) -> Tensor<D> {
         let spec = &self.layout.params[id.0];
         let flat = self.weights[id.0].clone();
@@ -265,48 +265,59 @@ impl<'a> Pass<'a> {
     /// learnt. In training by the batch's statistics, biased variance; the running statistics move by a tenth towards
     /// the batch's, with the unbiased variance.
     pub fn batch_norm(&mut self, norm: &Norm, x: Tensor<4>) -> Tensor<4> {
-        let (gamma, beta) = match norm.affine {
-            Some(id) => (self.param(id, 0), self.param(id, 1)),
-            None => self.neutral(norm.channels),
-        };
+        let [n, c, h, w] = x.dims();
+        let per_channel = [1, c, 1, 1];
+        let affine = norm
+            .affine
+            .map(|id| (self.param::<1>(id, 0), self.param::<1>(id, 1)));
         let old = self
             .updates
             .get(&norm.id.0)
             .unwrap_or(&self.norms.stats[norm.id.0]);
         if self.mode == Mode::Evaluation {
-            // The framework's version divides by a root per pixel; one multiply-add per pixel is enough.
-            let scale = gamma / (old.var.clone() + NORM_EPSILON).sqrt();
-            let shift = beta - old.mean.clone() * scale.clone();
-            let shape = [1, norm.channels, 1, 1];
-            return x * scale.reshape(shape) + shift.reshape(shape);
+            let mut scale = (old.var.clone() + NORM_EPSILON).sqrt().recip();
+            if let Some((gamma, _)) = &affine {
+                scale = scale * gamma.clone();
+            }
+            let mut shift = -old.mean.clone() * scale.clone();
+            if let Some((_, beta)) = affine {
+                shift = shift + beta;
+            }
+            return x * scale.reshape(per_channel) + shift.reshape(per_channel);
         }
-        let [n, _, h, w] = x.dims();
+        // The framework's own training norm copies its input channel by channel; these sums take half of its time.
         let count = (n * h * w) as f64;
-        let out = module::batch_norm_train(x, gamma, beta, NORM_EPSILON);
-        let (mean, var) = (out.mean.inner(), out.variance.inner());
+        let mean_of = |t: Tensor<4>| {
+            let sum = t.reshape([n, c, h * w]).sum_dim(2).sum_dim(0);
+            sum.reshape(per_channel) * (1.0 / count)
+        };
+        let mean = mean_of(x.clone());
+        let centred = x - mean.clone();
+        let var = mean_of(centred.clone() * centred.clone());
+        let mut scale = (var.clone() + NORM_EPSILON).sqrt().recip();
+        if let Some((gamma, _)) = &affine {
+            scale = scale * gamma.clone().reshape(per_channel);
+        }
+        let mut y = centred * scale;
+        if let Some((_, beta)) = affine {
+            y = y + beta.reshape(per_channel);
+        }
         // One number per channel has no unbiased variance; its spread is zero either way.
         let unbiased = if count > 1.0 {
             count / (count - 1.0)
         } else {
             1.0
         };
+        let moved = |old: &Tensor<1>, new: Tensor<4>, factor: f64| {
+            old.clone() * (1.0 - NORM_MOMENTUM)
+                + new.inner().reshape([c]) * (NORM_MOMENTUM * factor)
+        };
         let new = NormStats {
-            mean: old.mean.clone() * (1.0 - NORM_MOMENTUM) + mean * NORM_MOMENTUM,
-            var: old.var.clone() * (1.0 - NORM_MOMENTUM) + var * (NORM_MOMENTUM * unbiased),
+            mean: moved(&old.mean, mean, 1.0),
+            var: moved(&old.var, var, unbiased),
         };
         self.updates.insert(norm.id.0, new);
-        out.output
-    }
-
-    fn neutral(&mut self, channels: usize) -> (Tensor<1>, Tensor<1>) {
-        let compute = self.compute;
-        let make = || {
-            (
-                compute.tensor(vec![1.0; channels], [channels]),
-                compute.tensor(vec![0.0; channels], [channels]),
-            )
-        };
-        self.neutral.entry(channels).or_insert_with(make).clone()
+        y
     }
 
     /// Drop-path (Larsson et al. 2017, as DARTS uses it): drops the op's whole output per sample with the pass's
@@ -405,6 +416,10 @@ impl ConvShape {
             ..self
         }
     }
+    /// Whether each output pixel sees one input pixel alone.
+    fn is_pointwise(&self) -> bool {
+        self.kernel == [1, 1] && self.padding == [0, 0] && self.groups == 1
+    }
     /// The same with or without bias.
     pub fn with_bias(self, bias: bool) -> Self {
         ConvShape { bias, ..self }
@@ -422,11 +437,34 @@ impl Conv {
     /// Cross-correlation of `x` `[N, c_in, H, W]` with the weight.
     pub fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
         let s = &self.shape;
+        if s.is_pointwise() {
+            return self.pointwise(pass, x);
+        }
         let bias = s.bias.then(|| pass.param(self.param, 1));
-        let options =
-            burn::tensor::ops::ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
+        let options = ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
         module::conv2d(x, pass.param(self.param, 0), bias, options)
     }
+
+    /// A pointwise convolution as a matrix product per sample: the framework's gradient of the weight as a convolution
+    /// takes about ten times as long.
+    fn pointwise(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
+        let s = &self.shape;
+        let x = match s.stride {
+            [1, 1] => x,
+            [v, h] => x.slice(s![.., .., ..;v, ..;h]),
+        };
+        let [n, _, h, w] = x.dims();
+        let weight: Tensor<4> = pass.param(self.param, 0);
+        let weight = weight.reshape([1, s.c_out, s.c_in]);
+        let y = weight
+            .matmul(x.reshape([n, s.c_in, h * w]))
+            .reshape([n, s.c_out, h, w]);
+        match s.bias {
+            true => y + pass.param::<1>(self.param, 1).reshape([1, s.c_out, 1, 1]),
+            false => y,
+        }
+    }
+
     /// Its sizes.
     pub fn shape(&self) -> &ConvShape {
         &self.shape
@@ -438,7 +476,6 @@ impl Conv {
 pub struct Norm {
     pub(crate) id: NormId,
     pub(crate) affine: Option<ParamId>,
-    pub(crate) channels: usize,
 }
 
 /// A linear layer: its handle.
@@ -543,7 +580,6 @@ impl<'a> OpBuilder<'a> {
         Norm {
             id: NormId(self.declared.norms.len() - 1),
             affine,
-            channels,
         }
     }
 

@@ -1,9 +1,10 @@
 //! Ops without convolutions: zeros, the identity, pools.
 
 use archai_spec::desc::OpDesc;
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
+use crate::compute::Compute;
 use crate::features::{Derived, Features};
 use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
 
@@ -106,12 +107,7 @@ impl Op for Pool {
                     .with_stride(stride)
                     .with_padding([1, 1]),
             ),
-            _ => {
-                let options = AvgPoolOptions::new([3, 3])
-                    .with_stride(stride)
-                    .with_padding([1, 1]);
-                module::avg_pool2d(x.nchw(), options.with_count_include_pad(false))
-            }
+            _ => average_3x3(x.nchw(), self.desc.stride, pass.compute()),
         });
         Features::from_nchw(match &self.norm {
             Some(norm) => pass.batch_norm(norm, pooled),
@@ -127,6 +123,16 @@ impl Op for Pool {
         desc.params.shift_remove("norm");
         Finalized { desc, rank: None }
     }
+}
+
+/// 3×3 average, padded by one; padding does not count. As a convolution with ones, divided by the number of real pixels:
+/// several times as fast as the framework's pool, forward and backward.
+fn average_3x3(x: Tensor<4>, stride: usize, compute: &Compute) -> Tensor<4> {
+    let [_, c, h, w] = x.dims();
+    let ones = |shape: [usize; 4]| Tensor::<4>::ones(shape, compute.options());
+    let options = |groups| ConvOptions::new([stride, stride], [1, 1], [1, 1], groups);
+    let count = module::conv2d(ones([1, 1, h, w]), ones([1, 1, 3, 3]), None, options(1));
+    module::conv2d(x, ones([c, 1, 3, 3]), None, options(c)) * count.recip()
 }
 
 /// Mean over height and width: `[N, C, 1, 1]`.

@@ -54,10 +54,9 @@ fn check(precision: Precision, outliers: f64) {
     let start = original.model.clone();
     let buffers = start.buffers();
     let mut compare = Comparison::new(&golden, precision);
-    // Second-order gradients cross kinks on purpose, see the file's own errors.
-    compare.kink = 0.2;
     for case in ["first", "unrolled_nomom", "unrolled_mom"] {
-        compare.tolerance = if case == "first" { 1e-9 } else { 1e-6 };
+        let second_order = case != "first";
+        compare.tolerance = if second_order { 1e-6 } else { 1e-9 };
         let mut model = start.clone();
         let mut adam = Adam::default();
         let layout = model.weights().layout();
@@ -68,6 +67,8 @@ fn check(precision: Precision, outliers: f64) {
             _ => model.weights().zeros_like(),
         };
         for step in 1..=3 {
+            // The difference quotient divides by 2ε what one crossed kink changes: in 32 bits its direction may be lost.
+            compare.kink = if second_order { 1.0 } else { 0.05 };
             let grads = if case == "first" {
                 model.arch_grads(&valid, &objective, None).unwrap().1
             } else {
