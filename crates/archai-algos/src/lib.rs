@@ -61,7 +61,7 @@ pub mod darts;
 mod registry;
 
 pub use darts::{Darts, DartsSettings};
-pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings};
+pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 
 /// All algorithms that come with the program.
 ///

@@ -517,7 +517,7 @@ impl Model {
         let n = batch.labels.len();
         let chunks = objective.chunks.clamp(1, n);
         let mut norms = self.norms.clone();
-        let mut sums: Option<(Vec<Option<Tensor<1>>>, Vec<Option<Tensor<1>>>)> = None;
+        let mut sums: Option<[LeafGrads; 2]> = None;
         let (mut total, mut main, mut aux) = (0.0, 0.0, None);
         let mut all_logits = Vec::with_capacity(chunks);
         for chunk in 0..chunks {
@@ -569,27 +569,22 @@ impl Model {
             all_logits.push(outputs.logits.inner());
             if loss.is_tracked() {
                 let mut grads = (loss * share).backward();
-                let mut take = |leaves: &[Tensor<1>], wanted: bool| -> Vec<Option<Tensor<1>>> {
-                    leaves
-                        .iter()
-                        .map(|t| {
-                            if wanted {
-                                t.grad_remove(&mut grads)
-                            } else {
-                                None
-                            }
-                        })
-                        .collect()
+                // Leaves that are not tracked have none.
+                let mut take = |leaves: &[Tensor<1>]| -> LeafGrads {
+                    leaves.iter().map(|t| t.grad_remove(&mut grads)).collect()
                 };
-                let new = (take(&weights, want.weights), take(&alphas, want.arch));
+                let new = [take(&weights), take(&alphas)];
                 sums = Some(match sums {
                     None => new,
-                    Some(old) => (add(old.0, new.0), add(old.1, new.1)),
+                    Some([w, a]) => {
+                        let [new_w, new_a] = new;
+                        [add(w, new_w), add(a, new_a)]
+                    }
                 });
             }
             norms.apply(updates);
         }
-        let (weight_sums, arch_sums) = sums.unwrap_or_default();
+        let [weight_sums, arch_sums] = sums.unwrap_or_default();
         let grads = Grads {
             loss: total,
             main_loss: main,
@@ -608,8 +603,11 @@ impl Model {
     }
 }
 
+/// One gradient per leaf; `None` for a leaf that the loss does not depend on.
+type LeafGrads = Vec<Option<Tensor<1>>>;
+
 /// Gradients of two chunks together. A leaf that no chunk reached has none.
-fn add(a: Vec<Option<Tensor<1>>>, b: Vec<Option<Tensor<1>>>) -> Vec<Option<Tensor<1>>> {
+fn add(a: LeafGrads, b: LeafGrads) -> LeafGrads {
     a.into_iter()
         .zip(b)
         .map(|pair| match pair {
@@ -620,7 +618,7 @@ fn add(a: Vec<Option<Tensor<1>>>, b: Vec<Option<Tensor<1>>>) -> Vec<Option<Tenso
 }
 
 /// Zeros where nothing was computed.
-fn fill(sums: Vec<Option<Tensor<1>>>, like: &[Tensor<1>]) -> Vec<Tensor<1>> {
+fn fill(sums: LeafGrads, like: &[Tensor<1>]) -> Vec<Tensor<1>> {
     let mut sums = sums.into_iter();
     like.iter()
         .map(|t| sums.next().flatten().unwrap_or_else(|| t.zeros_like()))

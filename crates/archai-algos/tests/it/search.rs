@@ -353,3 +353,35 @@ fn what_cannot_work_says_what_to_change() {
         .unwrap_or_default();
     assert!(message.contains("final_model_desc.yaml"), "{message}");
 }
+
+#[test]
+fn a_stopped_evaluation_leaves_what_there_is() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let overrides = "nas.search.trainer.epochs=1 nas.search.darts.second_order=false";
+    search(dir.path(), overrides).0.expect("a search");
+    let (settings, runner) = settings(dir.path(), "");
+    let (events, stop) = (Recorded::default(), StopFlag::new());
+    stop.raise();
+    let run = Run {
+        events: &events,
+        clock: &NoClock,
+        stop: &stop,
+        seed: settings.common.seed,
+    };
+    let experiment = Experiment {
+        settings: &settings,
+        registry: OpRegistry::builtin(),
+        compute: Compute::cpu(),
+        run,
+        dir: dir.path(),
+    };
+    let stopped = run_eval(&experiment, runner.as_ref());
+    assert!(matches!(stopped, Err(EngineError::Stopped)));
+    let text =
+        std::fs::read_to_string(dir.path().join("eval_train_metrics.yaml")).expect("metrics");
+    let metrics: Metrics = serde_saphyr::from_str(&text).expect("metrics");
+    assert_eq!(metrics.run_metrics.epochs_metrics.len(), 1);
+    assert_eq!(metrics.run_metrics.epochs_metrics[0].step, 1);
+    assert!(dir.path().join("model.pt").is_file());
+    events.at("eval_arch/eval_train/epochs/0/train");
+}

@@ -167,7 +167,6 @@ impl Draft {
             self.cell.norms.push(Norm {
                 id: NormId(id),
                 affine: None,
-                channels: self.cell.channels,
             });
         }
         self.cell

@@ -2,10 +2,11 @@
 
 use archai_kernels::{Exec, PoolKind};
 use archai_spec::desc::OpDesc;
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module};
 
 use super::fused_conv::ForSize;
+use crate::compute::Compute;
 use crate::features::{Derived, Features};
 use crate::fused::{self, kernels};
 use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
@@ -95,20 +96,14 @@ impl Pool {
         }
     }
 
-    fn bare(&self, x: &Features) -> Features {
-        let stride = [self.desc.stride; 2];
-        let x = x.nchw();
+    fn bare(&self, x: &Features, compute: &Compute) -> Features {
         Features::from_nchw(match self.what {
-            Derived::MaxPool { .. } => {
+            Derived::MaxPool { stride } => {
                 let options = MaxPoolOptions::new([3, 3]);
-                module::max_pool2d(x, options.with_stride(stride).with_padding([1, 1]))
+                let options = options.with_stride([stride; 2]).with_padding([1, 1]);
+                module::max_pool2d(x.nchw(), options)
             }
-            _ => {
-                let options = AvgPoolOptions::new([3, 3])
-                    .with_stride(stride)
-                    .with_padding([1, 1]);
-                module::avg_pool2d(x, options.with_count_include_pad(false))
-            }
+            _ => average_3x3(x.nchw(), self.desc.stride, compute),
         })
     }
 
@@ -157,7 +152,7 @@ impl Op for Pool {
         if let Some(y) = self.fused(pass, &inputs[0]) {
             return y;
         }
-        let pooled = inputs[0].derive(self.what, |x| self.bare(x));
+        let pooled = inputs[0].derive(self.what, |x| self.bare(x, pass.compute()));
         match &self.norm {
             Some(norm) => Features::from_nchw(pass.batch_norm(norm, pooled.nchw())),
             None => pooled,
@@ -172,6 +167,16 @@ impl Op for Pool {
         desc.params.shift_remove("norm");
         Finalized { desc, rank: None }
     }
+}
+
+/// 3×3 average, padded by one; padding does not count. As a convolution with ones, divided by the number of real pixels:
+/// several times as fast as the framework's pool, forward and backward.
+fn average_3x3(x: Tensor<4>, stride: usize, compute: &Compute) -> Tensor<4> {
+    let [_, c, h, w] = x.dims();
+    let ones = |shape: [usize; 4]| Tensor::<4>::ones(shape, compute.options());
+    let options = |groups| ConvOptions::new([stride, stride], [1, 1], [1, 1], groups);
+    let count = module::conv2d(ones([1, 1, h, w]), ones([1, 1, 3, 3]), None, options(1));
+    module::conv2d(x, ones([c, 1, 3, 3]), None, options(c)) * count.recip()
 }
 
 /// Mean over height and width: `[N, C, 1, 1]`.

@@ -1,7 +1,5 @@
 //! Schedules, optimisers, clipping, drop-path and finalizers against reference numbers.
 
-use std::path::PathBuf;
-
 use archai_engine::{
     Compute, Model, OpRegistry, Precision,
     finalize::{DefaultFinalizers, Finalizers},
@@ -14,19 +12,13 @@ use archai_spec::settings::{self, LrSchedule, OptimizerKind, ScheduleKind, Warmu
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
+use crate::golden::{directory, json};
 use crate::train_support::{flat_params, model_settings, values_of};
 
 fn golden(name: &str) -> (Vec<u8>, Value) {
-    let dir = match std::env::var_os("ARCHAI_GOLDEN") {
-        Some(dir) => PathBuf::from(dir),
-        None => PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")),
-    };
-    let read = |file: String| {
-        let path = dir.join(file);
-        std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-    };
-    let json = serde_json::from_slice(&read(format!("{name}.json"))).expect("JSON");
-    (read(format!("{name}.safetensors")), json)
+    let path = directory().join(format!("{name}.safetensors"));
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (bytes, json(&format!("{name}.json")))
 }
 
 fn tensor(bytes: &[u8], name: &str) -> (Vec<usize>, Vec<f64>) {

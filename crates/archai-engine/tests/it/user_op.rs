@@ -1,1 +1,146 @@
+//! An op of a user's own: plain tensors, registered under a name, then at home in mixed ops, YAML and the cost model.
 
+use std::sync::Arc;
+
+use archai_engine::tensor::{Tensor, activation};
+use archai_engine::{
+    Compute, EngineError, Features, Init, Model, ModelOptions, Objective, Op, OpBuilder,
+    OpRegistry, ParamId, ParamRole, Pass, Precision,
+};
+use archai_spec::desc::{
+    CellPlan, Cost, DescError, EdgeDesc, ModelDesc, ModelDescBuilder, NodeDesc, OpCatalog, OpDesc,
+    OpInfo, Shape, build,
+};
+
+use crate::support::{batch, settings};
+
+/// Swish with one learnt slope per channel: x·sigmoid(βx).
+#[derive(Debug)]
+struct Swish {
+    desc: OpDesc,
+    beta: ParamId,
+}
+
+impl Op for Swish {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _: Option<&Tensor<1>>) -> Features {
+        let x = inputs[0].nchw();
+        let beta: Tensor<1> = pass.param(self.beta, 0);
+        let slope = beta.reshape([1, self.desc.ch_in, 1, 1]);
+        Features::from_nchw(x.clone() * activation::sigmoid(x * slope))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+}
+
+fn make(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> {
+    let beta = b.param(
+        "beta",
+        vec![desc.ch_in],
+        Init::Constant(1.0),
+        ParamRole::Weight,
+    );
+    Ok(Box::new(Swish {
+        desc: desc.clone(),
+        beta,
+    }))
+}
+
+struct SwishInfo;
+
+impl OpInfo for SwishInfo {
+    fn name(&self) -> &str {
+        "swish"
+    }
+    fn summary(&self) -> &str {
+        "x·sigmoid(βx) with one learnt β per channel"
+    }
+    fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
+        Ok(inputs[0])
+    }
+    fn cost(&self, op: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
+        Ok(Cost {
+            params: op.ch_in as u64,
+            macs: 0,
+        })
+    }
+}
+
+struct Builder;
+
+impl ModelDescBuilder for Builder {
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let op = |from| {
+            let names = match cell.stride(from) {
+                1 => vec!["swish", "skip_connect", "swish", "none"],
+                _ => vec!["max_pool_3x3", "none"],
+            };
+            EdgeDesc::new(
+                from,
+                OpDesc::mixed(&names, cell.channels, cell.stride(from)),
+            )
+        };
+        Ok((0..cell.n_nodes)
+            .map(|n| NodeDesc::new((0..n + 2).map(op)))
+            .collect())
+    }
+}
+
+#[test]
+fn a_users_op_is_at_home_everywhere() {
+    let mut registry = OpRegistry::builtin();
+    registry.register(SwishInfo, Arc::new(make)).unwrap();
+    let again = registry.register(SwishInfo, Arc::new(make)).unwrap_err();
+    assert!(
+        matches!(&again, EngineError::DuplicateOp(name) if name == "swish"),
+        "{again}"
+    );
+    assert!(registry.names().contains(&"swish"));
+
+    let mut s = settings(3, 1, 2, 4);
+    s.dataset.size = [8, 8];
+    let desc = build(&Builder, &s, None, false, registry.catalog())
+        .unwrap()
+        .desc;
+    let desc =
+        ModelDesc::from_yaml(&desc.to_yaml().unwrap(), "net.yaml", registry.catalog()).unwrap();
+    let options = ModelOptions {
+        compute: Compute::cpu().with_precision(Precision::F64),
+        ..ModelOptions::default()
+    };
+    let model = Model::compile(&desc, &registry, &options).unwrap();
+    let cost = desc.cost(registry.catalog()).unwrap();
+    assert_eq!(model.weights().n_numbers() as u64, cost.total(false).params);
+    let names: Vec<String> = model
+        .weights()
+        .named()
+        .into_iter()
+        .map(|t| t.name)
+        .collect();
+    // Two of one name in a mixed op are told apart.
+    for name in [
+        "cell0.node0.edge0.swish.beta",
+        "cell0.node0.edge0.swish_2.beta",
+    ] {
+        assert!(names.iter().any(|n| n == name), "{names:?}");
+    }
+    let batch = batch(4, &desc, 1);
+    let grads = model.grads(&batch, &Objective::default(), None).unwrap();
+    let of = |name: &str| {
+        grads
+            .weights
+            .named()
+            .into_iter()
+            .find(|t| t.name == name)
+            .unwrap()
+            .values
+    };
+    assert!(of("cell0.node0.edge0.swish.beta").iter().all(|g| *g != 0.0));
+    // The gradient reaches every alpha, that of `none` too.
+    for (key, g) in grads.arch.to_host() {
+        assert!(g.iter().all(|g| *g != 0.0), "{key}: {g:?}");
+    }
+    // Without the registration nobody knows it.
+    let error = Model::compile(&desc, &OpRegistry::builtin(), &options).unwrap_err();
+    assert!(error.to_string().contains("unknown op `swish`"), "{error}");
+}

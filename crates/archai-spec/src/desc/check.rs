@@ -173,11 +173,8 @@ impl ModelDesc {
             .map(|(i, c)| (format!("cell {i}"), c.out));
         for (place, out) in stems.chain(cells) {
             let sane = |n: usize, max: usize| (1..=max).contains(&n);
-            if !(sane(out.channels, MAX_CHANNELS)
-                && sane(out.height, MAX_SIZE)
-                && sane(out.width, MAX_SIZE))
-                || !sane(out.scale, MAX_SIZE)
-            {
+            let sizes = [out.height, out.width, out.scale];
+            if !sane(out.channels, MAX_CHANNELS) || !sizes.iter().all(|&n| sane(n, MAX_SIZE)) {
                 let limits = format!(
                     "1 to {MAX_CHANNELS} channels, height, width and scale from 1 to {MAX_SIZE}"
                 );

@@ -43,7 +43,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Search for a network, then train, test and save it
-    #[command(after_help = RUN_EXAMPLES, override_usage = "archai run [OPTIONS] [--a.b.c VALUE]...")]
+    #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
@@ -194,13 +194,10 @@ pub struct ListArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print the configuration that a run would use
-    #[command(
-        override_usage = "archai config show [OPTIONS] <ALGO> [--a.b.c VALUE]...",
-        after_help = "Examples:\n  \
+    #[command(after_help = "Examples:\n  \
             archai config show darts\n  \
             archai config show darts --full --datasets cifar10 --origins\n  \
-            archai config show darts --nas.eval.trainer.epochs 200 > mine.yaml"
-    )]
+            archai config show darts --nas.eval.trainer.epochs 200 > mine.yaml")]
     Show(ShowArgs),
     /// Print the JSON schema of configuration files, for editors
     #[command(

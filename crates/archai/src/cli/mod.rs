@@ -38,9 +38,7 @@ use error::CliError;
 /// ```
 pub fn run(algos: Algorithms) -> ExitCode {
     let env = Env::read();
-    let program = Cli::command()
-        .name(env.program.clone())
-        .bin_name(env.program.clone());
+    let program = program(&env.program);
     let arguments = env.command_line.iter().skip(1).cloned().collect();
     let (mut flags, overrides) = overrides::split(arguments, &program);
     flags.insert(0, env.program.clone());
@@ -60,6 +58,22 @@ pub fn run(algos: Algorithms) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(env.colors),
     }
+}
+
+/// The parser under the name that the program was called by. Overrides never reach it, but its usage names them.
+fn program(name: &str) -> clap::Command {
+    let usage = |words: &str| format!("{name} {words} [--a.b.c VALUE]...");
+    let (run, show) = (
+        usage("run [OPTIONS]"),
+        usage("config show [OPTIONS] <ALGO>"),
+    );
+    Cli::command()
+        .name(name.to_string())
+        .bin_name(name.to_string())
+        .mut_subcommand("run", |command| command.override_usage(run))
+        .mut_subcommand("config", |command| {
+            command.mut_subcommand("show", |command| command.override_usage(show))
+        })
 }
 
 fn dispatch(

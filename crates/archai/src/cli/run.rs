@@ -80,7 +80,6 @@ struct Plan<'a> {
     custom: bool,
     search: bool,
     eval: bool,
-    threads: usize,
 }
 
 /// One algorithm on one data set.
@@ -156,14 +155,12 @@ impl<'a> Plan<'a> {
                 jobs.push(job);
             }
         }
-        let all = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Plan {
             jobs,
             full: is_on(args.full),
             custom: args.config_only.is_some(),
             search,
             eval,
-            threads: args.threads.map_or(all, usize::from),
         })
     }
 }
@@ -425,7 +422,7 @@ impl Session<'_> {
                 ("algorithm", json(self.job.algo.name())),
                 ("seed", json(settings.common.seed)),
                 ("device", json("cpu")),
-                ("threads", json(self.plan.threads)),
+                ("threads", json(rayon::current_num_threads())),
                 ("config_digest", json(self.job.digest.clone())),
             ],
         )?;

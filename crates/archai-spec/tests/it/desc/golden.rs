@@ -20,7 +20,9 @@ fn read(file: &str) -> Value {
     let path = dir.join(file);
     let text = std::fs::read_to_string(&path)
         .unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    // The full files may hold Python's NaN among error figures, which JSON does not have and which are not read here.
+    serde_json::from_str(&text.replace("NaN", "null"))
+        .unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn int(value: &Value) -> u64 {
@@ -485,10 +487,6 @@ fn golden_shipped_counts() {
             .collect()
     };
     for (normal, reduce, params) in [
-        (
-            "s5:0 s3:1|s3:1 s3:0|s5:2 mx:0|mx:0 s3:1",
-            "mx:0 s3:1|d5:2 mx:0|s5:3 sk:2|d5:3 s5:4",
-        ),
         (
             "s3:0 s5:1|s3:1 mx:0|s3:0 s3:1|s3:0 s3:1",
             "mx:0 s5:1|d5:2 mx:0|d5:3 sk:2|d5:3 sk:2",
