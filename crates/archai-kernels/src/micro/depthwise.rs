@@ -134,6 +134,7 @@ impl Window {
     }
 
     /// `dw += ` gradient with respect to the weights; `src` and `g` are padded with zeros.
+    #[allow(clippy::too_many_arguments)]
     pub fn weight_grad(
         &self,
         exec: &Exec,
