@@ -98,16 +98,18 @@ impl<'a, T> SamplesMut<'a, T> {
         let stride = parts * len;
         let count = count(data.len(), 0, stride, stride);
         let base = data.as_mut_ptr();
-        // SAFETY: part `i` starts within the data, since a sample has `parts * len` elements.
-        (0..parts)
-            .map(|i| SamplesMut {
-                data: unsafe { base.add(i * len) },
+        let part = |i: usize| {
+            // SAFETY: within the data, since a sample has `parts * len` elements.
+            let data = unsafe { base.add(i * len) };
+            SamplesMut {
+                data,
                 stride,
                 len,
                 count,
                 life: PhantomData,
-            })
-            .collect()
+            }
+        };
+        (0..parts).map(part).collect()
     }
 
     pub fn count(&self) -> usize {

@@ -631,7 +631,7 @@ impl Core {
             dr,
         } = s;
         let (mut dx, mut dr) = (dx, &mut dr[..]);
-        let mut target: Option<&mut [f32]> = match &mut dx {
+        let target: Option<&mut [f32]> = match &mut dx {
             Some(dx) if !relu => Some(dx),
             Some(_) => Some(&mut dr),
             None => None,
@@ -653,7 +653,7 @@ impl Core {
                     padded_g,
                     mid,
                 };
-                c.backward(exec, args, target.as_deref_mut(), false, grad);
+                c.backward(exec, args, target, false, grad);
             }
             Core::Pointwise { input, output } => {
                 if let Some(grad) = grad {
@@ -673,7 +673,7 @@ impl Core {
                         dw: grad,
                     });
                 }
-                if let Some(dr) = target.as_deref_mut() {
+                if let Some(dr) = target {
                     flat_pointwise(
                         exec,
                         &transposed[0],
@@ -697,7 +697,7 @@ impl Core {
                     });
                     c.weight_grad(exec, padded, dz, grad);
                 }
-                if let Some(dr) = target.as_deref_mut() {
+                if let Some(dr) = target {
                     c.data_grad(exec, &transposed[0], dz, padded_g, dr);
                 }
             }
@@ -706,7 +706,7 @@ impl Core {
                     c.gather(exec, x, relu, mid, mid2);
                     c.weight_grad(exec, mid, mid2, dz, grad);
                 }
-                if let Some(dr) = target.as_deref_mut() {
+                if let Some(dr) = target {
                     dr.fill(0.0);
                     c.data_grad(exec, transposed, dz, mid, dr);
                 }

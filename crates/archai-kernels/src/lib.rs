@@ -2,6 +2,7 @@
 
 mod alloc;
 mod buffer;
+mod ceiling;
 mod cell;
 mod conv;
 mod exec;
@@ -15,6 +16,7 @@ mod pool;
 mod simd;
 
 pub use alloc::PoolAllocator;
+pub use ceiling::fma_burst;
 pub use cell::{CellEdge, CellGrads, CellNorm, CellPlan, CellSave, CellWant, Primitive};
 pub use conv::{ConvKind, ConvNorm, ConvSave, Grads, Want};
 pub use exec::Exec;

@@ -91,7 +91,9 @@ macro_rules! check_bounds {
 /// `i` lies within `s`.
 #[inline(always)]
 pub(crate) unsafe fn scalar(s: &[f32], i: usize) -> f32 {
-    check_bounds!(s, i, 1);
+    if cfg!(any(debug_assertions, feature = "checked")) {
+        assert!(i < s.len(), "{i} exceeds {}", s.len());
+    }
     // SAFETY: promised by the caller.
     unsafe { *s.get_unchecked(i) }
 }
@@ -124,6 +126,10 @@ pub(crate) trait Isa: Copy {
     fn take_greater(v: Self::V, at: Self::V, best: Self::V, best_at: Self::V)
     -> (Self::V, Self::V);
     fn to_array(v: Self::V) -> [f32; LANES];
+    /// Eight bytes as floats.
+    fn from_bytes(b: &[u8; LANES]) -> Self::V;
+    /// Whole numbers from 0 to 255 as bytes.
+    fn to_bytes(v: Self::V) -> [u8; LANES];
     #[inline(always)]
     fn zero() -> Self::V {
         Self::splat(0.0)
@@ -208,6 +214,14 @@ impl Isa for Portable {
     fn to_array(v: Self::V) -> [f32; LANES] {
         v
     }
+    #[inline(always)]
+    fn from_bytes(b: &[u8; LANES]) -> Self::V {
+        b.map(f32::from)
+    }
+    #[inline(always)]
+    fn to_bytes(v: Self::V) -> [u8; LANES] {
+        v.map(|v| v as u8)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -281,6 +295,23 @@ mod avx2 {
         fn to_array(v: __m256) -> [f32; LANES] {
             let mut out = [0.0; LANES];
             unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+            out
+        }
+        #[inline(always)]
+        fn from_bytes(b: &[u8; LANES]) -> __m256 {
+            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(b.as_ptr().cast()))) }
+        }
+        #[inline(always)]
+        fn to_bytes(v: __m256) -> [u8; LANES] {
+            let mut out = [0; LANES];
+            unsafe {
+                let words = _mm256_cvtps_epi32(v);
+                let halves = _mm_packs_epi32(
+                    _mm256_castsi256_si128(words),
+                    _mm256_extracti128_si256::<1>(words),
+                );
+                _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(halves, halves));
+            }
             out
         }
     }

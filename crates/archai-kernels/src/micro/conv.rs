@@ -2,7 +2,7 @@
 //! stride > 1 once for each parity of the pixels.
 
 use super::pad::Padded;
-use super::pointwise::{blocks_at_once, step};
+use super::pointwise::step;
 use crate::simd::{Isa, Kernel, LANES, scalar};
 
 /// One tap: its place in the padded source, in pixels from the first output pixel, and its index in the weights.
@@ -39,9 +39,6 @@ pub(crate) struct Conv<'a> {
     pub to: Grid,
 }
 
-/// Output pixels per step.
-const TILE: usize = 4;
-
 impl Kernel for Conv<'_> {
     type Out = ();
     #[inline(always)]
@@ -64,21 +61,21 @@ impl Kernel for Conv<'_> {
             + (cols - 1) * to.col
             + 1;
         assert!(args.dst.len() >= end * LANES);
+        let pairs = args.co_blocks / 2 * 2;
         for y in 0..rows {
-            for x in (0..cols).step_by(TILE) {
-                let mut c = 0;
-                while c < args.co_blocks {
-                    let blocks = blocks_at_once(args.co_blocks - c);
-                    // SAFETY: the asserts bound the last pixel. A tile that hangs over the end reads at most
-                    // (TILE - 1) · 4 pixels further, which the slack covers, and stores only pixels that exist.
-                    unsafe {
-                        match blocks {
-                            3 => conv_tile::<I, 3>(&mut args, c, y, x),
-                            2 => conv_tile::<I, 2>(&mut args, c, y, x),
-                            _ => conv_tile::<I, 1>(&mut args, c, y, x),
-                        }
+            // SAFETY: the asserts bound the last pixel. A tile that hangs over the end reads at most 7 · 4 pixels
+            // further, which the slack covers, and stores only pixels that exist.
+            unsafe {
+                // Blocks two by two on four pixels; an odd one last, on eight.
+                for x in (0..cols).step_by(4) {
+                    for c in (0..pairs).step_by(2) {
+                        conv_tile::<I, 2, 4>(&mut args, c, y, x);
                     }
-                    c += blocks;
+                }
+                if pairs < args.co_blocks {
+                    for x in (0..cols).step_by(8) {
+                        conv_tile::<I, 1, 8>(&mut args, pairs, y, x);
+                    }
                 }
             }
         }
@@ -88,7 +85,12 @@ impl Kernel for Conv<'_> {
 /// # Safety
 /// Blocks `c..c + CB` exist, and the tile at (`y`, `x`) begins at an existing pixel.
 #[inline(always)]
-unsafe fn conv_tile<I: Isa, const CB: usize>(args: &mut Conv<'_>, c: usize, y: usize, x: usize) {
+unsafe fn conv_tile<I: Isa, const CB: usize, const TILE: usize>(
+    args: &mut Conv<'_>,
+    c: usize,
+    y: usize,
+    x: usize,
+) {
     let Conv {
         src,
         side,
@@ -171,33 +173,35 @@ impl Kernel for ConvGrad<'_> {
         assert!(args.g.len() >= args.co_blocks * rows * cols * LANES);
         assert!(args.dw.len() >= args.co_blocks * ci * args.taps.len() * LANES);
         assert!(args.taps.iter().all(|t| t.index < args.taps.len()));
-        let mut c = 0;
-        while c < args.co_blocks {
-            let blocks = blocks_at_once(args.co_blocks - c);
-            let mut i = 0;
-            while i < ci {
-                let lanes = (ci - i).min(4);
-                for t in 0..args.taps.len() {
-                    // SAFETY: the asserts cover all blocks, channels, taps and pixels.
-                    unsafe {
-                        match (blocks, lanes) {
-                            (3, 4) => conv_grad_tile::<I, 3, 4>(&mut args, c, i, t),
-                            (2, 4) => conv_grad_tile::<I, 2, 4>(&mut args, c, i, t),
-                            (1, 4) => conv_grad_tile::<I, 1, 4>(&mut args, c, i, t),
-                            (3, 3) => conv_grad_tile::<I, 3, 3>(&mut args, c, i, t),
-                            (2, 3) => conv_grad_tile::<I, 2, 3>(&mut args, c, i, t),
-                            (3, _) => (i..i + lanes)
-                                .for_each(|i| conv_grad_tile::<I, 3, 1>(&mut args, c, i, t)),
-                            (2, _) => (i..i + lanes)
+        let pairs = args.co_blocks / 2 * 2;
+        for t in 0..args.taps.len() {
+            // SAFETY: the asserts cover all blocks, channels, taps and pixels; the channels of a tile stay in one block.
+            unsafe {
+                for c in (0..pairs).step_by(2) {
+                    for i in (0..ci).step_by(4) {
+                        match ci - i {
+                            4.. => conv_grad_tile::<I, 2, 4>(&mut args, c, i, t),
+                            3 => conv_grad_tile::<I, 2, 3>(&mut args, c, i, t),
+                            lanes => (i..i + lanes)
                                 .for_each(|i| conv_grad_tile::<I, 2, 1>(&mut args, c, i, t)),
-                            _ => (i..i + lanes)
+                        }
+                    }
+                }
+                for c in pairs..args.co_blocks {
+                    for i in (0..ci).step_by(LANES) {
+                        match ci - i {
+                            8.. => conv_grad_tile::<I, 1, 8>(&mut args, c, i, t),
+                            lanes @ 4.. => {
+                                conv_grad_tile::<I, 1, 4>(&mut args, c, i, t);
+                                (i + 4..i + lanes)
+                                    .for_each(|i| conv_grad_tile::<I, 1, 1>(&mut args, c, i, t));
+                            }
+                            lanes => (i..i + lanes)
                                 .for_each(|i| conv_grad_tile::<I, 1, 1>(&mut args, c, i, t)),
                         }
                     }
                 }
-                i += lanes;
             }
-            c += blocks;
         }
     }
 }

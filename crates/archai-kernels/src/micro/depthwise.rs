@@ -134,6 +134,7 @@ impl Window {
     }
 
     /// `dw += ` gradient with respect to the weights; `src` and `g` are padded with zeros.
+    #[allow(clippy::too_many_arguments)]
     pub fn weight_grad(
         &self,
         exec: &Exec,
@@ -281,25 +282,11 @@ struct Transposed<'a, const K: usize, const D: usize> {
     add: bool,
 }
 
-/// The taps that reach pixels of one parity: (tap, rows or columns to the output pixel, counted from the padded edge).
-fn taps_of_parity<const K: usize, const D: usize>(parity: usize) -> ([(usize, usize); K], usize) {
-    let mut taps = [(0, 0); K];
-    let mut n = 0;
-    for k in 0..K {
-        // 2·PAD keeps the difference positive; it is even, so parity and halves are unchanged.
-        let v = parity + K / 2 * D + 2 * PAD - k * D;
-        if v % 2 == 0 {
-            taps[n] = (k, v / 2);
-            n += 1;
-        }
-    }
-    (taps, n)
-}
-
 impl<const K: usize, const D: usize> Kernel for Transposed<'_, K, D> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let mut args = self;
         let Self {
             g,
             side,
@@ -307,54 +294,85 @@ impl<const K: usize, const D: usize> Kernel for Transposed<'_, K, D> {
             blocks,
             height,
             width,
-            dst,
-            add,
-        } = self;
-        assert!(g.len() >= side.len(blocks) && weights.len() >= blocks * K * K * LANES);
-        assert!(dst.len() >= blocks * height * width * LANES);
+            ..
+        } = &args;
+        assert!(g.len() >= side.len(*blocks) && weights.len() >= blocks * K * K * LANES);
+        assert!(args.dst.len() >= blocks * height * width * LANES);
         assert!(side.height == (height - 1) / 2 + 1 && side.width == (width - 1) / 2 + 1);
-        let row = side.row();
-        for py in 0..2 {
-            let (ty, ny) = taps_of_parity::<K, D>(py);
-            let rows = (height + 1 - py) / 2;
-            for px in 0..2 {
-                let (tx, nx) = taps_of_parity::<K, D>(px);
-                let cols = (width + 1 - px) / 2;
-                for b in 0..blocks {
-                    for y in 0..rows {
-                        for x in (0..cols).step_by(TILE) {
-                            let m = (cols - x).min(TILE);
-                            let d = ((b * height + 2 * y + py) * width + 2 * x + px) * LANES;
-                            // SAFETY: outputs lie at most K/2·D/2 + 1 ≤ PAD pixels outside the gradient's plane, hence
-                            // in its border, and a tile that hangs over reads into the slack; `m` pixels are stored.
-                            unsafe {
-                                let mut acc = [I::zero(); TILE];
-                                for &(ky, oy) in &ty[..ny] {
-                                    let line = (b * side.block() + (y + oy) * row + x) * LANES;
-                                    for &(kx, ox) in &tx[..nx] {
-                                        let wv =
-                                            I::load(weights, (b * K * K + ky * K + kx) * LANES);
-                                        let q = line + ox * LANES;
-                                        for (i, acc) in acc.iter_mut().enumerate() {
-                                            *acc = I::fma(I::load(g, q + i * LANES), wv, *acc);
-                                        }
-                                    }
-                                }
-                                for i in 0..TILE {
-                                    if i < m {
-                                        let d = d + i * 2 * LANES;
-                                        I::store(
-                                            dst,
-                                            d,
-                                            if add {
-                                                I::add(I::load(dst, d), acc[i])
-                                            } else {
-                                                acc[i]
-                                            },
-                                        );
-                                    }
-                                }
+        // SAFETY: checked above.
+        unsafe {
+            parity::<I, K, D, 0, 0>(&mut args);
+            parity::<I, K, D, 0, 1>(&mut args);
+            parity::<I, K, D, 1, 0>(&mut args);
+            parity::<I, K, D, 1, 1>(&mut args);
+        }
+    }
+}
+
+/// The image of the pixels (2y + PY, 2x + PX).
+///
+/// # Safety
+/// The lengths are as [`Transposed::run`] asserts.
+#[inline(always)]
+unsafe fn parity<I: Isa, const K: usize, const D: usize, const PY: usize, const PX: usize>(
+    args: &mut Transposed<'_, K, D>,
+) {
+    let Transposed {
+        g,
+        side,
+        weights,
+        blocks,
+        height,
+        width,
+        dst,
+        add,
+    } = args;
+    let row = side.row();
+    let (rows, cols) = ((*height + 1 - PY) / 2, (*width + 1 - PX) / 2);
+    // Taps `first_y`, `first_y + STEP`, … reach this parity, if any does; tap `k` meets the output at `place(k)`, counted
+    // from the padded edge, in each direction. 2·PAD keeps the differences positive.
+    let step = if D == 2 { 1 } else { 2 };
+    let place = |parity: usize, k: usize| (parity + K / 2 * D + 2 * PAD - k * D) / 2;
+    let (first_y, first_x) = ((PY + K / 2 * D) % 2, (PX + K / 2 * D) % 2);
+    let none = D == 2 && (first_y > 0 || first_x > 0);
+    if none && *add {
+        return;
+    }
+    for b in 0..*blocks {
+        for y in 0..rows {
+            for x in (0..cols).step_by(TILE) {
+                let m = (cols - x).min(TILE);
+                let d = ((b * *height + 2 * y + PY) * *width + 2 * x + PX) * LANES;
+                // SAFETY: outputs lie at most K/2·D/2 + 1 ≤ PAD pixels outside the gradient's plane, hence in its border,
+                // and a tile that hangs over reads into the slack; `m` pixels are stored.
+                unsafe {
+                    let mut acc = [I::zero(); TILE];
+                    let mut ky = first_y;
+                    while ky < K && !none {
+                        let line = (b * side.block() + (y + place(PY, ky)) * row + x) * LANES;
+                        let mut kx = first_x;
+                        while kx < K {
+                            let wv = I::load(weights, (b * K * K + ky * K + kx) * LANES);
+                            let q = line + place(PX, kx) * LANES;
+                            for (i, acc) in acc.iter_mut().enumerate() {
+                                *acc = I::fma(I::load(g, q + i * LANES), wv, *acc);
                             }
+                            kx += step;
+                        }
+                        ky += step;
+                    }
+                    for (i, acc) in acc.iter().enumerate() {
+                        if i < m {
+                            let d = d + i * 2 * LANES;
+                            I::store(
+                                dst,
+                                d,
+                                if *add {
+                                    I::add(I::load(dst, d), *acc)
+                                } else {
+                                    *acc
+                                },
+                            );
                         }
                     }
                 }
@@ -397,20 +415,24 @@ impl<const K: usize, const D: usize, const S: usize> Kernel for WeightGrad<'_, K
             let s = (b * side.block() + off * side.row() + off) * LANES;
             let gb = (b * g_side.block() + g_side.origin()) * LANES;
             let o = b * K * K * LANES;
-            // SAFETY: the asserts bound the last pixel; the second pixel of a pair may stand behind the row's end, where
+            // SAFETY: the asserts bound the last pixel; pixels of a pair may stand behind the row's end, where
             // the gradient's border makes it count zero and the source is covered by border and slack.
             unsafe {
                 if K == 3 {
                     let mut acc = [[I::zero(); K]; K];
                     for y in 0..h {
-                        for x in 0..w {
-                            let gv = I::load(g, gb + (y * g_side.row() + x) * LANES);
-                            let q = s + (y * S * side.row() + x * S) * LANES;
-                            for ky in 0..K {
-                                for kx in 0..K {
-                                    let v =
-                                        I::load(src, q + (ky * D * side.row() + kx * D) * LANES);
-                                    acc[ky][kx] = I::fma(v, gv, acc[ky][kx]);
+                        for x in (0..w).step_by(2 * spread::<D, S>()) {
+                            for r in 0..spread::<D, S>() {
+                                for x in [x + r, x + r + spread::<D, S>()] {
+                                    let gv = I::load(g, gb + (y * g_side.row() + x) * LANES);
+                                    let q = s + (y * S * side.row() + x * S) * LANES;
+                                    for ky in 0..K {
+                                        let q = q + ky * D * side.row() * LANES;
+                                        for kx in 0..K {
+                                            let v = I::load(src, q + kx * D * LANES);
+                                            acc[ky][kx] = I::fma(v, gv, acc[ky][kx]);
+                                        }
+                                    }
                                 }
                             }
                         }
@@ -419,33 +441,65 @@ impl<const K: usize, const D: usize, const S: usize> Kernel for WeightGrad<'_, K
                         let q = o + t * LANES;
                         I::store(dw, q, I::add(I::load(dw, q), *acc));
                     }
+                } else if K == 5 {
+                    weight_rows::<I, K, D, S, 2>(src, s, side.row(), g, gb, g_side, dw, o);
                 } else {
-                    // A row of taps at a time, on two pixels: more accumulators than there are registers would spill.
-                    for ky in 0..K {
-                        let mut acc = [[I::zero(); K]; 2];
-                        for y in 0..h {
-                            let line = s + (y * S + ky * D) * side.row() * LANES;
-                            let gl = gb + y * g_side.row() * LANES;
-                            for x in (0..w).step_by(2) {
-                                for (u, acc) in acc.iter_mut().enumerate() {
-                                    let gv = I::load(g, gl + (x + u) * LANES);
-                                    let q = line + (x + u) * S * LANES;
-                                    for (kx, acc) in acc.iter_mut().enumerate() {
-                                        *acc = I::fma(I::load(src, q + kx * D * LANES), gv, *acc);
-                                    }
-                                }
+                    weight_rows::<I, K, D, S, 1>(src, s, side.row(), g, gb, g_side, dw, o);
+                }
+            }
+        }
+    }
+}
+
+/// The distance of two output pixels that share most of their source pixels. Rows are walked in pairs so far apart, up to
+/// three pixels past their end.
+const fn spread<const D: usize, const S: usize>() -> usize {
+    if D > S { D / S } else { 1 }
+}
+
+/// The weight gradient a row of taps at a time, on `U` pixels: more accumulators than there are registers would spill.
+///
+/// # Safety
+/// As in [`WeightGrad::run`], for the block that begins at `s`, `gb` and `o`.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+unsafe fn weight_rows<I: Isa, const K: usize, const D: usize, const S: usize, const U: usize>(
+    src: &[f32],
+    s: usize,
+    row: usize,
+    g: &[f32],
+    gb: usize,
+    g_side: Padded,
+    dw: &mut [f32],
+    o: usize,
+) {
+    for ky in 0..K {
+        let mut acc = [[I::zero(); K]; U];
+        // SAFETY: promised by the caller.
+        unsafe {
+            for y in 0..g_side.height {
+                let line = s + (y * S + ky * D) * row * LANES;
+                let gl = gb + y * g_side.row() * LANES;
+                for x in (0..g_side.width).step_by(U * spread::<D, S>()) {
+                    for r in 0..spread::<D, S>() {
+                        for (u, acc) in acc.iter_mut().enumerate() {
+                            let x = x + r + u * spread::<D, S>();
+                            let gv = I::load(g, gl + x * LANES);
+                            let q = line + x * S * LANES;
+                            for (kx, acc) in acc.iter_mut().enumerate() {
+                                *acc = I::fma(I::load(src, q + kx * D * LANES), gv, *acc);
                             }
-                        }
-                        for kx in 0..K {
-                            let q = o + (ky * K + kx) * LANES;
-                            I::store(
-                                dw,
-                                q,
-                                I::add(I::load(dw, q), I::add(acc[0][kx], acc[1][kx])),
-                            );
                         }
                     }
                 }
+            }
+            for kx in 0..K {
+                let q = o + (ky * K + kx) * LANES;
+                let sum = acc
+                    .iter()
+                    .skip(1)
+                    .fold(acc[0][kx], |sum, acc| I::add(sum, acc[kx]));
+                I::store(dw, q, I::add(I::load(dw, q), sum));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The inner loops. Each kernel is a struct of its arguments; it checks its bounds once at its beginning and then runs
 //! without checks. All of them work on one sample.
 
+// The indices are those of the formulas; iterators over parts of register tiles would hide them.
+#![allow(clippy::needless_range_loop)]
+
 pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod norm;

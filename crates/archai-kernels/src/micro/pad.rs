@@ -5,8 +5,8 @@ use crate::simd::{Isa, Kernel, LANES};
 /// Width of the border on every side: the widest that a supported kernel needs (5×5 with dilation 2).
 pub(crate) const PAD: usize = 4;
 
-/// Pixels behind the last block, so that a tile of eight output pixels may read past the last row.
-const SLACK: usize = 16;
+/// Pixels behind the last block, so that a tile of eight output pixels, at most four apart, may read past the last row.
+const SLACK: usize = 32;
 
 /// A plane with its border.
 #[derive(Clone, Copy, Debug)]

@@ -49,39 +49,30 @@ impl Kernel for Pointwise<'_> {
         assert!(self.src.len() >= self.from.last(ci.div_ceil(LANES), rows, cols) * LANES);
         assert!(self.dst.len() >= self.to.last(self.co_blocks, rows, cols) * LANES);
         let mut args = self;
+        let pairs = args.co_blocks / 2 * 2;
         // SAFETY: the asserts cover every pixel of every block.
         unsafe {
             for y in 0..rows {
+                // Blocks two by two on four pixels; an odd one last, on eight.
                 let mut x = 0;
-                while x < cols {
-                    let left = cols - x;
-                    let step = if left >= 8 && args.co_blocks == 1 {
-                        8
-                    } else {
-                        left.min(4)
-                    };
-                    if step < 4 && cols >= 4 && !args.add {
-                        // The last tile overlaps the one before and writes the same values again.
-                        x = cols - 4;
-                        continue;
-                    }
-                    let mut c = 0;
-                    while c < args.co_blocks {
-                        let blocks = blocks_at_once(args.co_blocks - c);
-                        match (blocks, step) {
-                            (3, 4) => tile::<I, 3, 4>(&mut args, c, y, x),
-                            (2, 4) => tile::<I, 2, 4>(&mut args, c, y, x),
-                            (1, 8) => tile::<I, 1, 8>(&mut args, c, y, x),
-                            (1, 4) => tile::<I, 1, 4>(&mut args, c, y, x),
-                            (blocks, step) => {
-                                for c in c..c + blocks {
-                                    for x in x..x + step {
-                                        tile::<I, 1, 1>(&mut args, c, y, x);
-                                    }
-                                }
-                            }
+                while x < cols && pairs > 0 {
+                    let step = step_of(4, &mut x, cols, args.add);
+                    for c in (0..pairs).step_by(2) {
+                        if step == 4 {
+                            tile::<I, 2, 4>(&mut args, c, y, x);
+                        } else {
+                            (x..x + step).for_each(|x| tile::<I, 2, 1>(&mut args, c, y, x));
                         }
-                        c += blocks;
+                    }
+                    x += step;
+                }
+                let mut x = 0;
+                while x < cols && pairs < args.co_blocks {
+                    let step = step_of(8, &mut x, cols, args.add);
+                    if step == 8 {
+                        tile::<I, 1, 8>(&mut args, pairs, y, x);
+                    } else {
+                        (x..x + step).for_each(|x| tile::<I, 1, 1>(&mut args, pairs, y, x));
                     }
                     x += step;
                 }
@@ -90,14 +81,14 @@ impl Kernel for Pointwise<'_> {
     }
 }
 
-/// How many output blocks share one pass over the inputs: three fill the registers, and two rather than three and one.
+/// Pixels of the next step: `tile`, or what is left. Rather than end with a piece, the last tile overlaps the one before
+/// and writes the same values again, unless it adds to what is there.
 #[inline(always)]
-pub(crate) fn blocks_at_once(left: usize) -> usize {
-    match left {
-        1 => 1,
-        2 | 4 => 2,
-        _ => 3,
+fn step_of(tile: usize, x: &mut usize, cols: usize, add: bool) -> usize {
+    if cols - *x < tile && cols >= tile && !add {
+        *x = cols - tile;
     }
+    (cols - *x).min(tile)
 }
 
 /// # Safety
@@ -206,35 +197,28 @@ impl Kernel for PointwiseGrad<'_> {
                 && args.x.len() >= ci.div_ceil(LANES) * np * LANES
         );
         assert!(args.dw.len() >= args.co_blocks * ci * LANES);
-        let mut c = 0;
-        // SAFETY: the asserts cover all blocks, input channels and pixels.
+        let pairs = args.co_blocks / 2 * 2;
+        // SAFETY: the asserts cover all blocks, input channels and pixels; `lanes` channels stay within one block.
         unsafe {
-            while c < args.co_blocks {
-                let blocks = blocks_at_once(args.co_blocks - c);
-                let mut i = 0;
-                while i < ci {
-                    let left = ci - i;
-                    let lanes = if blocks == 1 && left >= 8 {
-                        8
-                    } else {
-                        left.min(4)
-                    };
-                    match (blocks, lanes) {
-                        (3, 4) => grad_tile::<I, 3, 4>(&mut args, c, i),
-                        (2, 4) => grad_tile::<I, 2, 4>(&mut args, c, i),
-                        (1, 8) => grad_tile::<I, 1, 8>(&mut args, c, i),
-                        (1, 4) => grad_tile::<I, 1, 4>(&mut args, c, i),
-                        (3, _) => {
-                            (i..i + lanes).for_each(|i| grad_tile::<I, 3, 1>(&mut args, c, i))
-                        }
-                        (2, _) => {
-                            (i..i + lanes).for_each(|i| grad_tile::<I, 2, 1>(&mut args, c, i))
-                        }
-                        _ => (i..i + lanes).for_each(|i| grad_tile::<I, 1, 1>(&mut args, c, i)),
+            for c in (0..pairs).step_by(2) {
+                for i in (0..ci).step_by(4) {
+                    match ci - i {
+                        4.. => grad_tile::<I, 2, 4>(&mut args, c, i),
+                        lanes => (i..i + lanes).for_each(|i| grad_tile::<I, 2, 1>(&mut args, c, i)),
                     }
-                    i += lanes;
                 }
-                c += blocks;
+            }
+            for c in pairs..args.co_blocks {
+                for i in (0..ci).step_by(LANES) {
+                    match ci - i {
+                        8.. => grad_tile::<I, 1, 8>(&mut args, c, i),
+                        lanes @ 4.. => {
+                            grad_tile::<I, 1, 4>(&mut args, c, i);
+                            (i + 4..i + lanes).for_each(|i| grad_tile::<I, 1, 1>(&mut args, c, i));
+                        }
+                        lanes => (i..i + lanes).for_each(|i| grad_tile::<I, 1, 1>(&mut args, c, i)),
+                    }
+                }
             }
         }
     }

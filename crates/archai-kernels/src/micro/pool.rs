@@ -37,6 +37,35 @@ pub(crate) struct PoolForward<'a, const MAX: bool> {
     pub at: &'a mut [u8],
 }
 
+/// A window's maximum and its position so far, or its sum.
+#[derive(Clone, Copy)]
+struct Best<V> {
+    value: V,
+    at: V,
+}
+
+/// Takes one more value into a window.
+#[inline(always)]
+fn take<I: Isa, const MAX: bool>(best: &mut Best<I::V>, v: I::V, at: I::V) {
+    if MAX {
+        (best.value, best.at) = I::take_greater(v, at, best.value, best.at);
+    } else {
+        best.value = I::add(best.value, v);
+    }
+}
+
+#[inline(always)]
+fn nothing<I: Isa, const MAX: bool>() -> Best<I::V> {
+    Best {
+        value: if MAX {
+            I::splat(f32::NEG_INFINITY)
+        } else {
+            I::zero()
+        },
+        at: I::zero(),
+    }
+}
+
 impl<const MAX: bool> Kernel for PoolForward<'_, MAX> {
     type Out = ();
     #[inline(always)]
@@ -60,81 +89,130 @@ impl<const MAX: bool> Kernel for PoolForward<'_, MAX> {
         assert!(
             x.len() >= blocks * height * width * LANES && y.len() >= blocks * out_h * out_w * LANES
         );
-        assert!(
-            pad < k
-                && height + 2 * pad >= k
-                && width + 2 * pad >= k
-                && (!keep || at.len() >= blocks * out_h * out_w * LANES)
-        );
-        let position: [I::V; 25] = std::array::from_fn(|t| I::splat(t as f32));
-        assert!(k * k <= position.len());
+        assert!(pad < k && height + 2 * pad >= k && width + 2 * pad >= k && k <= 5);
+        assert!(!keep || at.len() >= blocks * out_h * out_w * LANES);
+        let cols: Vec<Range<usize>> = (0..out_w).map(|ox| window.cells(ox, width)).collect();
+        // A window's rows are reduced first; neighbouring windows share them, so each is kept for as long as it is
+        // needed. Taking rows in order, and columns in order within them, the first maximum wins.
+        let mut lines: [Vec<Best<I::V>>; 5] =
+            std::array::from_fn(|_| vec![nothing::<I, MAX>(); out_w]);
         for b in 0..blocks {
+            let mut reduced = 0;
             for oy in 0..out_h {
-                let rows = window.cells(oy, height);
-                for ox in 0..out_w {
-                    let cols = window.cells(ox, width);
-                    // The first cell of the window; padding makes it negative, existing cells bring it back.
-                    let base = ((b * height + oy * stride) * width + ox * stride) as isize
-                        - (pad * width + pad) as isize;
-                    let o = ((b * out_h + oy) * out_w + ox) * LANES;
-                    // SAFETY: `cells` leaves only rows and columns that exist.
-                    unsafe {
-                        let cell = |ky: usize, kx: usize| {
-                            (base + (ky * width + kx) as isize) as usize * LANES
-                        };
-                        if MAX {
-                            let (mut best, mut best_at) = (I::splat(f32::NEG_INFINITY), I::zero());
-                            let mut take = |ky: usize, kx: usize| {
-                                let v = I::load(x, cell(ky, kx));
-                                (best, best_at) =
-                                    I::take_greater(v, position[ky * k + kx], best, best_at);
-                            };
-                            if k == 3 && rows.len() == 3 && cols.len() == 3 {
-                                for ky in 0..3 {
-                                    for kx in 0..3 {
-                                        take(ky, kx);
-                                    }
-                                }
-                            } else {
-                                for ky in rows.clone() {
-                                    for kx in cols.clone() {
-                                        take(ky, kx);
-                                    }
-                                }
-                            }
-                            I::store(y, o, best);
-                            if keep {
-                                for (at, v) in at[o..o + LANES].iter_mut().zip(I::to_array(best_at))
-                                {
-                                    // A position is at most 24.
-                                    *at = v.to_int_unchecked::<i32>() as u8;
-                                }
-                            }
-                        } else {
-                            let mut sum = I::zero();
-                            if k == 3 && rows.len() == 3 && cols.len() == 3 {
-                                for ky in 0..3 {
-                                    for kx in 0..3 {
-                                        sum = I::add(sum, I::load(x, cell(ky, kx)));
-                                    }
-                                }
-                            } else {
-                                for ky in rows.clone() {
-                                    for kx in cols.clone() {
-                                        sum = I::add(sum, I::load(x, cell(ky, kx)));
-                                    }
-                                }
-                            }
-                            I::store(
-                                y,
-                                o,
-                                I::mul(sum, I::splat(1.0 / (rows.len() * cols.len()) as f32)),
-                            );
-                        }
-                    }
+                let cells = window.cells(oy, height);
+                let first = oy * stride + cells.start - pad;
+                let last = first + cells.len();
+                for iy in reduced.max(first)..last {
+                    let line = (b * height + iy) * width;
+                    // SAFETY: the row exists, and `cols` leaves only columns that exist.
+                    unsafe { reduce_row::<I, MAX>(window, x, line, &cols, &mut lines[iy % 5]) };
+                }
+                reduced = last;
+                let o = (b * out_h + oy) * out_w * LANES;
+                let y = &mut y[o..o + out_w * LANES];
+                let at = if keep {
+                    &mut at[o..o + out_w * LANES]
+                } else {
+                    &mut [][..]
+                };
+                let line = |i: usize| &lines[(first + i) % 5][..out_w];
+                let count = cells.len();
+                if count == 3 {
+                    finish::<I, MAX, 3>(
+                        [line(0), line(1), line(2)],
+                        cells.start * k,
+                        k,
+                        &cols,
+                        y,
+                        at,
+                    );
+                } else {
+                    let empty = &lines[0][..0];
+                    let all: [&[Best<I::V>]; 5] =
+                        std::array::from_fn(|i| if i < count { line(i) } else { empty });
+                    finish_some::<I, MAX>(&all[..count], cells.start * k, k, &cols, y, at);
                 }
             }
         }
+    }
+}
+
+/// Reduces one input row, which begins at pixel `line`, for all columns of windows.
+///
+/// # Safety
+/// `x` holds the row, and the cells lie within it.
+#[inline(always)]
+unsafe fn reduce_row<I: Isa, const MAX: bool>(
+    window: PoolWindow,
+    x: &[f32],
+    line: usize,
+    cols: &[Range<usize>],
+    row: &mut [Best<I::V>],
+) {
+    for (ox, (row, cells)) in row.iter_mut().zip(cols).enumerate() {
+        let base = line + ox * window.stride + cells.start - window.pad;
+        let mut best = nothing::<I, MAX>();
+        // SAFETY: promised by the caller.
+        unsafe {
+            if cells.start == 0 && cells.end == 3 {
+                for kx in 0..3 {
+                    take::<I, MAX>(
+                        &mut best,
+                        I::load(x, (base + kx) * LANES),
+                        I::splat(kx as f32),
+                    );
+                }
+            } else {
+                for (i, kx) in cells.clone().enumerate() {
+                    take::<I, MAX>(
+                        &mut best,
+                        I::load(x, (base + i) * LANES),
+                        I::splat(kx as f32),
+                    );
+                }
+            }
+        }
+        *row = best;
+    }
+}
+
+/// Reduces `N` reduced rows, the first of which has position `at0` in the window, to a row of results.
+#[inline(always)]
+fn finish<I: Isa, const MAX: bool, const N: usize>(
+    lines: [&[Best<I::V>]; N],
+    at0: usize,
+    k: usize,
+    cols: &[Range<usize>],
+    y: &mut [f32],
+    at: &mut [u8],
+) {
+    finish_some::<I, MAX>(&lines, at0, k, cols, y, at);
+}
+
+#[inline(always)]
+fn finish_some<I: Isa, const MAX: bool>(
+    lines: &[&[Best<I::V>]],
+    at0: usize,
+    k: usize,
+    cols: &[Range<usize>],
+    y: &mut [f32],
+    at: &mut [u8],
+) {
+    let places: [I::V; 5] = std::array::from_fn(|i| I::splat((at0 + i * k) as f32));
+    let shares: [f32; 6] = std::array::from_fn(|n| 1.0 / (n.max(1) * lines.len()) as f32);
+    for (ox, (cells, y)) in cols.iter().zip(y.chunks_exact_mut(LANES)).enumerate() {
+        let mut best = nothing::<I, MAX>();
+        for (line, place) in lines.iter().zip(places) {
+            take::<I, MAX>(&mut best, line[ox].value, I::add(line[ox].at, place));
+        }
+        if MAX && !at.is_empty() {
+            at[ox * LANES..][..LANES].copy_from_slice(&I::to_bytes(best.at));
+        }
+        if !MAX {
+            best.value = I::mul(best.value, I::splat(shares[cells.len()]));
+        }
+        // SAFETY: a chunk of eight.
+        unsafe { I::store(y, 0, best.value) };
     }
 }
 
@@ -197,7 +275,7 @@ impl<const MAX: bool> Kernel for PoolBackward<'_, MAX> {
                 I::splat(1.0 / (rows.len() * cols.len()) as f32)
             }
         };
-        let position = |o: usize| from_bytes::<I>(at, o);
+        let position = |o: usize| I::from_bytes(at[o..o + LANES].try_into().expect("eight bytes"));
         if gathers(window) {
             let row = width + 2;
             let half = (height + 2) * row * LANES;
@@ -279,13 +357,4 @@ impl<const MAX: bool> Kernel for PoolBackward<'_, MAX> {
             }
         }
     }
-}
-
-/// Eight bytes as floats.
-#[inline(always)]
-fn from_bytes<I: Isa>(at: &[u8], o: usize) -> I::V {
-    let bytes: &[u8; LANES] = at[o..o + LANES].try_into().expect("eight bytes");
-    let v: [f32; LANES] = std::array::from_fn(|i| f32::from(bytes[i]));
-    // SAFETY: an array of eight.
-    unsafe { I::load(&v, 0) }
 }

@@ -411,6 +411,87 @@ fn any_subset_of_edges_and_primitives() {
     check(4, FeatureMap::new(12, 6, 8), 4, true, edges, 10);
 }
 
+/// A node by the single ops, whose norms are applied rather than folded.
+#[test]
+fn agrees_with_the_single_ops() {
+    use archai_kernels::{ConvKind, ConvNorm, MixTerm, NormKind, Pool, PoolKind, WeightedSum};
+    let rng = &mut Rng(13);
+    for (map, stride) in [
+        (FeatureMap::new(16, 8, 8), 1),
+        (FeatureMap::new(12, 8, 8), 2),
+    ] {
+        let plan = CellPlan::new(map, 1, stride == 2, full(1, &darts(true))).unwrap();
+        let s = [(); 2].map(|()| T::random(rng, 4, map.channels, 8, 8).blocked());
+        let (params, _) = crate::conv::random_params(plan.params(), rng);
+        let mixing: Vec<f32> = (0..plan.mixing_len()).map(|_| rng.unit() as f32).collect();
+        let weights: BTreeMap<String, Vec<f32>> = plan
+            .params()
+            .unpack(&params)
+            .into_iter()
+            .map(|(p, w)| (p.name.clone(), w))
+            .collect();
+        let node = plan.output();
+        for exec in [Exec::new(), Exec::portable()] {
+            let (mut values, mut scales) = (vec![], vec![]);
+            for (from, x) in s.iter().enumerate() {
+                for (k, p) in darts(true).into_iter().enumerate() {
+                    let conv = |x: &[f32], map, kind, number: usize| {
+                        let op =
+                            ConvNorm::new(map, map.channels, kind, true, NormKind::Plain).unwrap();
+                        let flat = op.params().pack(|piece| {
+                            let own: usize = piece.name["conv".len()..][..1].parse().unwrap();
+                            weights[&format!(
+                                "node0.edge{from}.{}.conv{}.weight",
+                                p.name(),
+                                own + number - 1
+                            )]
+                                .clone()
+                        });
+                        op.forward(&exec, x, &flat).0
+                    };
+                    let pool = |kind| {
+                        Pool::new(map, kind, 3, stride, 1, true)
+                            .unwrap()
+                            .forward(&exec, x)
+                            .0
+                    };
+                    let half = |kernel, dilation, stride| ConvKind::Separable {
+                        kernel,
+                        dilation,
+                        stride,
+                    };
+                    values.push(match p {
+                        Primitive::None => continue,
+                        Primitive::MaxPool { .. } => pool(PoolKind::Max),
+                        Primitive::AvgPool { .. } => pool(PoolKind::Average),
+                        Primitive::Skip if stride == 1 => x.clone(),
+                        Primitive::Skip => conv(x, map, ConvKind::FactorizedReduce, 1),
+                        Primitive::Dil { kernel } => conv(x, map, half(kernel, 2, stride), 1),
+                        Primitive::Sep { kernel } => conv(
+                            &conv(x, map, half(kernel, 1, stride), 1),
+                            node,
+                            half(kernel, 1, 1),
+                            3,
+                        ),
+                    });
+                    scales.push(mixing[from * 8 + k]);
+                }
+            }
+            let terms: Vec<MixTerm<'_>> = values
+                .iter()
+                .map(|values| MixTerm {
+                    values,
+                    stats: None,
+                })
+                .collect();
+            let single = WeightedSum::new(node).forward(&exec, &terms, &scales);
+            let (out, _) = plan.forward(&exec, [&s[0], &s[1]], &mixing, &params);
+            let truth: Vec<f64> = single.iter().map(|&v| f64::from(v)).collect();
+            r::check("node", &out, &truth, 2e-6);
+        }
+    }
+}
+
 #[test]
 fn a_state_that_feeds_nothing_has_zero_gradient() {
     let edges = vec![CellEdge {

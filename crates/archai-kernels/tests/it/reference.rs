@@ -203,9 +203,9 @@ pub fn batch_norm(
     }
     let gamma: Vec<f64> = affine.map_or(vec![1.0; x.c], |a| a.0.to_vec());
     let mut y = hat.clone();
-    for c in 0..x.c {
+    for (c, gamma) in gamma.iter().enumerate() {
         x.channel(c)
-            .for_each(|i| y.d[i] = hat.d[i] * gamma[c] + affine.map_or(0.0, |a| a.1[c]));
+            .for_each(|i| y.d[i] = hat.d[i] * gamma + affine.map_or(0.0, |a| a.1[c]));
     }
     let (name, is_affine) = (name.to_string(), affine.is_some());
     let back = move |g: &T| {
