@@ -362,12 +362,9 @@ impl<'a> Pass<'a> {
     pub fn batch_norm(&mut self, norm: &Norm, x: Tensor<4>) -> Tensor<4> {
         let [n, c, h, w] = x.dims();
         let per_channel = [1, c, 1, 1];
-        let affine = norm.affine.map(|(id, piece)| {
-            (
-                self.param::<1>(id, piece),
-                self.param::<1>(id, piece + 1),
-            )
-        });
+        let affine = norm
+            .affine
+            .map(|(id, piece)| (self.param::<1>(id, piece), self.param::<1>(id, piece + 1)));
         let (old_mean, old_var) = self.stats(norm).tensors(self.compute);
         if self.mode == Mode::Evaluation {
             let mut scale = (old_var + NORM_EPSILON).sqrt().recip();
@@ -572,7 +569,11 @@ impl Conv {
             .matmul(x.reshape([n, s.c_in, h * w]))
             .reshape([n, s.c_out, h, w]);
         match s.bias {
-            true => y + pass.param::<1>(self.param, self.piece + 1).reshape([1, s.c_out, 1, 1]),
+            true => {
+                y + pass
+                    .param::<1>(self.param, self.piece + 1)
+                    .reshape([1, s.c_out, 1, 1])
+            }
             false => y,
         }
     }

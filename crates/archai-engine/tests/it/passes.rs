@@ -5,12 +5,12 @@ use archai_data::rng::Key;
 use archai_engine::compute::to_host;
 use archai_engine::{
     AlphaInit, ArchKey, Compute, EngineError, Grads, Model, ModelOptions, NamedTensor, Objective,
-    OpRegistry, ParamRole, ParamVec, Precision, Regular, Want,
+    OpRegistry, ParamRole, ParamVec, Regular, Want,
 };
 use archai_spec::desc::{ModelDesc, OpDesc, PRIMITIVES};
 use archai_spec::settings::{Loss, LossKind};
 
-use crate::golden::compute;
+use crate::golden::double;
 use crate::support::{batch, compile, genotype, network, settings, supernet, tiny_supernet};
 
 const BOTH: Want = Want {
@@ -145,11 +145,8 @@ fn starting_values() {
         .find(|w| w.name == stem.name)
         .unwrap();
     assert_eq!(&same, stem);
-    for i in 0..model.weights().len() {
-        let norm = model.weights().layout().params[i].pieces[0]
-            .name
-            .contains(".bn");
-        assert_eq!(model.weights().role(i) == ParamRole::Norm, norm);
+    for piece in model.weights().layout().pieces() {
+        assert_eq!(piece.role == ParamRole::Norm, piece.name.contains(".bn"));
     }
     let options = |alpha_init| ModelOptions {
         alpha_init,
@@ -218,7 +215,7 @@ fn chunks_weigh_by_their_share() {
         op.ch_in = desc.cells[0].out.channels;
     }
     desc.pool.ch_out = desc.pool.ch_in;
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let batch = batch(7, &desc, 2);
     let loss = Loss {
         kind: LossKind::CrossEntropyLoss,
@@ -256,7 +253,7 @@ fn chunks_weigh_by_their_share() {
     };
     let found = model.grads(&batch, &objective, None).unwrap().loss;
     let logits = model.forward(
-        compute(Precision::F64).tensor_f32(batch.images.clone(), batch.shape),
+        double().tensor_f32(batch.images.clone(), batch.shape),
         archai_engine::Mode::Training,
     );
     let logits = to_host(&logits.logits);
@@ -276,7 +273,7 @@ fn chunks_weigh_by_their_share() {
 #[test]
 fn the_objective_adds_up() {
     let desc = evaluation();
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let batch = batch(3, &desc, 2);
     let with = |aux_weight| {
         let objective = Objective {
@@ -295,7 +292,7 @@ fn the_objective_adds_up() {
     assert!(difference(&twice.named(), &some.weights.named()) < 1e-12);
     // l1: sign(α)·weight on top.
     let desc = tiny_supernet();
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let batch = crate::support::batch(3, &desc, 2);
     let l1 = Objective {
         l1_alphas: 0.5,
@@ -325,7 +322,7 @@ fn the_objective_adds_up() {
 #[test]
 fn gradients_one_by_one_are_those_together() {
     let desc = tiny_supernet();
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let batch = batch(4, &desc, 2);
     let objective = Objective::default();
     let before = (model.named_state(), model.arch().named());
@@ -362,7 +359,7 @@ fn gradients_one_by_one_are_those_together() {
 #[test]
 fn cells_of_a_kind_share_alphas() {
     let desc = tiny_supernet();
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let owners: Vec<usize> = desc.cells.iter().map(|c| c.alphas_from).collect();
     assert_eq!(owners, [0, 1, 0]);
     let keys: Vec<(usize, usize, usize)> = model
@@ -386,7 +383,7 @@ fn cells_of_a_kind_share_alphas() {
         .1;
     let mut apart = desc.clone();
     apart.cells[2].alphas_from = 2;
-    let mut single = compile(&apart, &compute(Precision::F64));
+    let mut single = compile(&apart, &double());
     let of = |key: &ArchKey| {
         let owner = ArchKey {
             cell: desc.cells[key.cell].alphas_from,
@@ -420,7 +417,7 @@ fn cells_of_a_kind_share_alphas() {
 #[test]
 fn drop_path_drops_whole_samples_of_ops() {
     let desc = evaluation();
-    let model = compile(&desc, &compute(Precision::F64));
+    let model = compile(&desc, &double());
     let n = 6;
     let batch = batch(n, &desc, 2);
     let logits = |prob, step, chunks| {
@@ -465,7 +462,7 @@ fn drop_path_drops_whole_samples_of_ops() {
         for (edge, op) in desc.cells[0].nodes[0].edges.iter_mut().zip(ops) {
             edge.op = OpDesc::new(op, 4, 4);
         }
-        let mut model = compile(&desc, &compute(Precision::F64));
+        let mut model = compile(&desc, &double());
         // The classifier passes the mean of channel k through as logit k.
         let mut weights = model.weights().named();
         for w in &mut weights {
@@ -547,7 +544,7 @@ fn drop_path_drops_whole_samples_of_ops() {
 #[test]
 fn finalized_edges() {
     let desc = tiny_supernet();
-    let mut model = compile(&desc, &compute(Precision::F64));
+    let mut model = compile(&desc, &double());
     let k = PRIMITIVES.len();
     let none = PRIMITIVES.iter().position(|p| *p == "none").unwrap();
     let mut rows = vec![vec![0.0; k]; model.arch().len()];

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use archai_engine::Engine;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -166,6 +167,11 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
     pub device: DeviceArg,
 
+    /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
+    /// bits)
+    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
+    pub engine: EngineArg,
+
     /// Threads to compute with; results do not depend on it [default: all processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
@@ -173,6 +179,23 @@ pub struct RunArgs {
     /// Seed of all random draws [default: common.seed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+}
+
+/// Engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EngineArg {
+    // No help text, as for devices.
+    Fused,
+    Plain,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(arg: EngineArg) -> Self {
+        match arg {
+            EngineArg::Fused => Engine::Fused,
+            EngineArg::Plain => Engine::Plain,
+        }
+    }
 }
 
 /// Devices.

@@ -12,7 +12,7 @@ use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_sear
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
 use archai_engine::searcher::SearchResult;
-use archai_engine::{Compute, EngineError, OpRegistry};
+use archai_engine::{Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::{Level, LogPath, json};
@@ -86,7 +86,9 @@ struct Plan<'a> {
 struct Job<'a> {
     algo: &'a Algorithm,
     tree: ConfigTree,
+    /// Of all that changes results: the configuration, and the engine where it is not the usual one.
     digest: String,
+    engine: Engine,
     dirs: RunDirs,
     /// Settings whose `$expdir` is the search's directory.
     search: Settings,
@@ -195,11 +197,16 @@ impl<'a> Job<'a> {
             Ok(settings)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
-        let digest = tree.digest().map_err(CliError::config)?;
+        let engine = Engine::from(args.engine);
+        let mut digest = tree.digest().map_err(CliError::config)?;
+        if engine != Engine::default() {
+            digest.push_str(&format!("+{engine}"));
+        }
         Ok(Job {
             algo,
             tree,
             digest,
+            engine,
             dirs,
             search,
             eval,
@@ -349,7 +356,7 @@ impl Session<'_> {
         let experiment = Experiment {
             settings,
             registry: OpRegistry::builtin(),
-            compute: Compute::cpu(),
+            compute: Compute::cpu().with_engine(self.job.engine),
             run: Run {
                 events: &log,
                 clock: &WallClock,
@@ -422,6 +429,7 @@ impl Session<'_> {
                 ("algorithm", json(self.job.algo.name())),
                 ("seed", json(settings.common.seed)),
                 ("device", json("cpu")),
+                ("engine", json(self.job.engine.to_string())),
                 ("threads", json(rayon::current_num_threads())),
                 ("config_digest", json(self.job.digest.clone())),
             ],
@@ -442,9 +450,13 @@ impl Session<'_> {
     /// The configuration of the run as a file that gives the same run again.
     fn config_used(&self, dir: &Path) -> String {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        let engine = match self.job.engine {
+            Engine::Fused => "",
+            Engine::Plain => " --engine plain",
+        };
         format!(
             "# The whole configuration of {name}. It gives the same run again:\n\
-             #   archai run --algos {} --config-only config_used.yaml\n\
+             #   archai run --algos {} --config-only config_used.yaml{engine}\n\
              # Digest of what changes results: {}\n\n{}",
             self.job.algo.name(),
             self.job.digest,
