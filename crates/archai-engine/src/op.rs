@@ -87,10 +87,10 @@ pub(crate) struct NormSpec {
     pub channels: usize,
 }
 
-/// Running statistics of a norm: beside the tensors that the framework's operations read, or on the host for kernels.
+/// Running mean and variance of a norm: as tensors for the framework's operations, or on the host for kernels.
 #[derive(Clone, Debug)]
 pub(crate) enum NormStats {
-    Device { mean: Tensor<1>, var: Tensor<1> },
+    Device(Box<[Tensor<1>; 2]>),
     Host(Arc<ChannelStats>),
 }
 
@@ -98,7 +98,7 @@ impl NormStats {
     /// Mean and variance, for the framework.
     fn tensors(&self, compute: &Compute) -> (Tensor<1>, Tensor<1>) {
         match self {
-            NormStats::Device { mean, var } => (mean.clone(), var.clone()),
+            NormStats::Device(stats) => (stats[0].clone(), stats[1].clone()),
             NormStats::Host(stats) => {
                 let tensor = |v: &[f32]| compute.tensor_f32(v.to_vec(), [v.len()]);
                 (tensor(&stats.mean), tensor(&stats.var))
@@ -109,11 +109,11 @@ impl NormStats {
     /// Mean and variance, for kernels.
     fn host(&self) -> Arc<ChannelStats> {
         match self {
-            NormStats::Device { mean, var } => {
+            NormStats::Device(stats) => {
                 let single = |t| to_host(t).into_iter().map(|v| v as f32).collect();
                 Arc::new(ChannelStats {
-                    mean: single(mean),
-                    var: single(var),
+                    mean: single(&stats[0]),
+                    var: single(&stats[1]),
                 })
             }
             NormStats::Host(stats) => stats.clone(),
@@ -122,7 +122,7 @@ impl NormStats {
 
     fn numbers(&self) -> [Vec<f64>; 2] {
         match self {
-            NormStats::Device { mean, var } => [to_host(mean), to_host(var)],
+            NormStats::Device(stats) => [to_host(&stats[0]), to_host(&stats[1])],
             NormStats::Host(stats) => {
                 let wide = |v: &[f32]| v.iter().map(|&v| v.into()).collect();
                 [wide(&stats.mean), wide(&stats.var)]
@@ -139,10 +139,10 @@ impl NormStats {
             }));
         }
         let n = mean.len();
-        NormStats::Device {
-            mean: compute.tensor(mean, [n]),
-            var: compute.tensor(var, [n]),
-        }
+        NormStats::Device(Box::new([
+            compute.tensor(mean, [n]),
+            compute.tensor(var, [n]),
+        ]))
     }
 }
 
@@ -397,10 +397,10 @@ impl<'a> Pass<'a> {
         let moved = |old: Tensor<1>, new: Tensor<4>, factor: f64| {
             old * (1.0 - NORM_MOMENTUM) + new.inner().reshape([c]) * (NORM_MOMENTUM * factor)
         };
-        let new = NormStats::Device {
-            mean: moved(old_mean, mean, 1.0),
-            var: moved(old_var, var, unbiased(count)),
-        };
+        let new = NormStats::Device(Box::new([
+            moved(old_mean, mean, 1.0),
+            moved(old_var, var, unbiased(count)),
+        ]));
         self.updates.insert(norm.id.0, new);
         y
     }

@@ -237,6 +237,7 @@ fn tracked<const N: usize, C: CheckpointStrategy>(
 macro_rules! family {
     ($($name:ident $n:literal: $($arg:ident)+;)+) => {
         #[backend_extension(Autodiff, Flex)]
+        #[allow(clippy::too_many_arguments)]
         pub(crate) trait FusedOps: Backend {
             $(fn $name(call: Call, $($arg: FloatTensor<Self>),+) -> FloatTensor<Self>;)+
         }
