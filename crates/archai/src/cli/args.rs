@@ -66,6 +66,9 @@ pub enum Command {
     /// Fetch data sets
     #[command(subcommand, arg_required_else_help = true)]
     Data(DataCommand),
+    /// Measure how fast this machine searches and evaluates
+    #[command(after_help = BENCH_EXAMPLES)]
+    Bench(BenchArgs),
     /// Print a script that completes commands in a shell
     #[command(
         after_help = "Example:\n  archai completions bash > ~/.local/share/bash-completion/completions/archai"
@@ -109,6 +112,89 @@ step, twice to stop at once.
 
 Exit status: 0 all well, 1 something failed, 2 the command line or a
 configuration cannot be used, 130 interrupted.";
+
+const BENCH_EXAMPLES: &str = "\
+All steps are at the sizes of the DARTS paper: the search network has 16
+channels and 8 cells, the evaluated one 36 channels, 20 cells and the auxiliary
+tower. A step's time is the median.
+  cell      forward and backward of the first search cell
+  supernet  forward and backward of the search network, clipping, SGD
+  bilevel   a whole second-order step: architecture and weights
+  eval      forward and backward of the evaluated network, clipping, SGD
+  infer     the evaluated network forward
+
+Examples:
+  archai bench
+  archai bench --json --threads 2
+  archai bench --only supernet --batch 32";
+
+/// `archai bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArgs {
+    /// Images per batch [default: 64 in the search, 96 in the evaluation]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+
+    /// Threads to compute with [default: all processors]
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+
+    /// Steps to measure, after one that is not counted
+    #[arg(long, value_name = "N", default_value = "5", value_parser = count)]
+    pub steps: usize,
+
+    /// Measure one step alone, in this process
+    #[arg(long, value_enum, hide_possible_values = true, value_name = "STEP")]
+    pub only: Option<Workload>,
+
+    /// Fused kernels, or the framework's plain operations
+    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
+    pub engine: EngineArg,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n > 0 => Ok(n),
+        _ => Err("expected a whole number of at least 1".into()),
+    }
+}
+
+/// What `archai bench` measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Workload {
+    // No help text, so that the list stays on one line.
+    Cell,
+    Supernet,
+    Bilevel,
+    Eval,
+    Infer,
+}
+
+impl Workload {
+    /// All, in the order in which they are shown.
+    pub const ALL: [Workload; 5] = [
+        Workload::Cell,
+        Workload::Supernet,
+        Workload::Bilevel,
+        Workload::Eval,
+        Workload::Infer,
+    ];
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::Cell => "cell",
+            Workload::Supernet => "supernet",
+            Workload::Bilevel => "bilevel",
+            Workload::Eval => "eval",
+            Workload::Infer => "infer",
+        }
+    }
+}
 
 /// `archai run`.
 #[derive(Clone, Debug, Args)]

@@ -4,6 +4,7 @@
 //! signals, exit status. The libraries get what they need from here as values.
 
 mod args;
+mod bench;
 mod config;
 mod data;
 mod desc;
@@ -91,6 +92,7 @@ fn dispatch(
         Command::Config(command) => config::run(command, overrides, algos),
         Command::Desc(command) => desc::run(command, algos),
         Command::Data(command) => data::run(command, env),
+        Command::Bench(args) => bench::run(args, env),
         Command::Completions { shell } => shell::completions(*shell, program),
         Command::Man { dir } => shell::man(dir.as_deref(), program),
     }

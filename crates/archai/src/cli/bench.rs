@@ -1,0 +1,598 @@
+//! `archai bench`: how fast this machine does the steps of a search and of an evaluation, at the sizes of the DARTS paper.
+//!
+//! Each measurement runs in a process of its own, so that its peak memory is its own and nothing is warm from another.
+
+use std::hint::black_box;
+use std::io::{self, IsTerminal, Write};
+use std::time::Instant;
+
+use archai_algos::DartsSettings;
+use archai_algos::darts::LookAhead;
+use archai_data::Batch;
+use archai_data::rng::Key;
+use archai_engine::optim::{Optimizer, clip_factor};
+use archai_engine::{
+    ArchParams, Compute, Engine, Model, ModelOptions, Objective, OpRegistry, ParamVec, Regular,
+    Want,
+};
+use archai_kernels::{
+    CellEdge, CellPlan, CellWant, Exec, FeatureMap, ParamLayout, Primitive, fma_burst,
+};
+use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype};
+use archai_spec::settings::Settings;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::args::{BenchArgs, EngineArg, Workload};
+use super::env::Env;
+use super::error::CliError;
+
+/// The found cells of the paper's second-order search (DARTS_V2 in the original code).
+const DARTS_V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
+    ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
+    normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
+    ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
+    reduce_concat=[2, 3, 4, 5])";
+
+/// What one measurement gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Measured {
+    workload: String,
+    batch: usize,
+    threads: usize,
+    engine: String,
+    /// Median milliseconds of a step.
+    ms: f64,
+    min_ms: f64,
+    max_ms: f64,
+    steps: usize,
+    /// Images that a step reads.
+    images: usize,
+    /// Arithmetic of convolutions and the classifier in a step.
+    gflop: f64,
+    peak_rss_mb: Option<f64>,
+}
+
+impl Measured {
+    fn images_per_s(&self) -> f64 {
+        self.images as f64 / self.ms * 1e3
+    }
+    fn gflop_per_s(&self) -> f64 {
+        self.gflop / self.ms * 1e3
+    }
+}
+
+/// What a child process prints, as far as its parent reads it.
+#[derive(Deserialize)]
+struct Printed {
+    measurements: Vec<Measured>,
+}
+
+/// Runs one measurement in this process, or all of them in processes of their own.
+///
+/// # Errors
+/// A measurement that cannot be run.
+pub fn run(args: &BenchArgs, env: &Env) -> Result<(), CliError> {
+    start_threads(args.threads)?;
+    match args.only {
+        Some(workload) => {
+            let measured = measure(workload, args)?;
+            match args.json {
+                true => print_json(&[measured], ceiling_gflops())?,
+                false => table(&[measured], ceiling_gflops())?,
+            }
+            Ok(())
+        }
+        None => all(args, env),
+    }
+}
+
+fn start_threads(threads: Option<u16>) -> Result<(), CliError> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.map_or(0, usize::from))
+        .build_global()
+        .map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))
+}
+
+fn all(args: &BenchArgs, env: &Env) -> Result<(), CliError> {
+    let program = std::env::current_exe()
+        .map_err(|e| CliError::failure(format!("cannot find this program to run it again: {e}")))?;
+    let mut results = Vec::new();
+    for workload in Workload::ALL {
+        if args.engine == EngineArg::Plain && workload == Workload::Cell {
+            continue;
+        }
+        if !args.json && io::stderr().is_terminal() && env.colors {
+            let _ = write!(io::stderr(), "\rmeasuring: {:<12}", workload.name());
+        }
+        let mut command = std::process::Command::new(&program);
+        command.args(["bench", "--json", "--only", workload.name()]);
+        command.args(["--steps", &args.steps.to_string()]);
+        command.args(["--engine", &Engine::from(args.engine).to_string()]);
+        command.args(["--threads", &rayon::current_num_threads().to_string()]);
+        if let Some(batch) = args.batch {
+            command.args(["--batch", &batch.to_string()]);
+        }
+        let output = command
+            .stderr(std::process::Stdio::inherit())
+            .output()
+            .map_err(|e| CliError::failure(format!("cannot start {}: {e}", program.display())))?;
+        let name = workload.name();
+        if !output.status.success() {
+            let status = output.status;
+            return Err(CliError::failure(format!(
+                "the measurement `{name}` ended with {status}; if memory ran out, try a smaller --batch"
+            )));
+        }
+        let mut printed: Printed = serde_json::from_slice(&output.stdout).map_err(|e| {
+            CliError::failure(format!("the measurement `{name}` printed no result: {e}"))
+        })?;
+        results.append(&mut printed.measurements);
+    }
+    if !args.json && io::stderr().is_terminal() && env.colors {
+        let _ = write!(io::stderr(), "\r{:24}\r", "");
+    }
+    let ceiling = ceiling_gflops();
+    if args.json {
+        print_json(&results, ceiling)
+    } else {
+        table(&results, ceiling)?;
+        estimates(&results)
+    }
+}
+
+/// One object with the median of each step at its top level.
+fn print_json(results: &[Measured], ceiling: f64) -> Result<(), CliError> {
+    let mut top = Map::new();
+    let mut memory = Map::new();
+    for r in results {
+        let key = match r.workload.as_str() {
+            "infer" => "infer_ms".to_string(),
+            name => format!("{name}_step_ms"),
+        };
+        top.insert(key, json!(r.ms));
+        memory.insert(r.workload.clone(), json!(r.peak_rss_mb));
+    }
+    top.insert("peak_rss_mb".into(), Value::Object(memory));
+    top.insert("device".into(), json!(device()));
+    top.insert("threads".into(), json!(rayon::current_num_threads()));
+    top.insert("ceiling_gflop_per_s".into(), json!(ceiling));
+    top.insert("measurements".into(), json!(results));
+    let text = serde_json::to_string_pretty(&top).map_err(CliError::caused)?;
+    writeln!(io::stdout(), "{text}")?;
+    Ok(())
+}
+
+fn table(results: &[Measured], ceiling: f64) -> Result<(), CliError> {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
+    table.set_header([
+        "step",
+        "batch",
+        "ms",
+        "images/s",
+        "GFLOP/s",
+        "of ceiling",
+        "peak memory",
+    ]);
+    for r in results {
+        table.add_row([
+            r.workload.clone(),
+            r.batch.to_string(),
+            format!("{:.1}", r.ms),
+            format!("{:.1}", r.images_per_s()),
+            format!("{:.1}", r.gflop_per_s()),
+            format!("{:.0} %", 100.0 * r.gflop_per_s() / ceiling),
+            r.peak_rss_mb
+                .map_or("unknown".into(), |mb| format!("{mb:.0} MB")),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(comfy_table::CellAlignment::Right);
+    }
+    let mut out = io::stdout();
+    writeln!(out, "{table}")?;
+    writeln!(
+        out,
+        "{}, {} threads; ceiling {ceiling:.0} GFLOP/s: multiply-adds in registers, nothing else",
+        device(),
+        rayon::current_num_threads()
+    )?;
+    Ok(())
+}
+
+/// How long the full run of the shipped settings would take at these speeds.
+fn estimates(results: &[Measured]) -> Result<(), CliError> {
+    let settings = settings()?;
+    let days = |r: &Measured, images: usize, epochs: usize| {
+        let steps = images.div_ceil(r.batch) * epochs;
+        (steps, steps as f64 * r.ms / 1e3 / 86_400.0)
+    };
+    let mut out = io::stdout();
+    for r in results {
+        let (what, images, epochs) = match r.workload.as_str() {
+            "bilevel" => (
+                "second-order search",
+                25_000,
+                settings.nas.search.trainer.epochs,
+            ),
+            "eval" => ("evaluation", 50_000, settings.nas.eval.trainer.epochs),
+            _ => continue,
+        };
+        let (steps, days) = days(r, images, epochs);
+        writeln!(
+            out,
+            "full {what} on CIFAR-10, {epochs} epochs at batch {}: {steps} steps, about {days:.1} days",
+            r.batch
+        )?;
+    }
+    Ok(())
+}
+
+/// Multiply-adds in registers on all threads: GFLOP/s, the best of a few tries.
+fn ceiling_gflops() -> f64 {
+    let exec = Exec::new();
+    let threads = rayon::current_num_threads();
+    let mut best = 0.0f64;
+    for _ in 0..5 {
+        let start = Instant::now();
+        let done: f64 = (0..threads)
+            .into_par_iter()
+            .map(|_| {
+                let (operations, value) = fma_burst(&exec, 4_000_000);
+                black_box(value);
+                operations
+            })
+            .sum();
+        best = best.max(done / start.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}
+
+/// What was measured on.
+fn device() -> String {
+    let model = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|l| l.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_string())
+        });
+    format!(
+        "cpu: {} ({})",
+        model.unwrap_or_else(|| std::env::consts::ARCH.to_string()),
+        Exec::new().simd().name()
+    )
+}
+
+/// The most memory that this process has held, where the system tells.
+fn peak_rss_mb() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    let kb: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kb / 1024.0)
+}
+
+/// The shipped settings, with the stem of the original code: one, shared, with learnt norms.
+fn settings() -> Result<Settings, CliError> {
+    let flags = [
+        "nas.search.model_desc.model_stems.wiring=shared",
+        "nas.search.model_desc.model_stems.affine=true",
+        "nas.eval.model_desc.model_stems.wiring=shared",
+    ]
+    .map(String::from);
+    ConfigLoader::new(&Shipped)
+        .files("archai:algos/darts.yaml")
+        .dataset("archai:datasets/cifar10.yaml")
+        .overrides(parse_overrides(&flags).map_err(CliError::config)?)
+        .load(&Shape::settings().section::<DartsSettings>("nas.search.darts"))
+        .and_then(|tree| tree.settings())
+        .map_err(CliError::config)
+}
+
+fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
+    let batch = args.batch.map_or(workload.default_batch(), usize::from);
+    let compute = Compute::cpu().with_engine(args.engine.into());
+    if workload == Workload::Cell {
+        if args.engine == EngineArg::Plain {
+            return Err(CliError::usage(
+                "the cell is measured on the fused engine alone; leave out --engine plain",
+            ));
+        }
+        return cell(batch, args.steps);
+    }
+    let settings = settings()?;
+    let catalog = OpCatalog::builtin();
+    let search = matches!(workload, Workload::Supernet | Workload::Bilevel);
+    let desc = if search {
+        build(
+            &DartsModelDescBuilder,
+            &settings.nas.search.model_desc,
+            None,
+            false,
+            &catalog,
+        )
+    } else {
+        let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
+        from_genotype(&genotype, &settings.nas.eval.model_desc, true, &catalog)
+    }
+    .map_err(CliError::caused)?
+    .desc;
+    let mut options = ModelOptions::default();
+    options.compute = compute;
+    let model =
+        Model::compile(&desc, &OpRegistry::builtin(), &options).map_err(CliError::engine)?;
+    let mut step = Step::new(model, &settings, search, batch)?;
+    let macs = macs(&desc, &catalog, workload == Workload::Eval)?;
+    let size = Size {
+        batch,
+        images: batch * if workload == Workload::Bilevel { 2 } else { 1 },
+        flop: macs * batch as f64 * workload.flop_per_mac(),
+    };
+    timed(
+        workload,
+        args.engine.into(),
+        args.steps,
+        size,
+        || match workload {
+            Workload::Supernet => step.train(Want {
+                weights: true,
+                arch: true,
+            }),
+            Workload::Bilevel => step.bilevel(),
+            Workload::Eval => step.train(Want {
+                weights: true,
+                arch: false,
+            }),
+            Workload::Infer | Workload::Cell => step.infer(),
+        },
+    )
+}
+
+/// Multiply-adds per image.
+fn macs(desc: &ModelDesc, catalog: &OpCatalog, aux: bool) -> Result<f64, CliError> {
+    Ok(desc
+        .cost(catalog)
+        .map_err(CliError::caused)?
+        .total(aux)
+        .macs as f64)
+}
+
+/// A model with what its steps need.
+struct Step {
+    model: Model,
+    objective: Objective,
+    weights: Optimizer<ParamVec>,
+    alphas: Option<Optimizer<ArchParams>>,
+    lr: f64,
+    alpha_lr: f64,
+    clip: f64,
+    train: Batch,
+    valid: Batch,
+}
+
+impl Step {
+    fn new(model: Model, settings: &Settings, search: bool, n: usize) -> Result<Self, CliError> {
+        let trainer = match search {
+            true => &settings.nas.search.trainer,
+            false => &settings.nas.eval.trainer,
+        };
+        let alpha = trainer.alpha_optimizer.as_ref().filter(|_| search);
+        Ok(Step {
+            objective: Objective {
+                aux_weight: trainer.aux_weight,
+                ..Objective::default()
+            },
+            weights: Optimizer::new(&trainer.optimizer).map_err(CliError::engine)?,
+            alphas: alpha
+                .map(Optimizer::new)
+                .transpose()
+                .map_err(CliError::engine)?,
+            lr: trainer.optimizer.lr,
+            alpha_lr: alpha.map_or(0.0, |a| a.lr),
+            clip: trainer.grad_clip,
+            train: noise(n, 1, &model),
+            valid: noise(n, 2, &model),
+            model,
+        })
+    }
+
+    /// Forward and backward with running statistics, clipping and SGD.
+    fn train(&mut self, want: Want) -> Result<(), CliError> {
+        let regular = Regular {
+            drop_path_prob: 0.0,
+            draw: Key::new(3),
+        };
+        let grads = self
+            .model
+            .train_pass(&self.train, &self.objective, &regular, want)
+            .map_err(CliError::engine)?;
+        let factor = clip_factor(grads.weights.norm(), self.clip);
+        let clipped = grads.weights.scale(factor);
+        let weights = self.weights.step(self.model.weights(), &clipped, self.lr);
+        self.model.set_weights(weights);
+        Ok(())
+    }
+
+    /// The whole second-order step: architecture, then weights.
+    fn bilevel(&mut self) -> Result<(), CliError> {
+        let draw = Key::new(4);
+        let (_, grads) = self
+            .model
+            .weight_grads(&self.train, &self.objective, Some(&draw))
+            .map_err(CliError::engine)?;
+        let update = self.weights.direction(self.model.weights(), &grads);
+        let ahead = LookAhead {
+            update: &update,
+            xi: self.lr,
+            epsilon: 0.01,
+        };
+        let (_, grads) = ahead
+            .arch_grads(
+                &self.model,
+                &self.train,
+                &self.valid,
+                &self.objective,
+                &draw,
+            )
+            .map_err(CliError::engine)?;
+        if let Some(optimizer) = &mut self.alphas {
+            let arch = optimizer.step(self.model.arch(), &grads, self.alpha_lr);
+            self.model.set_arch(arch);
+        }
+        self.train(Want {
+            weights: true,
+            arch: false,
+        })
+    }
+
+    fn infer(&mut self) -> Result<(), CliError> {
+        let logits = self
+            .model
+            .predict(self.train.images.clone(), self.train.shape);
+        black_box(logits.map_err(CliError::engine)?);
+        Ok(())
+    }
+}
+
+/// A batch of noise.
+fn noise(n: usize, seed: u64, model: &Model) -> Batch {
+    let input = model.desc().input;
+    let shape = [n, input.channels, input.height, input.width];
+    let mut rng = Key::new(seed).with("bench").rng();
+    let classes = model.desc().n_classes;
+    Batch {
+        images: (0..shape.iter().product())
+            .map(|_| rng.normal() as f32)
+            .collect(),
+        labels: (0..n).map(|i| (i % classes) as i64).collect(),
+        shape,
+    }
+}
+
+/// The first search cell alone: 14 edges of 8 primitives on 16 channels of 32×32, forward and backward, with the gradients
+/// of both inputs, of the mixing weights and of the parameters.
+fn cell(batch: usize, steps: usize) -> Result<Measured, CliError> {
+    let primitives = vec![
+        Primitive::MaxPool { norm: true },
+        Primitive::AvgPool { norm: true },
+        Primitive::Skip,
+        Primitive::Sep { kernel: 3 },
+        Primitive::Sep { kernel: 5 },
+        Primitive::Dil { kernel: 3 },
+        Primitive::Dil { kernel: 5 },
+        Primitive::None,
+    ];
+    let edges = (0..4)
+        .flat_map(|node| (0..node + 2).map(move |from| (from, node)))
+        .map(|(from, node)| CellEdge {
+            from,
+            node,
+            primitives: primitives.clone(),
+        })
+        .collect();
+    let plan =
+        CellPlan::new(FeatureMap::new(16, 32, 32), 4, false, edges).map_err(CliError::caused)?;
+    let mut rng = Key::new(5).with("bench cell").rng();
+    let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
+    let len = batch * plan.input().sample_len();
+    let (s0, s1) = (draw(len), draw(len));
+    let mixing = vec![0.125; plan.mixing_len()];
+    let params = plan
+        .params()
+        .pack(|piece| draw(piece.len()).iter().map(|v| 0.1 * v).collect());
+    let exec = Exec::new();
+    let macs = cell_macs(plan.params(), 32 * 32);
+    let flop = macs * batch as f64 * Workload::Cell.flop_per_mac();
+    let g = draw(batch * plan.output().sample_len());
+    let size = Size {
+        batch,
+        images: batch,
+        flop,
+    };
+    timed(Workload::Cell, Engine::Fused, steps, size, || {
+        let (y, save) = plan.forward(&exec, [&s0, &s1], &mixing, &params);
+        let grads = plan.backward(
+            &exec,
+            [&s0, &s1],
+            &mixing,
+            &params,
+            &y,
+            &save,
+            g.clone(),
+            CellWant::ALL,
+        );
+        black_box(grads);
+        Ok(())
+    })
+}
+
+/// Multiply-adds per image of a cell whose convolutions all keep `pixels` pixels: each weight once per pixel.
+fn cell_macs(params: &ParamLayout, pixels: usize) -> f64 {
+    params
+        .pieces()
+        .iter()
+        .map(|p| (p.len() * pixels) as f64)
+        .sum()
+}
+
+/// What a step works on and how much it computes.
+struct Size {
+    batch: usize,
+    /// Images that it reads.
+    images: usize,
+    /// Operations of convolutions and the classifier.
+    flop: f64,
+}
+
+/// Runs `step` once to warm up and `steps` times with the clock running.
+fn timed(
+    workload: Workload,
+    engine: Engine,
+    steps: usize,
+    size: Size,
+    mut step: impl FnMut() -> Result<(), CliError>,
+) -> Result<Measured, CliError> {
+    step()?;
+    let mut times = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        let start = Instant::now();
+        step()?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(Measured {
+        workload: workload.name().to_string(),
+        batch: size.batch,
+        threads: rayon::current_num_threads(),
+        engine: engine.to_string(),
+        ms: times[times.len() / 2],
+        min_ms: times[0],
+        max_ms: times[times.len() - 1],
+        steps: times.len(),
+        images: size.images,
+        gflop: size.flop / 1e9,
+        peak_rss_mb: peak_rss_mb(),
+    })
+}
+
+impl Workload {
+    /// Operations of a step for each multiply-add of a forward pass. A pass forward, the gradient of the data and that of
+    /// the weights cost two each; the two passes of the finite difference need no gradient of the weights.
+    fn flop_per_mac(self) -> f64 {
+        match self {
+            Workload::Infer => 2.0,
+            Workload::Cell | Workload::Supernet | Workload::Eval => 6.0,
+            Workload::Bilevel => 3.0 * 6.0 + 2.0 * 4.0,
+        }
+    }
+
+    /// Images per batch in the paper.
+    fn default_batch(self) -> usize {
+        match self {
+            Workload::Cell | Workload::Supernet | Workload::Bilevel => 64,
+            Workload::Eval | Workload::Infer => 96,
+        }
+    }
+}
