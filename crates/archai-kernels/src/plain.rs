@@ -69,6 +69,30 @@ pub fn add(exec: &Exec, a: &mut [f32], b: &[f32]) {
     });
 }
 
+/// Each sample times its own factor; its gradient is the same with the gradient for `x`.
+///
+/// # Panics
+/// If there are not as many factors as samples.
+pub fn scale_samples(exec: &Exec, map: FeatureMap, x: &[f32], factors: &[f32]) -> Vec<f32> {
+    let (n, len) = (map.samples(x.len()), map.sample_len());
+    assert!(
+        n == factors.len(),
+        "{n} samples and {} factors",
+        factors.len()
+    );
+    // SAFETY: every sample is written below.
+    let mut y = unsafe { overwritten::<f32>(x.len()) };
+    let (src, dst) = (Samples::whole(x, len), SamplesMut::whole(&mut y, len));
+    exec.for_samples(n, x.len(), |i| {
+        // SAFETY: each sample is visited once.
+        let dst = unsafe { dst.get(i) };
+        for (d, s) in dst.iter_mut().zip(src.get(i)) {
+            *d = s * factors[i];
+        }
+    });
+    y
+}
+
 fn same_size(maps: &[FeatureMap]) -> FeatureMap {
     let (h, w) = (maps[0].height, maps[0].width);
     for m in maps {
