@@ -12,11 +12,14 @@ const STEPS: usize = 8;
 /// Doublings from [`MIN`] on (to 64 TB).
 const DOUBLINGS: usize = 30;
 const CLASSES: usize = STEPS * DOUBLINGS;
-/// Blocks start on cache lines.
+/// Blocks start on cache lines,
 const ALIGN: usize = 64;
+/// and large ones on huge pages, which the system is asked for: a pass over memory otherwise spends much of its time on
+/// looking up pages.
+const HUGE: usize = 2 << 20;
 
 /// A [`GlobalAlloc`] over the system's: blocks of 64 KB and more go to a free list of their size class when freed, and
-/// come back from it. To be installed by a program, never by a library:
+/// come back from it; the larger of them lie on huge pages where the system grants these. To be installed by a program, never by a library:
 ///
 /// ```standalone_crate
 /// use archai_kernels::PoolAllocator;
@@ -99,6 +102,21 @@ fn class(size: usize) -> Option<(usize, usize)> {
     (class < CLASSES).then(|| (class, (1 << doubling) + (index + 1) * step))
 }
 
+#[cfg(target_os = "linux")]
+fn advise_huge_pages(block: *mut u8, len: usize) {
+    use std::ffi::{c_int, c_void};
+    const MADV_HUGEPAGE: c_int = 14;
+    unsafe extern "C" {
+        fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
+    }
+    // SAFETY: the pages lie within a block that is ours; the call changes how they are mapped, not what they hold. It is
+    // advice: where it is refused, small pages do.
+    unsafe { madvise(block.cast(), len, MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_huge_pages(_: *mut u8, _: usize) {}
+
 impl PoolAllocator {
     /// An allocator that keeps at most `limit` unused bytes.
     pub const fn new(limit: usize) -> Self {
@@ -126,7 +144,30 @@ impl PoolAllocator {
             return None;
         }
         let (class, size) = class(layout.size())?;
-        Some((class, Layout::from_size_align(size, ALIGN).ok()?))
+        // Not where the last page would be mostly waste.
+        let align = if size.next_multiple_of(HUGE) - size <= size / STEPS {
+            HUGE
+        } else {
+            ALIGN
+        };
+        Some((class, Layout::from_size_align(size, align).ok()?))
+    }
+
+    /// A new block from the system.
+    fn fresh(&self, block: Layout, zeroed: bool) -> *mut u8 {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: a size of at least `MIN`.
+        let new = unsafe {
+            if zeroed {
+                System.alloc_zeroed(block)
+            } else {
+                System.alloc(block)
+            }
+        };
+        if block.align() == HUGE && !new.is_null() {
+            advise_huge_pages(new, block.size());
+        }
+        new
     }
 
     fn request(&self, layout: Layout, zeroed: bool) -> *mut u8 {
@@ -145,15 +186,7 @@ impl PoolAllocator {
         };
         let free = self.lists[class].pop();
         if free.is_null() {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            // SAFETY: a size of at least `MIN`.
-            return unsafe {
-                if zeroed {
-                    System.alloc_zeroed(block)
-                } else {
-                    System.alloc(block)
-                }
-            };
+            return self.fresh(block, zeroed);
         }
         self.kept.fetch_sub(block.size(), Ordering::Relaxed);
         if zeroed {
@@ -238,6 +271,24 @@ mod tests {
             }
             previous = (size, class);
         }
+    }
+
+    #[test]
+    fn huge_blocks_are_aligned_and_go_back() {
+        let pool = PoolAllocator::new(0);
+        for size in [HUGE, 2 * HUGE - 1, 5 * HUGE / 2, 9 * HUGE + 77] {
+            let layout = Layout::from_size_align(size, 4).expect("a layout");
+            // SAFETY: the block is written within its size, and freed once with its layout.
+            unsafe {
+                let block = pool.alloc(layout);
+                assert!(
+                    !block.is_null() && (size == 5 * HUGE / 2 || block.addr().is_multiple_of(HUGE))
+                );
+                block.write_bytes(1, size);
+                pool.dealloc(block, layout);
+            }
+        }
+        assert_eq!((pool.system_requests(), pool.kept_bytes()), (4, 0));
     }
 
     #[test]

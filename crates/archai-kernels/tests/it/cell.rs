@@ -524,6 +524,16 @@ fn impossible_cells_are_refused() {
             .to_string()
             .contains("must be even")
     );
+    let twice = vec![CellEdge {
+        from: 0,
+        node: 0,
+        primitives: vec![Primitive::Sep { kernel: 3 }; 2],
+    }];
+    let error = CellPlan::new(map, 1, false, twice).unwrap_err().to_string();
+    assert!(
+        error.contains("are named node0.edge0.sep_conv_3x3"),
+        "{error}"
+    );
 }
 
 /// The gradient of the mixing weights without any formula of ours: differences of the loss `Σ out · g`.

@@ -1,0 +1,500 @@
+//! The backward pass of the edges that leave one state.
+//!
+//! First the sums over the batch, then the second halves of separable convolutions, then everything that reads the state
+//! itself: each needs the sums of the one before.
+
+use super::CellWant;
+use super::group::{Branch, Group, GroupSave, Kind, views};
+use crate::buffer::{Samples, SamplesMut, overwritten};
+use crate::conv::{SeparableGrad, scratch};
+use crate::exec::{Exec, sum_runs};
+use crate::micro::norm::{Combine, Dots, MaskedSums, Term};
+use crate::micro::pad::{PadCopy, PadMap, Padded, ReluMask};
+use crate::micro::pool::{PoolBackward, scratch_len};
+use crate::norm::{Moments, NormGrad};
+
+/// Gradients that all groups add to.
+pub(super) struct BackwardSums {
+    pub mixing: Vec<f32>,
+    pub params: Vec<f32>,
+}
+
+/// The backward pass of one group.
+pub(super) struct GroupBackward<'a> {
+    pub exec: &'a Exec,
+    pub n: usize,
+    pub group: &'a Group,
+    pub save: &'a GroupSave,
+    pub moments: &'a [Moments],
+    pub x: Samples<'a>,
+    /// Complete gradients of the nodes that the group feeds, by node.
+    pub grads: &'a [Samples<'a>],
+    pub mixing: &'a [f32],
+    pub params: &'a [f32],
+    pub want: CellWant,
+}
+
+/// What the sums over the batch give for one branch.
+pub(super) struct BranchGrad<'a> {
+    pub branch: &'a Branch,
+    pub node: usize,
+    pub values: Samples<'a>,
+    /// The gradient of the values before the last norm; without a norm, the weighted gradient of the node.
+    pub coefficients: NormGrad,
+}
+
+/// A gradient through the norm of a first half: what the mask of its ReLU let through, and its coefficients.
+pub(super) struct FirstHalfGrad {
+    pub masked: Vec<f32>,
+    pub coefficients: NormGrad,
+}
+
+impl GroupBackward<'_> {
+    /// Writes (or adds to) the gradient of the state, and the group's part of `sums`.
+    pub fn run(&self, target: Option<(SamplesMut<'_>, bool)>, sums: &mut BackwardSums) {
+        let branches = self.reduce(sums);
+        if target.is_none() && !self.want.params {
+            return;
+        }
+        let firsts = self.second_halves(&branches, sums);
+        self.rest(&branches, &firsts, target, sums);
+    }
+
+    /// The sums over each node's gradient times each result: gradients of the mixing weights, coefficients of the norms.
+    fn reduce(&self, sums: &mut BackwardSums) -> Vec<BranchGrad<'_>> {
+        let Self { exec, n, group, .. } = *self;
+        let (map, c) = (group.output, group.output.padded_channels());
+        let (blocks, pixels) = (map.blocks(), map.pixels());
+        // Per edge: its node's gradient and the results that are needed with it.
+        let edges: Vec<(usize, Vec<(&Branch, Samples<'_>)>)> = group
+            .edges
+            .iter()
+            .map(|edge| {
+                (
+                    edge.node,
+                    group.results(self.save, self.x, |e| std::ptr::eq(e, edge)),
+                )
+            })
+            .collect();
+        let needed = |b: &Branch| self.want.mixing || b.kind.last_norm().is_some();
+        let slots: usize = edges.iter().map(|(_, r)| r.len() + 1).sum();
+        let totals = sum_runs(exec.runs(n, n * map.sample_len() * slots, |range| {
+            let mut sums = vec![0.0; slots * c];
+            for i in range {
+                let mut at = 0;
+                for (node, results) in &edges {
+                    let g = self.grads[*node].get(i);
+                    let zs: Vec<&[f32]> = results
+                        .iter()
+                        .filter(|(b, _)| needed(b))
+                        .map(|(_, z)| z.get(i))
+                        .collect();
+                    let part = &mut sums[at..at + (zs.len() + 1) * c];
+                    exec.run(Dots {
+                        g,
+                        zs: &zs,
+                        blocks,
+                        pixels,
+                        sums: part,
+                    });
+                    at += part.len();
+                }
+            }
+            sums
+        }));
+        let mut totals = totals.chunks_exact(c);
+        let mut next = || totals.next().expect("as many sums as slots");
+        let mut out = Vec::new();
+        for (node, results) in edges {
+            let sg = next();
+            for (branch, values) in results {
+                let w = self.mixing[branch.weight];
+                let dot = if needed(branch) { next() } else { &[] };
+                let coefficients = match branch.kind.last_norm() {
+                    Some(norm) => {
+                        let moments = &self.moments[norm];
+                        let gzhat = moments.dot_normalised(sg, dot);
+                        sums.mixing[branch.weight] = gzhat.iter().sum::<f64>() as f32;
+                        moments.gradient(sg, &gzhat, n * pixels, |_| f64::from(w), false)
+                    }
+                    None => {
+                        sums.mixing[branch.weight] = dot.iter().sum::<f64>() as f32;
+                        NormGrad {
+                            of_g: vec![w; c],
+                            constant: vec![0.0; c],
+                            of_z: vec![0.0; c],
+                        }
+                    }
+                };
+                out.push(BranchGrad {
+                    branch,
+                    node,
+                    values,
+                    coefficients,
+                });
+            }
+        }
+        out
+    }
+
+    /// The second halves of separable convolutions, down to the norm of the first ones. By branch.
+    fn second_halves(
+        &self,
+        branches: &[BranchGrad<'_>],
+        sums: &mut BackwardSums,
+    ) -> Vec<Option<FirstHalfGrad>> {
+        let Self { exec, n, group, .. } = *self;
+        let (map, len, c) = (
+            group.output,
+            group.output.sample_len(),
+            group.output.padded_channels(),
+        );
+        let (blocks, pixels) = (map.blocks(), map.pixels());
+        let list: Vec<&Branch> = branches.iter().map(|b| b.branch).collect();
+        let moments: Vec<Option<Moments>> = self.moments.iter().cloned().map(Some).collect();
+        let halves = group.second_halves(&list, &moments, |slot| {
+            Samples::whole(&self.save.first[slot], len)
+        });
+        let mut firsts: Vec<Option<FirstHalfGrad>> = branches.iter().map(|_| None).collect();
+        if halves.is_empty() {
+            return firsts;
+        }
+        let (at, count) = group.second;
+        let params = &self.params[at..at + count];
+        let transposed: Vec<Vec<f32>> = halves.iter().map(|h| h.core.transposed(params)).collect();
+        // SAFETY: every sample is written below.
+        let mut masked: Vec<Vec<f32>> = halves
+            .iter()
+            .map(|_| unsafe { overwritten::<f32>(n * len) })
+            .collect();
+        let masked_views = views(&mut masked, len);
+        let runs = exec.runs(n, n * len * halves.len(), |range| {
+            let mut sums = vec![0.0; halves.len() * 2 * c];
+            let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
+            let side = halves[0].core.side();
+            let (mut padded, mut padded_g) = (side.scratch(blocks), side.scratch(blocks));
+            let (mut mid, mut dz, mut dr) = (scratch(len), scratch(len), scratch(len));
+            for i in range {
+                for (k, half) in halves.iter().enumerate() {
+                    let b = &branches[half.slot];
+                    let z = half.first.get(i);
+                    half.pad(exec, i, &mut padded);
+                    b.coefficients.apply(
+                        exec,
+                        self.grads[b.node].get(i),
+                        b.values.get(i),
+                        map,
+                        &mut dz,
+                    );
+                    let args = SeparableGrad {
+                        padded: &padded,
+                        params,
+                        transposed: &transposed[k],
+                        dz: &dz,
+                        padded_g: &mut padded_g,
+                        mid: &mut mid,
+                    };
+                    half.core.backward(
+                        exec,
+                        args,
+                        Some(&mut dr),
+                        false,
+                        self.want.params.then_some(&mut grad),
+                    );
+                    exec.run(MaskedSums {
+                        z,
+                        scale: &half.scale,
+                        shift: &half.shift,
+                        g: &dr,
+                        blocks,
+                        pixels,
+                        // SAFETY: each sample is visited once.
+                        dst: unsafe { masked_views[k].get(i) },
+                        sums: &mut sums[k * 2 * c..][..2 * c],
+                    });
+                }
+            }
+            (sums, grad)
+        });
+        let (norm_sums, grads): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+        let norm_sums = sum_runs(norm_sums);
+        if self.want.params {
+            sums.params[at..at + count].copy_from_slice(&sum_runs(grads));
+        }
+        let slots: Vec<usize> = halves.iter().map(|h| h.slot).collect();
+        for ((slot, masked), sums) in slots
+            .into_iter()
+            .zip(masked)
+            .zip(norm_sums.chunks_exact(2 * c))
+        {
+            let norm = branches[slot]
+                .branch
+                .kind
+                .first_norm()
+                .expect("a separable convolution has two norms");
+            let moments = &self.moments[norm];
+            let gzhat = moments.dot_normalised(&sums[..c], &sums[c..]);
+            let coefficients = moments.gradient(&sums[..c], &gzhat, n * pixels, |_| 1.0, false);
+            firsts[slot] = Some(FirstHalfGrad {
+                masked,
+                coefficients,
+            });
+        }
+        firsts
+    }
+
+    /// Everything that reads the state itself: pools, identities, first halves, factorised reduces.
+    fn rest(
+        &self,
+        branches: &[BranchGrad<'_>],
+        firsts: &[Option<FirstHalfGrad>],
+        target: Option<(SamplesMut<'_>, bool)>,
+        sums: &mut BackwardSums,
+    ) {
+        let Self { exec, n, group, .. } = *self;
+        let (input, map, len, c) = (
+            group.input,
+            group.output,
+            group.output.sample_len(),
+            group.output.padded_channels(),
+        );
+        let (blocks, pixels) = (map.blocks(), map.pixels());
+        let (at, count) = group.first;
+        let params = &self.params[at..at + count];
+        let transposed: Vec<[Vec<f32>; 2]> = branches
+            .iter()
+            .map(|b| match &b.branch.kind {
+                Kind::Reduce { core, .. } => core.transposed(params),
+                kind => [
+                    kind.separable()
+                        .map_or_else(Vec::new, |core| core.transposed(params)),
+                    Vec::new(),
+                ],
+            })
+            .collect();
+        let pools: Vec<SharedPool<'_>> = [true, false]
+            .into_iter()
+            .filter_map(|max| SharedPool::new(max, branches, c))
+            .collect();
+        let identities: Vec<&BranchGrad<'_>> = branches
+            .iter()
+            .filter(|b| matches!(b.branch.kind, Kind::Identity))
+            .collect();
+        let any_sep = group.branches().any(|b| b.kind.separable().is_some());
+        let any_reduce = group.any(|k| matches!(k, Kind::Reduce { .. }));
+        let zeros = vec![0.0; c];
+        let grad_wanted = self.want.params && count > 0;
+        let firsts_views: Vec<Option<Samples<'_>>> = firsts
+            .iter()
+            .map(|f| f.as_ref().map(|f| Samples::whole(&f.masked, len)))
+            .collect();
+        let runs = exec.runs(n, n * input.sample_len() * branches.len().max(1), |range| {
+            let mut grad = vec![0.0; if grad_wanted { count } else { 0 }];
+            let side = Padded::new(input.height, input.width);
+            let out_side = Padded::new(map.height, map.width);
+            let pads = |used: bool, side: Padded| {
+                if used {
+                    side.scratch(blocks)
+                } else {
+                    Vec::new()
+                }
+            };
+            let (mut padded, mut padded_g) = (pads(any_sep, side), pads(any_sep, out_side));
+            let (mut mid, mut dz) = (scratch(len), scratch(len));
+            let half = || scratch(if any_reduce { len } else { 0 });
+            let (mut even, mut odd) = (half(), half());
+            let mut dr = scratch(input.sample_len());
+            let mut pool_scratch = scratch(scratch_len(group.pool));
+            for i in range {
+                let x = self.x.get(i);
+                // SAFETY: each sample is visited once.
+                let mut dx = target.as_ref().map(|(t, add)| (unsafe { t.get(i) }, *add));
+                if let Some((dx, add)) = &mut dx {
+                    if !identities.is_empty() {
+                        let terms: Vec<Term<'_>> = identities
+                            .iter()
+                            .map(|b| Term {
+                                src: self.grads[b.node].get(i),
+                                scale: &b.coefficients.of_g,
+                            })
+                            .collect();
+                        exec.run(Combine {
+                            terms: &terms,
+                            base: &zeros,
+                            blocks,
+                            pixels,
+                            dst: dx,
+                            add: *add,
+                        });
+                    } else if !*add {
+                        dx.fill(0.0);
+                    }
+                    for pool in &pools {
+                        pool.gradient(self, i, &mut dz);
+                        let (window, g, scratch) = (group.pool, &dz[..], &mut pool_scratch[..]);
+                        if pool.max {
+                            let at = &self.save.at[i * len..(i + 1) * len];
+                            exec.run(PoolBackward::<true> {
+                                window,
+                                blocks,
+                                g,
+                                at,
+                                dx,
+                                scratch,
+                            });
+                        } else {
+                            exec.run(PoolBackward::<false> {
+                                window,
+                                blocks,
+                                g,
+                                at: &[],
+                                dx,
+                                scratch,
+                            });
+                        }
+                    }
+                }
+                if any_sep {
+                    exec.run(PadCopy {
+                        src: x,
+                        blocks,
+                        to: side,
+                        dst: &mut padded,
+                        map: PadMap::Relu,
+                    });
+                }
+                // What has been added to `dr` so far; the first one replaces what the scratch holds.
+                let mut started = false;
+                let mut gathered = false;
+                for (slot, b) in branches.iter().enumerate() {
+                    let wanted = grad_wanted.then_some(&mut grad[..]);
+                    match (&b.branch.kind, &firsts[slot], &firsts_views[slot]) {
+                        (Kind::Identity | Kind::Pool { .. }, ..) => continue,
+                        (Kind::Sep { .. }, Some(first), Some(masked)) => {
+                            let z = &self.save.first[slot][i * len..(i + 1) * len];
+                            first
+                                .coefficients
+                                .apply(exec, masked.get(i), z, map, &mut dz);
+                        }
+                        _ => b.coefficients.apply(
+                            exec,
+                            self.grads[b.node].get(i),
+                            b.values.get(i),
+                            map,
+                            &mut dz,
+                        ),
+                    }
+                    let dr = dx.is_some().then_some(&mut dr[..]);
+                    if let Kind::Reduce { core, .. } = &b.branch.kind {
+                        if let Some(grad) = wanted {
+                            if !gathered {
+                                core.gather(exec, x, true, &mut even, &mut odd);
+                                gathered = true;
+                            }
+                            core.weight_grad(exec, &even, &odd, &dz, grad);
+                        }
+                        if let Some(dr) = dr {
+                            if !started {
+                                dr.fill(0.0);
+                            }
+                            core.data_grad(exec, &transposed[slot], &dz, &mut mid, dr);
+                        }
+                    } else if let Some(core) = b.branch.kind.separable() {
+                        let args = SeparableGrad {
+                            padded: &padded,
+                            params,
+                            transposed: &transposed[slot][0],
+                            dz: &dz,
+                            padded_g: &mut padded_g,
+                            mid: &mut mid,
+                        };
+                        core.backward(exec, args, dr, started, wanted);
+                    }
+                    started = true;
+                }
+                if started && let Some((dx, _)) = dx {
+                    exec.run(ReluMask {
+                        x,
+                        g: &dr,
+                        dx,
+                        add: true,
+                    });
+                }
+            }
+            grad
+        });
+        if grad_wanted {
+            let mut grad = sum_runs(runs);
+            for branch in group.branches() {
+                if let Kind::Reduce { core, .. } = &branch.kind {
+                    core.clear_padding(&mut grad);
+                }
+            }
+            sums.params[at..at + count].copy_from_slice(&grad);
+        }
+    }
+}
+
+/// The gradient of a pool that several edges read, each perhaps through its norm.
+pub(super) struct SharedPool<'a> {
+    pub max: bool,
+    pub values: Samples<'a>,
+    /// Node and coefficient of its gradient, per edge.
+    pub edges: Vec<(usize, &'a [f32])>,
+    pub constant: Vec<f32>,
+    pub of_z: Vec<f32>,
+}
+
+impl<'a> SharedPool<'a> {
+    fn new(which: bool, branches: &'a [BranchGrad<'a>], c: usize) -> Option<Self> {
+        let users = branches
+            .iter()
+            .filter(|b| matches!(b.branch.kind, Kind::Pool { max, .. } if max == which));
+        let mut pool: Option<SharedPool<'a>> = None;
+        for b in users {
+            let pool = pool.get_or_insert_with(|| SharedPool {
+                max: which,
+                values: b.values,
+                edges: Vec::new(),
+                constant: vec![0.0; c],
+                of_z: vec![0.0; c],
+            });
+            pool.edges.push((b.node, &b.coefficients.of_g));
+            pool.constant
+                .iter_mut()
+                .zip(&b.coefficients.constant)
+                .for_each(|(a, b)| *a += b);
+            pool.of_z
+                .iter_mut()
+                .zip(&b.coefficients.of_z)
+                .for_each(|(a, b)| *a += b);
+        }
+        pool
+    }
+
+    /// The gradient of the pool's result for sample `i`.
+    fn gradient(&self, pass: &GroupBackward<'_>, i: usize, dz: &mut [f32]) {
+        let map = pass.group.output;
+        let mut terms: Vec<Term<'_>> = self
+            .edges
+            .iter()
+            .map(|(node, scale)| Term {
+                src: pass.grads[*node].get(i),
+                scale,
+            })
+            .collect();
+        terms.push(Term {
+            src: self.values.get(i),
+            scale: &self.of_z,
+        });
+        let (base, blocks, pixels) = (&self.constant, map.blocks(), map.pixels());
+        pass.exec.run(Combine {
+            terms: &terms,
+            base,
+            blocks,
+            pixels,
+            dst: dz,
+            add: false,
+        });
+    }
+}
