@@ -158,7 +158,11 @@ pub struct LogValue(serde_json::Value);
 
 impl From<f64> for LogValue {
     fn from(v: f64) -> Self {
-        LogValue(if v.is_finite() { v.into() } else { v.to_string().into() })
+        LogValue(if v.is_finite() {
+            v.into()
+        } else {
+            v.to_string().into()
+        })
     }
 }
 impl From<f32> for LogValue {
@@ -175,7 +179,17 @@ macro_rules! log_value {
         }
     )+};
 }
-log_value!(bool, u32, u64, usize, i32, i64, &str, String, serde_json::Value);
+log_value!(
+    bool,
+    u32,
+    u64,
+    usize,
+    i32,
+    i64,
+    &str,
+    String,
+    serde_json::Value
+);
 impl<T: Into<LogValue>> From<Vec<T>> for LogValue {
     fn from(v: Vec<T>) -> Self {
         LogValue(v.into_iter().map(|x| x.into().0).collect())

@@ -19,7 +19,9 @@ use archai::engine::{Model, OpRegistry};
 use archai::spec::desc::ModelDesc;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let dir = std::env::args().nth(1).ok_or("usage: load_model EVAL_DIR")?;
+    let dir = std::env::args()
+        .nth(1)
+        .ok_or("usage: load_model EVAL_DIR")?;
     let dir = Path::new(&dir);
 
     let registry = OpRegistry::builtin();
