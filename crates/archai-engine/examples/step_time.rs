@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use archai_data::Batch;
 use archai_data::rng::Key;
+use archai_engine::optim::{Optimizer, clip_factor};
 use archai_engine::{Compute, Model, ModelOptions, Objective, OpRegistry, Regular, Want};
 use archai_kernels::PoolAllocator;
 use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype};
 use archai_spec::settings::{
-    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
+    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, OptimizerKind, StemWiring,
 };
 
 #[global_allocator]
@@ -89,6 +90,19 @@ fn batch(n: usize, seed: u64) -> Batch {
     }
 }
 
+fn settings_of_sgd() -> archai_spec::settings::Optimizer {
+    archai_spec::settings::Optimizer {
+        kind: OptimizerKind::Sgd,
+        lr: 0.025,
+        decay: 3e-4,
+        decay_bn: None,
+        momentum: Some(0.9),
+        nesterov: None,
+        betas: None,
+        eps: None,
+    }
+}
+
 fn median(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
@@ -122,6 +136,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         drop_path_prob: if what == "eval" { 0.2 } else { 0.0 },
         draw: Key::new(1),
     };
+    let sgd = settings_of_sgd();
+    let mut optimizers = vec![Optimizer::new(&sgd)?; models.len()];
     let mut times = vec![Vec::new(); models.len()];
     for round in 0..rounds + 1 {
         let before = ALLOC.system_requests();
@@ -137,12 +153,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if round > 0 {
                 times[i].push(seconds);
             }
+            let start = Instant::now();
+            let norm = grads.weights.norm();
+            let clipped = grads.weights.scale(clip_factor(norm, 5.0));
+            let weights = optimizers[i].step(model.weights(), &clipped, 0.0);
+            model.set_weights(weights);
+            let update = start.elapsed().as_secs_f64();
             println!(
-                "round {round}, {:5} engine: {:9.1} ms, loss {:.7}, gradient norm {:.5}",
+                "round {round}, {:5} engine: {:9.1} ms, then {:5.1} ms for clipping and SGD; loss {:.7}, gradient norm \
+                 {norm:.5}",
                 engines[i].engine().to_string(),
                 1e3 * seconds,
+                1e3 * update,
                 grads.loss,
-                grads.weights.norm()
             );
         }
         println!(

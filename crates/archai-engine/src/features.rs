@@ -165,10 +165,11 @@ impl Features {
                 Features::from_nchw(t.clone() * compute.tensor(factors, [n, 1, 1, 1]))
             }
             Values::Blocked(t) => {
-                let map = self.map();
+                let (exec, map) = (Exec::new(), self.map());
                 let factors = factors.into_iter().map(|f| f as f32).collect();
                 let input = vec![t.clone().into_dispatch()];
-                let (y, _) = fused::call(kernels::ScaleSamples { map, factors }, input);
+                let kernel = kernels::ScaleSamples { exec, map, factors };
+                let (y, _) = fused::call(kernel, input);
                 Features::from_blocked(y, map)
             }
         }

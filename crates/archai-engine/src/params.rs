@@ -347,9 +347,29 @@ impl ParamVec {
     }
 }
 
-/// Σ x² over all tensors, in order.
+/// Σ x² over all tensors, in 64 bits and in a fixed order.
 pub(crate) fn sum_of_squares(tensors: &[Tensor<1>]) -> f64 {
-    tensors.iter().flat_map(to_host).map(|x| x * x).sum()
+    tensors.iter().map(squares).sum()
+}
+
+/// Σ x² in several running sums, so that one addition need not wait for the last.
+fn squares(tensor: &Tensor<1>) -> f64 {
+    fn add<T: Copy + Into<f64>>(values: &[T]) -> f64 {
+        let mut sums = [0.0; 8];
+        for chunk in values.chunks(sums.len()) {
+            for (sum, &v) in sums.iter_mut().zip(chunk) {
+                let v: f64 = v.into();
+                *sum += v * v;
+            }
+        }
+        sums.iter().sum()
+    }
+    let data = tensor.to_data();
+    match (data.as_slice::<f32>(), data.as_slice::<f64>()) {
+        (Ok(values), _) => add(values),
+        (_, Ok(values)) => add(values),
+        _ => to_host(tensor).iter().map(|x| x * x).sum(),
+    }
 }
 
 /// Pairs wanted names and shapes with tensors, or says everything that does not fit.

@@ -69,6 +69,30 @@ pub fn add(exec: &Exec, a: &mut [f32], b: &[f32]) {
     });
 }
 
+/// Each sample times its own factor; its gradient is the same with the gradient for `x`.
+///
+/// # Panics
+/// If there are not as many factors as samples.
+pub fn scale_samples(exec: &Exec, map: FeatureMap, x: &[f32], factors: &[f32]) -> Vec<f32> {
+    let (n, len) = (map.samples(x.len()), map.sample_len());
+    assert!(
+        n == factors.len(),
+        "{n} samples and {} factors",
+        factors.len()
+    );
+    // SAFETY: every sample is written below.
+    let mut y = unsafe { overwritten::<f32>(x.len()) };
+    let (src, dst) = (Samples::whole(x, len), SamplesMut::whole(&mut y, len));
+    exec.for_samples(n, x.len(), |i| {
+        // SAFETY: each sample is visited once.
+        let dst = unsafe { dst.get(i) };
+        for (d, s) in dst.iter_mut().zip(src.get(i)) {
+            *d = s * factors[i];
+        }
+    });
+    y
+}
+
 fn same_size(maps: &[FeatureMap]) -> FeatureMap {
     let (h, w) = (maps[0].height, maps[0].width);
     for m in maps {
@@ -81,18 +105,35 @@ fn same_size(maps: &[FeatureMap]) -> FeatureMap {
     FeatureMap::new(maps.iter().map(|m| m.channels).sum(), h, w)
 }
 
-/// Where a part's channels go: whole blocks are copied, others lane by lane. Calls `f(part's element, whole's element,
-/// number of consecutive elements)`.
+/// Where a part's channels go: whole blocks are copied, others as the lanes of one source block fall into one or two
+/// blocks of the whole. Calls `f(part's element, whole's element, number of consecutive elements)`.
 fn for_channels(part: FeatureMap, first: usize, mut f: impl FnMut(usize, usize, usize)) {
     let pixels = part.pixels();
     if first.is_multiple_of(LANES) && part.channels.is_multiple_of(LANES) {
         return f(0, first * pixels, part.sample_len());
     }
-    for c in 0..part.channels {
-        let place = |c: usize, p: usize| (c / LANES * pixels + p) * LANES + c % LANES;
-        for p in 0..pixels {
-            f(place(c, p), place(first + c, p), 1);
+    let place = |c: usize, p: usize| (c / LANES * pixels + p) * LANES + c % LANES;
+    let mut c = 0;
+    while c < part.channels {
+        let to = first + c;
+        let lanes = (part.channels - c)
+            .min(LANES - c % LANES)
+            .min(LANES - to % LANES);
+        match lanes {
+            LANES => f(place(c, 0), place(to, 0), pixels * LANES),
+            _ => (0..pixels).for_each(|p| f(place(c, p), place(to, p), lanes)),
         }
+        c += lanes;
+    }
+}
+
+/// Copies few or many elements; half blocks are the usual case beside whole ones.
+#[inline(always)]
+fn copy(src: &[f32], dst: &mut [f32]) {
+    match (src, &mut *dst) {
+        ([a, b, c, d], [w, x, y, z]) => (*w, *x, *y, *z) = (*a, *b, *c, *d),
+        _ if src.len() < LANES => dst.iter_mut().zip(src).for_each(|(d, s)| *d = *s),
+        _ => dst.copy_from_slice(src),
     }
 }
 
@@ -131,7 +172,7 @@ pub fn concat_channels(exec: &Exec, parts: &[(FeatureMap, &[f32])]) -> (FeatureM
         for (map, src) in maps.iter().zip(&sources) {
             let src = src.get(i);
             for_channels(*map, first, |s, d, n| {
-                dst[d..d + n].copy_from_slice(&src[s..s + n])
+                copy(&src[s..s + n], &mut dst[d..d + n])
             });
             first += map.channels;
         }
@@ -164,7 +205,7 @@ pub fn split_channels(exec: &Exec, maps: &[FeatureMap], x: &[f32]) -> Vec<Vec<f3
                 dst[(map.blocks() - 1) * map.pixels() * LANES..].fill(0.0);
             }
             for_channels(*map, first, |d, s, n| {
-                dst[d..d + n].copy_from_slice(&src[s..s + n])
+                copy(&src[s..s + n], &mut dst[d..d + n])
             });
             first += map.channels;
         }

@@ -4,7 +4,7 @@
 //! Such a file is a ZIP archive of stored entries below one folder: `data.pkl`, a pickle that describes the dictionary;
 //! `data/<k>`, the numbers of tensor k, aligned to 64 bytes so that they can be mapped into memory; `version` and
 //! `byteorder`. The safe loader refuses pickles that use more than protocol 2 or call anything outside a short list, so
-//! only the opcodes of [`Pickle`] occur.
+//! only the opcodes of `Pickle` occur.
 
 use std::io::{self, Seek, Write};
 use std::path::Path;

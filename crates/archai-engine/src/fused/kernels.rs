@@ -6,9 +6,8 @@ use std::sync::Arc;
 use archai_kernels::{
     CellPlan, CellWant, ChannelStats, ConvNorm, Exec, FeatureMap, MixTerm, ParamLayout, Pool, Want,
     WeightedSum, concat_channels, from_nchw, global_avg_pool, global_avg_pool_backward, relu,
-    relu_backward, split_channels, to_nchw,
+    relu_backward, scale_samples, split_channels, to_nchw,
 };
-use rayon::prelude::*;
 
 use super::{Forward, Gradient, Kernel, Part, Point, Reads, Save};
 
@@ -384,30 +383,20 @@ impl Kernel for GlobalMean {
 /// Each sample times its own factor.
 #[derive(Debug)]
 pub(crate) struct ScaleSamples {
+    pub exec: Exec,
     pub map: FeatureMap,
     pub factors: Vec<f32>,
 }
 
-impl ScaleSamples {
-    fn scale(&self, x: &[f32]) -> Vec<f32> {
-        let len = self.map.sample_len();
-        let scale = |(x, f): (&[f32], &f32)| x.iter().map(|v| v * f).collect::<Vec<f32>>();
-        let scaled: Vec<Vec<f32>> = x.par_chunks(len).zip(&self.factors).map(scale).collect();
-        scaled.concat()
-    }
-}
-
 impl Kernel for ScaleSamples {
     fn forward(&self, inputs: &[&[f32]]) -> Forward {
-        plain(self.map, self.scale(inputs[0]))
+        let y = scale_samples(&self.exec, self.map, inputs[0], &self.factors);
+        plain(self.map, y)
     }
 
     fn backward(&self, _at: Point<'_>, grad: Gradient) -> Vec<Option<Part>> {
-        let mut g = grad.into_vec();
-        g.par_chunks_mut(self.map.sample_len())
-            .zip(&self.factors)
-            .for_each(|(g, f)| g.iter_mut().for_each(|v| *v *= f));
-        vec![Some(Part::New(g))]
+        let dx = scale_samples(&self.exec, self.map, grad.as_slice(), &self.factors);
+        vec![Some(Part::New(dx))]
     }
 
     fn reads(&self) -> Reads {

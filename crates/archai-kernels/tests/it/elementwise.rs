@@ -5,7 +5,7 @@ use archai_kernels::{
     Exec, FeatureMap, add, concat_channels, from_nchw, global_avg_pool, global_avg_pool_backward,
     relu,
 };
-use archai_kernels::{relu_backward, split_channels, to_nchw};
+use archai_kernels::{relu_backward, scale_samples, split_channels, to_nchw};
 
 #[test]
 fn layout_round_trip() {
@@ -44,6 +44,22 @@ fn relu_and_sums() {
             let mut truth = x.clone();
             truth.add(1.0, &g);
             r::check_map("sum", &sum, &truth, 1e-6);
+        }
+    }
+}
+
+#[test]
+fn samples_times_their_factors() {
+    let rng = &mut Rng(4);
+    for n in [1, 64] {
+        let x = T::random(rng, n, 12, 9, 9);
+        let (map, blocked) = (x.map(), x.blocked());
+        let factors: Vec<f32> = (0..n).map(|i| i as f32 * 0.5).collect();
+        let got = scale_samples(&Exec::new(), map, &blocked, &factors);
+        let len = map.sample_len();
+        for (i, (got, x)) in got.chunks(len).zip(blocked.chunks(len)).enumerate() {
+            let want: Vec<f32> = x.iter().map(|v| v * factors[i]).collect();
+            assert_eq!(got, want);
         }
     }
 }
