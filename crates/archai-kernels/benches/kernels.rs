@@ -95,7 +95,11 @@ impl Bench {
         } else {
             print!("{:8} {:6} ", "", "");
         }
-        println!("{:7.1}", bytes / seconds / 1e9);
+        if bytes > 0.0 {
+            println!("{:7.1}", bytes / seconds / 1e9);
+        } else {
+            println!();
+        }
     }
 
     fn run(&self) {

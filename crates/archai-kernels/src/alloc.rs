@@ -19,7 +19,8 @@ const ALIGN: usize = 64;
 const HUGE: usize = 2 << 20;
 
 /// A [`GlobalAlloc`] over the system's: blocks of 64 KB and more go to a free list of their size class when freed, and
-/// come back from it; the larger of them lie on huge pages where the system grants these. To be installed by a program, never by a library:
+/// come back from it; the larger of them lie on huge pages where the system grants these. To be installed by a program,
+/// never by a library:
 ///
 /// ```standalone_crate
 /// use archai_kernels::PoolAllocator;
