@@ -159,12 +159,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             let weights = optimizers[i].step(model.weights(), &clipped, 0.0);
             model.set_weights(weights);
             let update = start.elapsed().as_secs_f64();
+            let start = Instant::now();
+            model.predict(batch.images, batch.shape)?;
+            let inference = start.elapsed().as_secs_f64();
             println!(
-                "round {round}, {:5} engine: {:9.1} ms, then {:5.1} ms for clipping and SGD; loss {:.7}, gradient norm \
+                "round {round}, {:5} engine: {:9.1} ms, then {:5.1} ms for clipping and SGD; inference {:8.1} ms; loss {:.7}, gradient norm \
                  {norm:.5}",
                 engines[i].engine().to_string(),
                 1e3 * seconds,
                 1e3 * update,
+                1e3 * inference,
                 grads.loss,
             );
         }

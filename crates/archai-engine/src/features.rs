@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use archai_kernels::{Exec, FeatureMap};
 use burn::backend::DispatchTensor;
-use burn::tensor::{Tensor, activation::relu};
+use burn::tensor::{Tensor, TensorCreationOptions, TensorData, activation::relu};
 
-use crate::compute::Compute;
 use crate::fused::{self, MAX_INPUTS, kernels};
 
 /// A batch of feature maps: N samples of C channels of H×W pixels. Cheap to clone; what is derived from it (its ReLU, its
@@ -157,46 +156,48 @@ impl Features {
         t
     }
 
-    /// Each sample times its own factor.
-    pub(crate) fn scale_samples(&self, factors: Vec<f64>, compute: &Compute) -> Features {
-        let n = factors.len();
-        match &self.values {
-            Values::Plain(t) => {
-                Features::from_nchw(t.clone() * compute.tensor(factors, [n, 1, 1, 1]))
-            }
-            Values::Blocked(t) => {
-                let (exec, map) = (Exec::new(), self.map());
-                let factors = factors.into_iter().map(|f| f as f32).collect();
-                let input = vec![t.clone().into_dispatch()];
-                let kernel = kernels::ScaleSamples { exec, map, factors };
-                let (y, _) = fused::call(kernel, input);
-                Features::from_blocked(y, map)
-            }
-        }
-    }
-
     /// Element-wise sum. All must have one shape; there must be at least one.
-    pub fn sum(mut parts: Vec<Features>) -> Features {
-        while parts.len() > 1 {
-            let some: Vec<Features> = parts.drain(..parts.len().min(MAX_INPUTS)).collect();
-            parts.insert(0, Features::sum_some(&some));
-        }
-        parts.pop().expect("a sum has at least one part")
+    pub fn sum(parts: Vec<Features>) -> Features {
+        Features::sum_scaled(parts.into_iter().map(|p| (p, None)).collect())
     }
 
-    fn sum_some(parts: &[Features]) -> Features {
-        let map = parts[0].map();
-        let is_blocked = |p: &Features| matches!(p.values, Values::Blocked(_));
-        if parts.iter().any(is_blocked) {
+    /// As [`Features::sum`], some parts with a factor for each sample.
+    pub(crate) fn sum_scaled(mut parts: Vec<(Features, Option<Vec<f64>>)>) -> Features {
+        while parts.len() > 1 || parts.iter().any(|(_, factors)| factors.is_some()) {
+            let rest = parts.split_off(parts.len().min(MAX_INPUTS));
+            let sum = Features::sum_some(parts);
+            parts = vec![(sum, None)];
+            parts.extend(rest);
+        }
+        parts.pop().expect("a sum has at least one part").0
+    }
+
+    fn sum_some(parts: Vec<(Features, Option<Vec<f64>>)>) -> Features {
+        let first = &parts[0].0;
+        let (shape, map) = (first.shape, first.map());
+        if parts
+            .iter()
+            .any(|(p, _)| matches!(p.values, Values::Blocked(_)))
+        {
             assert!(
-                parts.iter().all(|p| p.shape == parts[0].shape),
+                parts.iter().all(|(p, _)| p.shape == shape),
                 "maps of different shapes cannot be added"
             );
             let exec = Exec::new();
-            let inputs = parts.iter().map(|p| p.input(exec)).collect();
-            return Features::from_blocked(fused::call(kernels::Sum { exec, map }, inputs).0, map);
+            let inputs = parts.iter().map(|(p, _)| p.input(exec)).collect();
+            let single = |f: Vec<f64>| f.into_iter().map(|f| f as f32).collect();
+            let factors = parts.into_iter().map(|(_, f)| f.map(single)).collect();
+            let kernel = kernels::Sum { exec, map, factors };
+            return Features::from_blocked(fused::call(kernel, inputs).0, map);
         }
-        let sum = parts.iter().map(Features::nchw).reduce(|a, b| a + b);
+        let term = |(part, factors): (Features, Option<Vec<f64>>)| {
+            let x = part.nchw();
+            let Some(factors) = factors else { return x };
+            let data = TensorData::new(factors, [shape[0], 1, 1, 1]);
+            let options = TensorCreationOptions::new(x.device()).with_dtype(x.dtype());
+            x * Tensor::from_data(data, options)
+        };
+        let sum = parts.into_iter().map(term).reduce(|a, b| a + b);
         Features::from_nchw(sum.expect("not empty"))
     }
 

@@ -6,6 +6,11 @@
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
 //! outside, [`export`] writes what others read.
+//!
+//! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
+//! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are
+//! composed of the framework's operations ([`Engine::Plain`]). Names, files and interfaces are the same for both; numbers
+//! agree to rounding. `fused` puts kernels into the framework's automatic differentiation.
 
 pub mod arch;
 pub mod compute;

@@ -720,18 +720,19 @@ impl Cell {
             for (e, edge) in node.iter().enumerate() {
                 let inputs: Vec<Features> =
                     edge.inputs.iter().map(|&i| states[i].clone()).collect();
-                let mut out = edge
+                let out = edge
                     .op
                     .forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
-                if edge.op.can_drop_path() {
-                    out = pass.drop_path([cell, n, e], out);
-                }
-                parts.push(out);
+                let factors = match edge.op.can_drop_path() {
+                    true => pass.drop_path([cell, n, e], out.shape()[0]),
+                    false => None,
+                };
+                parts.push((out, factors));
             }
             let state = if parts.is_empty() {
                 states[states.len() - 1].clone()
             } else {
-                Features::sum(parts)
+                Features::sum_scaled(parts)
             };
             states.push(state);
         }

@@ -411,29 +411,21 @@ impl<'a> Pass<'a> {
         drop.is_some_and(|d| d.prob > 0.0) && self.mode == Mode::Training
     }
 
-    /// Drop-path (Larsson et al. 2017, as DARTS uses it): drops the op's whole output per sample with the pass's
-    /// probability p and divides what remains by 1 − p. `place` names the op (cell, node, edge): its mask depends on the
-    /// place, the pass's key and the sample alone.
-    pub(crate) fn drop_path(&self, place: [usize; 3], x: Features) -> Features {
-        let Some(drop) = self
-            .drop_path
-            .as_ref()
-            .filter(|d| d.prob > 0.0 && self.mode == Mode::Training)
-        else {
-            return x;
-        };
+    /// Drop-path (Larsson et al. 2017, as DARTS uses it): drops an op's whole output per sample with the pass's
+    /// probability p and divides what remains by 1 − p. `place` names the op (cell, node, edge): the factors of the `n`
+    /// samples depend on the place, the pass's key and the sample alone. `None` where nothing is dropped.
+    pub(crate) fn drop_path(&self, place: [usize; 3], n: usize) -> Option<Vec<f64>> {
+        let drop = self.drop_path.as_ref().filter(|_| self.drops_paths())?;
         let key = place
             .iter()
             .fold(drop.draw.with("drop_path"), |key, &i| key.with(i));
-        let n = x.shape()[0];
         let keep = 1.0 - drop.prob;
-        let mask = (drop.first_sample..drop.first_sample + n)
-            .map(|sample| match key.with(sample).rng().uniform_f64() < keep {
-                true => 1.0 / keep,
-                false => 0.0,
-            })
-            .collect();
-        x.scale_samples(mask, self.compute)
+        let factor = |sample| match key.with(sample).rng().uniform_f64() < keep {
+            true => 1.0 / keep,
+            false => 0.0,
+        };
+        let samples = drop.first_sample..drop.first_sample + n;
+        Some(samples.map(factor).collect())
     }
 
     /// Running statistics after the pass.

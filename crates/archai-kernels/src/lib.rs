@@ -26,7 +26,7 @@ pub use norm::{BatchNorm, ChannelStats, EPSILON, NormKind, NormSave};
 pub use pack::{ParamLayout, Piece, PieceKind};
 pub use plain::{
     add, concat_channels, global_avg_pool, global_avg_pool_backward, relu, relu_backward,
-    scale_samples, split_channels,
+    scale_samples, split_channels, sum_samples,
 };
 pub use pool::{Pool, PoolKind, PoolSave};
 pub use simd::Simd;

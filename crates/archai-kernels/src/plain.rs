@@ -3,6 +3,7 @@
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::exec::Exec;
 use crate::layout::FeatureMap;
+use crate::micro::norm::{Combine, Term};
 use crate::micro::pad::{Accumulate, ReluCopy, ReluMask};
 use crate::simd::LANES;
 
@@ -74,21 +75,61 @@ pub fn add(exec: &Exec, a: &mut [f32], b: &[f32]) {
 /// # Panics
 /// If there are not as many factors as samples.
 pub fn scale_samples(exec: &Exec, map: FeatureMap, x: &[f32], factors: &[f32]) -> Vec<f32> {
-    let (n, len) = (map.samples(x.len()), map.sample_len());
-    assert!(
-        n == factors.len(),
-        "{n} samples and {} factors",
-        factors.len()
-    );
+    sum_samples(exec, map, &[(x, Some(factors))])
+}
+
+/// The sum of tensors, each sample times its own factor where factors are given. Samples with factor zero are not read.
+///
+/// ```
+/// use archai_kernels::{Exec, FeatureMap, sum_samples};
+/// let (a, b) = (vec![1.0; 16], vec![2.0; 16]);
+/// let y = sum_samples(&Exec::new(), FeatureMap::new(8, 1, 1), &[(&a, None), (&b, Some(&[0.0, 3.0]))]);
+/// assert_eq!((y[0], y[8]), (1.0, 7.0));
+/// ```
+///
+/// # Panics
+/// If there is no tensor, sizes differ, or there are not as many factors as samples.
+pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]>)]) -> Vec<f32> {
+    let (n, len) = (map.samples(terms[0].0.len()), map.sample_len());
+    let sources: Vec<Samples<'_>> = terms
+        .iter()
+        .map(|(x, factors)| {
+            map.check("term of a sum", x, n);
+            if let Some(factors) = factors {
+                assert!(
+                    n == factors.len(),
+                    "{n} samples and {} factors",
+                    factors.len()
+                );
+            }
+            Samples::whole(x, len)
+        })
+        .collect();
+    let base = vec![0.0; map.padded_channels()];
     // SAFETY: every sample is written below.
-    let mut y = unsafe { overwritten::<f32>(x.len()) };
-    let (src, dst) = (Samples::whole(x, len), SamplesMut::whole(&mut y, len));
-    exec.for_samples(n, x.len(), |i| {
-        // SAFETY: each sample is visited once.
-        let dst = unsafe { dst.get(i) };
-        for (d, s) in dst.iter_mut().zip(src.get(i)) {
-            *d = s * factors[i];
-        }
+    let mut y = unsafe { overwritten::<f32>(n * len) };
+    let dst = SamplesMut::whole(&mut y, len);
+    exec.for_samples(n, n * len * terms.len(), |i| {
+        let scaled: Vec<(&[f32], Vec<f32>)> = sources
+            .iter()
+            .zip(terms)
+            .map(|(x, (_, factors))| (x, factors.map_or(1.0, |f| f[i])))
+            .filter(|(_, factor)| *factor != 0.0)
+            .map(|(x, factor)| (x.get(i), vec![factor; base.len()]))
+            .collect();
+        let terms: Vec<Term<'_>> = scaled
+            .iter()
+            .map(|(src, scale)| Term { src, scale })
+            .collect();
+        exec.run(Combine {
+            terms: &terms,
+            base: &base,
+            blocks: map.blocks(),
+            pixels: map.pixels(),
+            // SAFETY: each sample is visited once.
+            dst: unsafe { dst.get(i) },
+            add: false,
+        });
     });
     y
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use archai_kernels::{
     CellPlan, CellWant, ChannelStats, ConvNorm, Exec, FeatureMap, MixTerm, ParamLayout, Pool, Want,
     WeightedSum, concat_channels, from_nchw, global_avg_pool, global_avg_pool_backward, relu,
-    relu_backward, scale_samples, split_channels, to_nchw,
+    relu_backward, scale_samples, split_channels, sum_samples, to_nchw,
 };
 
 use super::{Forward, Gradient, Kernel, Part, Point, Reads, Save};
@@ -201,31 +201,29 @@ impl Kernel for Mix {
     }
 }
 
-/// The sum of tensors of one shape.
+/// The sum of tensors of one shape, some with a factor for each sample.
 #[derive(Debug)]
 pub(crate) struct Sum {
     pub exec: Exec,
     pub map: FeatureMap,
+    /// For each tensor.
+    pub factors: Vec<Option<Vec<f32>>>,
 }
 
 impl Kernel for Sum {
     fn forward(&self, inputs: &[&[f32]]) -> Forward {
-        let terms: Vec<MixTerm<'_>> = inputs
-            .iter()
-            .map(|values| MixTerm {
-                values,
-                stats: None,
-            })
-            .collect();
-        let y = WeightedSum::new(self.map).forward(&self.exec, &terms, &vec![1.0; inputs.len()]);
-        plain(self.map, y)
+        let factors = self.factors.iter().map(Option::as_deref);
+        let terms: Vec<(&[f32], Option<&[f32]>)> = inputs.iter().copied().zip(factors).collect();
+        plain(self.map, sum_samples(&self.exec, self.map, &terms))
     }
 
-    fn backward(&self, at: Point<'_>, _grad: Gradient) -> Vec<Option<Part>> {
-        at.want
-            .iter()
-            .map(|want| want.then_some(Part::Same))
-            .collect()
+    fn backward(&self, at: Point<'_>, grad: Gradient) -> Vec<Option<Part>> {
+        let part = |factors: &Option<Vec<f32>>| match factors {
+            None => Part::Same,
+            Some(f) => Part::New(scale_samples(&self.exec, self.map, grad.as_slice(), f)),
+        };
+        let wanted = self.factors.iter().zip(at.want);
+        wanted.map(|(f, want)| want.then(|| part(f))).collect()
     }
 
     fn reads(&self) -> Reads {
@@ -372,30 +370,6 @@ impl Kernel for GlobalMean {
 
     fn backward(&self, _at: Point<'_>, grad: Gradient) -> Vec<Option<Part>> {
         let dx = global_avg_pool_backward(&self.exec, self.map, grad.as_slice());
-        vec![Some(Part::New(dx))]
-    }
-
-    fn reads(&self) -> Reads {
-        NOTHING
-    }
-}
-
-/// Each sample times its own factor.
-#[derive(Debug)]
-pub(crate) struct ScaleSamples {
-    pub exec: Exec,
-    pub map: FeatureMap,
-    pub factors: Vec<f32>,
-}
-
-impl Kernel for ScaleSamples {
-    fn forward(&self, inputs: &[&[f32]]) -> Forward {
-        let y = scale_samples(&self.exec, self.map, inputs[0], &self.factors);
-        plain(self.map, y)
-    }
-
-    fn backward(&self, _at: Point<'_>, grad: Gradient) -> Vec<Option<Part>> {
-        let dx = scale_samples(&self.exec, self.map, grad.as_slice(), &self.factors);
         vec![Some(Part::New(dx))]
     }
 

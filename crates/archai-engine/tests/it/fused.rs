@@ -312,6 +312,18 @@ fn fused_networks_are_the_plain_ones() {
         check_network(&supernet_of(channels), &registry, 6, 0.0);
     }
     check_network(&evaluation_network(), &registry, 5, 0.0);
+    // Cells whose nodes are projected behind the fused cell.
+    let mut s = settings(3, 1, 2, 8);
+    s.dataset.size = [8, 8];
+    s.cell.cell_post_op = "proj_channels".into();
+    check_network(&crate::support::supernet(&s), &registry, 6, 0.0);
+}
+
+#[test]
+fn a_fused_supernet_has_three_parameters_per_cell() {
+    let model = compile(&tiny_supernet(), &Compute::cpu());
+    // Two stems; per cell two that prepare its inputs and one of all its edges; the classifier.
+    assert_eq!(model.weights().len(), 2 + 3 * 3 + 1);
 }
 
 #[test]

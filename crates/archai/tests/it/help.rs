@@ -131,6 +131,7 @@ fn mistakes_say_what_was_meant() {
         ("run --no-search --no-eval", vec!["nothing to do"]),
         ("run --threads 0", vec!["--threads"]),
         ("run --device tpu", vec!["tpu", "cpu"]),
+        ("run --engine steam", vec!["steam", "fused", "plain"]),
         (
             "run --config a.yaml --config-only b.yaml",
             vec!["cannot be used with"],
