@@ -260,6 +260,7 @@ impl<'a> Comparison<'a> {
             ..
         } = self;
         let how = format!("{:?}, {} engine", compute.precision(), compute.engine());
+        println!("{how}: {} of {n} gradients beyond the rule", off.len());
         assert!(
             n >= at_least,
             "only {n} comparisons; at least {at_least} were expected"

@@ -254,7 +254,7 @@ fn golden_supernet_f64() {
 #[test]
 fn golden_supernet_f32() {
     for compute in single() {
-        check_supernet(&compute, 0.4);
+        check_supernet(&compute, 0.3);
     }
 }
 
@@ -330,7 +330,7 @@ fn golden_archai_supernet_f64() {
 #[test]
 fn golden_archai_supernet_f32() {
     for compute in single() {
-        check_archai_supernet(&compute, 0.4);
+        check_archai_supernet(&compute, 0.3);
     }
 }
 
@@ -447,7 +447,7 @@ fn golden_eval_net_cifar_f64() {
 #[test]
 fn golden_eval_net_cifar_f32() {
     for compute in single() {
-        check_evaluation("cifar", &compute, 0.4);
+        check_evaluation("cifar", &compute, 0.3);
     }
 }
 
@@ -459,7 +459,7 @@ fn golden_eval_net_imagenet_f64() {
 #[test]
 fn golden_eval_net_imagenet_f32() {
     for compute in single() {
-        check_evaluation("imagenet", &compute, 0.4);
+        check_evaluation("imagenet", &compute, 0.3);
     }
 }
 
