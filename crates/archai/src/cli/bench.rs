@@ -319,8 +319,10 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
     }
     .map_err(CliError::caused)?
     .desc;
-    let mut options = ModelOptions::default();
-    options.compute = compute;
+    let options = ModelOptions {
+        compute,
+        ..ModelOptions::default()
+    };
     let model =
         Model::compile(&desc, &OpRegistry::builtin(), &options).map_err(CliError::engine)?;
     let mut step = Step::new(model, &settings, search, batch)?;
