@@ -216,6 +216,21 @@ impl Relaxation for Softmax {
     }
 }
 
+/// The architecture parameters are the weights themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Raw;
+
+impl Relaxation for Raw {
+    fn weights(
+        &self,
+        _keys: &[ArchKey],
+        alphas: &[Tensor<1>],
+        _draw: Option<&Key>,
+    ) -> Vec<Tensor<1>> {
+        alphas.to_vec()
+    }
+}
+
 /// How architecture parameters start.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AlphaInit {
@@ -224,8 +239,13 @@ pub enum AlphaInit {
         /// Standard deviation.
         std: f64,
     },
-    /// Uniform in [0, 1).
-    Uniform,
+    /// Uniform in [`low`, `high`).
+    Uniform {
+        /// Least value.
+        low: f64,
+        /// Upper limit.
+        high: f64,
+    },
     /// A constant.
     Constant(f64),
 }
@@ -242,7 +262,7 @@ impl AlphaInit {
         let mut rng = key.rng();
         let mut draw = || match *self {
             AlphaInit::Normal { std } => std * rng.normal(),
-            AlphaInit::Uniform => rng.uniform_f64(),
+            AlphaInit::Uniform { low, high } => low + (high - low) * rng.uniform_f64(),
             AlphaInit::Constant(c) => c,
         };
         (0..n).map(|_| draw()).collect()

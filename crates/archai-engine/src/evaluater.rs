@@ -82,7 +82,7 @@ impl Evaluater for DefaultEvaluater {
             save_desc(&copy, &template)?;
         }
         files.push(RunFile::new("template", &copy));
-        let builder = runner.model_desc_builder();
+        let builder = experiment.builder(runner)?;
         let desc = experiment.build(
             builder.as_ref(),
             &settings.model_desc,

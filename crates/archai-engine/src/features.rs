@@ -116,6 +116,28 @@ impl Features {
         }
     }
 
+    /// The same numbers, through which no gradient flows back.
+    pub fn detached(&self) -> Features {
+        self.with_values(|t| t.detach())
+    }
+
+    /// Zeros through which the gradient flows back as through the features themselves: x − stop_gradient(x).
+    pub fn forward_stopped(&self) -> Features {
+        self.with_values(|t| t.clone() - t.detach())
+    }
+
+    fn with_values(&self, f: impl FnOnce(Tensor<4>) -> Tensor<4>) -> Features {
+        let values = match &self.values {
+            Values::Plain(t) => Values::Plain(f(t.clone())),
+            Values::Blocked(t) => Values::Blocked(f(t.clone())),
+        };
+        Features {
+            shape: self.shape,
+            values,
+            derived: Arc::default(),
+        }
+    }
+
     /// The ReLU.
     pub fn relu(&self) -> Features {
         self.derive(Derived::Relu, |x| match &x.values {

@@ -3,13 +3,44 @@
 
 use std::cmp::Ordering;
 
-use archai_data::rng::Key;
+use archai_data::{Loaders, rng::Key};
 use archai_spec::desc::{CellDesc, EdgeDesc, ModelDesc, NodeDesc};
+use archai_spec::settings;
 
-use crate::{error::EngineError, model::Model, op::Finalized};
+use crate::{
+    error::EngineError,
+    model::Model,
+    op::Finalized,
+    run::{Log, Run},
+};
+
+/// What finalizers that look at data are given.
+#[derive(Clone)]
+pub struct FinalizeData<'a> {
+    /// The search's batches.
+    pub loaders: &'a Loaders,
+    /// The search's settings.
+    pub settings: &'a settings::Search,
+    /// Clock, stop flag and seed.
+    pub run: Run<'a>,
+    /// The log below which they report.
+    pub log: Log<'a>,
+}
 
 /// Turns a trained model into the description of what was found. Each level calls the one below.
 pub trait Finalizers {
+    /// Whether [`Finalizers::prepare`] must have seen the model and data before anything is finalised.
+    fn needs_data(&self) -> bool {
+        false
+    }
+
+    /// Called once after the search's training: for finalizers that decide by data. The model is a copy of theirs: what they
+    /// do to its weights stays with them. By default nothing.
+    fn prepare(&mut self, model: &mut Model, data: &FinalizeData<'_>) -> Result<(), EngineError> {
+        let _ = (model, data);
+        Ok(())
+    }
+
     /// The whole network: the same macro structure with every cell finalised.
     fn finalize_model(&self, model: &Model) -> Result<ModelDesc, EngineError> {
         let mut desc = model.desc().clone();

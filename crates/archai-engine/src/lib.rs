@@ -33,11 +33,11 @@ pub mod schedule;
 pub mod searcher;
 pub mod trainer;
 
-pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
+pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Raw, Relaxation, Softmax};
 pub use compute::{Compute, Engine, Precision};
 pub use error::EngineError;
 pub use features::Features;
-pub use model::{Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
+pub use model::{Candidate, Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
 pub use op::{
     Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass,
 };

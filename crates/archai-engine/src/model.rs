@@ -156,8 +156,18 @@ struct Network {
     cells: Vec<Cell>,
     pool: Box<dyn Op>,
     logits: Box<dyn Op>,
-    relaxation: Arc<dyn Relaxation>,
     compute: Compute,
+}
+
+/// What a primitive of a mixed edge gave, see [`Model::visit_candidates`].
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Edge within the node.
+    pub edge: usize,
+    /// Place among the edge's primitives.
+    pub child: usize,
+    /// Its output `[n, c, h, w]`, not weighted.
+    pub output: Tensor<4>,
 }
 
 /// A compiled description with its numbers. Cheap to clone: structure is shared, numbers are values (running statistics
@@ -168,6 +178,7 @@ pub struct Model {
     weights: ParamVec,
     arch: ArchParams,
     norms: NormTable,
+    relaxation: Arc<dyn Relaxation>,
 }
 
 impl Model {
@@ -208,6 +219,7 @@ impl Model {
             weights: ParamVec::init(&layout, &key.with("init weights"), compute),
             arch: ArchParams { keys, values },
             norms: NormTable::new(declared.norms, compute),
+            relaxation: options.relaxation.clone(),
         })
     }
 
@@ -248,6 +260,16 @@ impl Model {
             "architecture parameters of another model"
         );
         self.arch = arch;
+    }
+
+    /// From architecture parameters to the weights of primitives.
+    pub fn relaxation(&self) -> &Arc<dyn Relaxation> {
+        &self.relaxation
+    }
+
+    /// Replaces the relaxation, for schedules of a temperature for example.
+    pub fn set_relaxation(&mut self, relaxation: Arc<dyn Relaxation>) {
+        self.relaxation = relaxation;
     }
 
     /// The norms' running statistics: `….running_mean` and `….running_var`.
@@ -410,7 +432,6 @@ impl Model {
     /// The bare forward pass on a tensor `[n, c, h, w]`, without gradients, drop-path or change of the running statistics.
     pub fn forward(&self, images: Tensor<4>, mode: Mode) -> Outputs {
         let weights = self
-            .net
             .relaxation
             .weights(&self.arch.keys, &self.arch.values, None);
         let mut pass = Pass::new(
@@ -424,10 +445,46 @@ impl Model {
         self.net.forward(&mut pass, images, &weights, true)
     }
 
+    /// One forward pass in evaluation mode that shows what every primitive of every mixed edge gives, node by node in order:
+    /// `visit(cell, node, candidates)`. Zeros (`none`) are left out. Each primitive runs once.
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] if the batch does not fit the model.
+    pub fn visit_candidates(
+        &self,
+        batch: &Batch,
+        visit: &mut dyn FnMut(usize, usize, Vec<Candidate>),
+    ) -> Result<(), EngineError> {
+        self.check_batch(batch)?;
+        let weights = self
+            .relaxation
+            .weights(&self.arch.keys, &self.arch.values, None);
+        let mut pass = Pass::new(
+            self.weights.layout(),
+            self.weights.tensors(),
+            &self.norms,
+            &self.net.compute,
+            Mode::Evaluation,
+            None,
+        );
+        pass.show_candidates();
+        let images = Features::from_nchw(self.images(batch, 0, batch.labels.len()));
+        let stems = self.net.stems(&mut pass, &images);
+        let [first, second] = self.net.desc.stem_outputs;
+        let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
+        for (i, cell) in self.net.cells.iter().enumerate() {
+            let out = cell.forward(&mut pass, i, &s0, &s1, &weights);
+            (s0, s1) = (s1, out);
+            for (node, candidates) in pass.take_nodes() {
+                visit(i, node, candidates);
+            }
+        }
+        Ok(())
+    }
+
     /// The weights of each owned edge's primitives, relaxed without noise.
     pub fn edge_weights(&self) -> Vec<(ArchKey, Vec<f64>)> {
         let weights = self
-            .net
             .relaxation
             .weights(&self.arch.keys, &self.arch.values, None);
         self.arch
@@ -531,7 +588,7 @@ impl Model {
                 .map(leaf(want.weights))
                 .collect();
             let alphas: Vec<Tensor<1>> = self.arch.values.iter().map(leaf(want.arch)).collect();
-            let edge_weights = self.net.relaxation.weights(&self.arch.keys, &alphas, draw);
+            let edge_weights = self.relaxation.weights(&self.arch.keys, &alphas, draw);
             let drop_path = regular.map(|r| DropPath {
                 prob: r.drop_path_prob,
                 draw: r.draw,
@@ -656,14 +713,8 @@ fn logits(parts: &[Tensor<2>]) -> Logits {
 }
 
 impl Network {
-    fn forward(
-        &self,
-        pass: &mut Pass<'_>,
-        images: Tensor<4>,
-        weights: &[Tensor<1>],
-        aux: bool,
-    ) -> Outputs {
-        let image = Features::from_nchw(images);
+    /// What each stem gives.
+    fn stems(&self, pass: &mut Pass<'_>, image: &Features) -> Vec<Features> {
         let mut stems: Vec<Features> = Vec::with_capacity(self.stems.len());
         for (input, op) in &self.stems {
             let input = match input {
@@ -673,6 +724,17 @@ impl Network {
             let out = op.forward(pass, &[input], None);
             stems.push(out);
         }
+        stems
+    }
+
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        images: Tensor<4>,
+        weights: &[Tensor<1>],
+        aux: bool,
+    ) -> Outputs {
+        let stems = self.stems(pass, &Features::from_nchw(images));
         let [first, second] = self.desc.stem_outputs;
         let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
         drop(stems);
@@ -707,7 +769,8 @@ impl Cell {
             self.stems[0].forward(pass, std::slice::from_ref(s0), None),
             self.stems[1].forward(pass, std::slice::from_ref(s1), None),
         ];
-        if let Some(fused) = &self.fused {
+        // A whole cell at once does not show its parts.
+        if let Some(fused) = self.fused.as_ref().filter(|_| !pass.shows_candidates()) {
             let edges = self.nodes.iter().flatten();
             let mixing = edges.filter_map(|e| Some(weights[e.alphas?].clone()));
             if let Some(out) = fused.forward(pass, [&states[0], &states[1]], mixing.collect()) {
@@ -723,6 +786,7 @@ impl Cell {
                 let out = edge
                     .op
                     .forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
+                pass.candidates_are_of(n, e);
                 let factors = match edge.op.can_drop_path() {
                     true => pass.drop_path([cell, n, e], out.shape()[0]),
                     false => None,
@@ -839,7 +903,6 @@ fn build(
         cells,
         pool: make(declared, &desc.pool, "pool".into(), 1)?,
         logits: make(declared, &desc.logits, "classifier".into(), 1)?,
-        relaxation: options.relaxation.clone(),
         compute: options.compute.clone(),
     })
 }

@@ -4,7 +4,7 @@
 //! and norms, and it computes with the numbers that each [`Pass`] brings along. So one op serves a model, its look-ahead
 //! copies and its clones alike.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::fused::{self, kernels};
+use crate::model::Candidate;
 use crate::params::{
     Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, Piece, match_names,
 };
@@ -255,6 +256,15 @@ pub struct Pass<'a> {
     drop_path: Option<DropPath>,
     /// Statistics after this pass, where they changed.
     updates: HashMap<usize, NormStats>,
+    /// Outputs of primitives, where somebody wants to see them.
+    shown: Option<Shown>,
+}
+
+/// Outputs of primitives: of the edge that is being computed, and of nodes that are done.
+#[derive(Default)]
+struct Shown {
+    edge: Vec<(usize, Features)>,
+    nodes: BTreeMap<usize, Vec<Candidate>>,
 }
 
 impl<'a> Pass<'a> {
@@ -274,7 +284,46 @@ impl<'a> Pass<'a> {
             mode,
             drop_path,
             updates: HashMap::new(),
+            shown: None,
         }
+    }
+
+    /// Keeps the outputs of the primitives of mixed ops.
+    pub(crate) fn show_candidates(&mut self) {
+        self.shown = Some(Shown::default());
+    }
+
+    pub(crate) fn shows_candidates(&self) -> bool {
+        self.shown.is_some()
+    }
+
+    /// Called by an op that mixes candidates: what each of them gave, by its place among the op's children.
+    pub fn show(&mut self, candidates: &[(usize, Features)]) {
+        if let Some(shown) = &mut self.shown {
+            shown.edge.extend_from_slice(candidates);
+        }
+    }
+
+    /// What was shown since the last call belongs to this edge.
+    pub(crate) fn candidates_are_of(&mut self, node: usize, edge: usize) {
+        if let Some(shown) = &mut self.shown {
+            let candidates = shown.edge.drain(..).map(|(child, output)| Candidate {
+                edge,
+                child,
+                output: output.nchw(),
+            });
+            shown.nodes.entry(node).or_default().extend(candidates);
+        }
+    }
+
+    /// Takes what was shown, by node.
+    pub(crate) fn take_nodes(&mut self) -> BTreeMap<usize, Vec<Candidate>> {
+        let shown = self.shown.as_mut();
+        let mut nodes = shown
+            .map(|s| std::mem::take(&mut s.nodes))
+            .unwrap_or_default();
+        nodes.retain(|_, candidates| !candidates.is_empty());
+        nodes
     }
 
     /// Whether norms use the batch's statistics.

@@ -12,10 +12,9 @@ use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
     files::write_atomically,
-    finalize::Finalizers,
-    metrics::Metrics,
+    finalize::{DefaultFinalizers, FinalizeData, Finalizers},
     model::Model,
-    trainer::{ArchTrainer, Fit, TrainerHooks},
+    trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
 
 /// Finds a network.
@@ -51,6 +50,10 @@ pub struct SearchResult {
     pub seconds: f64,
     /// The found description.
     pub final_desc: PathBuf,
+    /// What the summary should say beside the figures.
+    pub notes: Vec<String>,
+    /// What the user must know before trusting the result.
+    pub warnings: Vec<String>,
     /// All files that were written.
     pub files: Vec<RunFile>,
 }
@@ -67,8 +70,8 @@ impl Searcher for OneShotSearcher {
     ) -> Result<SearchResult, EngineError> {
         let (settings, run) = (&experiment.settings.nas.search, experiment.run);
         let start = run.clock.now();
-        let builder = runner.model_desc_builder();
-        let finalizers = runner.finalizers(settings, &run)?;
+        let builder = experiment.builder(runner)?;
+        let mut finalizers = runner.finalizers(settings, &run)?;
         let parent = LogPath::new("arch_search");
 
         let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
@@ -76,11 +79,24 @@ impl Searcher for OneShotSearcher {
         let (supernet_parameters, alphas) = (model.weights().n_numbers(), model.arch().n_numbers());
         let loaders = experiment.loaders(&settings.loader, "search")?;
         let mut hooks = runner.trainer_hooks(settings)?;
+        // Finalizers that decide by data have nothing to say during the training.
         hooks.push(Box::new(ShowArch {
-            finalizers: runner.finalizers(settings, &run)?,
+            finalizers: match finalizers.needs_data() {
+                true => Box::new(DefaultFinalizers),
+                false => runner.finalizers(settings, &run)?,
+            },
         }));
         let fitted = ArchTrainer::new(&settings.trainer, run, &parent, &mut hooks)
             .fit(&mut model, &loaders)?;
+        if finalizers.needs_data() {
+            let data = FinalizeData {
+                loaders: &loaders,
+                settings,
+                run,
+                log: run.log(parent.join("finalize")),
+            };
+            finalizers.prepare(&mut model.clone(), &data)?;
+        }
         drop(loaders);
 
         let found = finalizers.finalize_model(&model)?;
@@ -96,7 +112,22 @@ impl Searcher for OneShotSearcher {
         let root = run.log(LogPath::root());
         let genotype = found.genotype().ok().map(|g| g.to_string());
         root.info(format!("found {}", describe(&found)))?;
-        let post = post_train(experiment, runner, &settings.post_train, &found)?;
+        let post = match settings.post_train.trainer.epochs {
+            0 => None,
+            _ => {
+                let path = LogPath::root();
+                let (_, fitted) = train_found(
+                    experiment,
+                    runner,
+                    &settings.post_train,
+                    &settings.model_desc,
+                    &found,
+                    "post_train",
+                    &path,
+                )?;
+                Some(fitted.metrics)
+            }
+        };
         let post_val = post
             .as_ref()
             .and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
@@ -115,33 +146,34 @@ impl Searcher for OneShotSearcher {
             macs: cost.macs,
             seconds: run.clock.now() - start,
             final_desc,
+            notes: Vec::new(),
+            warnings: Vec::new(),
             files,
         })
     }
 }
 
-/// Trains the found network from scratch at the search's size, if the settings ask for it. Gives what was measured.
-fn post_train(
+/// Trains a found network from scratch, scaled to `shape`: gives the trained model and how the training went. `phase` keys
+/// the order of its batches, and its log stands below `parent` under the title of the settings.
+///
+/// # Errors
+/// As a description's building and compiling and as [`ArchTrainer::fit`].
+pub fn train_found(
     experiment: &Experiment<'_>,
     runner: &dyn ExperimentRunner,
     settings: &settings::Training,
+    shape: &settings::ModelDescSettings,
     found: &ModelDesc,
-) -> Result<Option<Metrics>, EngineError> {
-    if settings.trainer.epochs == 0 {
-        return Ok(None);
-    }
-    let shape = &experiment.settings.nas.search.model_desc;
-    let desc = experiment.build(
-        runner.model_desc_builder().as_ref(),
-        shape,
-        Some(found),
-        true,
-    )?;
+    phase: &str,
+    parent: &LogPath,
+) -> Result<(Model, FitState), EngineError> {
+    let builder = experiment.builder(runner)?;
+    let desc = experiment.build(builder.as_ref(), shape, Some(found), true)?;
     let mut model = experiment.compile(&desc, runner)?;
-    let loaders = experiment.loaders(&settings.loader, "post_train")?;
-    let fitted = ArchTrainer::new(&settings.trainer, experiment.run, &LogPath::root(), &mut [])
+    let loaders = experiment.loaders(&settings.loader, phase)?;
+    let fitted = ArchTrainer::new(&settings.trainer, experiment.run, parent, &mut [])
         .fit(&mut model, &loaders)?;
-    Ok(Some(fitted.metrics))
+    Ok((model, fitted))
 }
 
 /// Logs the architecture parameters after each epoch and shows the best architecture of the moment.
@@ -175,7 +207,7 @@ impl TrainerHooks for ShowArch {
 }
 
 /// A found network in one line: its genotype, or the edges of its cells where it is none (nodes with other than two edges, say).
-fn describe(desc: &ModelDesc) -> String {
+pub fn describe(desc: &ModelDesc) -> String {
     if let Ok(genotype) = desc.genotype() {
         return genotype.to_string();
     }
@@ -193,16 +225,22 @@ fn describe(desc: &ModelDesc) -> String {
     cells.collect::<Vec<_>>().join("; ")
 }
 
-/// Writes a description as YAML.
-pub(crate) fn save_desc(path: &Path, desc: &ModelDesc) -> Result<(), EngineError> {
+/// Writes a description as YAML, atomically.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn save_desc(path: &Path, desc: &ModelDesc) -> Result<(), EngineError> {
     let text = desc.to_yaml()?;
     Ok(write_atomically(path, |out| {
         std::io::Write::write_all(out, text.as_bytes())
     })?)
 }
 
-/// Draws one cell of each kind as SVG into the run directory.
-pub(crate) fn draw_cells(
+/// Draws one cell of each kind as `final_model_desc.svg` into the run directory.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn draw_cells(
     experiment: &Experiment<'_>,
     desc: &ModelDesc,
 ) -> Result<Vec<RunFile>, EngineError> {

@@ -8,7 +8,7 @@ use archai_spec::event::{LogPath, Progress};
 use archai_spec::{settings, values};
 
 use crate::{
-    arch::ArchParams,
+    arch::{ArchGrads, ArchParams},
     error::EngineError,
     metrics::{EpochMetrics, Meter, Metrics, accuracies},
     model::{Grads, Logits, Model, Objective, Regular, Want},
@@ -41,6 +41,11 @@ pub trait TrainerHooks {
         let _ = fit;
         Ok(())
     }
+    /// Whether the pass of the weights' step shall also give the gradient of the architecture parameters: for algorithms
+    /// that train both on the same batch. It then stands in [`Outcome::arch_grads`].
+    fn wants_arch_grads(&self) -> bool {
+        false
+    }
     /// Before each step of the weights: where DARTS moves the architecture.
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
         let _ = step;
@@ -67,6 +72,16 @@ pub struct Fit<'a> {
     pub metrics: &'a Metrics,
     /// The log at `…/epochs/<epoch>` (before the first and after the last epoch: of the training).
     pub log: Log<'a>,
+    /// What the run gives: clock, stop flag, seed.
+    pub run: Run<'a>,
+    finish: &'a mut Option<String>,
+}
+
+impl Fit<'_> {
+    /// Ends the training after this epoch, with its test and all else that follows. `reason` is logged as a warning.
+    pub fn finish_early(&mut self, reason: impl Into<String>) {
+        *self.finish = Some(reason.into());
+    }
 }
 
 /// The training as a hook sees it around a step.
@@ -139,6 +154,7 @@ impl Step<'_> {
         &mut self,
         objective: &Objective,
         drop_path_prob: f64,
+        wants_arch: bool,
     ) -> Result<Outcome, EngineError> {
         let regular = Regular {
             drop_path_prob,
@@ -146,11 +162,12 @@ impl Step<'_> {
         };
         let want = Want {
             weights: true,
-            arch: false,
+            arch: wants_arch,
         };
         let Grads {
             loss,
             weights: grads,
+            arch,
             logits,
             ..
         } = self
@@ -174,6 +191,7 @@ impl Step<'_> {
             loss,
             logits,
             grad_norm,
+            arch_grads: wants_arch.then_some(arch),
         })
     }
 
@@ -196,6 +214,9 @@ pub struct Outcome {
     pub logits: Logits,
     /// Global L2 norm of the weights' gradient, before clipping.
     pub grad_norm: f64,
+    /// Gradient of the architecture parameters at the weights before the step, where a hook wants it
+    /// ([`TrainerHooks::wants_arch_grads`]).
+    pub arch_grads: Option<ArchGrads>,
 }
 
 /// The model that did best on validation data.
@@ -226,6 +247,8 @@ pub struct FitState {
     pub current: EpochMetrics,
     /// The best model on validation data, where there are any. Never chosen by test data.
     pub best: Option<BestModel>,
+    /// Why a hook ended the training before its last epoch, where one did.
+    pub finished_early: Option<String>,
 }
 
 /// Trains a model as the settings say.
@@ -272,6 +295,7 @@ impl<'a> ArchTrainer<'a> {
             metrics: Metrics::new(&self.settings.title, self.settings.logger_freq, now),
             current: EpochMetrics::default(),
             best: None,
+            finished_early: None,
         })
     }
 
@@ -314,7 +338,7 @@ impl<'a> ArchTrainer<'a> {
         })?;
         self.each(state, model, loaders, &log, |hook, fit| hook.pre_fit(fit))?;
 
-        while state.epoch < epochs {
+        while state.epoch < epochs && state.finished_early.is_none() {
             let (epoch, lr) = (state.epoch, schedule.lr(state.epoch));
             let epoch_log = log.at("epochs").at(epoch);
             if state.step == 0 {
@@ -359,6 +383,9 @@ impl<'a> ArchTrainer<'a> {
             })?;
             state.epoch += 1;
             state.step = 0;
+            if let Some(reason) = &state.finished_early {
+                epoch_log.warn(format!("finished early after epoch {epoch}: {reason}"))?;
+            }
         }
 
         if epochs > 0
@@ -405,6 +432,7 @@ impl<'a> ArchTrainer<'a> {
             };
         }
         let mut before = run.clock.now();
+        let wants_arch = self.hooks.iter().any(|hook| hook.wants_arch_grads());
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
             let batch = batch?;
@@ -431,7 +459,7 @@ impl<'a> ArchTrainer<'a> {
             for hook in self.hooks.iter_mut() {
                 hook.pre_step(&mut step)?;
             }
-            let outcome = step.move_weights(&objective, drop_path)?;
+            let outcome = step.move_weights(&objective, drop_path, wants_arch)?;
             for hook in self.hooks.iter_mut() {
                 hook.post_step(&mut step, &outcome)?;
             }
@@ -500,7 +528,7 @@ impl<'a> ArchTrainer<'a> {
     /// Lets every hook see the training between epochs.
     fn each(
         &mut self,
-        state: &FitState,
+        state: &mut FitState,
         model: &mut Model,
         loaders: &Loaders,
         log: &Log<'a>,
@@ -513,6 +541,8 @@ impl<'a> ArchTrainer<'a> {
             epoch: state.epoch,
             metrics: &state.metrics,
             log: log.clone(),
+            run: self.run,
+            finish: &mut state.finished_early,
         };
         self.hooks
             .iter_mut()

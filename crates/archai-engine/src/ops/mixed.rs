@@ -63,6 +63,7 @@ impl Op for MixedOp {
         for (k, op) in candidates.filter(|(_, op)| !op.is_zero()) {
             outs.push((k, op.forward(pass, inputs, None)));
         }
+        pass.show(&outs);
         if outs.is_empty() {
             return self.children[0].forward(pass, inputs, None);
         }

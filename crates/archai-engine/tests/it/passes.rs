@@ -171,9 +171,12 @@ fn starting_values() {
     let deviation = (normal.iter().map(|a| a * a).sum::<f64>() / n).sqrt();
     assert!((0.7e-3..1.4e-3).contains(&deviation), "{deviation}");
     assert!(
-        alphas(AlphaInit::Uniform)
-            .iter()
-            .all(|a| (0.0..1.0).contains(a))
+        alphas(AlphaInit::Uniform {
+            low: 0.0,
+            high: 1.0
+        })
+        .iter()
+        .all(|a| (0.0..1.0).contains(a))
     );
     assert!(alphas(AlphaInit::Constant(0.25)).iter().all(|a| *a == 0.25));
 }
