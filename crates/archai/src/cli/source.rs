@@ -3,7 +3,9 @@
 use std::io;
 
 use archai_algos::{Algorithm, AlgorithmConfig};
-use archai_spec::config::{ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets};
+use archai_spec::config::{
+    ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets, shipped_files,
+};
 
 use super::error::CliError;
 
@@ -47,6 +49,11 @@ impl ConfigRequest<'_> {
                 .dataset(&dataset_file(self.dataset.unwrap_or(default))?);
             if !self.full {
                 loader = loader.files("archai:toy.yaml");
+                // What toy mode means for this algorithm's own settings.
+                let own_toy = own.name.replace(".yaml", "_toy.yaml");
+                if shipped_files().any(|file| file == own_toy) {
+                    loader = loader.files(&own_toy);
+                }
             }
             if let Some(name) = self.eval_dataset {
                 loader = loader.eval_dataset(&dataset_file(name)?);
