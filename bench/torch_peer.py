@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The same steps as `archai bench`, in plain PyTorch: the peer that archai's engine is measured against.
 
-One measurement per process:  torch_peer.py --only supernet|bilevel|cell|eval|infer --layout nchw|channels_last
+One measurement per process:  torch_peer.py --only supernet|bilevel|cell|eval|infer|nasbench201|resnet20 --layout nchw|channels_last
 prints one JSON object: {"ms": median milliseconds of a step, "peak_rss_mb": …, …}.
 
 The networks are written here from the DARTS paper's description (Liu et al., 2019, sections 2 and 3 and appendix A),
@@ -169,6 +169,77 @@ class EvalNet(nn.Module):
         return self.classifier(s1.mean((2, 3))), aux
 
 
+def relu_conv_bn(cin, cout, k, stride=1):
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(cin, cout, k, stride, k // 2, bias=False), nn.BatchNorm2d(cout))
+
+
+class Cell201(nn.Module):
+    """A cell of NAS-Bench-201 (Dong and Yang, 2020): six edges in the order (0,1) (0,2) (0,3) (1,2) (1,3) (2,3)."""
+
+    def __init__(self, c, ops):
+        super().__init__()
+        make = {
+            "nor_conv_3x3": lambda: relu_conv_bn(c, c, 3),
+            "nor_conv_1x1": lambda: relu_conv_bn(c, c, 1),
+            "skip_connect": nn.Identity,
+            "avg_pool_3x3": lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+        }
+        self.edges = nn.ModuleList([make[o]() for o in ops])
+
+    def forward(self, x):
+        e = self.edges
+        n1 = e[0](x)
+        n2 = e[1](x) + e[3](n1)
+        return e[2](x) + e[4](n1) + e[5](n2)
+
+
+class Residual201(nn.Module):
+    """The block between the stages of NAS-Bench-201: halves the size, doubles the channels."""
+
+    def __init__(self, cin, cout):
+        super().__init__()
+        self.a, self.b = relu_conv_bn(cin, cout, 3, 2), relu_conv_bn(cout, cout, 3)
+        self.down = nn.Sequential(nn.AvgPool2d(2, 2), nn.Conv2d(cin, cout, 1, bias=False))
+
+    def forward(self, x):
+        return self.down(x) + self.b(self.a(x))
+
+
+# The best cell of the table on CIFAR-10 (index 6111).
+BEST201 = ["nor_conv_3x3", "nor_conv_3x3", "skip_connect", "nor_conv_3x3", "nor_conv_3x3", "nor_conv_1x1"]
+
+
+def nasbench201(c=16, n=5, classes=10):
+    layers = [nn.Conv2d(3, c, 3, padding=1, bias=False), nn.BatchNorm2d(c)]
+    for stage in range(3):
+        layers += [Residual201(c // 2, c)] if stage else []
+        layers += [Cell201(c, BEST201) for _ in range(n)]
+        last, c = c, 2 * c
+    return nn.Sequential(*layers, nn.BatchNorm2d(last), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, classes))
+
+
+class Basic(nn.Module):
+    def __init__(self, cin, cout, stride):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(),
+                                  nn.Conv2d(cout, cout, 3, padding=1, bias=False), nn.BatchNorm2d(cout))
+        self.down = nn.Identity() if cin == cout else nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
+
+    def forward(self, x):
+        return F.relu(self.body(x) + self.down(x))
+
+
+def resnet20(classes=10):
+    """ResNet-20 for CIFAR (He et al., 2016, section 4.2), projections where the size changes."""
+    layers, c = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
+    for stage in range(3):
+        for block in range(3):
+            out = 16 << stage
+            layers.append(Basic(c, out, 2 if stage and not block else 1))
+            c = out
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(c, classes))
+
+
 def sgd(params):
     return torch.optim.SGD(params, lr=0.025, momentum=0.9, weight_decay=3e-4)
 
@@ -208,7 +279,7 @@ def bilevel(net, xt, yt, xv, yv, opt, opt_alpha, lr):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--only", required=True, choices=["supernet", "bilevel", "cell", "eval", "infer"])
+    p.add_argument("--only", required=True, choices=["supernet", "bilevel", "cell", "eval", "infer", "nasbench201", "resnet20"])
     p.add_argument("--layout", default="nchw", choices=["nchw", "channels_last"])
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--threads", type=int, default=2)
@@ -246,6 +317,15 @@ def main():
         else:
             opt_alpha = torch.optim.Adam(net.alphas, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
             step = lambda: bilevel(net, x, y, xv, yv, opt, opt_alpha, 0.025)
+    elif a.only in ("nasbench201", "resnet20"):
+        net = (nasbench201 if a.only == "nasbench201" else resnet20)().to(memory_format=memory)
+        opt, x, y = sgd(net.parameters()), image(), label()
+        run = torch.compile(net) if a.compile else net
+        def step():
+            opt.zero_grad(set_to_none=True)
+            loss(run(x), y).backward()
+            nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            opt.step()
     else:
         net = EvalNet().to(memory_format=memory)
         opt, x, y = sgd(net.parameters()), image(), label()
