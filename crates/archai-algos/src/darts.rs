@@ -14,6 +14,7 @@ use archai_data::{Batch, rng::Key};
 use archai_engine::{
     ArchParams, EngineError, Model, Objective, ParamVec,
     arch::ArchGrads,
+    checkpoint::Snapshot,
     experiment::ExperimentRunner,
     optim::Optimizer,
     schedule::Schedule,
@@ -114,6 +115,18 @@ impl Bilevel {
 }
 
 impl TrainerHooks for Bilevel {
+    fn state(&self) -> Result<Snapshot, EngineError> {
+        let mut state = Snapshot::default();
+        state.put_tensors("optimizer", self.optimizer.state());
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        let optimizer = state.tensors("optimizer");
+        self.optimizer
+            .set_state(&optimizer, model.arch(), model.compute())
+    }
+
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         if fit.model.arch().is_empty() {
             return Err(EngineError::Config(

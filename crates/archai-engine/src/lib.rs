@@ -13,6 +13,7 @@
 //! agree to rounding. `fused` puts kernels into the framework's automatic differentiation.
 
 pub mod arch;
+pub mod checkpoint;
 pub mod compute;
 pub mod error;
 pub mod evaluater;

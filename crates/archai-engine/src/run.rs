@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use archai_data::rng::Key;
 use archai_spec::event::{Event, EventSink, Level, LogPath, Progress};
 
+use crate::checkpoint::{Checkpoints, NoCheckpoints};
 use crate::error::EngineError;
 
 /// Tells the time. Only what is shown and logged depends on it, never a number of the training.
@@ -55,9 +56,35 @@ pub struct Run<'a> {
     pub stop: &'a StopFlag,
     /// Seed of every random draw.
     pub seed: u64,
+    /// Where trainings keep their state, see [`crate::checkpoint`].
+    pub checkpoints: &'a dyn Checkpoints,
 }
 
 impl<'a> Run<'a> {
+    /// A run that keeps no checkpoints.
+    pub fn new(
+        events: &'a dyn EventSink,
+        clock: &'a dyn Clock,
+        stop: &'a StopFlag,
+        seed: u64,
+    ) -> Self {
+        Run {
+            events,
+            clock,
+            stop,
+            seed,
+            checkpoints: &NoCheckpoints,
+        }
+    }
+
+    /// The same with checkpoints.
+    pub fn with_checkpoints(self, checkpoints: &'a dyn Checkpoints) -> Self {
+        Run {
+            checkpoints,
+            ..self
+        }
+    }
+
     /// The key of all draws for one purpose.
     pub fn key(&self, purpose: &str) -> Key {
         Key::new(self.seed).with(purpose)

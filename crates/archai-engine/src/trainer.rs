@@ -9,10 +9,11 @@ use archai_spec::{settings, values};
 
 use crate::{
     arch::{ArchGrads, ArchParams},
+    checkpoint::Snapshot,
     error::EngineError,
     metrics::{EpochMetrics, Meter, Metrics, accuracies},
     model::{Grads, Logits, Model, Objective, Regular, Want},
-    optim::{Optimizer, clip_factor},
+    optim::{Optimizer, Vector, clip_factor},
     params::ParamVec,
     run::{Log, Run},
     schedule::{Schedule, drop_path_prob},
@@ -20,7 +21,26 @@ use crate::{
 
 /// What an algorithm does around the steps of a training. All methods do nothing by default; several hooks run in the
 /// order of their list.
+///
+/// A training that is taken up in the middle calls `pre_fit` again, gives the hook back what it kept
+/// ([`TrainerHooks::restore`]), and calls `pre_epoch` again for the epoch that it goes on with. A hook that remembers
+/// anything between steps must say so in [`TrainerHooks::state`]; otherwise the training that goes on is another one.
 pub trait TrainerHooks {
+    /// What the hook remembers between steps; empty for hooks that remember nothing.
+    fn state(&self) -> Result<Snapshot, EngineError> {
+        Ok(Snapshot::default())
+    }
+    /// Takes back what [`TrainerHooks::state`] gave. State that nothing takes back is an error.
+    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        let _ = model;
+        match state.is_empty() {
+            true => Ok(()),
+            false => Err(EngineError::Config(
+                "the checkpoint holds state of an algorithm's hook that this program does not take back".into(),
+            )),
+        }
+    }
+
     /// Before the first epoch.
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         let _ = fit;
@@ -251,6 +271,79 @@ pub struct FitState {
     pub finished_early: Option<String>,
 }
 
+impl FitState {
+    /// The state and the model's numbers as plain data.
+    fn snapshot(&self, model: &Model) -> Result<Snapshot, EngineError> {
+        let FitState {
+            epoch,
+            step,
+            optimizer,
+            valid_taken,
+            metrics,
+            current,
+            best,
+            finished_early,
+        } = self;
+        let mut snapshot = Snapshot::default();
+        snapshot.set("epoch", epoch)?;
+        snapshot.set("step", step)?;
+        snapshot.set("valid_taken", valid_taken)?;
+        snapshot.set("metrics", metrics)?;
+        snapshot.set("current", current)?;
+        snapshot.set("finished_early", finished_early)?;
+        snapshot.set("best", &best.as_ref().map(|b| (b.epoch, b.top1)))?;
+        snapshot.put_tensors("optimizer", optimizer.state());
+        snapshot.put_tensors("model", model.named_state());
+        snapshot.put_tensors("arch", model.arch().named());
+        if let Some(best) = best {
+            snapshot.put_tensors("best_model", best.model.named_state());
+            snapshot.put_tensors("best_arch", best.model.arch().named());
+        }
+        Ok(snapshot)
+    }
+
+    /// Takes back what [`FitState::snapshot`] gave.
+    fn restore(&mut self, snapshot: &Snapshot, model: &mut Model) -> Result<(), EngineError> {
+        fn numbers(
+            model: &mut Model,
+            snapshot: &Snapshot,
+            [state, arch]: [&str; 2],
+        ) -> Result<(), EngineError> {
+            model.set_named_state(&snapshot.tensors(state))?;
+            let arch = model
+                .arch()
+                .with_named(&snapshot.tensors(arch), model.compute())?;
+            model.set_arch(arch);
+            Ok(())
+        }
+        numbers(model, snapshot, ["model", "arch"])?;
+        self.epoch = snapshot.get("epoch")?;
+        self.step = snapshot.get("step")?;
+        self.valid_taken = snapshot.get("valid_taken")?;
+        self.metrics = snapshot.get("metrics")?;
+        self.current = snapshot.get("current")?;
+        self.finished_early = snapshot.get("finished_early")?;
+        self.optimizer.set_state(
+            &snapshot.tensors("optimizer"),
+            model.weights(),
+            model.compute(),
+        )?;
+        self.best = match snapshot.get::<Option<(usize, f64)>>("best")? {
+            None => None,
+            Some((epoch, top1)) => {
+                let mut best = model.clone();
+                numbers(&mut best, snapshot, ["best_model", "best_arch"])?;
+                Some(BestModel {
+                    epoch,
+                    top1,
+                    model: best,
+                })
+            }
+        };
+        Ok(())
+    }
+}
+
 /// Trains a model as the settings say.
 pub struct ArchTrainer<'a> {
     settings: &'a settings::Trainer,
@@ -310,7 +403,39 @@ impl<'a> ArchTrainer<'a> {
         Ok(state)
     }
 
-    /// Trains on from `state`, which is up to date whenever this function returns, with an error too.
+    /// Takes over what the run kept of this training: `Some(true)` if it had ended.
+    fn take_up(
+        &mut self,
+        state: &mut FitState,
+        model: &mut Model,
+    ) -> Result<Option<bool>, EngineError> {
+        let scope = self.path.to_string();
+        let Some((snapshot, finished)) = self.run.checkpoints.latest(&scope)? else {
+            return Ok(None);
+        };
+        state.restore(&snapshot, model)?;
+        for (i, hook) in self.hooks.iter_mut().enumerate() {
+            // A training that ended has no use for its hooks' memory.
+            if !finished {
+                hook.restore(&snapshot.part(&format!("hook{i}")), model)?;
+            }
+        }
+        Ok(Some(finished))
+    }
+
+    /// Keeps the state of this training.
+    fn keep(&self, state: &FitState, model: &Model, finished: bool) -> Result<(), EngineError> {
+        let mut snapshot = state.snapshot(model)?;
+        for (i, hook) in self.hooks.iter().enumerate() {
+            snapshot.put(&format!("hook{i}"), hook.state()?);
+        }
+        self.run
+            .checkpoints
+            .keep(&self.path.to_string(), &snapshot, finished)
+    }
+
+    /// Trains on from `state`, which is up to date whenever this function returns, with an error too. Where the run kept a
+    /// checkpoint of this training, that comes first.
     pub fn fit_from(
         &mut self,
         state: &mut FitState,
@@ -337,11 +462,21 @@ impl<'a> ArchTrainer<'a> {
             steps: steps as u64,
         })?;
         self.each(state, model, loaders, &log, |hook, fit| hook.pre_fit(fit))?;
+        if let Some(finished) = self.take_up(state, model)? {
+            if finished {
+                return log.progress(Progress::End);
+            }
+            let at = self.run.log(LogPath::new("resumed"));
+            at.emit(values!(at.path().join(&self.settings.title).join(state.epoch).join(state.step),
+                "phase" => self.settings.title.clone(), "epoch" => state.epoch, "step" => state.step))?;
+        }
+        let mut taken_up = state.step > 0;
 
         while state.epoch < epochs && state.finished_early.is_none() {
             let (epoch, lr) = (state.epoch, schedule.lr(state.epoch));
             let epoch_log = log.at("epochs").at(epoch);
-            if state.step == 0 {
+            if state.step == 0 || taken_up {
+                taken_up = false;
                 self.each(state, model, loaders, &epoch_log, |hook, fit| {
                     hook.pre_epoch(fit)
                 })?;
@@ -386,6 +521,7 @@ impl<'a> ArchTrainer<'a> {
             if let Some(reason) = &state.finished_early {
                 epoch_log.warn(format!("finished early after epoch {epoch}: {reason}"))?;
             }
+            self.keep(state, model, false)?;
         }
 
         if epochs > 0
@@ -397,6 +533,7 @@ impl<'a> ArchTrainer<'a> {
         state.metrics.run_metrics.end_time = self.run.clock.now();
         self.each(state, model, loaders, &log, |hook, fit| hook.post_fit(fit))?;
         self.log_end(state)?;
+        self.keep(state, model, true)?;
         log.progress(Progress::End)
     }
 
@@ -432,6 +569,7 @@ impl<'a> ArchTrainer<'a> {
             };
         }
         let mut before = run.clock.now();
+        let mut since_kept = 0;
         let wants_arch = self.hooks.iter().any(|hook| hook.wants_arch_grads());
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
@@ -486,11 +624,17 @@ impl<'a> ArchTrainer<'a> {
                 images_per_s: per_second(batch.labels.len() as u64, now - before),
             })?;
             state.step += 1;
-            before = now;
-            if run.stop.is_raised() {
+            since_kept += 1;
+            let stops = run.stop.is_raised();
+            if stops || run.checkpoints.is_due(since_kept) {
+                self.keep(state, model, false)?;
+                since_kept = 0;
+            }
+            if stops {
                 self.log_train(&state.current, log)?;
                 return Err(EngineError::Stopped);
             }
+            before = run.clock.now();
         }
         self.log_train(&state.current, log)
     }

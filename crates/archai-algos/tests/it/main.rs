@@ -3,4 +3,5 @@
 mod golden;
 mod golden_darts;
 mod registry;
+mod resume;
 mod search;

@@ -64,7 +64,7 @@ const TINY: &str = "
     nas.eval.loader.cutout=2 nas.eval.loader.train_workers=0 nas.eval.trainer.epochs=2
 ";
 
-fn settings(
+pub fn settings(
     dir: &Path,
     overrides: &str,
 ) -> (
@@ -97,12 +97,7 @@ fn settings(
 fn search(dir: &Path, overrides: &str) -> (Result<SearchResult, EngineError>, Recorded) {
     let (settings, runner) = settings(dir, overrides);
     let (events, stop) = (Recorded::default(), StopFlag::new());
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: settings.common.seed,
-    };
+    let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings: &settings,
         registry: OpRegistry::builtin(),
@@ -117,12 +112,7 @@ fn search(dir: &Path, overrides: &str) -> (Result<SearchResult, EngineError>, Re
 fn eval(dir: &Path, overrides: &str) -> Result<EvalResult, EngineError> {
     let (settings, runner) = settings(dir, overrides);
     let (events, stop) = (Recorded::default(), StopFlag::new());
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: settings.common.seed,
-    };
+    let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings: &settings,
         registry: OpRegistry::builtin(),
@@ -330,12 +320,7 @@ fn what_cannot_work_says_what_to_change() {
     let (mut other, runner) = settings(dir.path(), "");
     other.nas.search.model_desc.dataset.size = [16, 16];
     let (events, stop) = (Recorded::default(), StopFlag::new());
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: 0,
-    };
+    let run = Run::new(&events, &NoClock, &stop, 0);
     let experiment = Experiment {
         settings: &other,
         registry: OpRegistry::builtin(),
@@ -362,12 +347,7 @@ fn a_stopped_evaluation_leaves_what_there_is() {
     let (settings, runner) = settings(dir.path(), "");
     let (events, stop) = (Recorded::default(), StopFlag::new());
     stop.raise();
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: settings.common.seed,
-    };
+    let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings: &settings,
         registry: OpRegistry::builtin(),

@@ -42,12 +42,7 @@ fn parent() -> LogPath {
 #[test]
 fn it_learns_validates_tests_and_logs() {
     let (events, stop) = (Recorded::default(), StopFlag::new());
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: 2,
-    };
+    let run = Run::new(&events, &NoClock, &stop, 2);
     let settings = trainer_settings(6);
     let mut model = supernet(Precision::F32);
     let fitted = ArchTrainer::new(&settings, run, &parent(), &mut [])

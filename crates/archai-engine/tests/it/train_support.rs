@@ -105,12 +105,7 @@ impl Recorded {
 }
 
 pub fn quiet(stop: &StopFlag) -> Run<'_> {
-    Run {
-        events: &NoEvents,
-        clock: &NoClock,
-        stop,
-        seed: 2,
-    }
+    Run::new(&NoEvents, &NoClock, stop, 2)
 }
 
 /// One parameter that holds `values`.

@@ -357,12 +357,7 @@ impl Session<'_> {
             settings,
             registry: OpRegistry::builtin(),
             compute: Compute::cpu().with_engine(self.job.engine),
-            run: Run {
-                events: &log,
-                clock: &WallClock,
-                stop: self.stop,
-                seed: common.seed,
-            },
+            run: Run::new(&log, &WallClock, self.stop, common.seed),
             dir,
         };
         let result = body(&experiment);
