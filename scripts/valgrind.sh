@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs tests of the kernels, the one crate with `unsafe`, under valgrind: it sees reads and writes outside of blocks and
 # decisions on memory that nobody wrote. valgrind knows AVX2 and FMA, so the fast kernels run and not only the portable
-# ones. Takes some three minutes.
+# ones. Takes about a minute.
 #
 #   scripts/valgrind.sh              the tests below
 #   scripts/valgrind.sh NAME ...     tests whose names contain one of these
@@ -13,8 +13,9 @@ if ! command -v valgrind >/dev/null; then
     exit 2
 fi
 if [ $# -eq 0 ]; then
-    # Every kernel at least once; the larger tests would take an hour.
-    set -- pointwise_and_factorized_reduce a_state_that_feeds_nothing norm_pool_mix elementwise packing::ops
+    # Every kernel at least once.
+    set -- pointwise_and_factorized_reduce many_channels separable conv::dense affine_norms any_subset \
+        norm_pool_mix elementwise packing::ops
 fi
 
 test=$(cargo test --release -p archai-kernels --test it --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')
