@@ -98,7 +98,7 @@ impl Kernel for Pointwise<'_> {
                     for_groups!(I, args.co_blocks, |c, CB| for y in lines.clone() {
                         // SAFETY: the asserts cover every pixel of every block.
                         unsafe {
-                            if CB == 1 || (I::WIDE && CB == 2) {
+                            if CB == 1 {
                                 strip::<I, CB, 8>(&mut args, c, y, &line, &inputs);
                             } else {
                                 strip::<I, CB, 4>(&mut args, c, y, &line, &inputs);
@@ -288,7 +288,7 @@ unsafe fn grad_strip<I: Isa, const CB: usize>(
     unsafe {
         while i < args.ci {
             match args.ci - i {
-                8.. if CB == 1 || I::WIDE => {
+                8.. if CB != 2 => {
                     grad_tile::<I, CB, 8>(args, c, i, pixels);
                     i += 8;
                 }
