@@ -771,9 +771,19 @@ impl Cell {
         ];
         // A whole cell at once does not show its parts.
         if let Some(fused) = self.fused.as_ref().filter(|_| !pass.shows_candidates()) {
-            let edges = self.nodes.iter().flatten();
-            let mixing = edges.filter_map(|e| Some(weights[e.alphas?].clone()));
-            if let Some(out) = fused.forward(pass, [&states[0], &states[1]], mixing.collect()) {
+            let samples = s0.shape()[0];
+            let (mut mixing, mut factors) = (Vec::new(), Vec::new());
+            for (n, node) in self.nodes.iter().enumerate() {
+                for (e, edge) in node.iter().enumerate() {
+                    mixing.extend(edge.alphas.map(|i| weights[i].clone()));
+                    factors.push(match edge.op.can_drop_path() {
+                        true => pass.drop_path([cell, n, e], samples),
+                        false => None,
+                    });
+                }
+            }
+            let states = [&states[0], &states[1]];
+            if let Some(out) = fused.forward(pass, states, mixing, factors) {
                 // It is joined already: what is left of the post-op is what it does to joined states.
                 return self.post_op.forward(pass, &[out], None);
             }

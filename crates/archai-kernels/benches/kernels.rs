@@ -142,9 +142,23 @@ impl Bench {
                 ("dense 3x3", ConvKind::dense(3, 1)),
                 ("factorized reduce", ConvKind::FactorizedReduce),
             ] {
-                self.conv(&format!("{name} {c}@{side}"), map, kind);
+                self.conv(&format!("{name} {c}@{side}"), map, c, kind, NormKind::Plain);
             }
             self.memory_bound(map);
+        }
+        // The stages of an evaluated network: what stands before a cell, and its separable convolutions.
+        for (c, side) in [(36, 32), (72, 16), (144, 8)] {
+            let map = FeatureMap::new(4 * c, side, side);
+            let name = format!("evaluated: pointwise {}->{c}@{side}", 4 * c);
+            self.conv(&name, map, c, ConvKind::Pointwise, NormKind::Affine);
+            let map = FeatureMap::new(c, side, side);
+            let kind = ConvKind::Separable {
+                kernel: 3,
+                dilation: 1,
+                stride: 1,
+            };
+            let name = format!("evaluated: sep half 3x3 {c}@{side}");
+            self.conv(&name, map, c, kind, NormKind::Affine);
         }
         for (c, side, reduction) in [
             (16, 32, false),
@@ -156,9 +170,8 @@ impl Bench {
         }
     }
 
-    fn conv(&self, name: &str, map: FeatureMap, kind: ConvKind) {
-        let op =
-            ConvNorm::new(map, map.channels, kind, true, NormKind::Plain).expect("a supported op");
+    fn conv(&self, name: &str, map: FeatureMap, channels: usize, kind: ConvKind, norm: NormKind) {
+        let op = ConvNorm::new(map, channels, kind, true, norm).expect("a supported op");
         let (x, params) = (noise(BATCH * map.sample_len()), noise(op.params().len()));
         let g = noise(BATCH * op.output().sample_len());
         let macs = multiply_adds(op.params(), op.output());

@@ -50,6 +50,11 @@ impl Exec {
         }
     }
 
+    /// One for each instruction set of this processor, the best first; for tests and comparisons.
+    pub fn all() -> Vec<Self> {
+        Simd::all().into_iter().map(|simd| Exec { simd }).collect()
+    }
+
     /// The instruction set in use.
     pub fn simd(&self) -> Simd {
         self.simd

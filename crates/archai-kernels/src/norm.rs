@@ -10,6 +10,7 @@ use crate::exec::{Exec, sum_runs};
 use crate::layout::FeatureMap;
 use crate::micro::norm::{ChannelSums, Combine, Dots, ScaleShift, Term};
 use crate::pack::{ParamLayout, PieceKind};
+use std::borrow::Cow;
 
 /// Added to the variance, as in PyTorch's default.
 pub const EPSILON: f64 = 1e-5;
@@ -157,11 +158,24 @@ pub(crate) struct NormGrad {
 impl NormGrad {
     /// Writes the gradient for one sample.
     pub fn apply(&self, exec: &Exec, g: &[f32], z: &[f32], map: FeatureMap, dz: &mut [f32]) {
+        self.apply_scaled(exec, 1.0, g, z, map, dz);
+    }
+
+    /// As [`NormGrad::apply`], where `factor · g` is the gradient.
+    pub fn apply_scaled(
+        &self,
+        exec: &Exec,
+        factor: f32,
+        g: &[f32],
+        z: &[f32],
+        map: FeatureMap,
+        dz: &mut [f32],
+    ) {
         exec.run(Combine {
             terms: &[
                 Term {
                     src: g,
-                    scale: &self.of_g,
+                    scale: &scaled(&self.of_g, factor),
                 },
                 Term {
                     src: z,
@@ -174,6 +188,14 @@ impl NormGrad {
             dst: dz,
             add: false,
         });
+    }
+}
+
+/// A vector times a factor, which mostly is one.
+pub(crate) fn scaled(v: &[f32], factor: f32) -> Cow<'_, [f32]> {
+    match factor {
+        1.0 => Cow::Borrowed(v),
+        _ => v.iter().map(|v| v * factor).collect(),
     }
 }
 
@@ -197,6 +219,15 @@ impl NormParams {
             gamma,
             beta,
             padded: beta - gamma,
+        }
+    }
+
+    /// The same in a layout to which this one has been appended at `start`.
+    pub fn after(self, start: usize) -> Self {
+        NormParams {
+            gamma: self.gamma + start,
+            beta: self.beta + start,
+            ..self
         }
     }
 

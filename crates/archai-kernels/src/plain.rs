@@ -178,6 +178,13 @@ fn copy(src: &[f32], dst: &mut [f32]) {
     }
 }
 
+/// Copies one sample of a part to its channels of the whole, the first of which is `first`.
+pub(crate) fn place_channels(part: FeatureMap, src: &[f32], first: usize, whole: &mut [f32]) {
+    for_channels(part, first, |s, d, n| {
+        copy(&src[s..s + n], &mut whole[d..d + n])
+    });
+}
+
 /// Concatenates the channels of several tensors; also where their numbers are no multiples of eight.
 ///
 /// ```
@@ -211,10 +218,7 @@ pub fn concat_channels(exec: &Exec, parts: &[(FeatureMap, &[f32])]) -> (FeatureM
         }
         let mut first = 0;
         for (map, src) in maps.iter().zip(&sources) {
-            let src = src.get(i);
-            for_channels(*map, first, |s, d, n| {
-                copy(&src[s..s + n], &mut dst[d..d + n])
-            });
+            place_channels(*map, src.get(i), first, dst);
             first += map.channels;
         }
     });

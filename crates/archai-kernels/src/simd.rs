@@ -1,7 +1,8 @@
 //! Eight lanes at a time: the only vocabulary in which the kernels are written.
 //!
 //! A kernel is a value that holds its arguments and runs generically over an instruction set ([`Isa`]); [`Simd`] picks
-//! the set at run time. One source thus yields the AVX2+FMA code and the portable code, and the two can be compared.
+//! the set at run time. One source thus yields the code for AVX-512 (vectors of eight as well, but twice the registers),
+//! for AVX2 with FMA, and the portable code, and they can be compared.
 
 /// Channels per block of the layout, and lanes of a vector.
 pub(crate) const LANES: usize = 8;
@@ -15,16 +16,28 @@ enum Level {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
 }
 
 impl Simd {
     /// The best set that this processor has.
     pub fn detect() -> Self {
+        Self::all()[0]
+    }
+
+    /// All sets that this processor has, the best first; for tests and comparisons.
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            return Simd(Level::Avx2);
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                all.push(Simd(Level::Avx512));
+            }
+            all.push(Simd(Level::Avx2));
         }
-        Self::portable()
+        all.push(Self::portable());
+        all
     }
 
     /// The set that every processor of the target has; for tests and comparisons.
@@ -32,12 +45,14 @@ impl Simd {
         Simd(Level::Portable)
     }
 
-    /// A short name for reports: `avx2+fma` or `portable`.
+    /// A short name for reports: `avx512`, `avx2+fma` or `portable`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => "avx2+fma",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => "avx512",
         }
     }
 
@@ -45,9 +60,12 @@ impl Simd {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Out {
         match self.0 {
             Level::Portable => run_portable(kernel),
-            // SAFETY: `Level::Avx2` is made by `detect` alone, after it has found both features.
+            // SAFETY: `Level::Avx2` is made by `all` alone, after it has found both features.
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => unsafe { run_avx2(kernel) },
+            // SAFETY: as above, for all four features.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { run_avx512(kernel) },
         }
     }
 }
@@ -68,6 +86,13 @@ fn run_portable<K: Kernel>(kernel: K) -> K::Out {
 #[target_feature(enable = "avx2,fma")]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Out {
     kernel.run::<Avx2>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl")]
+fn run_avx512<K: Kernel>(kernel: K) -> K::Out {
+    kernel.run::<Avx512>()
 }
 
 /// Bounds of a load or store; a debugging aid, since the kernels check their arguments once at their beginning.
@@ -101,6 +126,8 @@ pub(crate) unsafe fn scalar(s: &[f32], i: usize) -> f32 {
 /// The operations on vectors of eight `f32`.
 pub(crate) trait Isa: Copy {
     type V: Copy;
+    /// Whether there are 32 registers rather than 16, for tiles that fill them.
+    const WIDE: bool;
     /// Eight values from `s[i]` on.
     ///
     /// # Safety
@@ -150,6 +177,7 @@ pub(crate) struct Portable;
 
 impl Isa for Portable {
     type V = [f32; LANES];
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn load(s: &[f32], i: usize) -> Self::V {
         check_bounds!(s, i, LANES);
@@ -225,10 +253,10 @@ impl Isa for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx2::Avx2;
+pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+mod x86 {
     use super::{Isa, LANES};
     use std::arch::x86_64::*;
 
@@ -236,83 +264,104 @@ mod avx2 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2;
 
-    // SAFETY (of every block below): the methods are inlined into `run_avx2`, which is entered only on processors that
-    // have AVX2 and FMA; `load` and `store` moreover rely on the bounds that their callers promise.
-    #[allow(clippy::undocumented_unsafe_blocks)]
-    impl Isa for Avx2 {
-        type V = __m256;
-        #[inline(always)]
-        unsafe fn load(s: &[f32], i: usize) -> __m256 {
-            check_bounds!(s, i, LANES);
-            unsafe { _mm256_loadu_ps(s.as_ptr().add(i)) }
-        }
-        #[inline(always)]
-        unsafe fn store(d: &mut [f32], i: usize, v: __m256) {
-            check_bounds!(d, i, LANES);
-            unsafe { _mm256_storeu_ps(d.as_mut_ptr().add(i), v) }
-        }
-        #[inline(always)]
-        fn splat(x: f32) -> __m256 {
-            unsafe { _mm256_set1_ps(x) }
-        }
-        #[inline(always)]
-        fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-            unsafe { _mm256_fmadd_ps(a, b, c) }
-        }
-        #[inline(always)]
-        fn add(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_add_ps(a, b) }
-        }
-        #[inline(always)]
-        fn mul(a: __m256, b: __m256) -> __m256 {
-            unsafe { _mm256_mul_ps(a, b) }
-        }
-        #[inline(always)]
-        fn relu(a: __m256) -> __m256 {
-            // The instruction returns its second operand if one is not a number, so the order matters.
-            unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
-        }
-        #[inline(always)]
-        fn where_positive(cond: __m256, v: __m256) -> __m256 {
-            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(cond, _mm256_setzero_ps()), v) }
-        }
-        #[inline(always)]
-        fn where_equal(a: __m256, b: __m256, v: __m256) -> __m256 {
-            unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b), v) }
-        }
-        #[inline(always)]
-        fn take_greater(v: __m256, at: __m256, best: __m256, best_at: __m256) -> (__m256, __m256) {
-            unsafe {
-                let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(v, best);
-                let take = _mm256_or_ps(greater, _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
-                (
-                    _mm256_blendv_ps(best, v, take),
-                    _mm256_blendv_ps(best_at, at, take),
-                )
+    /// The same instructions with the registers of AVX-512. Only [`super::run_avx512`] runs kernels on it.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Avx512;
+
+    macro_rules! vectors_of_eight {
+        ($isa:ty, $wide:literal) => {
+            // SAFETY (of every block below): the methods are inlined into `run_avx2` or `run_avx512`, which are entered only on
+            // processors that have AVX2 and FMA; `load` and `store` moreover rely on the bounds that their callers promise.
+            #[allow(clippy::undocumented_unsafe_blocks)]
+            impl Isa for $isa {
+                type V = __m256;
+                const WIDE: bool = $wide;
+                #[inline(always)]
+                unsafe fn load(s: &[f32], i: usize) -> __m256 {
+                    check_bounds!(s, i, LANES);
+                    unsafe { _mm256_loadu_ps(s.as_ptr().add(i)) }
+                }
+                #[inline(always)]
+                unsafe fn store(d: &mut [f32], i: usize, v: __m256) {
+                    check_bounds!(d, i, LANES);
+                    unsafe { _mm256_storeu_ps(d.as_mut_ptr().add(i), v) }
+                }
+                #[inline(always)]
+                fn splat(x: f32) -> __m256 {
+                    unsafe { _mm256_set1_ps(x) }
+                }
+                #[inline(always)]
+                fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+                    unsafe { _mm256_fmadd_ps(a, b, c) }
+                }
+                #[inline(always)]
+                fn add(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_add_ps(a, b) }
+                }
+                #[inline(always)]
+                fn mul(a: __m256, b: __m256) -> __m256 {
+                    unsafe { _mm256_mul_ps(a, b) }
+                }
+                #[inline(always)]
+                fn relu(a: __m256) -> __m256 {
+                    // The instruction returns its second operand if one is not a number, so the order matters.
+                    unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
+                }
+                #[inline(always)]
+                fn where_positive(cond: __m256, v: __m256) -> __m256 {
+                    unsafe {
+                        _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(cond, _mm256_setzero_ps()), v)
+                    }
+                }
+                #[inline(always)]
+                fn where_equal(a: __m256, b: __m256, v: __m256) -> __m256 {
+                    unsafe { _mm256_and_ps(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b), v) }
+                }
+                #[inline(always)]
+                fn take_greater(
+                    v: __m256,
+                    at: __m256,
+                    best: __m256,
+                    best_at: __m256,
+                ) -> (__m256, __m256) {
+                    unsafe {
+                        let greater = _mm256_cmp_ps::<_CMP_GT_OQ>(v, best);
+                        let take = _mm256_or_ps(greater, _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+                        (
+                            _mm256_blendv_ps(best, v, take),
+                            _mm256_blendv_ps(best_at, at, take),
+                        )
+                    }
+                }
+                #[inline(always)]
+                fn to_array(v: __m256) -> [f32; LANES] {
+                    let mut out = [0.0; LANES];
+                    unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
+                    out
+                }
+                #[inline(always)]
+                fn from_bytes(b: &[u8; LANES]) -> __m256 {
+                    unsafe {
+                        _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(b.as_ptr().cast())))
+                    }
+                }
+                #[inline(always)]
+                fn to_bytes(v: __m256) -> [u8; LANES] {
+                    let mut out = [0; LANES];
+                    unsafe {
+                        let words = _mm256_cvtps_epi32(v);
+                        let halves = _mm_packs_epi32(
+                            _mm256_castsi256_si128(words),
+                            _mm256_extracti128_si256::<1>(words),
+                        );
+                        _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(halves, halves));
+                    }
+                    out
+                }
             }
-        }
-        #[inline(always)]
-        fn to_array(v: __m256) -> [f32; LANES] {
-            let mut out = [0.0; LANES];
-            unsafe { _mm256_storeu_ps(out.as_mut_ptr(), v) };
-            out
-        }
-        #[inline(always)]
-        fn from_bytes(b: &[u8; LANES]) -> __m256 {
-            unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(b.as_ptr().cast()))) }
-        }
-        #[inline(always)]
-        fn to_bytes(v: __m256) -> [u8; LANES] {
-            let mut out = [0; LANES];
-            unsafe {
-                let words = _mm256_cvtps_epi32(v);
-                let halves = _mm_packs_epi32(
-                    _mm256_castsi256_si128(words),
-                    _mm256_extracti128_si256::<1>(words),
-                );
-                _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(halves, halves));
-            }
-            out
-        }
+        };
     }
+
+    vectors_of_eight!(Avx2, false);
+    vectors_of_eight!(Avx512, true);
 }

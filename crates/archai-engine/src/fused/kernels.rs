@@ -405,13 +405,15 @@ impl Kernel for Unpack {
     }
 }
 
-/// A whole mixed cell on (input 0, input 1, mixing weights, packed parameters).
+/// A whole cell on (input 0, input 1, mixing weights, packed parameters).
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub exec: Exec,
     pub plan: Arc<CellPlan>,
     /// Evaluation: with these statistics. Without: training.
     pub given: Option<Vec<ChannelStats>>,
+    /// Training: for each edge, factors for its samples (drop-path).
+    pub factors: Vec<Option<Vec<f32>>>,
 }
 
 impl Kernel for Cell {
@@ -421,7 +423,10 @@ impl Kernel for Cell {
             let y = self.plan.infer(&self.exec, states, mixing, params, stats);
             return plain(self.plan.output(), y);
         }
-        let (y, save) = self.plan.forward(&self.exec, states, mixing, params);
+        let factors = self.factors.clone();
+        let (y, save) = self
+            .plan
+            .forward_dropping(&self.exec, states, mixing, params, factors);
         Forward {
             stats: save.stats(),
             save: Save::Cell(save),

@@ -1,4 +1,5 @@
-//! A whole cell of mixed ops as one kernel: the fast path of supernets.
+//! A whole cell as one kernel: the fast path of supernets, whose edges are mixed ops, and of found networks, whose edges
+//! are plain ones.
 
 use std::collections::HashMap;
 
@@ -16,12 +17,14 @@ use crate::params::ParamId;
 /// Maps on which every plan exists that exists at all: only the layout of parameters is asked of it.
 const ANY_SIZE: usize = 16;
 
-/// A cell all of whose edges are mixed ops over primitives without learnt norms, joined node after node.
+/// A cell all of whose edges are mixed ops over primitives of plans, or such primitives themselves, joined node after node.
 #[derive(Debug)]
 pub(crate) struct MixedCell {
     channels: usize,
     nodes: usize,
     reduction: bool,
+    /// Whether norms behind convolutions have learnt scales and shifts.
+    affine: bool,
     edges: Vec<CellEdge>,
     /// The parameter of all edges.
     param: ParamId,
@@ -37,15 +40,21 @@ pub(crate) struct Draft {
     norms: Vec<String>,
 }
 
-/// How a primitive is called in a plan; `None` if plans do not have it. `stride` and `channels` are the edge's.
-fn primitive(op: &OpDesc, stride: usize, channels: usize, affine: bool) -> Option<Primitive> {
+/// How a primitive is called in a plan, and whether it has norms that learn, if it has norms; `None` if plans do not have
+/// it. `stride` and `channels` are the edge's.
+fn primitive(
+    op: &OpDesc,
+    stride: usize,
+    channels: usize,
+    affine: bool,
+) -> Option<(Primitive, Option<bool>)> {
     let norm = op.flag("norm");
     let fits = op.ch_in == channels && op.ch_out == channels && op.stride == stride;
     let learns = op.affine.unwrap_or(affine);
-    if !fits || learns || !op.children.is_empty() {
+    if !fits || !op.children.is_empty() {
         return None;
     }
-    Some(match op.name.as_str() {
+    let primitive = match op.name.as_str() {
         "none" => Primitive::None,
         "max_pool_3x3" => Primitive::MaxPool { norm },
         "avg_pool_3x3" => Primitive::AvgPool { norm },
@@ -56,12 +65,31 @@ fn primitive(op: &OpDesc, stride: usize, channels: usize, affine: bool) -> Optio
         "dil_conv_3x3" => Primitive::Dil { kernel: 3 },
         "dil_conv_5x5" => Primitive::Dil { kernel: 5 },
         _ => return None,
-    })
+    };
+    let learns = match primitive {
+        Primitive::None => None,
+        Primitive::Skip if stride == 1 => None,
+        // The norm of a pool does not learn in a plan.
+        Primitive::MaxPool { norm } | Primitive::AvgPool { norm } if norm && learns => return None,
+        Primitive::MaxPool { .. } | Primitive::AvgPool { .. } => None,
+        _ => Some(learns),
+    };
+    Some((primitive, learns))
 }
 
-/// The edges of a plan, if there is one for such a cell.
-fn edges(desc: &CellDesc, channels: usize, affine: bool) -> Option<(bool, Vec<CellEdge>)> {
+/// What a plan is made from, sizes apart.
+struct Shape {
+    reduction: bool,
+    affine: bool,
+    edges: Vec<CellEdge>,
+}
+
+/// The shape of a plan, if there is one for such a cell.
+fn shape(desc: &CellDesc, channels: usize, affine: bool) -> Option<Shape> {
     let mut edges = Vec::new();
+    let mut learning = Vec::new();
+    let first = desc.nodes.first()?.edges.first()?;
+    let mixed = first.op.name == MIXED_OP;
     let mut strides = [None; 2];
     for (node, n) in desc.nodes.iter().enumerate() {
         if n.edges.is_empty() {
@@ -75,18 +103,24 @@ fn edges(desc: &CellDesc, channels: usize, affine: bool) -> Option<(bool, Vec<Ce
             // A second edge between the same states would have the first one's names.
             let twice = n.edges[..place].iter().any(|e| e.inputs == edge.inputs);
             let affine = op.affine.unwrap_or(affine);
-            let stride = op.children.first()?.op.stride;
+            let ops: Vec<&OpDesc> = match mixed {
+                true => op.children.iter().map(|c| &c.op).collect(),
+                false => vec![op],
+            };
+            let stride = ops.first()?.stride;
             match from {
                 0 | 1 if strides[from].is_none_or(|s| s == stride) => strides[from] = Some(stride),
                 2.. if stride == 1 => {}
                 _ => return None,
             }
-            if op.name != MIXED_OP || twice || op.children.iter().any(|c| c.input != 0) {
+            let is_mixed = op.name == MIXED_OP;
+            if is_mixed != mixed || twice || op.children.iter().any(|c| c.input != 0) {
                 return None;
             }
             let mut primitives = Vec::new();
-            for child in &op.children {
-                let p = primitive(&child.op, stride, channels, affine)?;
+            for op in ops {
+                let (p, learns) = primitive(op, stride, channels, affine)?;
+                learning.extend(learns);
                 let is_twin = |q: &Primitive| q.name() == p.name();
                 if primitives.iter().any(is_twin) {
                     return None;
@@ -105,7 +139,12 @@ fn edges(desc: &CellDesc, channels: usize, affine: bool) -> Option<(bool, Vec<Ce
         [None | Some(2), None | Some(2)] => true,
         _ => return None,
     };
-    Some((reduction, edges))
+    let affine = *learning.first()?;
+    learning.iter().all(|&l| l == affine).then_some(Shape {
+        reduction,
+        affine,
+        edges,
+    })
 }
 
 impl Draft {
@@ -123,9 +162,13 @@ impl Draft {
         if !declared.fused || !all_nodes || !joins || desc.stems[1].ch_out != channels {
             return None;
         }
-        let (reduction, edges) = edges(desc, channels, affine)?;
+        let Shape {
+            reduction,
+            affine,
+            edges,
+        } = shape(desc, channels, affine)?;
         let map = FeatureMap::new(channels, ANY_SIZE, ANY_SIZE);
-        let plan = CellPlan::new(map, nodes, reduction, edges.clone()).ok()?;
+        let plan = plan(map, nodes, reduction, affine, &edges).ok()?;
         // Plans name an edge by the state that it comes from, models by its place in the node.
         let mut places = HashMap::new();
         for (node, n) in desc.nodes.iter().enumerate() {
@@ -150,6 +193,7 @@ impl Draft {
                 channels,
                 nodes,
                 reduction,
+                affine,
                 edges,
                 param,
                 norms: Vec::new(),
@@ -174,26 +218,33 @@ impl Draft {
 }
 
 impl MixedCell {
-    /// All nodes, joined; `None` where edges must be taken one by one: for drop-path, for gradients in evaluation mode,
-    /// and for sizes without a kernel. `mixing` holds the weights of each edge's primitives, edge after edge.
+    /// All nodes, joined; `None` where edges must be taken one by one: for gradients in evaluation mode, and for sizes
+    /// without a kernel. `mixing` holds the weights of each edge's primitives, edge after edge, if they are mixed;
+    /// `factors` those that drop-path gives the samples of each edge, if any.
     pub fn forward(
         &self,
         pass: &mut Pass<'_>,
         states: [&Features; 2],
         mixing: Vec<Tensor<1>>,
+        factors: Vec<Option<Vec<f64>>>,
     ) -> Option<Features> {
         let exec = pass.exec()?;
         let map = states[0].map();
-        if pass.drops_paths() || states[1].map() != map || map.channels != self.channels {
+        if states[1].map() != map || map.channels != self.channels {
             return None;
         }
-        let plan = self.plan.get(map, |map| self.plan(map))?;
+        let plan = self.plan.get(map, |map| {
+            plan(map, self.nodes, self.reduction, self.affine, &self.edges)
+        })?;
         let part = None;
         let params = pass.packed(&Packed {
             id: self.param,
             part,
         });
-        let mixing = Tensor::cat(mixing, 0);
+        let mixing = match mixing.is_empty() {
+            true => Tensor::ones([plan.mixing_len()], pass.compute().options()),
+            false => Tensor::cat(mixing, 0),
+        };
         let given = match pass.is_training() {
             true => None,
             false => {
@@ -213,10 +264,12 @@ impl MixedCell {
             params.into_dispatch(),
         ];
         let n = states[0].shape()[0];
+        let single = |f: Vec<f64>| f.into_iter().map(|f| f as f32).collect();
         let kernel = kernels::Cell {
             exec,
             plan: plan.clone(),
             given,
+            factors: factors.into_iter().map(|f| f.map(single)).collect(),
         };
         let (y, stats) = fused::call(kernel, inputs);
         for ((norm, of), stats) in self.norms.iter().zip(plan.norms()).zip(&stats) {
@@ -224,8 +277,18 @@ impl MixedCell {
         }
         Some(Features::from_blocked(y, output))
     }
+}
 
-    fn plan(&self, map: FeatureMap) -> Result<CellPlan, Unsupported> {
-        CellPlan::new(map, self.nodes, self.reduction, self.edges.clone())
-    }
+fn plan(
+    map: FeatureMap,
+    nodes: usize,
+    reduction: bool,
+    affine: bool,
+    edges: &[CellEdge],
+) -> Result<CellPlan, Unsupported> {
+    let new = match affine {
+        true => CellPlan::with_affine_norms,
+        false => CellPlan::new,
+    };
+    new(map, nodes, reduction, edges.to_vec())
 }

@@ -3,15 +3,15 @@
 //! First the sums over the batch, then the second halves of separable convolutions, then everything that reads the state
 //! itself: each needs the sums of the one before.
 
-use super::CellWant;
 use super::group::{Branch, Group, GroupSave, Kind, views};
+use super::{CellWant, Factors, factor};
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::{SeparableGrad, scratch};
 use crate::exec::{Exec, sum_runs};
 use crate::micro::norm::{Combine, Dots, MaskedSums, Term};
 use crate::micro::pad::{PadCopy, PadMap, Padded, ReluMask};
 use crate::micro::pool::{PoolBackward, scratch_len};
-use crate::norm::{Moments, NormGrad};
+use crate::norm::{Moments, NormGrad, NormParams, scaled};
 
 /// Gradients that all groups add to.
 pub(super) struct BackwardSums {
@@ -25,6 +25,8 @@ pub(super) struct GroupBackward<'a> {
     pub n: usize,
     pub group: &'a Group,
     pub save: &'a GroupSave,
+    pub factors: &'a Factors,
+    pub affine: &'a [Option<NormParams>],
     pub moments: &'a [Moments],
     pub x: Samples<'a>,
     /// Complete gradients of the nodes that the group feeds, by node.
@@ -49,19 +51,45 @@ pub(super) struct FirstHalfGrad {
     pub coefficients: NormGrad,
 }
 
+/// The gradient of a norm's scale and shift.
+pub(super) struct LearntGrad {
+    params: NormParams,
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+}
+
 impl GroupBackward<'_> {
     /// Writes (or adds to) the gradient of the state, and the group's part of `sums`.
     pub fn run(&self, target: Option<(SamplesMut<'_>, bool)>, sums: &mut BackwardSums) {
-        let branches = self.reduce(sums);
+        let (branches, last_norms) = self.reduce(sums);
         if target.is_none() && !self.want.params {
             return;
         }
-        let firsts = self.second_halves(&branches, sums);
+        let (firsts, first_norms) = self.second_halves(&branches, sums);
         self.rest(&branches, &firsts, target, sums);
+        if self.want.params {
+            for norm in last_norms.iter().chain(&first_norms) {
+                norm.params
+                    .write_grad(&norm.shift, &norm.scale, &mut sums.params);
+            }
+        }
+    }
+
+    /// Scale and shift of a norm, where it has them.
+    fn affine(&self, norm: usize) -> Option<(&[f32], &[f32])> {
+        self.affine[norm].map(|a| a.get(self.params))
+    }
+
+    /// The gradient of a branch's result before its last norm, for sample `i`.
+    fn dz(&self, b: &BranchGrad<'_>, i: usize, dz: &mut [f32]) {
+        let (g, z) = (self.grads[b.node].get(i), b.values.get(i));
+        let f = factor(self.factors, b.branch.edge, i);
+        b.coefficients
+            .apply_scaled(self.exec, f, g, z, self.group.output, dz);
     }
 
     /// The sums over each node's gradient times each result: gradients of the mixing weights, coefficients of the norms.
-    fn reduce(&self, sums: &mut BackwardSums) -> Vec<BranchGrad<'_>> {
+    fn reduce(&self, sums: &mut BackwardSums) -> (Vec<BranchGrad<'_>>, Vec<LearntGrad>) {
         let Self { exec, n, group, .. } = *self;
         let (map, c) = (group.output, group.output.padded_channels());
         let (blocks, pixels) = (map.blocks(), map.pixels());
@@ -76,10 +104,22 @@ impl GroupBackward<'_> {
                 )
             })
             .collect();
+        let mut scratch_len = 0;
+        for (_, results) in &edges {
+            scratch_len = scratch_len.max((results.len() + 1) * c);
+        }
         let needed = |b: &Branch| self.want.mixing || b.kind.last_norm().is_some();
         let slots: usize = edges.iter().map(|(_, r)| r.len() + 1).sum();
         let totals = sum_runs(exec.runs(n, n * map.sample_len() * slots, |range| {
             let mut sums = vec![0.0; slots * c];
+            let mut own = vec![
+                0.0;
+                if self.factors.is_empty() {
+                    0
+                } else {
+                    scratch_len
+                }
+            ];
             for i in range {
                 let mut at = 0;
                 for (node, results) in &edges {
@@ -90,21 +130,39 @@ impl GroupBackward<'_> {
                         .map(|(_, z)| z.get(i))
                         .collect();
                     let part = &mut sums[at..at + (zs.len() + 1) * c];
-                    exec.run(Dots {
-                        g,
-                        zs: &zs,
-                        blocks,
-                        pixels,
-                        sums: part,
-                    });
                     at += part.len();
+                    let f = results
+                        .first()
+                        .map_or(1.0, |(b, _)| factor(self.factors, b.edge, i));
+                    if zs.is_empty() || f == 0.0 {
+                        continue;
+                    }
+                    let dots = |sums: &mut [f64]| {
+                        exec.run(Dots {
+                            g,
+                            zs: &zs,
+                            blocks,
+                            pixels,
+                            sums,
+                        });
+                    };
+                    if f == 1.0 {
+                        dots(part);
+                        continue;
+                    }
+                    let own = &mut own[..part.len()];
+                    own.fill(0.0);
+                    dots(own);
+                    for (sum, own) in part.iter_mut().zip(own) {
+                        *sum += f64::from(f) * *own;
+                    }
                 }
             }
             sums
         }));
         let mut totals = totals.chunks_exact(c);
         let mut next = || totals.next().expect("as many sums as slots");
-        let mut out = Vec::new();
+        let (mut out, mut learnt) = (Vec::new(), Vec::new());
         for (node, results) in edges {
             let sg = next();
             for (branch, values) in results {
@@ -114,8 +172,21 @@ impl GroupBackward<'_> {
                     Some(norm) => {
                         let moments = &self.moments[norm];
                         let gzhat = moments.dot_normalised(sg, dot);
-                        sums.mixing[branch.weight] = gzhat.iter().sum::<f64>() as f32;
-                        moments.gradient(sg, &gzhat, n * pixels, |_| f64::from(w), false)
+                        let affine = self.affine(norm);
+                        let gamma = |i: usize| affine.map_or(1.0, |(g, _)| f64::from(g[i]));
+                        let beta = |i: usize| affine.map_or(0.0, |(_, b)| f64::from(b[i]));
+                        let one = |i: usize| gamma(i) * gzhat[i] + beta(i) * sg[i];
+                        sums.mixing[branch.weight] = (0..c).map(one).sum::<f64>() as f32;
+                        if let Some(params) = self.affine[norm] {
+                            let weighted = |v: &[f64]| v.iter().map(|v| f64::from(w) * v).collect();
+                            learnt.push(LearntGrad {
+                                params,
+                                scale: weighted(&gzhat),
+                                shift: weighted(sg),
+                            });
+                        }
+                        let scale = |i: usize| f64::from(w) * gamma(i);
+                        moments.gradient(sg, &gzhat, n * pixels, scale, false)
                     }
                     None => {
                         sums.mixing[branch.weight] = dot.iter().sum::<f64>() as f32;
@@ -134,7 +205,7 @@ impl GroupBackward<'_> {
                 });
             }
         }
-        out
+        (out, learnt)
     }
 
     /// The second halves of separable convolutions, down to the norm of the first ones. By branch.
@@ -142,7 +213,7 @@ impl GroupBackward<'_> {
         &self,
         branches: &[BranchGrad<'_>],
         sums: &mut BackwardSums,
-    ) -> Vec<Option<FirstHalfGrad>> {
+    ) -> (Vec<Option<FirstHalfGrad>>, Vec<LearntGrad>) {
         let Self { exec, n, group, .. } = *self;
         let (map, len, c) = (
             group.output,
@@ -152,12 +223,16 @@ impl GroupBackward<'_> {
         let (blocks, pixels) = (map.blocks(), map.pixels());
         let list: Vec<&Branch> = branches.iter().map(|b| b.branch).collect();
         let moments: Vec<Option<Moments>> = self.moments.iter().cloned().map(Some).collect();
-        let halves = group.second_halves(&list, &moments, |slot| {
-            Samples::whole(&self.save.first[slot], len)
-        });
+        let halves = group.second_halves(
+            &list,
+            &moments,
+            |norm| self.affine(norm),
+            |slot| Samples::whole(&self.save.first[slot], len),
+        );
+        let mut learnt = Vec::new();
         let mut firsts: Vec<Option<FirstHalfGrad>> = branches.iter().map(|_| None).collect();
         if halves.is_empty() {
-            return firsts;
+            return (firsts, learnt);
         }
         let (at, count) = group.second;
         let params = &self.params[at..at + count];
@@ -179,13 +254,7 @@ impl GroupBackward<'_> {
                     let b = &branches[half.slot];
                     let z = half.first.get(i);
                     half.pad(exec, i, &mut padded);
-                    b.coefficients.apply(
-                        exec,
-                        self.grads[b.node].get(i),
-                        b.values.get(i),
-                        map,
-                        &mut dz,
-                    );
+                    self.dz(b, i, &mut dz);
                     let args = SeparableGrad {
                         padded: &padded,
                         params,
@@ -234,13 +303,22 @@ impl GroupBackward<'_> {
                 .expect("a separable convolution has two norms");
             let moments = &self.moments[norm];
             let gzhat = moments.dot_normalised(&sums[..c], &sums[c..]);
-            let coefficients = moments.gradient(&sums[..c], &gzhat, n * pixels, |_| 1.0, false);
+            let gamma = self.affine(norm).map(|(g, _)| g);
+            let scale = |i: usize| gamma.map_or(1.0, |g| f64::from(g[i]));
+            let coefficients = moments.gradient(&sums[..c], &gzhat, n * pixels, scale, false);
+            if let Some(params) = self.affine[norm] {
+                learnt.push(LearntGrad {
+                    params,
+                    scale: gzhat,
+                    shift: sums[..c].to_vec(),
+                });
+            }
             firsts[slot] = Some(FirstHalfGrad {
                 masked,
                 coefficients,
             });
         }
-        firsts
+        (firsts, learnt)
     }
 
     /// Everything that reads the state itself: pools, identities, first halves, factorised reduces.
@@ -311,11 +389,19 @@ impl GroupBackward<'_> {
                 let mut dx = target.as_ref().map(|(t, add)| (unsafe { t.get(i) }, *add));
                 if let Some((dx, add)) = &mut dx {
                     if !identities.is_empty() {
+                        let scales: Vec<_> = identities
+                            .iter()
+                            .map(|b| {
+                                let f = factor(self.factors, b.branch.edge, i);
+                                scaled(&b.coefficients.of_g, f)
+                            })
+                            .collect();
                         let terms: Vec<Term<'_>> = identities
                             .iter()
-                            .map(|b| Term {
+                            .zip(&scales)
+                            .map(|(b, scale)| Term {
                                 src: self.grads[b.node].get(i),
-                                scale: &b.coefficients.of_g,
+                                scale,
                             })
                             .collect();
                         exec.run(Combine {
@@ -376,13 +462,7 @@ impl GroupBackward<'_> {
                                 .coefficients
                                 .apply(exec, masked.get(i), z, map, &mut dz);
                         }
-                        _ => b.coefficients.apply(
-                            exec,
-                            self.grads[b.node].get(i),
-                            b.values.get(i),
-                            map,
-                            &mut dz,
-                        ),
+                        _ => self.dz(b, i, &mut dz),
                     }
                     let dr = dx.is_some().then_some(&mut dr[..]);
                     if let Kind::Reduce { core, .. } = &b.branch.kind {
@@ -439,8 +519,8 @@ impl GroupBackward<'_> {
 pub(super) struct SharedPool<'a> {
     pub max: bool,
     pub values: Samples<'a>,
-    /// Node and coefficient of its gradient, per edge.
-    pub edges: Vec<(usize, &'a [f32])>,
+    /// Node, place among the cell's edges, and coefficient of its gradient, per edge.
+    pub edges: Vec<(usize, usize, &'a [f32])>,
     pub constant: Vec<f32>,
     pub of_z: Vec<f32>,
 }
@@ -459,7 +539,8 @@ impl<'a> SharedPool<'a> {
                 constant: vec![0.0; c],
                 of_z: vec![0.0; c],
             });
-            pool.edges.push((b.node, &b.coefficients.of_g));
+            pool.edges
+                .push((b.node, b.branch.edge, &b.coefficients.of_g));
             pool.constant
                 .iter_mut()
                 .zip(&b.coefficients.constant)
@@ -475,18 +556,26 @@ impl<'a> SharedPool<'a> {
     /// The gradient of the pool's result for sample `i`.
     fn gradient(&self, pass: &GroupBackward<'_>, i: usize, dz: &mut [f32]) {
         let map = pass.group.output;
+        let scales: Vec<_> = self
+            .edges
+            .iter()
+            .map(|(_, edge, of_g)| scaled(of_g, factor(pass.factors, *edge, i)))
+            .collect();
         let mut terms: Vec<Term<'_>> = self
             .edges
             .iter()
-            .map(|(node, scale)| Term {
+            .zip(&scales)
+            .map(|((node, ..), scale)| Term {
                 src: pass.grads[*node].get(i),
                 scale,
             })
             .collect();
-        terms.push(Term {
-            src: self.values.get(i),
-            scale: &self.of_z,
-        });
+        if self.of_z.iter().any(|&k| k != 0.0) {
+            terms.push(Term {
+                src: self.values.get(i),
+                scale: &self.of_z,
+            });
+        }
         let (base, blocks, pixels) = (&self.constant, map.blocks(), map.pixels());
         pass.exec.run(Combine {
             terms: &terms,

@@ -7,7 +7,7 @@ use crate::layout::FeatureMap;
 use crate::micro::norm::ChannelSums;
 use crate::micro::pad::{PadCopy, PadMap, Padded};
 use crate::micro::pool::{PoolForward, PoolWindow};
-use crate::norm::Moments;
+use crate::norm::{Moments, NormParams};
 
 /// All edges that leave one state.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub(super) struct GroupEdge {
 pub(super) struct Branch {
     /// Its place among the mixing weights.
     pub weight: usize,
+    /// The edge's place among the edges of the cell.
+    pub edge: usize,
     pub kind: Kind,
 }
 
@@ -144,16 +146,18 @@ impl Group {
         all
     }
 
-    /// All results of a state's edges, and the statistics of their norms, unless these are given.
+    /// All results of a state's edges, and the statistics of their norms, unless these are given. `norms` are the
+    /// statistics, and scales and shifts, of the cell's norms.
     pub fn forward(
         &self,
         exec: &Exec,
         n: usize,
         x: Samples<'_>,
         params: &[f32],
-        moments: &mut [Option<Moments>],
+        norms: (&mut [Option<Moments>], &[Option<NormParams>]),
         given: bool,
     ) -> GroupSave {
+        let (moments, affine) = norms;
         let (map, len, c) = (
             self.output,
             self.output.sample_len(),
@@ -291,7 +295,8 @@ impl Group {
 
         // The second halves of separable convolutions.
         let seconds = views(&mut save.second, len);
-        let halves: Vec<SecondHalf<'_>> = self.second_halves(&branches, moments, |slot| {
+        let affine = |norm: usize| affine[norm].map(|a| a.get(params));
+        let halves: Vec<SecondHalf<'_>> = self.second_halves(&branches, moments, affine, |slot| {
             // SAFETY: the first halves are complete and no longer written.
             unsafe { firsts[slot].read() }
         });
@@ -331,10 +336,12 @@ impl Group {
         save
     }
 
-    pub fn second_halves<'a>(
+    /// The second halves of separable convolutions; `affine` gives the scale and shift of a norm.
+    pub fn second_halves<'a, 'b>(
         &'a self,
         branches: &[&'a Branch],
         moments: &[Option<Moments>],
+        affine: impl Fn(usize) -> Option<(&'b [f32], &'b [f32])>,
         first: impl Fn(usize) -> Samples<'a>,
     ) -> Vec<SecondHalf<'a>> {
         let half = |(slot, branch): (usize, &&'a Branch)| match &branch.kind {
@@ -344,7 +351,7 @@ impl Group {
                 norm2,
                 ..
             } => {
-                let (scale, shift) = moment(moments, *norm).fold(None);
+                let (scale, shift) = moment(moments, *norm).fold(affine(*norm));
                 Some(SecondHalf {
                     slot,
                     core: second,

@@ -1,4 +1,4 @@
-//! A whole mixed cell as one op: the fast path of a supernet.
+//! A whole cell as one op: the fast path of supernets, and of evaluated networks, whose edges have one primitive each.
 //!
 //! Every edge carries all its primitives, so a cell is mostly the same work many times over. Edges that leave one state
 //! read the same input: the plan computes its padded ReLU, its pools and their sums once (`group`). No normalised
@@ -15,14 +15,14 @@ use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{Combine, Term};
 use crate::micro::pool::PoolWindow;
-use crate::norm::{ChannelStats, Moments};
+use crate::norm::{ChannelStats, Moments, NormParams, scaled};
 use crate::pack::ParamLayout;
-use crate::plain::{concat_channels, split_channels};
+use crate::plain::{place_channels, split_channels};
 use crate::simd::LANES;
 use backward::{BackwardSums, GroupBackward};
 use group::{Branch, Group, GroupEdge, GroupSave, Kind, moment, views};
 
-/// A candidate operation of an edge. Norms are affine-free.
+/// A candidate operation of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Primitive {
     /// Zero.
@@ -143,6 +143,8 @@ pub struct CellPlan {
     mixing_len: usize,
     layout: ParamLayout,
     norms: Vec<CellNorm>,
+    /// Scale and shift of each norm, if it has them.
+    affine: Vec<Option<NormParams>>,
     /// By state; the last node feeds nothing.
     groups: Vec<Group>,
 }
@@ -154,6 +156,17 @@ pub struct CellSave {
     moments: Vec<Moments>,
     /// The nodes' values where they are not blocks of the output (C no multiple of eight).
     nodes: Vec<Vec<f32>>,
+    factors: Factors,
+}
+
+/// For each edge, the factor of each sample, unless it is one throughout; no entries at all if that holds for all edges.
+type Factors = Vec<Option<Vec<f32>>>;
+
+fn factor(factors: &Factors, edge: usize, sample: usize) -> f32 {
+    match factors.get(edge) {
+        Some(Some(f)) => f[sample],
+        _ => 1.0,
+    }
 }
 
 impl CellSave {
@@ -165,7 +178,7 @@ impl CellSave {
 
 impl CellPlan {
     /// A cell with inputs like `input` (both already brought to one size and number of channels). In a reduction cell
-    /// the edges from the inputs have stride 2.
+    /// the edges from the inputs have stride 2. Norms have neither scale nor shift.
     ///
     /// # Errors
     /// If an edge refers to a state that does not come before its node, or a primitive has no kernel for the geometry.
@@ -173,6 +186,29 @@ impl CellPlan {
         input: FeatureMap,
         nodes: usize,
         reduction: bool,
+        edges: Vec<CellEdge>,
+    ) -> Result<Self, Unsupported> {
+        Self::build(input, nodes, reduction, false, edges)
+    }
+
+    /// As [`CellPlan::new`], with learnt scales and shifts in the norms behind convolutions.
+    ///
+    /// # Errors
+    /// As [`CellPlan::new`].
+    pub fn with_affine_norms(
+        input: FeatureMap,
+        nodes: usize,
+        reduction: bool,
+        edges: Vec<CellEdge>,
+    ) -> Result<Self, Unsupported> {
+        Self::build(input, nodes, reduction, true, edges)
+    }
+
+    fn build(
+        input: FeatureMap,
+        nodes: usize,
+        reduction: bool,
+        affine: bool,
         edges: Vec<CellEdge>,
     ) -> Result<Self, Unsupported> {
         if nodes == 0 || input.channels == 0 || input.pixels() == 0 {
@@ -203,10 +239,11 @@ impl CellPlan {
             edges,
             layout: ParamLayout::default(),
             norms: Vec::new(),
+            affine: Vec::new(),
             groups: Vec::new(),
         };
         for from in 0..nodes + 1 {
-            let group = plan.group(from, if from < 2 { stride } else { 1 })?;
+            let group = plan.group(from, if from < 2 { stride } else { 1 }, affine)?;
             plan.groups.push(group);
         }
         let names = plan.layout.pieces().iter().map(|p| &p.name);
@@ -221,12 +258,14 @@ impl CellPlan {
         Ok(plan)
     }
 
-    fn group(&mut self, from: usize, stride: usize) -> Result<Group, Unsupported> {
+    fn group(&mut self, from: usize, stride: usize, affine: bool) -> Result<Group, Unsupported> {
         let (input, output) = (if from < 2 { self.input } else { self.node }, self.node);
+        // Scales and shifts: the norm, whether it is in a second half, the place there.
+        let mut learnt: Vec<(usize, bool, NormParams)> = Vec::new();
         let (mut first, mut second) = (ParamLayout::default(), ParamLayout::default());
         let mut edges = Vec::new();
         let mut weight = 0;
-        for edge in &self.edges {
+        for (index, edge) in self.edges.iter().enumerate() {
             let row = weight;
             weight += edge.primitives.len();
             if edge.from != from {
@@ -245,6 +284,15 @@ impl CellPlan {
                     norms.len() - 1
                 };
                 let channels = output.channels;
+                let mut learn =
+                    |norm: usize, number: usize, second: bool, layout: &mut ParamLayout| {
+                        if affine {
+                            let name = format!("{prefix}bn{number}");
+                            let params = NormParams::push(layout, &name, channels);
+                            learnt.push((norm, second, params));
+                        }
+                        norm
+                    };
                 let kind = match *primitive {
                     Primitive::None => continue,
                     Primitive::MaxPool { norm: with } => Kind::Pool {
@@ -258,7 +306,7 @@ impl CellPlan {
                     Primitive::Skip if stride == 1 => Kind::Identity,
                     Primitive::Skip => Kind::Reduce {
                         core: Reduce::new(input, channels, &mut first, &prefix)?,
-                        norm: norm(1),
+                        norm: learn(norm(1), 1, false, &mut first),
                     },
                     Primitive::Dil { kernel } => {
                         let window = Window {
@@ -268,7 +316,7 @@ impl CellPlan {
                         };
                         Kind::Dil {
                             core: Separable::new(input, channels, window, &mut first, &prefix, 1)?,
-                            norm: norm(1),
+                            norm: learn(norm(1), 1, false, &mut first),
                         }
                     }
                     Primitive::Sep { kernel } => {
@@ -286,7 +334,7 @@ impl CellPlan {
                                 &prefix,
                                 1,
                             )?,
-                            norm: norm(1),
+                            norm: learn(norm(1), 1, false, &mut first),
                             second: Separable::new(
                                 output,
                                 channels,
@@ -295,12 +343,13 @@ impl CellPlan {
                                 &prefix,
                                 3,
                             )?,
-                            norm2: norm(2),
+                            norm2: learn(norm(2), 2, true, &mut second),
                         }
                     }
                 };
                 branches.push(Branch {
                     weight: row + i,
+                    edge: index,
                     kind,
                 });
             }
@@ -319,6 +368,11 @@ impl CellPlan {
         let lens = (first.len(), second.len());
         let first = (self.layout.append(first), lens.0);
         let second = (self.layout.append(second), lens.1);
+        self.affine.resize(self.norms.len(), None);
+        for (norm, in_second, params) in learnt {
+            let (start, _) = if in_second { second } else { first };
+            self.affine[norm] = Some(params.after(start));
+        }
         Ok(Group {
             input,
             output,
@@ -368,7 +422,30 @@ impl CellPlan {
         mixing: &[f32],
         params: &[f32],
     ) -> (Vec<f32>, CellSave) {
-        self.pass(exec, inputs, mixing, params, None)
+        self.pass(exec, inputs, mixing, params, None, Vec::new())
+    }
+
+    /// As [`CellPlan::forward`], with drop-path: for each edge that has some, the factors by which its result for each
+    /// sample is multiplied.
+    ///
+    /// # Panics
+    /// If there are not as many entries as edges, or not as many factors as samples.
+    pub fn forward_dropping(
+        &self,
+        exec: &Exec,
+        inputs: [&[f32]; 2],
+        mixing: &[f32],
+        params: &[f32],
+        factors: Vec<Option<Vec<f32>>>,
+    ) -> (Vec<f32>, CellSave) {
+        let n = self.input.samples(inputs[0].len());
+        assert!(
+            factors.len() == self.edges.len() && factors.iter().flatten().all(|f| f.len() == n),
+            "factors for {} edges given, the cell has {}, and there is one per sample ({n})",
+            factors.len(),
+            self.edges.len()
+        );
+        self.pass(exec, inputs, mixing, params, None, factors)
     }
 
     /// Evaluation: as [`CellPlan::forward`], with given statistics for every norm.
@@ -386,7 +463,8 @@ impl CellPlan {
             stats.len(),
             self.norms.len()
         );
-        self.pass(exec, inputs, mixing, params, Some(stats)).0
+        self.pass(exec, inputs, mixing, params, Some(stats), Vec::new())
+            .0
     }
 
     fn check(&self, inputs: [&[f32]; 2], mixing: &[f32], params: &[f32]) -> usize {
@@ -414,18 +492,24 @@ impl CellPlan {
         mixing: &[f32],
         params: &[f32],
         given: Option<&[ChannelStats]>,
+        factors: Factors,
     ) -> (Vec<f32>, CellSave) {
         let n = self.check(inputs, mixing, params);
         let (node, len) = (self.node, self.node.sample_len());
         // SAFETY: every sample of every node is written by its weighted sum.
         let buffer = |nodes: usize| unsafe { overwritten::<f32>(n * nodes * len) };
-        let (mut out, mut separate) = (Vec::new(), Vec::new());
-        let nodes: Vec<SamplesMut<'_>> = if self.is_compact() {
+        let mut out;
+        let mut separate = Vec::new();
+        let (nodes, joined): (Vec<SamplesMut<'_>>, _) = if self.is_compact() {
             out = buffer(self.nodes);
-            SamplesMut::parts(&mut out, self.nodes, len)
+            (SamplesMut::parts(&mut out, self.nodes, len), None)
         } else {
             separate = (0..self.nodes).map(|_| buffer(1)).collect();
-            views(&mut separate, len)
+            let whole = self.output().sample_len();
+            // SAFETY: the nodes' channels, and the padding behind them, make up every sample.
+            out = unsafe { overwritten::<f32>(n * whole) };
+            let joined = SamplesMut::whole(&mut out, whole);
+            (views(&mut separate, len), Some(joined))
         };
         let mut states: Vec<Samples<'_>> = inputs
             .iter()
@@ -451,19 +535,18 @@ impl CellPlan {
                     &groups,
                     &moments,
                     mixing,
+                    params,
+                    &factors,
                     nodes[state - 2],
+                    joined,
                 );
             }
             if let Some(group) = self.groups.get(state) {
-                groups.push(group.forward(exec, n, *x, params, &mut moments, given.is_some()));
+                let norms = (&mut moments[..], &self.affine[..]);
+                groups.push(group.forward(exec, n, *x, params, norms, given.is_some()));
             }
         }
         drop((states, nodes));
-        if !self.is_compact() {
-            let parts: Vec<(FeatureMap, &[f32])> =
-                separate.iter().map(|v| (node, &v[..])).collect();
-            out = concat_channels(exec, &parts).1;
-        }
         let moments = moments.into_iter().flatten().collect();
         (
             out,
@@ -471,11 +554,13 @@ impl CellPlan {
                 groups,
                 moments,
                 nodes: separate,
+                factors,
             },
         )
     }
 
-    /// A node: the weighted sum over the primitives of all its edges, norms folded in.
+    /// A node: the weighted sum over the primitives of all its edges, norms folded in. It goes to `dst`, and to its
+    /// channels of `joined` if that is not the same memory.
     #[allow(clippy::too_many_arguments)]
     fn mix(
         &self,
@@ -486,32 +571,56 @@ impl CellPlan {
         saves: &[GroupSave],
         moments: &[Option<Moments>],
         mixing: &[f32],
+        params: &[f32],
+        factors: &Factors,
         dst: SamplesMut<'_>,
+        joined: Option<SamplesMut<'_>>,
     ) {
         let (map, len) = (self.node, self.node.sample_len());
-        let mut base = vec![0.0; map.padded_channels()];
-        let mut terms: Vec<(Samples<'_>, Vec<f32>)> = Vec::new();
+        /// A result, its edge, and its scale and shift per channel.
+        struct Part<'a> {
+            values: Samples<'a>,
+            edge: usize,
+            scale: Vec<f32>,
+            shift: Vec<f32>,
+        }
+        let mut parts: Vec<Part<'_>> = Vec::new();
         for ((group, save), x) in self.groups.iter().zip(saves).zip(states) {
             for (branch, values) in group.results(save, *x, |e| e.node == node) {
                 let w = mixing[branch.weight];
-                let scale = match branch.kind.last_norm() {
-                    None => vec![w; map.padded_channels()],
+                let c = map.padded_channels();
+                let (mut scale, mut shift) = match branch.kind.last_norm() {
+                    None => (vec![1.0; c], vec![0.0; c]),
                     Some(norm) => {
-                        let (scale, shift) = moment(moments, norm).fold(None);
-                        base.iter_mut().zip(shift).for_each(|(b, s)| *b += w * s);
-                        scale.into_iter().map(|s| w * s).collect()
+                        let affine = self.affine[norm].map(|a| a.get(params));
+                        moment(moments, norm).fold(affine)
                     }
                 };
-                terms.push((values, scale));
+                scale.iter_mut().chain(&mut shift).for_each(|s| *s *= w);
+                parts.push(Part {
+                    values,
+                    edge: branch.edge,
+                    scale,
+                    shift,
+                });
             }
         }
-        exec.for_samples(n, n * len * terms.len().max(1), |i| {
-            let terms: Vec<Term<'_>> = terms
+        exec.for_samples(n, n * len * parts.len().max(1), |i| {
+            let mut base = vec![0.0; map.padded_channels()];
+            let mut scales = Vec::with_capacity(parts.len());
+            for part in &parts {
+                let f = factor(factors, part.edge, i);
+                base.iter_mut()
+                    .zip(&part.shift)
+                    .for_each(|(b, s)| *b += f * s);
+                // What is dropped is not read.
+                if f != 0.0 {
+                    scales.push((part.values.get(i), scaled(&part.scale, f)));
+                }
+            }
+            let terms: Vec<Term<'_>> = scales
                 .iter()
-                .map(|(v, scale)| Term {
-                    src: v.get(i),
-                    scale,
-                })
+                .map(|(src, scale)| Term { src, scale })
                 .collect();
             // SAFETY: each sample is visited once.
             let dst = unsafe { dst.get(i) };
@@ -520,9 +629,17 @@ impl CellPlan {
                 base: &base,
                 blocks: map.blocks(),
                 pixels: map.pixels(),
-                dst,
+                dst: &mut *dst,
                 add: false,
             });
+            let Some(joined) = joined else { return };
+            // SAFETY: each sample is visited once.
+            let joined = unsafe { joined.get(i) };
+            let whole = self.output();
+            if node == 0 && whole.channels < whole.padded_channels() {
+                joined[(whole.blocks() - 1) * whole.pixels() * LANES..].fill(0.0);
+            }
+            place_channels(map, dst, node * map.channels, joined);
         });
     }
 
@@ -583,6 +700,8 @@ impl CellPlan {
                 n,
                 group: &self.groups[state],
                 save: &save.groups[state],
+                factors: &save.factors,
+                affine: &self.affine,
                 moments: &save.moments,
                 x: states[state],
                 grads: &read,

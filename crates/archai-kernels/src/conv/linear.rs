@@ -5,10 +5,13 @@ use crate::exec::Exec;
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::conv::{Conv, ConvGrad, Grid, Tap};
 use crate::micro::depthwise::{DataGrad, Window};
-use crate::micro::pad::{EverySecond, Gather, PAD, PadCopy, PadMap, Padded, Scatter};
+use crate::micro::pad::{
+    EverySecond, Gather, PAD, PadCopy, PadMap, Padded, ReluCopy, ReluMask, Scatter,
+};
 use crate::micro::pointwise::{Plane, Pointwise, PointwiseGrad};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
 use crate::simd::LANES;
+use std::ops::Range;
 
 #[allow(clippy::too_many_arguments)]
 pub(super) fn flat_pointwise(
@@ -34,6 +37,158 @@ pub(super) fn flat_pointwise(
         cols: pixels,
         add,
     });
+}
+
+/// A pointwise convolution on one sample, a run of pixels at a time, so that the copy behind the ReLU and the gradient
+/// before its mask stay in cache however many channels there are.
+#[derive(Clone, Debug)]
+pub(super) struct PointwiseCore {
+    pub input: FeatureMap,
+    pub output: FeatureMap,
+}
+
+/// Pixels of a run.
+const RUN: usize = 128;
+
+impl PointwiseCore {
+    /// Elements of scratch for one run.
+    pub fn run_len(&self) -> usize {
+        self.input.blocks() * self.input.pixels().min(RUN) * LANES
+    }
+
+    /// Where a run's pixels stand in a whole sample of so many pixels.
+    fn plane(&self, start: usize) -> Plane {
+        Plane {
+            origin: start,
+            ..Plane::flat(self.input.pixels())
+        }
+    }
+
+    fn runs(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let pixels = self.input.pixels();
+        (0..pixels)
+            .step_by(RUN)
+            .map(move |start| start..(start + RUN).min(pixels))
+    }
+
+    /// The elements of a run in block `b` of a whole sample, and in scratch.
+    fn places(&self, run: &Range<usize>, b: usize) -> (Range<usize>, Range<usize>) {
+        let (start, len) = (b * self.input.pixels() + run.start, run.len());
+        (
+            start * LANES..(start + len) * LANES,
+            b * len * LANES..(b + 1) * len * LANES,
+        )
+    }
+
+    fn relu(&self, exec: &Exec, x: &[f32], run: &Range<usize>, scratch: &mut [f32]) {
+        for b in 0..self.input.blocks() {
+            let (whole, part) = self.places(run, b);
+            exec.run(ReluCopy {
+                src: &x[whole],
+                dst: &mut scratch[part],
+            });
+        }
+    }
+
+    pub fn forward(
+        &self,
+        exec: &Exec,
+        relu: bool,
+        x: &[f32],
+        weights: &[f32],
+        scratch: &mut [f32],
+        z: &mut [f32],
+    ) {
+        for run in self.runs() {
+            let (src, from) = match relu {
+                true => {
+                    self.relu(exec, x, &run, scratch);
+                    (&scratch[..], Plane::flat(run.len()))
+                }
+                false => (x, self.plane(run.start)),
+            };
+            exec.run(Pointwise {
+                weights,
+                ci: self.input.channels,
+                co_blocks: self.output.blocks(),
+                src,
+                from,
+                dst: z,
+                to: self.plane(run.start),
+                rows: 1,
+                cols: run.len(),
+                add: false,
+            });
+        }
+    }
+
+    /// The gradient of the input goes to `dx`, that of the weights is added to `grad`. `scratch` and `masked` hold a run
+    /// each, if there is a ReLU.
+    #[allow(clippy::too_many_arguments)]
+    pub fn backward(
+        &self,
+        exec: &Exec,
+        relu: bool,
+        x: &[f32],
+        transposed: &[f32],
+        dz: &[f32],
+        scratch: (&mut [f32], &mut [f32]),
+        mut dx: Option<&mut [f32]>,
+        mut grad: Option<&mut [f32]>,
+    ) {
+        let (behind, before) = scratch;
+        let (blocks, pixels) = (self.input.blocks(), self.input.pixels());
+        for run in self.runs() {
+            if let Some(grad) = &mut grad {
+                let (x, x_block) = match relu {
+                    true => {
+                        self.relu(exec, x, &run, behind);
+                        (&behind[..], run.len())
+                    }
+                    false => (&x[run.start * LANES..], pixels),
+                };
+                exec.run(PointwiseGrad {
+                    g: &dz[run.start * LANES..],
+                    g_block: pixels,
+                    co_blocks: self.output.blocks(),
+                    x,
+                    x_block,
+                    ci: self.input.channels,
+                    pixels: run.len(),
+                    dw: grad,
+                });
+            }
+            let Some(dx) = &mut dx else { continue };
+            let (dst, to) = match relu {
+                true => (&mut before[..], Plane::flat(run.len())),
+                false => (&mut dx[..], self.plane(run.start)),
+            };
+            exec.run(Pointwise {
+                weights: transposed,
+                ci: self.output.channels,
+                co_blocks: blocks,
+                src: dz,
+                from: self.plane(run.start),
+                dst,
+                to,
+                rows: 1,
+                cols: run.len(),
+                add: false,
+            });
+            if !relu {
+                continue;
+            }
+            for b in 0..blocks {
+                let (whole, part) = self.places(&run, b);
+                exec.run(ReluMask {
+                    x: &x[whole.clone()],
+                    g: &before[part],
+                    dx: &mut dx[whole],
+                    add: false,
+                });
+            }
+        }
+    }
 }
 
 /// Depthwise and pointwise, on one sample whose input stands padded (and after its ReLU) in scratch.
@@ -179,8 +334,10 @@ impl Separable {
                 .forward(exec, s.padded, self.side(), taps, blocks, s.mid);
             exec.run(PointwiseGrad {
                 g: s.dz,
+                g_block: out.pixels(),
                 co_blocks: out.blocks(),
                 x: s.mid,
+                x_block: out.pixels(),
                 ci: self.input.channels,
                 pixels: out.pixels(),
                 dw: &mut grad[self.pointwise..],
@@ -516,8 +673,10 @@ impl Reduce {
         let co_blocks = self.half().div_ceil(LANES);
         exec.run(PointwiseGrad {
             g: dz,
+            g_block: pixels,
             co_blocks,
             x: even,
+            x_block: pixels,
             ci,
             pixels,
             dw: &mut grad[self.first..],
@@ -528,8 +687,10 @@ impl Reduce {
         );
         exec.run(PointwiseGrad {
             g,
+            g_block: pixels,
             co_blocks,
             x: odd,
+            x_block: pixels,
             ci,
             pixels,
             dw: &mut grad[self.second..],

@@ -10,12 +10,11 @@ use crate::exec::{Exec, sum_runs};
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
-use crate::micro::pad::{PadCopy, PadMap, ReluCopy, ReluMask};
-use crate::micro::pointwise::PointwiseGrad;
+use crate::micro::pad::{PadCopy, PadMap, ReluMask};
 use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
 use crate::simd::LANES;
-use linear::{Dense, flat_pointwise};
+use linear::{Dense, PointwiseCore};
 pub(crate) use linear::{Reduce, Separable, SeparableGrad};
 
 /// The linear part of a [`ConvNorm`].
@@ -411,10 +410,7 @@ impl ConvNorm {
 #[derive(Clone, Debug)]
 enum Core {
     Separable(Separable),
-    Pointwise {
-        input: FeatureMap,
-        output: FeatureMap,
-    },
+    Pointwise(PointwiseCore),
     Dense(Dense),
     Reduce(Reduce),
 }
@@ -425,7 +421,7 @@ pub(crate) struct Scratch {
     pub padded: Vec<f32>,
     /// Padded gradient at the output's size.
     pub padded_g: Vec<f32>,
-    /// Depthwise result, or the two gathered halves, or the input after ReLU.
+    /// Depthwise result, or the two gathered halves, or a run of pixels after the ReLU and before its mask.
     pub mid: Vec<f32>,
     pub mid2: Vec<f32>,
     /// Gradient of the input before the ReLU's mask.
@@ -464,10 +460,10 @@ impl Core {
                     vec![channels, input.channels, 1, 1],
                     PieceKind::Dense { skip: 0 },
                 );
-                Core::Pointwise {
+                Core::Pointwise(PointwiseCore {
                     input,
                     output: input.with_channels(channels),
-                }
+                })
             }
             ConvKind::Dense {
                 kernel,
@@ -483,7 +479,7 @@ impl Core {
     fn output(&self) -> FeatureMap {
         match self {
             Core::Separable(s) => s.output,
-            Core::Pointwise { output, .. } => *output,
+            Core::Pointwise(c) => c.output,
             Core::Dense(d) => d.output,
             Core::Reduce(r) => r.output,
         }
@@ -506,9 +502,10 @@ impl Core {
                 }
                 c.input
             }
-            Core::Pointwise { input, .. } => {
-                s.mid = scratch(if relu { input.sample_len() } else { 0 });
-                *input
+            Core::Pointwise(c) => {
+                s.mid = scratch(if relu { c.run_len() } else { 0 });
+                s.mid2 = scratch(if relu && backward { c.run_len() } else { 0 });
+                return s;
             }
             Core::Dense(c) => {
                 s.padded = c.side().scratch(c.input.blocks());
@@ -550,27 +547,7 @@ impl Core {
                 });
                 c.forward(exec, &s.padded, params, &mut s.mid, z);
             }
-            Core::Pointwise { input, output } => {
-                let x = if relu {
-                    exec.run(ReluCopy {
-                        src: x,
-                        dst: &mut s.mid,
-                    });
-                    &s.mid
-                } else {
-                    x
-                };
-                flat_pointwise(
-                    exec,
-                    params,
-                    input.channels,
-                    output.blocks(),
-                    x,
-                    z,
-                    input.pixels(),
-                    false,
-                );
-            }
+            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z),
             Core::Dense(c) => {
                 exec.run(PadCopy {
                     src: x,
@@ -592,8 +569,8 @@ impl Core {
     fn transposed(&self, params: &[f32]) -> [Vec<f32>; 2] {
         match self {
             Core::Separable(c) => [c.transposed(params), vec![]],
-            Core::Pointwise { input, output } => [
-                transpose_dense(params, output.channels, input.channels, 1),
+            Core::Pointwise(c) => [
+                transpose_dense(params, c.output.channels, c.input.channels, 1),
                 vec![],
             ],
             Core::Dense(c) => [
@@ -623,7 +600,6 @@ impl Core {
         grad: Option<&mut [f32]>,
     ) {
         let map = || if relu { PadMap::Relu } else { PadMap::Plain };
-        // Without a ReLU the gradient goes straight to its place.
         let Scratch {
             padded,
             padded_g,
@@ -631,6 +607,7 @@ impl Core {
             mid2,
             dr,
         } = s;
+        // Without a ReLU the gradient goes straight to its place.
         let (mut dx, mut dr) = (dx, &mut dr[..]);
         let target: Option<&mut [f32]> = match &mut dx {
             Some(dx) if !relu => Some(dx),
@@ -656,36 +633,9 @@ impl Core {
                 };
                 c.backward(exec, args, target, false, grad);
             }
-            Core::Pointwise { input, output } => {
-                if let Some(grad) = grad {
-                    let x = if relu {
-                        exec.run(ReluCopy { src: x, dst: mid });
-                        &mid[..]
-                    } else {
-                        x
-                    };
-                    let (ci, pixels) = (input.channels, input.pixels());
-                    exec.run(PointwiseGrad {
-                        g: dz,
-                        co_blocks: output.blocks(),
-                        x,
-                        ci,
-                        pixels,
-                        dw: grad,
-                    });
-                }
-                if let Some(dr) = target {
-                    flat_pointwise(
-                        exec,
-                        &transposed[0],
-                        output.channels,
-                        input.blocks(),
-                        dz,
-                        dr,
-                        input.pixels(),
-                        false,
-                    );
-                }
+            Core::Pointwise(c) => {
+                let scratch = (&mut mid[..], &mut mid2[..]);
+                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad);
             }
             Core::Dense(c) => {
                 if let Some(grad) = grad {

@@ -1,6 +1,7 @@
 //! 1×1 convolutions: a matrix product per sample, with a tile of output blocks by pixels in registers.
 
 use crate::simd::{Isa, Kernel, LANES, scalar};
+use std::ops::Range;
 
 /// Where the pixels of a plane stand, in pixels: a plane inside a padded one is described as well as a contiguous one.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,41 @@ pub(crate) struct Pointwise<'a> {
     pub add: bool,
 }
 
+/// Pixels that one group of output blocks works on before the next group does: a group's weights stay in the first
+/// cache for so many pixels, and the pixels in the second for all groups.
+const PANEL: usize = 64;
+
+/// Most input channels that are summed up at a time, so that the weights of a group fill about half of the first cache.
+const DEPTH: usize = 192;
+
+/// Runs `$body` for every group of blocks: two by two and perhaps a single one, or, with 32 registers, three by three and
+/// the rest (twice two instead of three and one).
+macro_rules! for_groups {
+    ($I:ident, $blocks:expr, |$c:ident, $CB:ident| $body:expr) => {{
+        let blocks: usize = $blocks;
+        let threes = match blocks % 3 {
+            _ if !$I::WIDE => 0,
+            1 if blocks > 1 => (blocks - 4) / 3 * 3,
+            _ => blocks / 3 * 3,
+        };
+        if $I::WIDE {
+            for $c in (0..threes).step_by(3) {
+                const $CB: usize = 3;
+                $body
+            }
+        }
+        let twos = threes + (blocks - threes) / 2 * 2;
+        for $c in (threes..twos).step_by(2) {
+            const $CB: usize = 2;
+            $body
+        }
+        for $c in twos..blocks {
+            const $CB: usize = 1;
+            $body
+        }
+    }};
+}
+
 impl Kernel for Pointwise<'_> {
     type Out = ();
     #[inline(always)]
@@ -49,56 +85,78 @@ impl Kernel for Pointwise<'_> {
         assert!(self.src.len() >= self.from.last(ci.div_ceil(LANES), rows, cols) * LANES);
         assert!(self.dst.len() >= self.to.last(self.co_blocks, rows, cols) * LANES);
         let mut args = self;
-        let pairs = args.co_blocks / 2 * 2;
-        // SAFETY: the asserts cover every pixel of every block.
-        unsafe {
-            for y in 0..rows {
-                // Blocks two by two on four pixels; an odd one last, on eight.
-                let mut x = 0;
-                while x < cols && pairs > 0 {
-                    let step = step_of(4, &mut x, cols, args.add);
-                    for c in (0..pairs).step_by(2) {
-                        if step == 4 {
-                            tile::<I, 2, 4>(&mut args, c, y, x);
-                        } else {
-                            (x..x + step).for_each(|x| tile::<I, 2, 1>(&mut args, c, y, x));
-                        }
-                    }
-                    x += step;
-                }
-                let mut x = 0;
-                while x < cols && pairs < args.co_blocks {
-                    let step = step_of(8, &mut x, cols, args.add);
-                    if step == 8 {
-                        tile::<I, 1, 8>(&mut args, pairs, y, x);
-                    } else {
-                        (x..x + step).for_each(|x| tile::<I, 1, 1>(&mut args, pairs, y, x));
-                    }
-                    x += step;
+        let (down, across) = ((PANEL / cols).max(1), cols.min(PANEL));
+        let depth = ci.div_ceil(ci.div_ceil(DEPTH)).next_multiple_of(LANES);
+        for y in (0..rows).step_by(down) {
+            let lines = y..(y + down).min(rows);
+            for x in (0..cols).step_by(across) {
+                let line = x..(x + across).min(cols);
+                for i in (0..ci).step_by(depth) {
+                    let inputs = i..(i + depth).min(ci);
+                    // Eight accumulators at least hide the latency of the multiply-add; more than there are registers
+                    // for would be worse than that latency.
+                    for_groups!(I, args.co_blocks, |c, CB| for y in lines.clone() {
+                        // SAFETY: the asserts cover every pixel of every block.
+                        unsafe {
+                            if CB == 1 {
+                                strip::<I, CB, 8>(&mut args, c, y, &line, &inputs);
+                            } else {
+                                strip::<I, CB, 4>(&mut args, c, y, &line, &inputs);
+                            }
+                        };
+                    });
                 }
             }
         }
     }
 }
 
-/// Pixels of the next step: `tile`, or what is left. Rather than end with a piece, the last tile overlaps the one before
-/// and writes the same values again, unless it adds to what is there.
+/// A run of pixels of one row, tile by tile. Rather than end with a piece, the last tile overlaps the one before and writes
+/// the same values again, unless it adds to what is there.
+///
+/// # Safety
+/// As for [`tile`].
 #[inline(always)]
-fn step_of(tile: usize, x: &mut usize, cols: usize, add: bool) -> usize {
-    if cols - *x < tile && cols >= tile && !add {
-        *x = cols - tile;
+unsafe fn strip<I: Isa, const CB: usize, const P: usize>(
+    args: &mut Pointwise<'_>,
+    c: usize,
+    y: usize,
+    line: &Range<usize>,
+    inputs: &Range<usize>,
+) {
+    let overlap = !args.add && inputs.len() == args.ci && line.len() >= P;
+    let mut x = line.start;
+    // SAFETY: promised by the caller.
+    unsafe {
+        while x + P <= line.end {
+            tile::<I, CB, P>(args, c, y, x, inputs);
+            x += P;
+        }
+        if x < line.end && overlap {
+            tile::<I, CB, P>(args, c, y, line.end - P, inputs);
+            return;
+        }
+        while P > 4 && x + 4 <= line.end {
+            tile::<I, CB, 4>(args, c, y, x, inputs);
+            x += 4;
+        }
+        while x < line.end {
+            tile::<I, CB, 1>(args, c, y, x, inputs);
+            x += 1;
+        }
     }
-    (cols - *x).min(tile)
 }
 
 /// # Safety
-/// Blocks `c..c + CB` and pixels `x..x + P` of row `y` exist in source, destination and weights.
+/// Blocks `c..c + CB`, pixels `x..x + P` of row `y` and input channels `inputs`, which begin with a block, exist in source,
+/// destination and weights.
 #[inline(always)]
 unsafe fn tile<I: Isa, const CB: usize, const P: usize>(
     args: &mut Pointwise<'_>,
     c: usize,
     y: usize,
     x: usize,
+    inputs: &Range<usize>,
 ) {
     let Pointwise {
         weights,
@@ -115,9 +173,10 @@ unsafe fn tile<I: Isa, const CB: usize, const P: usize>(
     let w = c * *ci * LANES;
     let w_block = *ci * LANES;
     let mut acc = [[I::zero(); P]; CB];
+    let whole = inputs.end / LANES;
     // SAFETY: promised by the caller.
     unsafe {
-        for b in 0..*ci / LANES {
+        for b in inputs.start / LANES..whole {
             let sb = s + b * from.block * LANES;
             for i in 0..LANES {
                 step::<I, CB, P>(
@@ -130,17 +189,18 @@ unsafe fn tile<I: Isa, const CB: usize, const P: usize>(
                 );
             }
         }
-        for i in *ci / LANES * LANES..*ci {
-            let sb = s + i / LANES * from.block * LANES + i % LANES;
+        for i in whole * LANES..inputs.end {
+            let sb = s + whole * from.block * LANES + i % LANES;
             step::<I, CB, P>(weights, w + i * LANES, w_block, src, sb, &mut acc);
         }
+        let add = *add || inputs.start > 0;
         for (r, acc) in acc.iter().enumerate() {
             for (p, acc) in acc.iter().enumerate() {
                 let d = d + (r * to.block + p) * LANES;
                 I::store(
                     dst,
                     d,
-                    if *add {
+                    if add {
                         I::add(I::load(dst, d), *acc)
                     } else {
                         *acc
@@ -176,11 +236,14 @@ pub(crate) unsafe fn step<I: Isa, const CB: usize, const P: usize>(
     }
 }
 
-/// `dw[o][i] += Σ_p g[o][p] · x[i][p]`; both planes contiguous.
+/// `dw[o][i] += Σ_p g[o][p] · x[i][p]`.
 pub(crate) struct PointwiseGrad<'a> {
     pub g: &'a [f32],
+    /// Pixels from one block of `g` to the next.
+    pub g_block: usize,
     pub co_blocks: usize,
     pub x: &'a [f32],
+    pub x_block: usize,
     pub ci: usize,
     pub pixels: usize,
     pub dw: &'a mut [f32],
@@ -192,32 +255,50 @@ impl Kernel for PointwiseGrad<'_> {
     fn run<I: Isa>(self) {
         let mut args = self;
         let (ci, np) = (args.ci, args.pixels);
-        assert!(
-            args.g.len() >= args.co_blocks * np * LANES
-                && args.x.len() >= ci.div_ceil(LANES) * np * LANES
-        );
+        assert!(ci > 0 && args.co_blocks > 0);
+        assert!(args.g.len() >= ((args.co_blocks - 1) * args.g_block + np) * LANES);
+        assert!(args.x.len() >= (ci.div_ceil(LANES).saturating_sub(1) * args.x_block + np) * LANES);
         assert!(args.dw.len() >= args.co_blocks * ci * LANES);
-        let pairs = args.co_blocks / 2 * 2;
-        // SAFETY: the asserts cover all blocks, input channels and pixels; `lanes` channels stay within one block.
-        unsafe {
-            for c in (0..pairs).step_by(2) {
-                for i in (0..ci).step_by(4) {
-                    match ci - i {
-                        4.. => grad_tile::<I, 2, 4>(&mut args, c, i),
-                        lanes => (i..i + lanes).for_each(|i| grad_tile::<I, 2, 1>(&mut args, c, i)),
-                    }
+        for p in (0..np).step_by(GRAD_PANEL) {
+            let pixels = p..(p + GRAD_PANEL).min(np);
+            for_groups!(I, args.co_blocks, |c, CB| {
+                // SAFETY: the asserts cover all blocks, input channels and pixels; four or eight channels from a
+                // multiple of as many on stay within one block.
+                unsafe { grad_strip::<I, CB>(&mut args, c, &pixels) }
+            });
+        }
+    }
+}
+
+/// Pixels whose sums are taken at a time: so many of a group of output blocks stay in the first cache.
+const GRAD_PANEL: usize = 128;
+
+/// All input channels against a group of output blocks.
+///
+/// # Safety
+/// As for [`grad_tile`], for all input channels.
+#[inline(always)]
+unsafe fn grad_strip<I: Isa, const CB: usize>(
+    args: &mut PointwiseGrad<'_>,
+    c: usize,
+    pixels: &Range<usize>,
+) {
+    let mut i = 0;
+    // SAFETY: promised by the caller.
+    unsafe {
+        while i < args.ci {
+            match args.ci - i {
+                8.. if CB != 2 => {
+                    grad_tile::<I, CB, 8>(args, c, i, pixels);
+                    i += 8;
                 }
-            }
-            for c in pairs..args.co_blocks {
-                for i in (0..ci).step_by(LANES) {
-                    match ci - i {
-                        8.. => grad_tile::<I, 1, 8>(&mut args, c, i),
-                        lanes @ 4.. => {
-                            grad_tile::<I, 1, 4>(&mut args, c, i);
-                            (i + 4..i + lanes).for_each(|i| grad_tile::<I, 1, 1>(&mut args, c, i));
-                        }
-                        lanes => (i..i + lanes).for_each(|i| grad_tile::<I, 1, 1>(&mut args, c, i)),
-                    }
+                4.. => {
+                    grad_tile::<I, CB, 4>(args, c, i, pixels);
+                    i += 4;
+                }
+                _ => {
+                    grad_tile::<I, CB, 1>(args, c, i, pixels);
+                    i += 1;
                 }
             }
         }
@@ -225,21 +306,21 @@ impl Kernel for PointwiseGrad<'_> {
 }
 
 /// # Safety
-/// Output blocks `c..c + CB` and input channels `i..i + R` (within one block) exist.
+/// Output blocks `c..c + CB`, input channels `i..i + R` (within one block) and the pixels exist.
 #[inline(always)]
 unsafe fn grad_tile<I: Isa, const CB: usize, const R: usize>(
     args: &mut PointwiseGrad<'_>,
     c: usize,
     i: usize,
+    pixels: &Range<usize>,
 ) {
-    let np = args.pixels;
-    let s = i / LANES * np * LANES + i % LANES;
+    let s = i / LANES * args.x_block * LANES + i % LANES;
     let mut acc = [[I::zero(); R]; CB];
     // SAFETY: promised by the caller.
     unsafe {
-        for p in 0..np {
+        for p in pixels.clone() {
             let gv: [I::V; CB] =
-                std::array::from_fn(|q| I::load(args.g, ((c + q) * np + p) * LANES));
+                std::array::from_fn(|q| I::load(args.g, ((c + q) * args.g_block + p) * LANES));
             for r in 0..R {
                 let v = I::splat(scalar(args.x, s + p * LANES + r));
                 for q in 0..CB {

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 
 type Stats = BTreeMap<String, (Vec<f64>, Vec<f64>)>;
 
-fn norm(name: String, x: (T, r::Back), stats: &mut Stats) -> (T, r::Back) {
+/// With scale and shift if there are such parameters.
+fn norm(name: String, x: (T, r::Back), w: &Grads, stats: &mut Stats) -> (T, r::Back) {
     r::chain(x, |x| {
-        let (y, back, mean, var) = r::batch_norm(&name, x, None);
+        let part = |what: &str| w.get(&format!("{name}.{what}")).map(|v| &v[..]);
+        let affine = part("weight").zip(part("bias"));
+        let (y, back, mean, var) = r::batch_norm(&name, x, affine);
         stats.insert(name, (mean, var));
         (y, back)
     })
@@ -79,7 +82,7 @@ fn primitive(
             let y = r::chain(start, |x| {
                 r::pool(x, matches!(p, Primitive::MaxPool { .. }), 3, s, 1)
             });
-            if with { norm(bn(1), y, stats) } else { y }
+            if with { norm(bn(1), y, w, stats) } else { y }
         }
         Primitive::Skip if s == 1 => start,
         Primitive::Skip => {
@@ -90,12 +93,12 @@ fn primitive(
             let y = r::chain(r::chain(start, r::relu), |x| {
                 r::reduce(x, x.c, (&n1, &w[&n1]), (&n2, &w[&n2]))
             });
-            norm(bn(1), y, stats)
+            norm(bn(1), y, w, stats)
         }
-        Primitive::Dil { kernel } => norm(bn(1), half(start, prefix, 1, kernel, 2, s, w), stats),
+        Primitive::Dil { kernel } => norm(bn(1), half(start, prefix, 1, kernel, 2, s, w), w, stats),
         Primitive::Sep { kernel } => {
-            let y = norm(bn(1), half(start, prefix, 1, kernel, 1, s, w), stats);
-            norm(bn(2), half(y, prefix, 3, kernel, 1, 1, w), stats)
+            let y = norm(bn(1), half(start, prefix, 1, kernel, 1, s, w), w, stats);
+            norm(bn(2), half(y, prefix, 3, kernel, 1, 1, w), w, stats)
         }
     })
 }
@@ -108,6 +111,7 @@ struct Truth {
     stats: Stats,
 }
 
+#[allow(clippy::too_many_arguments)]
 fn reference(
     plan: &CellPlan,
     nodes: usize,
@@ -116,7 +120,19 @@ fn reference(
     w: &Grads,
     g: &T,
     reduction: bool,
+    factors: &[Option<Vec<f32>>],
 ) -> Truth {
+    // A tensor times the factors of an edge's samples.
+    let dropped = |x: &T, edge: usize| {
+        let mut y = x.clone();
+        if let Some(factors) = factors.get(edge).and_then(Option::as_ref) {
+            let len = y.d.len() / y.n;
+            for (sample, f) in y.d.chunks_exact_mut(len).zip(factors) {
+                sample.iter_mut().for_each(|v| *v *= f64::from(*f));
+            }
+        }
+        y
+    };
     let mut states = vec![s[0].clone(), s[1].clone()];
     let mut stats = Stats::new();
     let mut results = vec![];
@@ -140,8 +156,8 @@ fn reference(
                 if let Some((y, back)) =
                     primitive(*p, &states[edge.from], stride, &prefix, w, &mut stats)
                 {
-                    sum.add(mixing[row(i) + k], &y);
-                    results.push((edge.from, node, row(i) + k, y, back));
+                    sum.add(mixing[row(i) + k], &dropped(&y, i));
+                    results.push((edge.from, node, row(i) + k, i, y, back));
                 }
             }
         }
@@ -152,8 +168,8 @@ fn reference(
     grads.extend(r::split(g, &vec![s[0].c; nodes]));
     let (mut dmix, mut params) = (vec![0.0; mixing.len()], Grads::new());
     for node in (0..nodes).rev() {
-        for (from, _, weight, y, back) in results.iter().filter(|r| r.1 == node) {
-            let g = grads[2 + node].clone();
+        for (from, _, weight, edge, y, back) in results.iter().filter(|r| r.1 == node) {
+            let g = dropped(&grads[2 + node], *edge);
             dmix[*weight] += g.d.iter().zip(&y.d).map(|(a, b)| a * b).sum::<f64>();
             let mut scaled = g.like();
             scaled.add(mixing[*weight], &g);
@@ -205,8 +221,20 @@ fn check(
     edges: Vec<CellEdge>,
     seed: u64,
 ) {
-    let rng = &mut Rng(seed);
     let plan = CellPlan::new(map, nodes, reduction, edges).unwrap();
+    check_plan(n, plan, nodes, reduction, false, seed);
+}
+
+/// `dropping`: with factors on every second edge.
+fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping: bool, seed: u64) {
+    let rng = &mut Rng(seed);
+    let map = plan.input();
+    let factors: Vec<Option<Vec<f32>>> = (0..plan.edges().len())
+        .map(|edge| {
+            let factor = |i| [0.0, 1.25, 1.0, 2.0][(edge + i) % 4];
+            (dropping && edge % 2 == 0).then(|| (0..n).map(factor).collect())
+        })
+        .collect();
     let s = [(); 2].map(|()| T::random(rng, n, map.channels, map.height, map.width));
     let (params, named) = crate::conv::random_params(plan.params(), rng);
     let mixing: Vec<f32> = (0..plan.mixing_len()).map(|_| rng.unit() as f32).collect();
@@ -221,15 +249,19 @@ fn check(
         &named,
         &g,
         reduction,
+        &factors,
     );
     let (s0, s1) = (s[0].blocked(), s[1].blocked());
     let inputs = [&s0[..], &s1[..]];
-    for exec in [Exec::new(), Exec::portable()] {
+    for exec in Exec::all() {
         let what = format!(
             "{n}x{map}, {nodes} nodes, reduction {reduction}, {}",
             exec.simd().name()
         );
-        let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
+        let (out, save) = match dropping {
+            false => plan.forward(&exec, inputs, &mixing, &params),
+            true => plan.forward_dropping(&exec, inputs, &mixing, &params, factors.clone()),
+        };
         r::check_map(&format!("{what}: output"), &out, &truth.out, 1e-4);
         let stats = save.stats();
         assert_eq!(stats.len(), truth.stats.len());
@@ -307,6 +339,9 @@ fn check(
                 "{what} {want:?}"
             );
         }
+        if dropping {
+            continue;
+        }
         // Evaluation with the batch's own statistics is the training pass.
         let again = plan.infer(&exec, inputs, &mixing, &params, &stats);
         let out64: Vec<f64> = out.iter().map(|&v| f64::from(v)).collect();
@@ -356,6 +391,41 @@ fn all_primitives() {
         full(1, &darts(true)),
         5,
     );
+}
+
+/// Cells of found networks: learnt norms, one primitive per edge or several, drop-path.
+#[test]
+fn affine_norms_and_dropped_paths() {
+    let edge = |from, node, primitive| CellEdge {
+        from,
+        node,
+        primitives: vec![primitive],
+    };
+    use Primitive::*;
+    let found = vec![
+        edge(0, 0, Sep { kernel: 3 }),
+        edge(1, 0, Skip),
+        edge(0, 1, MaxPool { norm: false }),
+        edge(2, 1, Dil { kernel: 3 }),
+        edge(1, 2, Sep { kernel: 5 }),
+        edge(3, 2, Skip),
+    ];
+    for (dropping, seed) in [(false, 21), (true, 22)] {
+        for (n, map, reduction) in [
+            (5, FeatureMap::new(12, 8, 6), false),
+            (5, FeatureMap::new(16, 8, 6), true),
+            (4, FeatureMap::new(36, 4, 4), true),
+        ] {
+            let plan = CellPlan::with_affine_norms(map, 3, reduction, found.clone()).unwrap();
+            check_plan(n, plan, 3, reduction, dropping, seed);
+            let edges = full(2, &darts(true));
+            let plan = CellPlan::with_affine_norms(map, 2, reduction, edges).unwrap();
+            check_plan(n, plan, 2, reduction, dropping, seed);
+        }
+        let map = FeatureMap::new(8, 6, 6);
+        let plan = CellPlan::new(map, 2, false, full(2, &darts(true))).unwrap();
+        check_plan(4, plan, 2, false, dropping, seed);
+    }
 }
 
 #[test]
@@ -431,7 +501,7 @@ fn agrees_with_the_single_ops() {
             .map(|(p, w)| (p.name.clone(), w))
             .collect();
         let node = plan.output();
-        for exec in [Exec::new(), Exec::portable()] {
+        for exec in Exec::all() {
             let (mut values, mut scales) = (vec![], vec![]);
             for (from, x) in s.iter().enumerate() {
                 for (k, p) in darts(true).into_iter().enumerate() {

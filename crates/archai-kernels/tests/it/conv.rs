@@ -248,7 +248,7 @@ fn check_kinds(kinds: &[ConvKind]) {
             let co = [c, c + 4, 5, 18][seed as usize % 4];
             let relu = seed % 3 != 0;
             let norm = [NormKind::Plain, NormKind::Affine, NormKind::None][seed as usize / 2 % 3];
-            for exec in [Exec::new(), Exec::portable()] {
+            for exec in Exec::all() {
                 check(
                     &exec,
                     Case {
@@ -291,6 +291,60 @@ fn pointwise_and_factorized_reduce() {
         ConvKind::Pointwise,
         ConvKind::FactorizedReduce,
     ]);
+}
+
+/// More channels and pixels than one pass over them takes: every place at which a kernel starts again.
+#[test]
+fn many_channels_and_pixels() {
+    let pointwise = [
+        (200, 28, 9, 9),
+        (385, 12, 3, 5),
+        (36, 20, 12, 12),
+        (9, 8, 10, 13),
+    ];
+    for (seed, (c, co, h, w)) in pointwise.into_iter().enumerate() {
+        for exec in Exec::all() {
+            for relu in [false, true] {
+                let (n, kind, norm) = (2, ConvKind::Pointwise, NormKind::Affine);
+                let case = Case {
+                    n,
+                    c,
+                    h,
+                    w,
+                    co,
+                    kind,
+                    relu,
+                    norm,
+                };
+                check(&exec, case, 500 + seed as u64);
+            }
+        }
+    }
+    for (c, co, kind) in [
+        (210, 9, ConvKind::FactorizedReduce),
+        (
+            17,
+            200,
+            ConvKind::Separable {
+                kernel: 3,
+                dilation: 1,
+                stride: 1,
+            },
+        ),
+    ] {
+        let (n, h, w, norm) = (2, 10, 8, NormKind::Plain);
+        let case = Case {
+            n,
+            c,
+            h,
+            w,
+            co,
+            kind,
+            relu: true,
+            norm,
+        };
+        check(&Exec::new(), case, 510);
+    }
 }
 
 #[test]

@@ -56,6 +56,45 @@ fn cells() {
     }
 }
 
+/// Learnt norms and dropped paths; and the register-rich instructions give what the others give.
+#[test]
+fn affine_cells_with_dropped_paths() {
+    let (n, map) = (21, FeatureMap::new(36, 16, 16));
+    let rng = &mut Rng(3);
+    let plan = CellPlan::with_affine_norms(map, 2, false, full(2, &darts(false))).unwrap();
+    let s = [(); 2].map(|()| floats(rng, n * map.sample_len()));
+    let (params, _) = crate::conv::random_params(plan.params(), rng);
+    let mixing = floats(rng, plan.mixing_len());
+    let g = floats(rng, n * plan.output().sample_len());
+    let factors: Vec<Option<Vec<f32>>> = (0..plan.edges().len())
+        .map(|e| Some((0..n).map(|i| [0.0, 1.25][(e + i) % 2]).collect()))
+        .collect();
+    let pass = |exec: &Exec| {
+        let inputs = [&s[0][..], &s[1][..]];
+        let (out, save) = plan.forward_dropping(exec, inputs, &mixing, &params, factors.clone());
+        let g = g.clone();
+        let grads = plan.backward(
+            exec,
+            inputs,
+            &mixing,
+            &params,
+            &out,
+            &save,
+            g,
+            CellWant::ALL,
+        );
+        (out, grads, save.stats())
+    };
+    on_threads(|| pass(&Exec::new()));
+    let fast: Vec<_> = Exec::all()
+        .into_iter()
+        .filter(|exec| exec.simd().name() != "portable")
+        .collect();
+    for pair in fast.windows(2) {
+        assert!(pass(&pair[0]) == pass(&pair[1]));
+    }
+}
+
 #[test]
 fn convolutions() {
     let kinds = [

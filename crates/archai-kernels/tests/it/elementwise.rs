@@ -30,7 +30,7 @@ fn relu_and_sums() {
     for (n, c, h, w) in [(1, 3, 3, 3), (64, 16, 16, 16)] {
         let (x, g) = (T::random(rng, n, c, h, w), T::random(rng, n, c, h, w));
         let (y, back) = r::relu(&x);
-        for exec in [Exec::new(), Exec::portable()] {
+        for exec in Exec::all() {
             let got = relu(&exec, &x.blocked());
             r::check_map("relu", &got, &y, 0.0);
             r::check_map(

@@ -3,8 +3,8 @@
 use crate::reference::{self as r, Rng, T};
 use archai_kernels::{BatchNorm, ChannelStats, Exec, MixTerm, Pool, PoolKind, WeightedSum};
 
-fn both() -> [Exec; 2] {
-    [Exec::new(), Exec::portable()]
+fn all() -> Vec<Exec> {
+    Exec::all()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn batch_norm() {
             let (y, back, mean, var) = r::batch_norm("bn1", &x, pair);
             let g = T::random(rng, n, c, h, w);
             let (dx, grads) = back(&g);
-            for exec in both() {
+            for exec in all() {
                 let (got, save) = bn.forward(&exec, &x.blocked(), &params);
                 r::check_map("y", &got, &y, 2e-5);
                 r::check("mean", &save.stats().mean, &mean, 1e-5);
@@ -101,7 +101,7 @@ fn pools() {
                     };
                     let g = T::random(rng, y.n, y.c, y.h, y.w);
                     let (dx, _) = back(&g);
-                    for exec in both() {
+                    for exec in all() {
                         let pool = Pool::new(x.map(), kind, k, s, p, norm).unwrap();
                         assert_eq!(pool.output(), y.map());
                         let (got, save) = pool.forward(&exec, &x.blocked());
@@ -134,7 +134,7 @@ fn a_pool_shows_not_a_number() {
     let map = archai_kernels::FeatureMap::new(8, 3, 3);
     let mut x = vec![1.0f32; 72];
     x[8] = f32::NAN;
-    for exec in both() {
+    for exec in all() {
         let (y, _) = Pool::new(map, PoolKind::Max, 3, 1, 1, false)
             .unwrap()
             .forward(&exec, &x);
@@ -175,7 +175,7 @@ fn weighted_sums() {
             })
             .collect();
         let w32: Vec<f32> = weights.iter().map(|&w| w as f32).collect();
-        for exec in both() {
+        for exec in all() {
             let sum = WeightedSum::new(g.map());
             r::check_map("y", &sum.forward(&exec, &terms, &w32), &y, 1e-5);
             let (got, dys) = sum.backward(&exec, &terms, &w32, &g.blocked(), true);
