@@ -8,6 +8,30 @@
 //! one that is changes with the seed: whoever prefers a place in a list finds it once in a round.
 //!
 //! Nothing here reads a clock or makes a temporary folder: both are given.
+//!
+//! ```no_run
+//! use archai_engine::experiment::ExperimentRunner;
+//! use archai_engine::testing::{Conformance, Planted, Subject, check_algorithm};
+//! # use archai_engine::{EngineError, run::Clock};
+//! # use archai_spec::settings::Settings;
+//! # fn test(settings: Settings, clock: &dyn Clock, make: fn() -> Box<dyn ExperimentRunner>) {
+//! let runner = |_: &Settings| Ok(make());
+//! let subject = Subject { settings, runner: &runner };
+//! let report = check_algorithm(&Conformance {
+//!     small: subject.clone(),
+//!     planted: Some(Planted::new(subject)),
+//!     moves_alphas: true,
+//!     bounds_edges: true,
+//!     limit_s: 60.0,
+//!     clock,
+//!     dir: std::path::Path::new("scratch"),
+//! });
+//! match report {
+//!     Ok(report) => println!("{report}"),
+//!     Err(failures) => failures.iter().for_each(|failure| println!("{failure}")),
+//! }
+//! # }
+//! ```
 
 mod data;
 mod planted;
