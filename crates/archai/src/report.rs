@@ -527,7 +527,7 @@ impl Collation {
         let n: usize = self.groups.iter().map(|g| g.seeds.len()).sum();
         writeln!(
             out,
-            "{n} runs in {} groups; {} left out. Runs of a group differ in nothing but their seed. Mean ± standard deviation of \
+            "Runs: {n}. Groups: {}. Left out: {}. Runs of a group differ in nothing but their seed. Mean ± standard deviation of \
              the sample; intervals hold the mean (Student's t) or the difference to `{BASELINE}` (Welch's t) with 95 % confidence.\n",
             self.groups.len(),
             self.left_out.len()

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use archai_algos::{Algorithm, AlgorithmConfig, Darts, DartsSettings, NoSettings, all};
 use archai_engine::{
-    EngineError,
+    AlphaInit, EngineError, Finalized, Model,
     experiment::ExperimentRunner,
-    run::Clock,
+    finalize::Finalizers,
+    run::{Clock, Run},
     testing::{Check, Conformance, Failure, Planted, Report, Subject, check_algorithm},
-    trainer::TrainerHooks,
+    trainer::{Outcome, Step, TrainerHooks},
 };
 use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides, shipped_files};
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
@@ -194,11 +195,7 @@ struct Forgetful;
 struct PutBack;
 
 impl TrainerHooks for PutBack {
-    fn post_step(
-        &mut self,
-        step: &mut archai_engine::trainer::Step<'_>,
-        _: &archai_engine::trainer::Outcome,
-    ) -> Result<(), EngineError> {
+    fn post_step(&mut self, step: &mut Step<'_>, _: &Outcome) -> Result<(), EngineError> {
         let mut values = step.model.arch().to_host();
         values.iter_mut().for_each(|(_, alpha)| alpha[3] = 0.0);
         let values = values.into_iter().map(|(_, alpha)| alpha).collect();
@@ -211,8 +208,8 @@ impl ExperimentRunner for Forgetful {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
         Box::new(DartsModelDescBuilder)
     }
-    fn alpha_init(&self) -> archai_engine::AlphaInit {
-        archai_engine::AlphaInit::Constant(0.0)
+    fn alpha_init(&self) -> AlphaInit {
+        AlphaInit::Constant(0.0)
     }
     fn trainer_hooks(
         &self,
@@ -245,6 +242,74 @@ fn an_algorithm_that_never_moves_its_alphas_is_caught() {
             .message
             .contains("cell0.node0.edge0: max_pool_3x3, avg_pool_3x3"),
         "{}",
+        failures[0]
+    );
+}
+
+/// DARTS in first order whose finalizer takes the first primitive of the list, whatever was learnt.
+struct FirstInList;
+
+struct TakeFirst;
+
+impl Finalizers for TakeFirst {
+    fn finalize_edge(
+        &self,
+        model: &Model,
+        cell: usize,
+        node: usize,
+        edge: usize,
+    ) -> Result<Finalized, EngineError> {
+        let n = model.desc().cells[cell].nodes[node].edges[edge]
+            .op
+            .children
+            .len();
+        let first: Vec<f64> = (0..n).map(|k| f64::from(k == 0)).collect();
+        model
+            .finalize_edge_with(cell, node, edge, &first)
+            .ok_or_else(|| EngineError::Config("no such edge".to_string()))
+    }
+}
+
+impl ExperimentRunner for FirstInList {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Darts::new(DartsSettings {
+            second_order: false,
+            ..DartsSettings::default()
+        })
+        .trainer_hooks(search)
+    }
+    fn finalizers(
+        &self,
+        _: &settings::Search,
+        _: &Run<'_>,
+    ) -> Result<Box<dyn Finalizers>, EngineError> {
+        Ok(Box::new(TakeFirst))
+    }
+}
+
+#[test]
+fn a_taste_for_a_place_in_the_list_is_caught() {
+    let algorithms = all().with("first_in_list", "learns in vain", |_: NoSettings| {
+        FirstInList
+    });
+    let algorithm = algorithms.get("first_in_list").expect("it was added");
+    let failures = check(&SUPERNET, algorithm).expect_err("it must be caught");
+    let failed: Vec<Check> = failures.iter().map(|f| f.check).collect();
+    assert_eq!(
+        failed,
+        [Check::FindsPlanted, Check::BeatsRandom],
+        "{}",
+        lines(&failures)
+    );
+    assert!(
+        failures[0].message.starts_with("in 1 of 10 searches"),
+        "the seventh seed plants the first primitive: {}",
         failures[0]
     );
 }

@@ -57,13 +57,16 @@ use crate::{
     testing::watch::{Moved, Trainings, Watchdog, Watched},
 };
 
+/// Makes an algorithm for a run with these settings, whose paths are set already.
+pub type MakeRunner<'a> = dyn Fn(&Settings) -> Result<Box<dyn ExperimentRunner>, EngineError> + 'a;
+
 /// An algorithm and the settings that it is tested with. Data set, paths and seed in them are replaced by the test's.
 #[derive(Clone)]
 pub struct Subject<'a> {
     /// The settings: a few small cells on 8×8 pictures of one channel, a few steps.
     pub settings: Settings,
     /// Makes the algorithm anew for each run, with its own section, if it has one.
-    pub runner: &'a dyn Fn(&Settings) -> Result<Box<dyn ExperimentRunner>, EngineError>,
+    pub runner: &'a MakeRunner<'a>,
 }
 
 /// What is tested and what the algorithm claims.

@@ -59,7 +59,7 @@ fn runs_are_collated_and_none_is_forgotten() {
 
     let text = world.run(&["report", "collate", "logdir"]).ok();
     for expect in [
-        "3 runs in 2 groups; 3 left out",
+        "Runs: 3. Groups: 2. Left out: 3.",
         "| 1 | darts | fashion_mnist_mini | 2 |",
         "| 2 | darts | fashion_mnist_mini | 1 |",
         "- `nas.search.trainer.epochs`, here `2`",
