@@ -42,7 +42,7 @@ pub struct Record {
     pub given_desc: Option<String>,
     /// All settings that change results, by dotted names.
     pub settings: BTreeMap<String, Value>,
-    /// Measured numbers by name, see [`FIGURES`]. Accuracies are fractions, times are seconds.
+    /// Measured numbers by name, for example `test_top1`. Accuracies are fractions, times are seconds.
     pub figures: BTreeMap<String, f64>,
 }
 
@@ -347,8 +347,7 @@ fn parsed(text: Option<&String>) -> Value {
 /// same data set and the same evaluation. `left_out` are runs that could not be read; runs that cannot count join them: two
 /// phases with different settings, and a seed that is there already, which is no second sample.
 pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation {
-    let mut groups: BTreeMap<Common, BTreeMap<u64, (String, BTreeMap<String, f64>)>> =
-        BTreeMap::new();
+    let mut groups: BTreeMap<Common, Seeds> = BTreeMap::new();
     for run in runs.into_iter().flat_map(FinishedRun::parts) {
         let leave = |reason: String| LeftOut {
             name: run.name.clone(),
@@ -408,6 +407,9 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
     Collation { groups, left_out }
 }
 
+/// By seed, the name of a run and its figures.
+type Seeds = BTreeMap<u64, (String, BTreeMap<String, f64>)>;
+
 /// The numbers of a group.
 struct Samples {
     seeds: Vec<u64>,
@@ -416,7 +418,7 @@ struct Samples {
 }
 
 impl Samples {
-    fn new(seeds: BTreeMap<u64, (String, BTreeMap<String, f64>)>) -> Self {
+    fn new(seeds: Seeds) -> Self {
         let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
         for (name, value) in seeds.values().flat_map(|(_, figures)| figures) {
             values.entry(name.clone()).or_default().push(*value);
