@@ -5,7 +5,7 @@
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
-//! outside, [`export`] writes what others read.
+//! outside, [`export`] writes what others read; [`testing`] puts algorithms to the test, yours too.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are
@@ -32,6 +32,7 @@ pub mod params;
 pub mod run;
 pub mod schedule;
 pub mod searcher;
+pub mod testing;
 pub mod trainer;
 
 pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Raw, Relaxation, Softmax};

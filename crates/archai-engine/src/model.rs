@@ -844,7 +844,8 @@ fn build(
     for (c, cell) in desc.cells.iter().enumerate() {
         let pre0 = make(declared, &cell.stems[0], format!("cell{c}.pre0"), 1)?;
         let pre1 = make(declared, &cell.stems[1], format!("cell{c}.pre1"), 1)?;
-        let draft = MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, declared);
+        let draft =
+            MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, registry, declared);
         let mut nodes = Vec::new();
         for (n, node) in cell.nodes.iter().enumerate() {
             let mut edges = Vec::new();

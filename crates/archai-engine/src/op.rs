@@ -4,7 +4,7 @@
 //! and norms, and it computes with the numbers that each [`Pass`] brings along. So one op serves a model, its look-ahead
 //! copies and its clones alike.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
@@ -901,6 +901,11 @@ impl<'a> OpBuilder<'a> {
         inner.registry.make(desc, &mut inner)
     }
 
+    /// The op's own full name.
+    pub(crate) fn name(&self) -> &str {
+        &self.prefix
+    }
+
     /// A name below this op's own.
     fn path(&self, name: &str) -> String {
         match self.prefix.as_str() {
@@ -947,6 +952,8 @@ pub type OpFactory =
 pub struct OpRegistry {
     catalog: OpCatalog,
     factories: HashMap<String, OpFactory>,
+    /// Names whose ops no longer are what kernels for whole cells take them for.
+    replaced: HashSet<String>,
 }
 
 impl Debug for OpRegistry {
@@ -969,6 +976,7 @@ impl OpRegistry {
         OpRegistry {
             catalog: OpCatalog::builtin(),
             factories: crate::ops::factories(),
+            replaced: HashSet::new(),
         }
     }
 
@@ -988,6 +996,24 @@ impl OpRegistry {
         self.catalog.register(info)?;
         self.factories.insert(name, make);
         Ok(())
+    }
+
+    /// Makes the ops of a known name in another way; shapes and costs stay those of the name. For tests and experiments:
+    /// [`crate::testing`] plants ops so. Kernels for whole cells leave cells with replaced ops alone.
+    ///
+    /// # Errors
+    /// The name is unknown: a new op is [`OpRegistry::register`]ed.
+    pub fn replace(&mut self, name: &str, make: OpFactory) -> Result<(), EngineError> {
+        // The catalogue's error lists the nearest names.
+        self.catalog.get(name)?;
+        self.factories.insert(name.to_string(), make);
+        self.replaced.insert(name.to_string());
+        Ok(())
+    }
+
+    /// Whether an op of this name, or one inside it, was replaced.
+    pub(crate) fn is_replaced(&self, op: &OpDesc) -> bool {
+        self.replaced.contains(&op.name) || op.children.iter().any(|c| self.is_replaced(&c.op))
     }
 
     /// What the names mean, for checking and counting descriptions.

@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module per subject.
 
+mod conformance;
 mod golden;
 mod golden_darts;
 mod registry;

@@ -11,7 +11,7 @@ use super::fused_conv::ForSize;
 use super::mixed::MIXED_OP;
 use crate::features::Features;
 use crate::fused::{self, kernels};
-use crate::op::{Declared, Norm, NormId, Packed, Pass};
+use crate::op::{Declared, Norm, NormId, OpRegistry, Packed, Pass};
 use crate::params::ParamId;
 
 /// Maps on which every plan exists that exists at all: only the layout of parameters is asked of it.
@@ -154,8 +154,14 @@ impl Draft {
         desc: &CellDesc,
         prefix: &str,
         affine: bool,
+        registry: &OpRegistry,
         declared: &mut Declared,
     ) -> Option<Draft> {
+        // The kernel knows ops by their names: it must not stand in for others.
+        let mut ops = desc.nodes.iter().flat_map(|n| &n.edges).map(|e| &e.op);
+        if registry.is_replaced(&desc.post_op) || ops.any(|op| registry.is_replaced(op)) {
+            return None;
+        }
         let (nodes, channels) = (desc.nodes.len(), desc.stems[0].ch_out);
         let all_nodes = desc.concat.iter().copied().eq(2..nodes + 2);
         let joins = ["concate_channels", "proj_channels"].contains(&desc.post_op.name.as_str());

@@ -12,7 +12,7 @@ use archai_spec::desc::{
     OpInfo, Shape, build,
 };
 
-use crate::support::{batch, settings};
+use crate::support::{batch, settings, tiny_supernet};
 
 /// Swish with one learnt slope per channel: x·sigmoid(βx).
 #[derive(Debug)]
@@ -143,4 +143,64 @@ fn a_users_op_is_at_home_everywhere() {
     // Without the registration nobody knows it.
     let error = Model::compile(&desc, &OpRegistry::builtin(), &options).unwrap_err();
     assert!(error.to_string().contains("unknown op `swish`"), "{error}");
+}
+
+#[test]
+fn a_kernel_never_stands_in_for_a_replaced_op() {
+    // Every supernet cell has a kernel that knows ops by name: replaced ops must switch it off, and so must a replaced join.
+    let desc = tiny_supernet();
+    let logits = |registry: &OpRegistry, compute: Compute| {
+        let options = ModelOptions {
+            compute,
+            seed: 3,
+            ..ModelOptions::default()
+        };
+        let model = Model::compile(&desc, registry, &options).unwrap();
+        let grads = model
+            .grads(&batch(4, &desc, 1), &Objective::default(), None)
+            .unwrap();
+        grads.logits.values
+    };
+    let builtin = logits(&OpRegistry::builtin(), Compute::cpu());
+    for name in ["sep_conv_3x3", "none", "concate_channels", "mixed_op"] {
+        let mut registry = OpRegistry::builtin();
+        registry
+            .replace(
+                name,
+                Arc::new(|desc, _| Ok(Box::new(Constant(desc.clone())))),
+            )
+            .unwrap();
+        let fused = logits(&registry, Compute::cpu());
+        let plain = logits(&registry, Compute::cpu().with_plain_ops());
+        let far = |a: &[f32], b: &[f32]| {
+            let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+            differences.fold(0f32, f32::max)
+        };
+        assert!(far(&fused, &plain) < 1e-3, "{name}: {fused:?} {plain:?}");
+        assert!(far(&fused, &builtin) > 1e-2, "{name} was not replaced");
+    }
+    let mut registry = OpRegistry::builtin();
+    let unknown = registry.replace("sep_conv", Arc::new(make)).unwrap_err();
+    assert!(unknown.to_string().contains("sep_conv_3x3"), "{unknown}");
+}
+
+/// A row of constants in place of whatever was asked for.
+#[derive(Debug)]
+struct Constant(OpDesc);
+
+impl Op for Constant {
+    fn forward(&self, pass: &mut Pass<'_>, inputs: &[Features], _: Option<&Tensor<1>>) -> Features {
+        let [n, _, h, w] = inputs[0].shape();
+        let (c, s) = (self.0.ch_out, self.0.stride);
+        let size = [n, c, h.div_ceil(s), w.div_ceil(s)];
+        let per_sample = (0..n).map(|i| i as f64 - 1.0).collect();
+        let values: Tensor<4> = pass.compute().tensor(per_sample, [n, 1, 1, 1]);
+        Features::from_nchw(values.expand(size))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+    fn n_alphas(&self) -> usize {
+        self.0.children.len()
+    }
 }

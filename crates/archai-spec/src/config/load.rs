@@ -13,6 +13,7 @@ use crate::settings::Settings;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const INCLUDE: &str = "__include__";
@@ -468,10 +469,22 @@ impl ConfigTree {
     /// # Errors
     /// As [`ConfigTree::settings`].
     pub fn digest(&self) -> Result<String, ConfigErrors> {
+        Ok(self.settings()?.digest(&self.own_sections()))
+    }
+
+    /// What the digest is one of: values by their dotted names.
+    ///
+    /// # Errors
+    /// As [`ConfigTree::settings`].
+    pub fn digested(&self) -> Result<BTreeMap<String, serde_json::Value>, ConfigErrors> {
+        Ok(self.settings()?.digested(&self.own_sections()))
+    }
+
+    /// The sections of algorithms by path.
+    fn own_sections(&self) -> Vec<(&str, &serde_json::Value)> {
         let sections = self.shape.sections().iter();
-        let sections: Vec<_> = sections
+        sections
             .filter_map(|path| Some((path.as_str(), self.value(path)?)))
-            .collect();
-        Ok(self.settings()?.digest(&sections))
+            .collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The digest of what changes results: two runs of the same program with equal digests compute the same.
 
+use std::collections::BTreeMap;
+
 use super::Settings;
 use serde_json::Value;
 
@@ -26,16 +28,32 @@ impl Settings {
     pub fn digest(&self, sections: &[(&str, &Value)]) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"archai settings 1\n");
-        feed(&serde_json::json!(self), "", true, &mut hasher);
-        for (path, section) in sections {
-            feed(section, path, false, &mut hasher);
-        }
+        self.each_digested(sections, &mut |path, leaf| {
+            hasher.update(format!("{path} = {leaf}\n").as_bytes());
+        });
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// What [`Settings::digest`] is a digest of: values by their dotted names.
+    pub fn digested(&self, sections: &[(&str, &Value)]) -> BTreeMap<String, Value> {
+        let mut all = BTreeMap::new();
+        self.each_digested(sections, &mut |path, leaf| {
+            let name = path.trim_start_matches('/').replace('/', ".");
+            all.insert(name, leaf.clone());
+        });
+        all
+    }
+
+    fn each_digested(&self, sections: &[(&str, &Value)], leaf: &mut dyn FnMut(&str, &Value)) {
+        feed(&serde_json::json!(self), "", true, leaf);
+        for (path, section) in sections {
+            feed(section, path, false, leaf);
+        }
     }
 }
 
-/// One line per value, keys in alphabetical order, so that the order in files does not matter.
-fn feed(value: &Value, path: &str, skip_neutral: bool, hasher: &mut blake3::Hasher) {
+/// Value by value, keys in alphabetical order, so that the order in files does not matter.
+fn feed(value: &Value, path: &str, skip_neutral: bool, leaf: &mut dyn FnMut(&str, &Value)) {
     match value {
         Value::Object(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
@@ -44,11 +62,9 @@ fn feed(value: &Value, path: &str, skip_neutral: bool, hasher: &mut blake3::Hash
                 .into_iter()
                 .filter(|key| !(skip_neutral && is_neutral(key)))
             {
-                feed(&map[key], &format!("{path}/{key}"), skip_neutral, hasher);
+                feed(&map[key], &format!("{path}/{key}"), skip_neutral, leaf);
             }
         }
-        leaf => {
-            hasher.update(format!("{path} = {leaf}\n").as_bytes());
-        }
+        value => leaf(path, value),
     }
 }

@@ -69,6 +69,9 @@ pub enum Command {
     /// Measure how fast this machine searches and evaluates
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Put the results of many runs together
+    #[command(subcommand, arg_required_else_help = true)]
+    Report(ReportCommand),
     /// Print a script that completes commands in a shell
     #[command(
         after_help = "Example:\n  archai completions bash > ~/.local/share/bash-completion/completions/archai"
@@ -486,6 +489,49 @@ pub enum DataCommand {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dataroot: Option<PathBuf>,
     },
+}
+
+/// `archai report …`.
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Mean, deviation and confidence interval over seeds, beside the random baseline
+    ///
+    /// Finds the runs below the folders. Runs that differ in nothing but their seed (--seed) make a group; each group is
+    /// compared with that of the algorithm `random` on the same data set with the same evaluation. Runs that cannot count
+    /// are listed with the reason.
+    #[command(after_help = COLLATE_EXAMPLES)]
+    Collate(CollateArgs),
+}
+
+const COLLATE_EXAMPLES: &str = "\
+Examples:
+  archai report collate ~/logdir
+  archai report collate ~/logdir --format csv > runs.csv
+  archai report collate runs/cifar10 runs/mini --out report";
+
+/// `archai report collate`.
+#[derive(Debug, Args)]
+pub struct CollateArgs {
+    /// Folders that hold runs, at any depth
+    #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dirs: Vec<PathBuf>,
+    /// Folder for report.md, report.csv and report.json [default: standard output]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Which of them, separated by commas [default: markdown, with --out all]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "FORMATS")]
+    pub format: Vec<FormatArg>,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FormatArg {
+    /// For people
+    Markdown,
+    /// One line per group and figure
+    Csv,
+    /// Everything
+    Json,
 }
 
 /// How a flag that counts as given without a value is meant.

@@ -14,6 +14,7 @@ mod error;
 mod lists;
 mod logs;
 mod overrides;
+mod report;
 mod run;
 mod shell;
 mod source;
@@ -93,6 +94,7 @@ fn dispatch(
         Command::Desc(command) => desc::run(command, algos),
         Command::Data(command) => data::run(command, env),
         Command::Bench(args) => bench::run(args, env),
+        Command::Report(command) => report::run(command),
         Command::Completions { shell } => shell::completions(*shell, program),
         Command::Man { dir } => shell::man(dir.as_deref(), program),
     }

@@ -1,5 +1,6 @@
 //! `archai run`: for each data set and each algorithm a search and an evaluation, each in a directory of its own.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,9 +25,11 @@ use super::dirs::{self, RunDirs, SetAside};
 use super::env::Env;
 use super::error::CliError;
 use super::logs::{LogOptions, RunLog};
+use super::report;
 use super::source::ConfigRequest;
 use super::summary::{self, Outcome};
 use super::terminal::Terminal;
+use crate::report::{RECORD_FILE, RECORD_VERSION, Record};
 
 /// Runs what the command line asks for and prints the results.
 ///
@@ -300,12 +303,12 @@ impl Session<'_> {
     }
 
     fn search(&self, runner: &dyn ExperimentRunner) -> Result<SearchResult, CliError> {
-        self.phase(
-            "search",
-            &self.job.dirs.search,
-            &self.job.search,
-            |experiment| run_search(experiment, runner),
-        )
+        let dir = &self.job.dirs.search;
+        let found = self.phase("search", dir, &self.job.search, |experiment| {
+            run_search(experiment, runner)
+        })?;
+        self.record_end(dir, "search", None, report::figures_of_search(&found))?;
+        Ok(found)
     }
 
     fn eval(
@@ -317,10 +320,42 @@ impl Session<'_> {
         let mut settings = self.job.eval.clone();
         let own = dir.join("final_model_desc.yaml");
         settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
-        self.phase("evaluation", dir, &settings, |experiment| {
+        let result = self.phase("evaluation", dir, &settings, |experiment| {
             write_atomically(&own, |out| out.write_all(template.text.as_bytes()))?;
             run_eval(experiment, runner)
-        })
+        })?;
+        let given = (!template.is_ours).then_some(template.text.as_str());
+        self.record_end(dir, "evaluation", given, report::figures_of_eval(&result))?;
+        Ok(result)
+    }
+
+    /// Leaves the facts of a phase that ended well, for reports.
+    fn record_end(
+        &self,
+        dir: &Path,
+        phase: &str,
+        given_desc: Option<&str>,
+        figures: BTreeMap<String, f64>,
+    ) -> Result<(), CliError> {
+        let job = self.job;
+        let record = Record {
+            version: RECORD_VERSION,
+            phase: phase.to_string(),
+            algorithm: job.algo.name().to_string(),
+            dataset: job.search.nas.search.loader.dataset.name.clone(),
+            eval_dataset: job.eval.nas.eval.loader.dataset.name.clone(),
+            seed: job.search.common.seed,
+            digest: job.digest.clone(),
+            engine: job.engine.to_string(),
+            given_desc: given_desc.map(|text| blake3::hash(text.as_bytes()).to_hex().to_string()),
+            settings: job.tree.digested().map_err(CliError::config)?,
+            figures,
+        };
+        write_atomically(&dir.join(RECORD_FILE), |out| {
+            serde_json::to_writer_pretty(&mut *out, &record)?;
+            out.write_all(b"\n")
+        })?;
+        Ok(())
     }
 
     /// One phase in its new directory, with its logs, which are finished however it ends.
@@ -475,7 +510,7 @@ impl Session<'_> {
         let searched = PathBuf::from(&job.search.nas.search.final_desc_filename);
         let is_default = named.starts_with(&job.dirs.eval);
         let path = match (named.exists(), is_default && searched.exists()) {
-            (true, _) => named,
+            (true, _) => named.clone(),
             (false, true) => searched,
             (false, false) => {
                 let looked_for = if is_default {
@@ -493,7 +528,10 @@ impl Session<'_> {
                 )));
             }
         };
-        let template = read_template(&path)?;
+        let template = Template {
+            is_ours: is_default,
+            ..read_template(&path)?
+        };
         ModelDesc::from_yaml(
             &template.text,
             &path.display().to_string(),
@@ -520,11 +558,16 @@ impl Session<'_> {
 /// A found description, read while it is still where it was.
 struct Template {
     text: String,
+    /// Whether a search of this run's name found it.
+    is_ours: bool,
 }
 
 fn read_template(path: &Path) -> Result<Template, CliError> {
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
-    Ok(Template { text })
+    Ok(Template {
+        text,
+        is_ours: true,
+    })
 }
 
 /// The first interrupt asks for a stop after the present step, the second one ends the program.

@@ -21,6 +21,7 @@ fn every_command_has_help_with_examples() {
         "desc genotype",
         "desc from-genotype",
         "data get",
+        "report collate",
         "completions",
         "man",
     ] {

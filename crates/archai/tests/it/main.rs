@@ -3,5 +3,6 @@
 mod config;
 mod desc;
 mod help;
+mod report;
 mod run;
 mod support;

@@ -1,0 +1,334 @@
+//! Every built-in algorithm against [`check_algorithm`]: a row says what it claims, and none may be without a row.
+
+use std::time::Instant;
+
+use archai_algos::{Algorithm, AlgorithmConfig, Darts, DartsSettings, NoSettings, all};
+use archai_engine::{
+    AlphaInit, EngineError, Finalized, Model,
+    experiment::ExperimentRunner,
+    finalize::Finalizers,
+    run::{Clock, Run},
+    testing::{Check, Conformance, Failure, Planted, Report, Subject, check_algorithm},
+    trainer::{Outcome, Step, TrainerHooks},
+};
+use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides, shipped_files};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
+use archai_spec::settings;
+
+/// What an algorithm claims, and the settings of its own that make it small and fast.
+struct Row {
+    algorithm: &'static str,
+    /// Over the settings that all share.
+    settings: &'static str,
+    moves_alphas: bool,
+    bounds_edges: bool,
+    /// Settings of the planted search over those that all share; none where it claims to learn no architecture.
+    planted: Option<&'static str>,
+    /// The primitives of the planted search; empty takes those of the supernet.
+    primitives: &'static [&'static str],
+}
+
+/// A gradient-trained supernet.
+const SUPERNET: Row = Row {
+    algorithm: "",
+    settings: "",
+    moves_alphas: true,
+    bounds_edges: true,
+    planted: Some(""),
+    primitives: &[],
+};
+
+/// All built-in algorithms; one may stand here several times, with different settings.
+const ROWS: &[Row] = &[
+    Row {
+        algorithm: "darts",
+        settings: "nas.search.darts.second_order=false",
+        planted: Some("nas.search.darts.second_order=false"),
+        ..SUPERNET
+    },
+    Row {
+        algorithm: "darts",
+        settings: "nas.search.darts.second_order=true",
+        planted: Some("nas.search.darts.second_order=true"),
+        ..SUPERNET
+    },
+];
+
+/// Small cells on 8×8 pictures, laid over the algorithm's toy settings.
+const SMALL: &str = "
+    dataset.channels=1 dataset.size=[8,8]
+    nas.search.model_desc.n_cells=3 nas.search.model_desc.n_reductions=1 nas.search.model_desc.cell.n_nodes=2
+    nas.search.model_desc.model_stems.init_node_ch=2 nas.search.model_desc.model_stems.stem_multiplier=1
+    nas.search.loader.train_batch=8 nas.search.loader.test_batch=32 nas.search.loader.train_workers=0
+    nas.search.trainer.epochs=2
+    nas.eval.model_desc.n_cells=3 nas.eval.model_desc.n_reductions=1 nas.eval.model_desc.aux_weight=0
+    nas.eval.model_desc.model_stems.init_node_ch=2 nas.eval.model_desc.model_stems.stem_multiplier=1
+    nas.eval.loader.train_batch=16 nas.eval.loader.test_batch=32 nas.eval.loader.train_workers=0
+    nas.eval.loader.cutout=0 nas.eval.trainer.epochs=1
+";
+
+/// One node per cell, so that every edge is kept, and rates at which a search of seconds learns.
+const PLANTED: &str = "
+    nas.search.model_desc.cell.n_nodes=1 nas.search.model_desc.model_stems.init_node_ch=4
+    nas.search.loader.train_batch=32 nas.search.trainer.epochs=10 nas.search.trainer.validation.freq=0
+    nas.search.trainer.optimizer.lr=0.1 nas.search.trainer.alpha_optimizer.lr=0.1
+";
+
+/// The algorithm's toy settings with these on top.
+fn configuration(algorithm: &Algorithm, layers: &[&str]) -> ConfigTree {
+    let AlgorithmConfig::File(file) = algorithm.default_config() else {
+        panic!("built-in algorithms have files");
+    };
+    let overrides: Vec<String> = layers
+        .iter()
+        .flat_map(|layer| layer.split_whitespace())
+        .map(str::to_owned)
+        .collect();
+    let mut loader = ConfigLoader::new(&Shipped)
+        .files(file)
+        .dataset("archai:datasets/fashion_mnist_mini.yaml")
+        .files("archai:toy.yaml");
+    let own_toy = file.replace(".yaml", "_toy.yaml");
+    if shipped_files().any(|known| known == own_toy) {
+        loader = loader.files(&own_toy);
+    }
+    loader
+        .overrides(parse_overrides(&overrides).expect("overrides"))
+        .load(&algorithm.shape())
+        .unwrap_or_else(|e| panic!("{}: {e}", algorithm.name()))
+}
+
+struct Watch(Instant);
+
+impl Clock for Watch {
+    fn now(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+fn check(row: &Row, algorithm: &Algorithm) -> Result<Report, Vec<Failure>> {
+    let dir = tempfile::tempdir().expect("a directory");
+    let small = configuration(algorithm, &[SMALL, row.settings]);
+    let planted = configuration(
+        algorithm,
+        &[SMALL, PLANTED, row.planted.unwrap_or_default()],
+    );
+    let runner = |tree: &ConfigTree| -> Result<Box<dyn ExperimentRunner>, EngineError> {
+        (algorithm.runner(tree)).map_err(|e| EngineError::Config(e.to_string()))
+    };
+    let (of_small, of_planted) = (
+        |_: &settings::Settings| runner(&small),
+        |_: &settings::Settings| runner(&planted),
+    );
+    let subject = Subject {
+        settings: planted.settings().expect("settings"),
+        runner: &of_planted,
+    };
+    check_algorithm(&Conformance {
+        small: Subject {
+            settings: small.settings().expect("settings"),
+            runner: &of_small,
+        },
+        planted: row.planted.map(|_| Planted {
+            primitives: row.primitives.iter().map(|p| p.to_string()).collect(),
+            ..Planted::new(subject)
+        }),
+        moves_alphas: row.moves_alphas,
+        bounds_edges: row.bounds_edges,
+        limit_s: 60.0,
+        clock: &Watch(Instant::now()),
+        dir: dir.path(),
+    })
+}
+
+fn lines(failures: &[Failure]) -> String {
+    let lines: Vec<String> = failures.iter().map(|f| format!("  {f}")).collect();
+    lines.join("\n")
+}
+
+#[test]
+fn all_algorithms_keep_their_promises() {
+    let algorithms = all();
+    for algorithm in algorithms.iter() {
+        assert!(
+            ROWS.iter().any(|row| row.algorithm == algorithm.name()),
+            "`{}` has no row in ROWS: say there what it claims",
+            algorithm.name()
+        );
+    }
+    let mut broken = Vec::new();
+    for row in ROWS {
+        let algorithm = algorithms.get(row.algorithm).expect("a built-in algorithm");
+        let start = Instant::now();
+        match check(row, algorithm) {
+            Ok(report) => println!(
+                "{} {} ({:.1} s): {report}",
+                row.algorithm,
+                row.settings,
+                start.elapsed().as_secs_f64()
+            ),
+            Err(failures) => {
+                broken.push(format!(
+                    "{} {}:\n{}",
+                    row.algorithm,
+                    row.settings,
+                    lines(&failures)
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// DARTS that forgets its hook: weights are trained, the architecture never is.
+struct Asleep;
+
+impl ExperimentRunner for Asleep {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+}
+
+/// DARTS in first order whose alphas of one primitive are put back after each step.
+struct Forgetful;
+
+struct PutBack;
+
+impl TrainerHooks for PutBack {
+    fn post_step(&mut self, step: &mut Step<'_>, _: &Outcome) -> Result<(), EngineError> {
+        let mut values = step.model.arch().to_host();
+        values.iter_mut().for_each(|(_, alpha)| alpha[3] = 0.0);
+        let values = values.into_iter().map(|(_, alpha)| alpha).collect();
+        let arch = (step.model.arch()).with_values(values, step.model.compute());
+        step.set_arch(arch)
+    }
+}
+
+impl ExperimentRunner for Forgetful {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+    fn alpha_init(&self) -> AlphaInit {
+        AlphaInit::Constant(0.0)
+    }
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        let first_order = DartsSettings {
+            second_order: false,
+            ..DartsSettings::default()
+        };
+        let mut hooks = Darts::new(first_order).trainer_hooks(search)?;
+        hooks.push(Box::new(PutBack));
+        Ok(hooks)
+    }
+}
+
+#[test]
+fn an_algorithm_that_never_moves_its_alphas_is_caught() {
+    let algorithms = all().with("asleep", "never moves", |_: NoSettings| Asleep);
+    let algorithm = algorithms.get("asleep").expect("it was added");
+    let failures = check(&SUPERNET, algorithm).expect_err("it must be caught");
+    let failed: Vec<Check> = failures.iter().map(|f| f.check).collect();
+    assert_eq!(
+        failed,
+        [Check::AlphasMove, Check::FindsPlanted, Check::BeatsRandom],
+        "{}",
+        lines(&failures)
+    );
+    assert!(
+        failures[0]
+            .message
+            .contains("cell0.node0.edge0: max_pool_3x3, avg_pool_3x3"),
+        "{}",
+        failures[0]
+    );
+}
+
+/// DARTS in first order whose finalizer takes the first primitive of the list, whatever was learnt.
+struct FirstInList;
+
+struct TakeFirst;
+
+impl Finalizers for TakeFirst {
+    fn finalize_edge(
+        &self,
+        model: &Model,
+        cell: usize,
+        node: usize,
+        edge: usize,
+    ) -> Result<Finalized, EngineError> {
+        let n = model.desc().cells[cell].nodes[node].edges[edge]
+            .op
+            .children
+            .len();
+        let first: Vec<f64> = (0..n).map(|k| f64::from(k == 0)).collect();
+        model
+            .finalize_edge_with(cell, node, edge, &first)
+            .ok_or_else(|| EngineError::Config("no such edge".to_string()))
+    }
+}
+
+impl ExperimentRunner for FirstInList {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Darts::new(DartsSettings {
+            second_order: false,
+            ..DartsSettings::default()
+        })
+        .trainer_hooks(search)
+    }
+    fn finalizers(
+        &self,
+        _: &settings::Search,
+        _: &Run<'_>,
+    ) -> Result<Box<dyn Finalizers>, EngineError> {
+        Ok(Box::new(TakeFirst))
+    }
+}
+
+#[test]
+fn a_taste_for_a_place_in_the_list_is_caught() {
+    let algorithms = all().with("first_in_list", "learns in vain", |_: NoSettings| {
+        FirstInList
+    });
+    let algorithm = algorithms.get("first_in_list").expect("it was added");
+    let failures = check(&SUPERNET, algorithm).expect_err("it must be caught");
+    let failed: Vec<Check> = failures.iter().map(|f| f.check).collect();
+    assert_eq!(
+        failed,
+        [Check::FindsPlanted, Check::BeatsRandom],
+        "{}",
+        lines(&failures)
+    );
+    assert!(
+        failures[0].message.starts_with("in 1 of 10 searches"),
+        "the seventh seed plants the first primitive: {}",
+        failures[0]
+    );
+}
+
+#[test]
+fn an_alpha_that_never_moves_is_caught() {
+    let algorithms = all().with("forgetful", "moves all but one", |_: NoSettings| Forgetful);
+    let algorithm = algorithms.get("forgetful").expect("it was added");
+    let row = Row {
+        planted: None,
+        ..SUPERNET
+    };
+    let failures = check(&row, algorithm).expect_err("it must be caught");
+    let [failure] = failures.as_slice() else {
+        panic!("{}", lines(&failures));
+    };
+    assert_eq!(failure.check, Check::AlphasMove);
+    assert!(
+        failure.message.contains("sep_conv_3x3 did not move"),
+        "{failure}"
+    );
+}

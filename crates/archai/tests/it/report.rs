@@ -1,0 +1,114 @@
+//! `archai report collate` on runs of the program itself.
+
+use crate::support::World;
+
+/// Three narrow cells and a few images per phase.
+const TINY: &str = "\
+nas:
+  search:
+    loader: {dataset: {max_batches: 2}, train_batch: 4, test_batch: 4, train_workers: 0}
+    model_desc: {n_cells: 3, n_reductions: 1, cell: {n_nodes: 1}, model_stems: {init_node_ch: 2}}
+    darts: {second_order: false}
+  eval:
+    loader: {dataset: {max_batches: 2}, train_batch: 4, test_batch: 4, train_workers: 0}
+    model_desc: {n_cells: 3, n_reductions: 1, aux_weight: 0.0, model_stems: {init_node_ch: 2}}
+";
+
+#[test]
+fn runs_are_collated_and_none_is_forgotten() {
+    let world = World::new();
+    let config = world.write("tiny.yaml", TINY);
+    let run = |seed: &str, prefix: &str, more: &[&str]| {
+        let mut args = vec![
+            "run",
+            "--algos",
+            "darts",
+            "--config",
+            &config,
+            "--threads",
+            "2",
+        ];
+        args.extend(["--seed", seed, "--exp-prefix", prefix]);
+        args.extend(more);
+        world.run(&args).ok();
+    };
+    run("1", "a", &[]);
+    run("2", "b", &[]);
+    run("2", "again", &[]);
+    run("3", "other", &["--nas.search.trainer.epochs", "2"]);
+    // One that never ended, one whose record is damaged.
+    let dir = |name: &str| format!("logdir/darts_fashion_mnist_mini_{name}");
+    run("4", "cut", &["--no-eval"]);
+    std::fs::remove_file(world.path(&dir("cut_search/result.json"))).unwrap();
+    run("5", "hurt", &["--no-eval"]);
+    world.write(
+        &dir("hurt_search/result.json"),
+        "{\"version\": 1, \"phase\": ",
+    );
+
+    let record: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(world.path(&dir("a_eval/result.json"))).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(
+        (&record["version"], &record["seed"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(record["settings"]["nas.search.darts.second_order"], false);
+    assert!(record["figures"]["test_top1"].is_number(), "{record}");
+
+    let text = world.run(&["report", "collate", "logdir"]).ok();
+    for expect in [
+        "Runs: 3. Groups: 2. Left out: 3.",
+        "| 1 | darts | fashion_mnist_mini | 2 |",
+        "| 2 | darts | fashion_mnist_mini | 1 |",
+        "- `nas.search.trainer.epochs`, here `2`",
+        "NO RANDOM BASELINE: no finished run of `random`",
+        "cut_search`: it is not complete, or was made by an older program: there is no result.json; its log ends with: the search is complete",
+        "hurt_search`: result.json is damaged",
+        "seed 2 with the same settings is counted already",
+        "| test accuracy | 2 |",
+        "| seconds of search | 2 |",
+    ] {
+        assert!(text.contains(expect), "{expect:?} is missing in:\n{text}");
+    }
+
+    let done = world.run(&["report", "collate", "logdir", "logdir", "--out", "out/deep"]);
+    assert!(done.err.contains("left out: logdir/"), "{}", done.err);
+    done.ok();
+    assert_eq!(
+        world.names("out/deep"),
+        ["report.csv", "report.json", "report.md"]
+    );
+    let read =
+        |name: &str| std::fs::read_to_string(world.path(&format!("out/deep/{name}"))).unwrap();
+    assert_eq!(
+        read("report.md"),
+        text,
+        "a folder that is named twice counts once"
+    );
+    let json: serde_json::Value = serde_json::from_str(&read("report.json")).unwrap();
+    assert_eq!(json["groups"][0]["seeds"], serde_json::json!([1, 2]));
+    let own = &json["groups"][0]["rows"][0];
+    assert_eq!(
+        (&own["figure"], &own["own"]["n"]),
+        (&"test_top1".into(), &2.into())
+    );
+    assert!(read("report.csv").lines().count() > 10);
+    assert_eq!(
+        world
+            .run(&["report", "collate", "logdir", "--format", "csv"])
+            .ok(),
+        read("report.csv")
+    );
+
+    world
+        .run(&["report", "collate", "logdir", "--format", "csv,json"])
+        .fails(2, &["--out"]);
+    world
+        .run(&["report", "collate", "nowhere"])
+        .fails(2, &["`nowhere` is no folder"]);
+    world
+        .run(&["report", "collate", "out"])
+        .fails(1, &["no run in `out`"]);
+}
