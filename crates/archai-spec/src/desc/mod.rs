@@ -10,6 +10,8 @@ mod draw;
 mod error;
 mod genotype;
 mod import;
+pub mod nasbench101;
+pub mod nasbench201;
 mod op;
 mod table;
 mod yaml;

@@ -5,6 +5,8 @@ mod draw;
 mod genotype;
 mod golden;
 mod import;
+mod nasbench101;
+mod nasbench201;
 mod yaml;
 
 use archai_spec::desc::{
