@@ -299,7 +299,7 @@ const BOTH: Want = Want {
 };
 
 /// One training pass on the framework's operations in 64 bits and on kernels.
-fn check_network(desc: &ModelDesc, registry: &OpRegistry, n: usize, drop_path: f64) {
+pub(crate) fn check_network(desc: &ModelDesc, registry: &OpRegistry, n: usize, drop_path: f64) {
     let run = |compute: Compute| {
         let options = archai_engine::ModelOptions {
             compute,

@@ -15,6 +15,7 @@ pub mod nasbench201;
 mod op;
 mod table;
 mod yaml;
+pub mod zoo;
 
 pub use builder::{
     Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,

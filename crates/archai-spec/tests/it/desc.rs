@@ -8,6 +8,7 @@ mod import;
 mod nasbench101;
 mod nasbench201;
 mod yaml;
+mod zoo;
 
 use archai_spec::desc::{
     Built, DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,

@@ -390,3 +390,55 @@ fn cells_of_other_spaces_are_refused() {
     desc.cells[0].nodes[0].edges.push(EdgeDesc { ..edge });
     assert!(Cell201::from_desc(&desc).is_err());
 }
+
+/// The overlays of `confs/spaces` over an algorithm's file give the benchmarks' networks.
+#[test]
+fn overlays_give_the_macro_structures() {
+    use crate::config::shape;
+    use archai_spec::config::{ConfigLoader, Disk};
+    use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
+    use archai_spec::settings::Settings;
+
+    let catalog = OpCatalog::builtin();
+    let load = |space: &str| -> Settings {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../confs/spaces");
+        ConfigLoader::new(&Disk)
+            .files("archai:algos/darts.yaml")
+            .dataset("archai:datasets/cifar10.yaml")
+            .files(&format!("{folder}/{space}.yaml"))
+            .load(&shape())
+            .unwrap_or_else(|e| panic!("{space}: {e}"))
+            .settings()
+            .unwrap_or_else(|e| panic!("{space}: {e}"))
+    };
+    let nas = load("nasbench201").nas;
+    let supernet = build(
+        &NasBench201Builder,
+        &nas.search.model_desc,
+        None,
+        false,
+        &catalog,
+    );
+    assert_eq!(supernet.unwrap().desc.arch_keys().len(), 6);
+    let reductions: Vec<usize> = {
+        let cell: Cell201 = "222222".parse().unwrap();
+        let desc = cell.to_desc(&nas.eval.model_desc, &catalog).unwrap().desc;
+        // Six 3×3 ops beside the constant part.
+        let cost = desc.cost(&catalog).unwrap().total(false);
+        assert_eq!(cost.params, 6 * 243_040 + 73_306);
+        let cells = desc.cells.iter().enumerate();
+        cells
+            .filter(|(_, c)| c.cell_type == CellType::Reduction)
+            .map(|(i, _)| i)
+            .collect()
+    };
+    assert_eq!(reductions, [5, 11]);
+    let nas = load("nasbench101").nas;
+    let rows = [vec![0, 1, 0], vec![0, 0, 1], vec![0, 0, 0]];
+    let cell = Cell101::new(&rows, &["input", "conv3x3-bn-relu", "output"]).unwrap();
+    let builder = NasBench101Builder { cell };
+    let desc = build(&builder, &nas.eval.model_desc, None, true, &catalog)
+        .unwrap()
+        .desc;
+    assert_eq!((desc.cells.len(), desc.pool.ch_in), (9, 512));
+}
