@@ -116,7 +116,7 @@ impl Cell201 {
         Some(self.edges[place])
     }
     /// Ops into node `to` with their source nodes, in the order of the sources.
-    fn into_node(&self, to: usize) -> impl Iterator<Item = (usize, Op201)> + '_ {
+    fn edges_into(&self, to: usize) -> impl Iterator<Item = (usize, Op201)> + '_ {
         EDGES
             .iter()
             .zip(self.edges)
@@ -143,7 +143,7 @@ impl Cell201 {
         let mut nodes = vec!["0".to_string()];
         for to in 1..NODES {
             let mut terms: Vec<String> = self
-                .into_node(to)
+                .edges_into(to)
                 .map(|(from, op)| term(op, &nodes[from]))
                 .collect();
             terms.sort();
@@ -177,7 +177,7 @@ impl Cell201 {
         let mut nodes: Vec<Vec<String>> = vec![vec!["0".to_string()]];
         for to in 1..NODES {
             let mut terms = Vec::new();
-            for (from, op) in self.into_node(to) {
+            for (from, op) in self.edges_into(to) {
                 let source = &nodes[from];
                 match op {
                     Op201::None => {}
@@ -201,7 +201,7 @@ impl Cell201 {
             EdgeDesc::new(from + 1, OpDesc::new(op.name(), channels, channels))
         };
         (1..NODES)
-            .map(|to| NodeDesc::new(self.into_node(to).map(edge)))
+            .map(|to| NodeDesc::new(self.edges_into(to).map(edge)))
             .collect()
     }
     /// The whole network of the cell in the macro structure of `settings`, with learnt scales and shifts.
@@ -316,7 +316,7 @@ impl fmt::Display for Cell201 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for to in 1..NODES {
             f.write_str(if to > 1 { "+|" } else { "|" })?;
-            for (from, op) in self.into_node(to) {
+            for (from, op) in self.edges_into(to) {
                 write!(f, "{}~{from}|", op.name())?;
             }
         }
@@ -385,7 +385,8 @@ impl FromStr for Cell201 {
 /// parameters. The rest comes from the settings: a stem `stem_conv3x3` with 16 channels, 3·N + 2 cells with two
 /// reductions, `bnrelu_pool_avg2d` before the classifier (see `confs/spaces/nasbench201.yaml`).
 ///
-/// With a template, its first regular cell is scaled; it must be a cell of the space.
+/// A cell has three nodes beside its input whatever the settings say (a note tells). With a template, its first regular
+/// cell is scaled; it must be a cell of the space.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NasBench201Builder;
 
@@ -443,7 +444,7 @@ impl ModelDescBuilder for NasBench201Builder {
             OpDesc::new("mixed_op", c, c).with_children(children)
         };
         let node = |n| NodeDesc::new((1..n + 2).map(|from| EdgeDesc::new(from, mixed())));
-        Ok((0..cell.n_nodes).map(node).collect())
+        Ok((0..NODES - 1).map(node).collect())
     }
     fn cell_concat(&self, _cell: &CellPlan<'_>, n_nodes: usize) -> Vec<usize> {
         vec![n_nodes + 1]

@@ -282,6 +282,12 @@ fn a_supernet_becomes_a_network_of_the_space() {
     let again = ModelDesc::from_yaml(&supernet.to_yaml().unwrap(), "s.yaml", &catalog).unwrap();
     assert_eq!(again, supernet);
 
+    // The space has three nodes, whatever a toy run asks for.
+    let mut toy = macro_settings(1, 8);
+    (toy.cell.n_nodes, toy.n_cells, toy.n_reductions) = (2, 3, 1);
+    let built = build(&NasBench201Builder, &toy, None, false, &catalog).unwrap();
+    assert_eq!((built.desc.arch_keys().len(), built.notes.len()), (6, 2));
+
     // A found cell, scaled from its description, is the cell's network.
     let settings = macro_settings(5, 16);
     for text in ["220223", "000000", "111111", "433012"] {
