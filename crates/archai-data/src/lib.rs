@@ -33,6 +33,7 @@ mod idx;
 mod image_folder;
 mod loader;
 mod loaders;
+pub mod nasbench201;
 mod parquet_images;
 mod picture;
 pub mod rng;

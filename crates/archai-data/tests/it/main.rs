@@ -6,5 +6,6 @@ mod golden;
 mod hostile;
 mod loader;
 mod loaders;
+mod nasbench201;
 mod readers;
 mod transform;

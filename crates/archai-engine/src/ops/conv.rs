@@ -137,7 +137,7 @@ fn kernel_for(layers: &[Layer]) -> Option<(ConvKind, Vec<ConvShape>)> {
 
 /// Layers one after the other.
 #[derive(Debug)]
-struct Sequence {
+pub(super) struct Sequence {
     desc: OpDesc,
     stretches: Vec<Stretch>,
     can_drop_path: bool,
@@ -161,12 +161,12 @@ impl Op for Sequence {
     }
 
     fn can_drop_path(&self) -> bool {
-        self.can_drop_path
+        self.can_drop_path && !self.desc.flag("keep")
     }
 }
 
 /// A factory of sequences. `layers` is given the description and whether norms are affine.
-fn sequence(
+pub(super) fn sequence(
     can_drop_path: bool,
     layers: impl Fn(&OpDesc, bool) -> Vec<Layer> + Send + Sync + 'static,
 ) -> OpFactory {
@@ -259,17 +259,6 @@ fn stem(strides: &'static [usize], relu_before: bool, relu_after: bool) -> OpFac
     })
 }
 
-/// k×k convolution, norm, ReLU.
-fn conv_norm_relu(k: usize) -> OpFactory {
-    sequence(true, move |d, _| {
-        vec![
-            Layer::Conv(ConvShape::new(d.ch_in, d.ch_out, k)),
-            Layer::Norm(d.ch_out),
-            Layer::Relu,
-        ]
-    })
-}
-
 /// Makers of the ops of this file.
 pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
     vec![
@@ -303,8 +292,6 @@ pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
                 ]
             }),
         ),
-        ("convbnrelu_3x3", conv_norm_relu(3)),
-        ("convbnrelu_1x1", conv_norm_relu(1)),
         ("mbconv_r1", inverted(1)),
         ("mbconv_r2", inverted(2)),
         ("mbconv_r3", inverted(3)),

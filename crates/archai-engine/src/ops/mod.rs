@@ -2,6 +2,7 @@
 //! the framework's operations, on every device and in every precision, and, where there is one, by a fused kernel.
 
 mod aux_tower;
+mod blocks;
 mod conv;
 mod fused_conv;
 mod join;
@@ -74,6 +75,7 @@ pub(crate) fn factories() -> HashMap<String, OpFactory> {
         (MIXED_OP, Arc::new(|d, b| Ok(Box::new(MixedOp::new(d, b)?)))),
     ];
     all.extend(conv::factories());
+    all.extend(blocks::factories());
     all.into_iter()
         .map(|(name, make)| (name.to_string(), make))
         .collect()

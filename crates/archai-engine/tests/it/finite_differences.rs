@@ -25,7 +25,14 @@ fn variants(registry: &OpRegistry, name: &str) -> Vec<OpDesc> {
                 ..plain(4, 6)
             }]
         }
-        "linear" => vec![plain(4 * 6 * 6, 3)],
+        "linear" | "linear_relu" => vec![plain(4 * 6 * 6, 3)],
+        "concat_states" => vec![plain(8, 8)],
+        "fit_channels" => vec![
+            plain(4, 4).with_stride(2),
+            plain(4, 2),
+            plain(4, 7).with_param("offset", ParamValue::Int(2)),
+            plain(4, 6).with_stride(2),
+        ],
         "concate_channels" => vec![plain(4, 8)],
         "proj_channels" => vec![plain(4, 6)],
         _ => {
@@ -35,6 +42,7 @@ fn variants(registry: &OpRegistry, name: &str) -> Vec<OpDesc> {
                 plain(4, 6),
                 plain(4, 4).with_stride(2),
                 with_norm,
+                plain(4, 6).with_param("bias", ParamValue::Bool(true)),
             ];
             all.into_iter()
                 .filter(|d| registry.catalog().check(d).is_ok())

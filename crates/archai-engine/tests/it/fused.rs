@@ -162,6 +162,15 @@ fn fused_ops_are_the_plain_ones() {
                     "max_pool_3x3",
                     "avg_pool_3x3",
                     "mbconv_r2",
+                    "nor_conv_3x3",
+                    "nor_conv_1x1",
+                    "convbn_1x1",
+                    "convbnrelu6_3x3",
+                    "bnreluconv_3x3",
+                    "bnreluconv_1x1",
+                    "conv_1x1",
+                    "dwconvbnrelu6_3x3",
+                    "fit_channels",
                 ];
                 for name in names {
                     let op = OpDesc::new(name, c, c).with_stride(stride);
@@ -185,6 +194,11 @@ fn fused_ops_are_the_plain_ones() {
                 "prepr_normal",
                 "convbnrelu_3x3",
                 "convbnrelu_1x1",
+                "convbn_3x3",
+                "convbnrelu6_1x1",
+                "conv_3x3",
+                "stem_conv7x7_s2_pool",
+                "fit_channels",
                 "stem_conv3x3",
                 "stem_conv3x3Relu",
                 "stem_conv3x3_s2",
@@ -196,6 +210,26 @@ fn fused_ops_are_the_plain_ones() {
             if even {
                 check_op(&OpDesc::new("prepr_reduce", c, 14), 1, affine, input);
             }
+            for name in [
+                "relu",
+                "bnrelu",
+                "bnrelu_pool_avg2d",
+                "max_pool_2x2",
+                "avg_pool_2x2",
+            ] {
+                check_op(&OpDesc::new(name, c, c), 1, affine, input);
+            }
+            let biased =
+                OpDesc::new("convbnrelu_3x3", c, 14).with_param("bias", ParamValue::Bool(true));
+            check_op(&biased, 1, affine, input);
+            let n = c * input[2] * input[3];
+            check_op(&OpDesc::new("linear_relu", n, 6), 1, affine, input);
+            check_op(
+                &OpDesc::new("concat_states", 2 * c, 2 * c),
+                2,
+                affine,
+                input,
+            );
             check_op(&OpDesc::new("proj_channels", c, c), 3, affine, input);
         }
         check_op(
@@ -265,7 +299,7 @@ const BOTH: Want = Want {
 };
 
 /// One training pass on the framework's operations in 64 bits and on kernels.
-fn check_network(desc: &ModelDesc, registry: &OpRegistry, n: usize, drop_path: f64) {
+pub(crate) fn check_network(desc: &ModelDesc, registry: &OpRegistry, n: usize, drop_path: f64) {
     let run = |compute: Compute| {
         let options = archai_engine::ModelOptions {
             compute,

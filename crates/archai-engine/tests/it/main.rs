@@ -8,6 +8,7 @@ mod golden_architect;
 mod golden_networks;
 mod golden_ops;
 mod passes;
+mod spaces;
 mod support;
 mod train_golden;
 mod train_loop;

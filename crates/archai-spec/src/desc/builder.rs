@@ -224,6 +224,19 @@ pub trait ModelDescBuilder {
         Ok(StemsDesc { stems, outputs })
     }
 
+    /// The template's cell that cell `index` scales; none where [`ModelDescBuilder::nodes`] makes it. Default: the template's
+    /// first cell of the kind.
+    ///
+    /// # Errors
+    /// The template has no such cell, or one that the builder cannot use.
+    fn template_cell<'a>(
+        &self,
+        model: &'a ModelPlan<'_>,
+        index: usize,
+    ) -> Result<Option<&'a CellDesc>, DescError> {
+        model.template_cell(index)
+    }
+
     /// All cells; `inputs` are the two inputs of the first one.
     ///
     /// # Errors
@@ -270,7 +283,7 @@ pub trait ModelDescBuilder {
             n_nodes: model.settings.cell.n_nodes,
             inputs: states,
         };
-        let (nodes, concat) = match model.template_cell(index)? {
+        let (nodes, concat) = match self.template_cell(model, index)? {
             Some(template) => (
                 scaled_nodes(template, plan.channels).map_err(at)?,
                 template.concat.clone(),
@@ -403,6 +416,26 @@ pub trait ModelDescBuilder {
             model.settings.dataset.n_classes,
         ))
     }
+
+    /// What the user should know of how the description came about. Default: that cells have another number of nodes than
+    /// the settings say.
+    fn notes(&self, model: &ModelPlan<'_>, desc: &ModelDesc) -> Vec<String> {
+        let wanted = model.settings.cell.n_nodes;
+        let decides = match model.template {
+            Some(_) => "template",
+            None => "builder",
+        };
+        [CellType::Regular, CellType::Reduction]
+            .into_iter()
+            .filter_map(|kind| Some((kind, desc.first_cell(kind)?.nodes.len())))
+            .filter(|(_, n)| *n != wanted)
+            .map(|(kind, n)| {
+                format!(
+                    "{kind} cells have {n} nodes; the settings' `cell.n_nodes: {wanted}` is not used because the {decides} decides"
+                )
+            })
+            .collect()
+    }
 }
 
 /// The builder with all defaults; with a template it scales.
@@ -518,20 +551,7 @@ pub fn build(
         logits,
     };
     desc.check(catalog)?;
-    let mut notes = Vec::new();
-    for kind in [CellType::Regular, CellType::Reduction] {
-        if let Some(cell) = desc
-            .first_cell(kind)
-            .filter(|cell| cell.nodes.len() != settings.cell.n_nodes)
-        {
-            notes.push(format!(
-                "{kind} cells have {} nodes; the settings' `cell.n_nodes: {}` is not used because the {} decides",
-                cell.nodes.len(),
-                settings.cell.n_nodes,
-                if template.is_some() { "template" } else { "builder" }
-            ));
-        }
-    }
+    let notes = builder.notes(&model, &desc);
     Ok(Built { desc, notes })
 }
 

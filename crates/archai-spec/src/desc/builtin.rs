@@ -57,8 +57,25 @@ enum Kind {
     Dil(usize),
     /// ReLU, 1×7, 7×1, norm.
     Conv7,
-    /// k×k convolution, norm, ReLU.
-    ConvNorm(usize),
+    /// k×k convolution, and where a norm stands. Activations cost nothing and are the op's own business.
+    Conv(usize, NormAt),
+    /// Depthwise 3×3 convolution, norm, ReLU6.
+    Depthwise,
+    /// Norm, ReLU.
+    NormRelu,
+    Relu,
+    /// Non-overlapping 2×2 windows.
+    Pool2,
+    /// First channels, or all channels with zeros around.
+    Fit,
+    /// 7×7 convolution of stride 2, norm, ReLU, 3×3 max pool of stride 2.
+    Stem7,
+    /// Norm, ReLU, mean over height and width.
+    NormReluMean,
+    /// Flatten, linear with bias, ReLU.
+    LinearRelu,
+    /// Joins states of any channels.
+    Join,
     PreprNormal,
     PreprReduce,
     /// Pointwise to ratio·C, ReLU6, depthwise 3×3, ReLU6, pointwise, norm. Convolutions have a bias where norms are affine.
@@ -73,6 +90,14 @@ enum Kind {
     Proj,
     Multi,
     Mixed,
+}
+
+/// Where a convolution's norm stands.
+#[derive(Clone, Copy, PartialEq)]
+enum NormAt {
+    Nowhere,
+    Before,
+    After,
 }
 
 /// One layer, as far as shapes and costs are concerned.
@@ -261,6 +286,9 @@ impl Kind {
                 | Kind::Dil(_)
                 | Kind::Conv7
                 | Kind::MbConv(_)
+                | Kind::Conv(..)
+                | Kind::Depthwise
+                | Kind::Fit
                 | Kind::Mixed
         )
     }
@@ -319,7 +347,41 @@ impl Kind {
                     Layer::Norm,
                 ]
             }
-            Kind::ConvNorm(k) => vec![conv(to, k, 1), Layer::Norm],
+            Kind::Conv(k, norm) => {
+                let conv = biased(conv(to, k, s), op.flag("bias"));
+                match norm {
+                    NormAt::Nowhere => vec![conv],
+                    NormAt::Before => vec![Layer::Norm, conv],
+                    NormAt::After => vec![conv, Layer::Norm],
+                }
+            }
+            Kind::Depthwise => vec![depthwise(from, 3, s, 1), Layer::Norm],
+            Kind::NormRelu => vec![Layer::Norm],
+            Kind::Relu => vec![],
+            Kind::Pool2 => vec![Layer::Pool {
+                kernel: 2,
+                stride: 2,
+                pad: 0,
+            }],
+            Kind::Fit => {
+                let (out, cost) = layers_cost(&[Layer::Subsample(s)], input, affine)?;
+                return Ok((
+                    Shape {
+                        channels: to,
+                        ..out
+                    },
+                    cost,
+                ));
+            }
+            Kind::Stem7 => vec![
+                conv(to, 7, 2),
+                Layer::Norm,
+                Layer::Pool {
+                    kernel: 3,
+                    stride: 2,
+                    pad: 1,
+                },
+            ],
             Kind::PreprNormal => vec![conv(to, 1, 1), Layer::Norm],
             Kind::MbConv(ratio) => {
                 let wide = ratio * from;
@@ -342,7 +404,7 @@ impl Kind {
                 }
                 layers
             }
-            Kind::MeanPool => {
+            Kind::MeanPool | Kind::NormReluMean => {
                 let scale = input.scale.saturating_mul(input.height.max(input.width));
                 return Ok((
                     Shape {
@@ -351,7 +413,11 @@ impl Kind {
                         scale,
                         ..input
                     },
-                    Cost::default(),
+                    if self == Kind::NormReluMean {
+                        Layer::Norm.apply(input, affine)?.1
+                    } else {
+                        Cost::default()
+                    },
                 ));
             }
             Kind::Pool7 => vec![Layer::Pool {
@@ -359,7 +425,7 @@ impl Kind {
                 stride: 7,
                 pad: 0,
             }],
-            Kind::Linear => {
+            Kind::Linear | Kind::LinearRelu => {
                 let weights = Cost::product(&[from, to]);
                 let scale = input.scale.saturating_mul(input.height.max(input.width));
                 let out = Shape {
@@ -376,7 +442,7 @@ impl Kind {
                     },
                 ));
             }
-            Kind::Concat => return Ok((concat(op, inputs)?, Cost::default())),
+            Kind::Concat | Kind::Join => return Ok((concat(op, inputs)?, Cost::default())),
             Kind::Proj => {
                 return layers_cost(&[conv(to, 1, 1), Layer::Norm], concat(op, inputs)?, affine);
             }
@@ -445,7 +511,7 @@ impl OpInfo for Builtin {
     }
     fn arity(&self) -> Arity {
         match self.kind {
-            Kind::Concat | Kind::Proj | Kind::Multi => Arity::Any,
+            Kind::Concat | Kind::Join | Kind::Proj | Kind::Multi => Arity::Any,
             _ => Arity::Fixed(1),
         }
     }
@@ -455,7 +521,34 @@ impl OpInfo for Builtin {
             ty: ParamType::Bool,
             summary: "a norm follows, as inside the mixed op of DARTS (default false)",
         }];
-        if self.kind == Kind::Pool { NORM } else { &[] }
+        const KEEP: ParamInfo = ParamInfo {
+            name: "keep",
+            ty: ParamType::Bool,
+            summary: "drop-path leaves the op alone, because it is the only way through its block (default false)",
+        };
+        const CONV: &[ParamInfo] = &[
+            KEEP,
+            ParamInfo {
+                name: "bias",
+                ty: ParamType::Bool,
+                summary: "the convolution has a bias (default false)",
+            },
+        ];
+        const FIT: &[ParamInfo] = &[ParamInfo {
+            name: "offset",
+            ty: ParamType::Int,
+            summary: "zeros before the first channel, where the output is wider (default 0)",
+        }];
+        match self.kind {
+            Kind::Pool => NORM,
+            Kind::Conv(..) => CONV,
+            Kind::Depthwise => &CONV[..1],
+            Kind::Fit => FIT,
+            _ => &[],
+        }
+    }
+    fn joins_channels(&self) -> bool {
+        self.kind == Kind::Join
     }
     fn has_children(&self) -> bool {
         matches!(self.kind, Kind::Multi | Kind::Mixed)
@@ -469,7 +562,7 @@ impl OpInfo for Builtin {
                 | Kind::Sep(_)
                 | Kind::Dil(_)
                 | Kind::Conv7
-                | Kind::ConvNorm(_)
+                | Kind::Conv(..)
                 | Kind::MbConv(_)
         )
     }
@@ -477,19 +570,28 @@ impl OpInfo for Builtin {
         match self.kind {
             // A path that cannot be dropped must remain, or nothing might.
             Kind::Skip => op.stride != 1,
+            Kind::Conv(..) | Kind::Depthwise => !op.flag("keep"),
             Kind::Identity
+            | Kind::Relu
+            | Kind::NormRelu
+            | Kind::Pool2
+            | Kind::Fit
             | Kind::Stem(_)
+            | Kind::Stem7
             | Kind::MeanPool
+            | Kind::NormReluMean
             | Kind::Pool7
             | Kind::Linear
+            | Kind::LinearRelu
             | Kind::Concat
+            | Kind::Join
             | Kind::Proj => false,
             _ => true,
         }
     }
     fn in_features(&self, input: Shape) -> usize {
         match self.kind {
-            Kind::Linear => input
+            Kind::Linear | Kind::LinearRelu => input
                 .channels
                 .saturating_mul(input.height)
                 .saturating_mul(input.width),
@@ -524,13 +626,33 @@ impl OpInfo for Builtin {
         }
         let keeps = matches!(
             self.kind,
-            Kind::None | Kind::Pool | Kind::Identity | Kind::MeanPool | Kind::Pool7
+            Kind::None
+                | Kind::Pool
+                | Kind::Pool2
+                | Kind::Identity
+                | Kind::Relu
+                | Kind::NormRelu
+                | Kind::Depthwise
+                | Kind::MeanPool
+                | Kind::NormReluMean
+                | Kind::Pool7
+                | Kind::Join
         ) || self.kind == Kind::Skip && op.stride == 1;
         if keeps && op.ch_in != op.ch_out {
             return error(format!(
                 "keeps its channels, but `ch_in` is {} and `ch_out` is {}",
                 op.ch_in, op.ch_out
             ));
+        }
+        if self.kind == Kind::Fit {
+            let room = op.ch_out.saturating_sub(op.ch_in);
+            let offset = op.int("offset").unwrap_or(0);
+            if usize::try_from(offset).map_or(true, |offset| offset > room) {
+                return error(format!(
+                    "has `offset: {offset}`; going {}→{} channels there is room for 0 to {room}",
+                    op.ch_in, op.ch_out
+                ));
+            }
         }
         if self.kind == Kind::Mixed {
             for (i, child) in op.children.iter().enumerate() {
@@ -627,13 +749,68 @@ pub(super) fn all() -> Vec<Builtin> {
         ),
         op(
             "convbnrelu_3x3",
-            Kind::ConvNorm(3),
+            Kind::Conv(3, NormAt::After),
             "3×3 convolution, norm, ReLU",
         ),
         op(
             "convbnrelu_1x1",
-            Kind::ConvNorm(1),
+            Kind::Conv(1, NormAt::After),
             "1×1 convolution, norm, ReLU",
+        ),
+        op(
+            "nor_conv_3x3",
+            Kind::Conv(3, NormAt::After),
+            "ReLU, 3×3 convolution, norm: NAS-Bench-201",
+        ),
+        op(
+            "nor_conv_1x1",
+            Kind::Conv(1, NormAt::After),
+            "ReLU, 1×1 convolution, norm: NAS-Bench-201",
+        ),
+        op(
+            "convbn_3x3",
+            Kind::Conv(3, NormAt::After),
+            "3×3 convolution, norm",
+        ),
+        op(
+            "convbn_1x1",
+            Kind::Conv(1, NormAt::After),
+            "1×1 convolution, norm",
+        ),
+        op(
+            "convbnrelu6_3x3",
+            Kind::Conv(3, NormAt::After),
+            "3×3 convolution, norm, ReLU6",
+        ),
+        op(
+            "convbnrelu6_1x1",
+            Kind::Conv(1, NormAt::After),
+            "1×1 convolution, norm, ReLU6",
+        ),
+        op(
+            "bnreluconv_3x3",
+            Kind::Conv(3, NormAt::Before),
+            "norm, ReLU, 3×3 convolution",
+        ),
+        op(
+            "bnreluconv_1x1",
+            Kind::Conv(1, NormAt::Before),
+            "norm, ReLU, 1×1 convolution",
+        ),
+        op(
+            "conv_3x3",
+            Kind::Conv(3, NormAt::Nowhere),
+            "3×3 convolution alone",
+        ),
+        op(
+            "conv_1x1",
+            Kind::Conv(1, NormAt::Nowhere),
+            "1×1 convolution alone",
+        ),
+        op(
+            "dwconvbnrelu6_3x3",
+            Kind::Depthwise,
+            "depthwise 3×3 convolution, norm, ReLU6",
         ),
         op(
             "mbconv_r1",
@@ -652,6 +829,23 @@ pub(super) fn all() -> Vec<Builtin> {
         ),
         op("none", Kind::None, "zeros"),
         op("identity", Kind::Identity, "the input itself"),
+        op("relu", Kind::Relu, "ReLU"),
+        op("bnrelu", Kind::NormRelu, "norm, ReLU"),
+        op(
+            "max_pool_2x2",
+            Kind::Pool2,
+            "max of non-overlapping 2×2 windows: halves height and width",
+        ),
+        op(
+            "avg_pool_2x2",
+            Kind::Pool2,
+            "average of non-overlapping 2×2 windows: halves height and width",
+        ),
+        op(
+            "fit_channels",
+            Kind::Fit,
+            "the first channels, or all of them with zeros around; every other pixel with stride 2",
+        ),
         op(
             "prepr_normal",
             Kind::PreprNormal,
@@ -684,6 +878,11 @@ pub(super) fn all() -> Vec<Builtin> {
             "three 3×3 convolutions of stride 2 with norms, ReLU between",
         ),
         op(
+            "stem_conv7x7_s2_pool",
+            Kind::Stem7,
+            "7×7 convolution of stride 2, norm, ReLU, 3×3 max pool of stride 2",
+        ),
+        op(
             "stem_relu_conv3x3_s2",
             Kind::Stem(&[2]),
             "ReLU, 3×3 convolution of stride 2, norm: ImageNet's second stem",
@@ -703,11 +902,26 @@ pub(super) fn all() -> Vec<Builtin> {
             Kind::Pool7,
             "non-overlapping 7×7 average pool",
         ),
+        op(
+            "bnrelu_pool_avg2d",
+            Kind::NormReluMean,
+            "norm, ReLU, mean over height and width: after cells that end without",
+        ),
         op("linear", Kind::Linear, "flatten, linear with bias"),
+        op(
+            "linear_relu",
+            Kind::LinearRelu,
+            "flatten, linear with bias, ReLU",
+        ),
         op(
             "concate_channels",
             Kind::Concat,
             "joins states along the channels",
+        ),
+        op(
+            "concat_states",
+            Kind::Join,
+            "joins states of any channels; `ch_in` counts them all",
         ),
         op(
             "proj_channels",

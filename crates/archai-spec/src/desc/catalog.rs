@@ -118,6 +118,11 @@ pub trait OpInfo: Send + Sync {
     fn in_features(&self, input: Shape) -> usize {
         input.channels
     }
+    /// Whether `ch_in` counts the features of all inputs together, so that they may differ; other ops read inputs of `ch_in`
+    /// features each.
+    fn joins_channels(&self) -> bool {
+        false
+    }
     /// Checks what does not depend on the inputs: stride, channels, values of parameters, children.
     ///
     /// # Errors
@@ -125,7 +130,8 @@ pub trait OpInfo: Send + Sync {
     fn check(&self, _op: &OpDesc, _catalog: &OpCatalog) -> Result<(), DescError> {
         Ok(())
     }
-    /// Shape of the output. `inputs` has the right number of shapes, each with `ch_in` features.
+    /// Shape of the output. `inputs` has the right number of shapes, each with `ch_in` features (or all together, see
+    /// [`OpInfo::joins_channels`]).
     ///
     /// # Errors
     /// Says which shape does not fit, and what would.
@@ -281,7 +287,20 @@ impl OpCatalog {
                 ),
             ));
         }
-        if let Some(input) = inputs.iter().find(|s| info.in_features(**s) != op.ch_in) {
+        if info.joins_channels() {
+            let total = inputs
+                .iter()
+                .fold(0usize, |n, s| n.saturating_add(info.in_features(*s)));
+            if total != op.ch_in {
+                return Err(DescError::new(
+                    DescErrorKind::Shape,
+                    format!(
+                        "`{}` expects {} channels in all (`ch_in`), but its inputs have {total}",
+                        op.name, op.ch_in
+                    ),
+                ));
+            }
+        } else if let Some(input) = inputs.iter().find(|s| info.in_features(**s) != op.ch_in) {
             return Err(DescError::new(
                 DescErrorKind::Shape,
                 format!(

@@ -26,6 +26,8 @@ pub enum DescErrorKind {
     Template,
     /// A genotype is malformed, or a description cannot be said as one.
     Genotype,
+    /// A cell of a tabular benchmark is malformed, or a description cannot be said as one.
+    Cell,
 }
 
 /// An error of a description. Displays as `place: message`.

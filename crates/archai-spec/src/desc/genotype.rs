@@ -1,6 +1,7 @@
 //! Genotypes: the short form of a found architecture in the original DARTS code, as a value and as its Python text.
 //! Text is parsed, never run.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -319,7 +320,7 @@ impl FromStr for Genotype {
 }
 
 /// Builds the cells of a genotype.
-struct GenotypeBuilder<'a>(&'a Genotype);
+pub(super) struct GenotypeBuilder<'a>(pub Cow<'a, Genotype>);
 
 impl ModelDescBuilder for GenotypeBuilder<'_> {
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
@@ -345,7 +346,8 @@ pub fn from_genotype(
     catalog: &OpCatalog,
 ) -> Result<Built, DescErrors> {
     genotype.check()?;
-    build(&GenotypeBuilder(genotype), settings, None, affine, catalog)
+    let builder = GenotypeBuilder(Cow::Borrowed(genotype));
+    build(&builder, settings, None, affine, catalog)
 }
 
 impl ModelDesc {

@@ -10,9 +10,12 @@ mod draw;
 mod error;
 mod genotype;
 mod import;
+pub mod nasbench101;
+pub mod nasbench201;
 mod op;
 mod table;
 mod yaml;
+pub mod zoo;
 
 pub use builder::{
     Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct OpDesc {
     /// Name in the catalogue, for example `sep_conv_3x3`.
     pub name: String,
-    /// Channels of each input.
+    /// Channels of each input (of all together, for `concat_states`).
     pub ch_in: usize,
     /// Channels of the output.
     pub ch_out: usize,
@@ -118,6 +118,13 @@ impl OpDesc {
             .map(|op| ChildDesc { input: 0, op })
             .collect();
         self
+    }
+    /// A whole-number parameter, where it is given.
+    pub fn int(&self, name: &str) -> Option<i64> {
+        match self.params.get(name) {
+            Some(ParamValue::Int(v)) => Some(*v),
+            _ => None,
+        }
     }
     /// A truth parameter; false where absent.
     pub fn flag(&self, name: &str) -> bool {

@@ -5,7 +5,10 @@ mod draw;
 mod genotype;
 mod golden;
 mod import;
+mod nasbench101;
+mod nasbench201;
 mod yaml;
+mod zoo;
 
 use archai_spec::desc::{
     Built, DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,

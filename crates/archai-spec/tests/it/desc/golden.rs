@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{cifar, imagenet, network, supernet};
 
-fn read(file: &str) -> Value {
+pub(super) fn read(file: &str) -> Value {
     let dir = std::env::var_os("ARCHAI_GOLDEN").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
         PathBuf::from,
