@@ -2,5 +2,6 @@
 
 mod golden;
 mod golden_darts;
+mod gradient;
 mod registry;
 mod search;
