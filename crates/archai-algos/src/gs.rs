@@ -236,7 +236,7 @@ impl GumbelSoftmax {
                 (&logits.device(), logits.dtype()),
             )
         };
-        let noisy = (logits.clone() + constant(noise.to_vec())) / self.temperature;
+        let noisy = (logits.clone() + constant(noise.to_vec())) * (1.0 / self.temperature);
         let soft = softmax(noisy, 0);
         if !self.straight_through {
             return soft;
@@ -252,7 +252,7 @@ impl GumbelSoftmax {
     pub fn ensemble(&self, logits: &Tensor<1>, noise: &[Vec<f64>]) -> Tensor<1> {
         let samples = noise.iter().map(|g| self.sample(logits, g));
         match samples.reduce(|a, b| a + b) {
-            Some(sum) => sum / noise.len() as f64,
+            Some(sum) => sum * (1.0 / noise.len() as f64),
             None => softmax(logits.clone(), 0),
         }
     }

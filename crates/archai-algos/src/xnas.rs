@@ -69,9 +69,9 @@ impl ExperimentRunner for Xnas {
         search: &settings::Search,
     ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
         let trainer = &search.trainer;
-        let message = if trainer.alpha_optimizer.is_some() || trainer.alpha_lr_schedule.is_some() {
-            "alpha_optimizer and nas.search.trainer.alpha_lr_schedule must be null: XNAS moves the architecture by \
-             exponentiated gradient, whose rate follows from the number of updates"
+        let message = if trainer.alpha_optimizer.is_some() {
+            "alpha_optimizer must be null: XNAS moves the architecture by exponentiated gradient, whose rate follows from \
+             the number of updates"
         } else if trainer.l1_alphas != 0.0 {
             "l1_alphas must be 0: the architecture parameters of XNAS are logarithms of weights, whose size means nothing"
         } else {
