@@ -12,18 +12,18 @@
 
 use archai_data::{Batch, rng::Key};
 use archai_engine::{
-    ArchParams, EngineError, Model, Objective, ParamVec,
+    EngineError, Model, Objective, ParamVec,
     arch::ArchGrads,
     checkpoint::Snapshot,
     experiment::ExperimentRunner,
-    optim::Optimizer,
-    schedule::Schedule,
     trainer::{Fit, Step, TrainerHooks},
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::alpha_step::AlphaStep;
 
 /// The section `nas.search.darts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -80,8 +80,7 @@ impl ExperimentRunner for Darts {
 #[derive(Clone, Debug)]
 pub struct Bilevel {
     settings: DartsSettings,
-    optimizer: Optimizer<ArchParams>,
-    schedule: Schedule,
+    alphas: AlphaStep,
 }
 
 impl Bilevel {
@@ -90,26 +89,13 @@ impl Bilevel {
     /// # Errors
     /// There is no `alpha_optimizer`, or its keys contradict each other.
     pub fn new(settings: DartsSettings, trainer: &settings::Trainer) -> Result<Self, EngineError> {
-        let alpha = trainer.alpha_optimizer.as_ref().ok_or_else(|| {
-            EngineError::Config(
-                "DARTS moves the architecture by an optimizer of its own; set nas.search.trainer.alpha_optimizer \
-                 (type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper)"
-                    .to_string(),
-            )
-        })?;
-        let constant = settings::LrSchedule {
-            kind: settings::ScheduleKind::Constant,
-            min_lr: None,
-            milestones: None,
-            decay_period: None,
-            gamma: None,
-            warmup: None,
-        };
-        let schedule = trainer.alpha_lr_schedule.as_ref().unwrap_or(&constant);
         Ok(Bilevel {
             settings,
-            optimizer: Optimizer::new(alpha)?,
-            schedule: Schedule::new(schedule, alpha.lr, trainer.epochs)?,
+            alphas: AlphaStep::new(
+                "DARTS",
+                "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper",
+                trainer,
+            )?,
         })
     }
 }
@@ -152,9 +138,7 @@ impl TrainerHooks for Bilevel {
         if !loss.is_finite() {
             return Err(step.non_finite("the loss on the validation batch"));
         }
-        let arch = self
-            .optimizer
-            .step(step.model.arch(), &grads, self.schedule.lr(step.epoch));
+        let arch = self.alphas.step(step.model.arch(), &grads, step.epoch);
         if step.is_logged {
             step.log.emit(values!(step.log.path().clone(),
                 "valid_loss" => loss, "alpha_grad_norm" => grads.norm()))?;

@@ -57,11 +57,18 @@
 //! assert!(algorithms.get("my_darts").is_ok());
 //! ```
 
+pub mod alpha_step;
 pub mod darts;
+pub mod didarts;
+pub mod gs;
 mod registry;
+pub mod xnas;
 
 pub use darts::{Darts, DartsSettings};
+pub use didarts::Didarts;
+pub use gs::{Gs, GsSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
+pub use xnas::{Xnas, XnasSettings};
 
 /// All algorithms that come with the program.
 ///
@@ -72,9 +79,51 @@ pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAl
 /// assert!(error.is_some_and(|e| e.contains("darts")));
 /// ```
 pub fn all() -> Algorithms {
-    Algorithms::new().with_algorithm(
-        Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
-            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
-            .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
-    )
+    let shipped = |algorithm: Algorithm, file: &str| {
+        algorithm.config(AlgorithmConfig::File(format!("archai:algos/{file}.yaml")))
+    };
+    Algorithms::new()
+        .with_algorithm(shipped(
+            Algorithm::new(
+                "darts",
+                "a softmax over the ops of each edge, trained by gradient",
+                Darts::new,
+            )
+            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055"),
+            "darts",
+        ))
+        .with_algorithm(shipped(
+            Algorithm::new(
+                "didarts",
+                "DARTS on one level: weights and architecture step on the same training loss",
+                |_: NoSettings| Didarts,
+            )
+            .paper(
+                "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055 (its single-level \
+                 alternative)",
+            ),
+            "didarts",
+        ))
+        .with_algorithm(shipped(
+            Algorithm::new(
+                "xnas",
+                "ops as experts: exponentiated gradient, and the hopeless are wiped out",
+                Xnas::new,
+            )
+            .paper("Nayman et al.: XNAS: Neural Architecture Search with Expert Advice, 2019, arXiv:1906.08031"),
+            "xnas",
+        ))
+        .with_algorithm(shipped(
+            Algorithm::new(
+                "gs",
+                "each node samples its edges and ops by Gumbel softmax",
+                Gs::new,
+            )
+            .paper(
+                "Dong, Yang: Searching for a Robust Neural Architecture in Four GPU Hours (GDAS), 2019, arXiv:1910.04465; \
+                 Xie et al.: SNAS, 2019, arXiv:1812.09926; Jang, Gu, Poole: Categorical Reparameterization with \
+                 Gumbel-Softmax, 2017, arXiv:1611.01144",
+            ),
+            "gs",
+        ))
 }

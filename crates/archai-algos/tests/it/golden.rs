@@ -71,6 +71,7 @@ impl Golden {
                 .chunks_exact(8)
                 .map(|b| i64::from_le_bytes(b.try_into().unwrap()) as f64)
                 .collect(),
+            Dtype::U8 => data.iter().map(|&b| f64::from(b)).collect(),
             other => panic!("{name}: {other:?} is not read here"),
         }
     }

@@ -3,6 +3,7 @@
 mod conformance;
 mod golden;
 mod golden_darts;
+mod gradient;
 mod registry;
 mod resume;
 mod search;

@@ -65,6 +65,11 @@ macro_rules! shipped {
 shipped![
     "algos/common.yaml",
     "algos/darts.yaml",
+    "algos/didarts.yaml",
+    "algos/didarts_toy.yaml",
+    "algos/gs.yaml",
+    "algos/gs_toy.yaml",
+    "algos/xnas.yaml",
     "datasets/cifar10.yaml",
     "datasets/cifar100.yaml",
     "datasets/fashion_mnist.yaml",

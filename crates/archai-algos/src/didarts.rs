@@ -1,0 +1,91 @@
+//! DiDARTS, "direct" DARTS: the supernet and the finalizer of DARTS (Liu, Simonyan, Yang: "DARTS: Differentiable
+//! Architecture Search", 2019, arXiv:1806.09055), trained on one level. The paper compares its bilevel search with this
+//! alternative, simultaneous gradient steps of both sides on all data, and finds it worse.
+//!
+//! At every step one pass on one training batch gives both gradients, and both sides step by an optimizer of their own:
+//!
+//! w ← w − ξ·∇w L_train(w, α),  α ← α − ξ_α·∇α L_train(w, α), the gradients taken at the same (w, α).
+//!
+//! So a step costs one pass, and all data may train; a validation share only reports.
+
+use archai_engine::{
+    EngineError,
+    experiment::ExperimentRunner,
+    trainer::{Fit, Outcome, Step, TrainerHooks},
+};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
+use archai_spec::{settings, values};
+
+use crate::alpha_step::AlphaStep;
+
+/// DiDARTS: DARTS's space and a trainer's hook. It has no settings of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Didarts;
+
+impl ExperimentRunner for Didarts {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Ok(vec![Box::new(SingleLevel::new(
+            "didarts",
+            &search.trainer,
+        )?)])
+    }
+}
+
+/// Moves the architecture by the gradient of the very pass that the weights step by.
+#[derive(Clone, Debug)]
+pub struct SingleLevel {
+    who: &'static str,
+    alphas: AlphaStep,
+}
+
+impl SingleLevel {
+    /// With `alpha_optimizer` and `alpha_lr_schedule` of the trainer's settings. `who` trains so: for messages.
+    ///
+    /// # Errors
+    /// There is no `alpha_optimizer`, or its keys contradict each other.
+    pub fn new(who: &'static str, trainer: &settings::Trainer) -> Result<Self, EngineError> {
+        let advice = "type: sgd, lr: 0.025, decay: 3e-4, momentum: 0.9 by default";
+        Ok(SingleLevel {
+            who,
+            alphas: AlphaStep::new(who, advice, trainer)?,
+        })
+    }
+}
+
+impl TrainerHooks for SingleLevel {
+    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        if fit.model.arch().is_empty() {
+            return Err(EngineError::Config(format!(
+                "{} searches among the ops of mixed edges, but the model has none",
+                self.who
+            )));
+        }
+        Ok(())
+    }
+
+    fn wants_arch_grads(&self) -> bool {
+        true
+    }
+
+    fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
+        let grads = outcome.arch_grads.as_ref().ok_or_else(|| {
+            EngineError::Config(format!(
+                "{} steps by the architecture's gradient of the training pass, but the pass gave none",
+                self.who
+            ))
+        })?;
+        let arch = self.alphas.step(step.model.arch(), grads, step.epoch);
+        if step.is_logged {
+            step.log
+                .emit(values!(step.log.path().clone(), "alpha_grad_norm" => grads.norm()))?;
+        }
+        step.set_arch(arch)
+    }
+}
