@@ -1,4 +1,4 @@
-//! The search algorithms, one file each, written against the public interface of [`archai_engine`] alone: whatever a
+//! The search algorithms, one file or folder each, written against the public interface of [`archai_engine`] alone: whatever a
 //! built-in algorithm does, your own can do.
 //!
 //! [`all`] gives the built-in algorithms as a value; [`Algorithms::with`] adds yours.
@@ -58,9 +58,11 @@
 //! ```
 
 pub mod darts;
+pub mod random;
 mod registry;
 
 pub use darts::{Darts, DartsSettings};
+pub use random::{Random, RandomSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 
 /// All algorithms that come with the program.
@@ -72,9 +74,17 @@ pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAl
 /// assert!(error.is_some_and(|e| e.contains("darts")));
 /// ```
 pub fn all() -> Algorithms {
-    Algorithms::new().with_algorithm(
-        Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
-            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
-            .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
-    )
+    Algorithms::new()
+        .with_algorithm(
+            Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
+                .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
+                .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
+        )
+        .with_algorithm(
+            Algorithm::new("random", "the best of some random architectures: the baseline", Random::new)
+                .paper(
+                    "Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search, 2019, arXiv:1902.07638",
+                )
+                .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
+        )
 }

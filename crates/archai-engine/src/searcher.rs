@@ -32,13 +32,13 @@ pub trait Searcher {
 pub struct SearchResult {
     /// The found cells as a genotype string, where the network can be said as one.
     pub genotype: Option<String>,
-    /// Top-1 accuracy of the supernet on training data in the last epoch.
+    /// Top-1 accuracy of the supernet on training data in the last epoch; of the found network where there was no supernet.
     pub train_top1: Option<f64>,
-    /// Top-1 accuracy of the supernet on validation data in the last epoch.
+    /// The same on validation data.
     pub val_top1: Option<f64>,
     /// Top-1 accuracy of the found network on test data after the optional `post_train`.
     pub post_train_test_top1: Option<f64>,
-    /// Weights of the supernet.
+    /// Weights of the supernet; 0 where none was trained.
     pub supernet_parameters: u64,
     /// Architecture parameters.
     pub alphas: u64,

@@ -2,5 +2,7 @@
 
 mod golden;
 mod golden_darts;
+mod random;
 mod registry;
 mod search;
+mod workbench;

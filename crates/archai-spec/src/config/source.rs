@@ -65,6 +65,8 @@ macro_rules! shipped {
 shipped![
     "algos/common.yaml",
     "algos/darts.yaml",
+    "algos/random.yaml",
+    "algos/random_toy.yaml",
     "datasets/cifar10.yaml",
     "datasets/cifar100.yaml",
     "datasets/fashion_mnist.yaml",

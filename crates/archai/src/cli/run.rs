@@ -86,6 +86,8 @@ struct Plan<'a> {
 struct Job<'a> {
     algo: &'a Algorithm,
     tree: ConfigTree,
+    /// The same with the paths of the algorithm's own section expanded.
+    own: ConfigTree,
     /// Of all that changes results: the configuration, and the engine where it is not the usual one.
     digest: String,
     engine: Engine,
@@ -197,6 +199,11 @@ impl<'a> Job<'a> {
             Ok(settings)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
+        vars.insert("expdir".into(), dirs.search.to_string_lossy().into_owned());
+        let section = format!("nas.search.{}", algo.name());
+        let own = tree
+            .with_expanded_section(&section, &vars)
+            .map_err(CliError::config)?;
         let engine = Engine::from(args.engine);
         let mut digest = tree.digest().map_err(CliError::config)?;
         if engine != Engine::default() {
@@ -205,6 +212,7 @@ impl<'a> Job<'a> {
         Ok(Job {
             algo,
             tree,
+            own,
             digest,
             engine,
             dirs,
@@ -239,7 +247,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn run(&self) -> Result<Outcome, CliError> {
         let (job, plan) = (self.job, self.plan);
-        let runner = job.algo.runner(&job.tree).map_err(CliError::config)?;
+        let runner = job.algo.runner(&job.own).map_err(CliError::config)?;
         let runner = runner.as_ref();
         // Whatever can be seen to fail is looked for before older runs are touched.
         let mut registry = OpRegistry::builtin();
