@@ -58,10 +58,12 @@
 //! ```
 
 pub mod darts;
+pub mod petridish;
 pub mod random;
 mod registry;
 
 pub use darts::{Darts, DartsSettings};
+pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 
@@ -79,6 +81,14 @@ pub fn all() -> Algorithms {
             Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
                 .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
                 .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
+        )
+        .with_algorithm(
+            Algorithm::new("petridish", "small networks, of which the promising ones grow", Petridish::new)
+                .paper(
+                    "Hu, Langford, Caruana, Mukherjee, Horvitz, Dey: Efficient Forward Architecture Search, 2019, \
+                     arXiv:1905.13360",
+                )
+                .config(AlgorithmConfig::File("archai:algos/petridish.yaml".to_string())),
         )
         .with_algorithm(
             Algorithm::new("random", "the best of some random architectures: the baseline", Random::new)

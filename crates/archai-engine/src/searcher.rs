@@ -17,6 +17,10 @@ use crate::{
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
 
+/// Folder beside the found description into which a search that finds several networks puts them all, as
+/// `model_desc_<number>.yaml`. The evaluation gets it along with the description.
+pub const GALLERY: &str = "model_desc_gallery";
+
 /// Finds a network.
 pub trait Searcher {
     /// Searches as the settings say and leaves the found description at `nas.search.final_desc_filename`.

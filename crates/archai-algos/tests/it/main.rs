@@ -2,6 +2,7 @@
 
 mod golden;
 mod golden_darts;
+mod petridish;
 mod random;
 mod registry;
 mod search;

@@ -65,6 +65,8 @@ macro_rules! shipped {
 shipped![
     "algos/common.yaml",
     "algos/darts.yaml",
+    "algos/petridish.yaml",
+    "algos/petridish_toy.yaml",
     "algos/random.yaml",
     "algos/random_toy.yaml",
     "datasets/cifar10.yaml",

@@ -11,7 +11,7 @@ use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
-use archai_engine::searcher::SearchResult;
+use archai_engine::searcher::{GALLERY, SearchResult};
 use archai_engine::{Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
@@ -285,7 +285,7 @@ impl Session<'_> {
             None
         };
         let template = match (&search, template) {
-            (Some(found), _) => Some(read_template(&found.final_desc)?),
+            (Some(found), _) => Some(read_template(&found.final_desc)?.with_gallery()?),
             (None, template) => template,
         };
         let eval = match template {
@@ -327,6 +327,13 @@ impl Session<'_> {
         settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
         self.phase("evaluation", dir, &settings, |experiment| {
             write_atomically(&own, |out| out.write_all(template.text.as_bytes()))?;
+            if !template.gallery.is_empty() {
+                let folder = dir.join(GALLERY);
+                std::fs::create_dir_all(&folder).map_err(|e| FileError::new("make", &folder, e))?;
+                for (name, text) in &template.gallery {
+                    write_atomically(&folder.join(name), |out| out.write_all(text.as_bytes()))?;
+                }
+            }
             run_eval(experiment, runner)
         })
     }
@@ -506,13 +513,17 @@ impl Session<'_> {
                 )));
             }
         };
-        let template = read_template(&path)?;
+        let mut template = read_template(&path)?;
         ModelDesc::from_yaml(
             &template.text,
             &path.display().to_string(),
             registry.catalog(),
         )
         .map_err(CliError::caused)?;
+        // A description that was named is evaluated alone.
+        if is_default {
+            template = template.with_gallery()?;
+        }
         self.terminal.say(&format!("evaluating {}", path.display()));
         Ok(template)
     }
@@ -532,12 +543,41 @@ impl Session<'_> {
 
 /// A found description, read while it is still where it was.
 struct Template {
+    path: PathBuf,
     text: String,
+    /// Names and texts of the files in the gallery beside it.
+    gallery: Vec<(String, String)>,
 }
 
 fn read_template(path: &Path) -> Result<Template, CliError> {
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
-    Ok(Template { text })
+    Ok(Template {
+        path: path.to_path_buf(),
+        text,
+        gallery: Vec::new(),
+    })
+}
+
+impl Template {
+    /// Along with all networks that its search found, where there are several.
+    fn with_gallery(mut self) -> Result<Self, CliError> {
+        let folder = self.path.with_file_name(GALLERY);
+        if !folder.is_dir() {
+            return Ok(self);
+        }
+        let failed = |e| FileError::new("read", &folder, e);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".yaml") {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|e| FileError::new("read", &path, e))?;
+                self.gallery.push((name.into_owned(), text));
+            }
+        }
+        self.gallery.sort();
+        Ok(self)
+    }
 }
 
 /// The first interrupt asks for a stop after the present step, the second one ends the program.
