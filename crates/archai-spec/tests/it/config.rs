@@ -585,7 +585,10 @@ fn path_variables() {
         .with_expanded_section("nas.search.post_train", &Default::default())
         .unwrap_err()
         .to_string();
-    assert!(error.contains(path) && error.contains("`dataroot`"), "{error}");
+    assert!(
+        error.contains(path) && error.contains("`dataroot`"),
+        "{error}"
+    );
 
     let tree = darts(&[], "", &["--nas.eval.model_filename", "$exdir/m.pt"]).unwrap();
     let error = tree
