@@ -1,4 +1,4 @@
-//! The search algorithms, one file each, written against the public interface of [`archai_engine`] alone: whatever a
+//! The search algorithms, one file or folder each, written against the public interface of [`archai_engine`] alone: whatever a
 //! built-in algorithm does, your own can do.
 //!
 //! [`all`] gives the built-in algorithms as a value; [`Algorithms::with`] adds yours.
@@ -61,12 +61,16 @@ pub mod alpha_step;
 pub mod darts;
 pub mod didarts;
 pub mod gs;
+pub mod petridish;
+pub mod random;
 mod registry;
 pub mod xnas;
 
 pub use darts::{Darts, DartsSettings};
 pub use didarts::Didarts;
 pub use gs::{Gs, GsSettings};
+pub use petridish::{Petridish, PetridishSettings};
+pub use random::{Random, RandomSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 pub use xnas::{Xnas, XnasSettings};
 
@@ -126,4 +130,25 @@ pub fn all() -> Algorithms {
             ),
             "gs",
         ))
+    Algorithms::new()
+        .with_algorithm(
+            Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
+                .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
+                .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
+        )
+        .with_algorithm(
+            Algorithm::new("petridish", "small networks, of which the promising ones grow", Petridish::new)
+                .paper(
+                    "Hu, Langford, Caruana, Mukherjee, Horvitz, Dey: Efficient Forward Architecture Search, 2019, \
+                     arXiv:1905.13360",
+                )
+                .config(AlgorithmConfig::File("archai:algos/petridish.yaml".to_string())),
+        )
+        .with_algorithm(
+            Algorithm::new("random", "the best of some random architectures: the baseline", Random::new)
+                .paper(
+                    "Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search, 2019, arXiv:1902.07638",
+                )
+                .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
+        )
 }

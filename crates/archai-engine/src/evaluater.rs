@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
-use archai_spec::values;
+use archai_spec::{settings, values};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -68,99 +68,132 @@ impl Evaluater for DefaultEvaluater {
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
     ) -> Result<EvalResult, EngineError> {
-        let (settings, run) = (&experiment.settings.nas.eval, experiment.run);
-        let start = run.clock.now();
-        let mut files = Vec::new();
-
+        let settings = &experiment.settings.nas.eval;
         let template_path = Path::new(&settings.final_desc_filename);
-        let text = std::fs::read_to_string(template_path)
-            .map_err(|e| FileError::new("read", template_path, e))?;
-        let name = template_path.display().to_string();
-        let template = ModelDesc::from_yaml(&text, &name, experiment.registry.catalog())?;
+        let template = load_desc(template_path, experiment)?;
         let copy = experiment.dir.join("final_model_desc.yaml");
         if !same_file(template_path, &copy) {
             save_desc(&copy, &template)?;
         }
-        files.push(RunFile::new("template", &copy));
-        let builder = experiment.builder(runner)?;
-        let desc = experiment.build(
-            builder.as_ref(),
-            &settings.model_desc,
-            Some(&template),
-            true,
-        )?;
-        save_desc(Path::new(&settings.full_desc_filename), &desc)?;
-        files.push(RunFile::new(
-            "scaled description",
-            &settings.full_desc_filename,
-        ));
+        let mut files = vec![RunFile::new("template", &copy)];
         files.extend(draw_cells(experiment, &template)?);
-
-        let mut model = experiment.compile(&desc, runner)?;
-        let loaders = experiment.loaders(&settings.loader, "eval")?;
-        let mut trainer =
-            ArchTrainer::new(&settings.trainer, run, &LogPath::new("eval_arch"), &mut [])
-                .with_test_every_epoch(settings.test_every_epoch);
-        let mut fitted = trainer.start()?;
-        let outcome = trainer.fit_from(&mut fitted, &mut model, &loaders);
-        if let Err(EngineError::Stopped) = outcome {
-            // What there is: the epochs measured so far and the weights as they are.
-            let mut part = fitted.metrics.clone();
-            if fitted.current.step > 0 {
-                part.run_metrics.epochs_metrics.push(fitted.current.clone());
-            }
-            save_metrics(Path::new(&settings.metric_filename), &part)?;
-            save_model(
-                Path::new(&settings.model_filename),
-                &model,
-                "model as it was when the run was stopped",
-            )?;
-        }
-        outcome?;
-
-        save_metrics(Path::new(&settings.metric_filename), &fitted.metrics)?;
-        files.push(RunFile::new(
-            "metrics of all epochs",
-            &settings.metric_filename,
-        ));
-        let model_path = Path::new(&settings.model_filename);
-        files.extend(save_model(
-            model_path,
-            &model,
-            "weights after the last epoch",
-        )?);
-        if let Some(best) = &fitted.best {
-            let what = format!(
-                "weights after epoch {}, the best on validation data",
-                best.epoch
-            );
-            files.extend(save_model(&best_path(model_path), &best.model, &what)?);
-        }
-
-        let last = fitted.metrics.last();
-        let test = fitted
-            .metrics
-            .run_metrics
-            .test_metrics
-            .as_ref()
-            .and_then(|m| m.last());
-        let result = EvalResult {
-            train_top1: last.map(|e| e.top1.avg),
-            val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
-            best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
-            test_top1: test.map(|t| t.top1.avg),
-            test_top5: test.map(|t| t.top5.avg),
-            parameters: cost(&desc, experiment, false)?.0,
-            parameters_with_aux: cost(&desc, experiment, true)?.0,
-            macs: cost(&desc, experiment, false)?.1,
-            epochs: fitted.epoch,
-            seconds: run.clock.now() - start,
-            files,
-        };
-        let root = run.log(LogPath::root());
-        root.emit(values!(LogPath::root(), "eval_top1_train" => result.train_top1, "eval_top1_test" => result.test_top1))?;
+        let parent = LogPath::new("eval_arch");
+        let mut result =
+            evaluate_template(experiment, runner, settings, &template, "eval", &parent)?;
+        files.append(&mut result.files);
+        result.files = files;
+        log_result(experiment, &result)?;
         Ok(result)
     }
+}
+
+/// Reads a description and checks it.
+///
+/// # Errors
+/// The file cannot be read, or is no description.
+pub fn load_desc(path: &Path, experiment: &Experiment<'_>) -> Result<ModelDesc, EngineError> {
+    let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
+    let name = path.display().to_string();
+    Ok(ModelDesc::from_yaml(
+        &text,
+        &name,
+        experiment.registry.catalog(),
+    )?)
+}
+
+/// Scales `template` to `settings.model_desc`, trains it from scratch, and writes the scaled description, the metrics and
+/// the weights where `settings` say. `phase` keys the order of the batches; the log stands below `parent`.
+///
+/// # Errors
+/// As a description's building and compiling and as [`ArchTrainer::fit`]. A training that was stopped leaves what there is.
+pub fn evaluate_template(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    settings: &settings::Eval,
+    template: &ModelDesc,
+    phase: &str,
+    parent: &LogPath,
+) -> Result<EvalResult, EngineError> {
+    let run = experiment.run;
+    let start = run.clock.now();
+    let builder = experiment.builder(runner)?;
+    let desc = experiment.build(builder.as_ref(), &settings.model_desc, Some(template), true)?;
+    save_desc(Path::new(&settings.full_desc_filename), &desc)?;
+    let mut files = vec![RunFile::new(
+        "scaled description",
+        &settings.full_desc_filename,
+    )];
+
+    let mut model = experiment.compile(&desc, runner)?;
+    let loaders = experiment.loaders(&settings.loader, phase)?;
+    let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
+        .with_test_every_epoch(settings.test_every_epoch);
+    let mut fitted = trainer.start()?;
+    let outcome = trainer.fit_from(&mut fitted, &mut model, &loaders);
+    if let Err(EngineError::Stopped) = outcome {
+        // What there is: the epochs measured so far and the weights as they are.
+        let mut part = fitted.metrics.clone();
+        if fitted.current.step > 0 {
+            part.run_metrics.epochs_metrics.push(fitted.current.clone());
+        }
+        save_metrics(Path::new(&settings.metric_filename), &part)?;
+        save_model(
+            Path::new(&settings.model_filename),
+            &model,
+            "model as it was when the run was stopped",
+        )?;
+    }
+    outcome?;
+
+    save_metrics(Path::new(&settings.metric_filename), &fitted.metrics)?;
+    files.push(RunFile::new(
+        "metrics of all epochs",
+        &settings.metric_filename,
+    ));
+    let model_path = Path::new(&settings.model_filename);
+    files.extend(save_model(
+        model_path,
+        &model,
+        "weights after the last epoch",
+    )?);
+    if let Some(best) = &fitted.best {
+        let what = format!(
+            "weights after epoch {}, the best on validation data",
+            best.epoch
+        );
+        files.extend(save_model(&best_path(model_path), &best.model, &what)?);
+    }
+
+    let last = fitted.metrics.last();
+    let test = fitted
+        .metrics
+        .run_metrics
+        .test_metrics
+        .as_ref()
+        .and_then(|m| m.last());
+    Ok(EvalResult {
+        train_top1: last.map(|e| e.top1.avg),
+        val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
+        best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
+        test_top1: test.map(|t| t.top1.avg),
+        test_top5: test.map(|t| t.top5.avg),
+        parameters: cost(&desc, experiment, false)?.0,
+        parameters_with_aux: cost(&desc, experiment, true)?.0,
+        macs: cost(&desc, experiment, false)?.1,
+        epochs: fitted.epoch,
+        seconds: run.clock.now() - start,
+        files,
+    })
+}
+
+/// Logs an evaluation's closing figures.
+///
+/// # Errors
+/// The log cannot be written.
+pub fn log_result(experiment: &Experiment<'_>, result: &EvalResult) -> Result<(), EngineError> {
+    experiment.run.log(LogPath::root()).emit(
+        values!(LogPath::root(), "eval_top1_train" => result.train_top1, "eval_top1_test" => result.test_top1),
+    )
 }
 
 fn cost(
@@ -198,8 +231,8 @@ fn save_model(path: &Path, model: &Model, what: &str) -> Result<[RunFile; 2], En
     ])
 }
 
-/// `model.pt` → `model_best.pt`.
-fn best_path(path: &Path) -> PathBuf {
+/// Where the best model on validation data is written: `model.pt` → `model_best.pt`.
+pub fn best_path(path: &Path) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path
         .extension()

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
@@ -168,7 +169,7 @@ impl ParamLayout {
 }
 
 /// A tensor by name, on the host, as files hold it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NamedTensor {
     /// Readable name.
     pub name: String,

@@ -17,6 +17,10 @@ use crate::{
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
 
+/// Folder beside the found description into which a search that finds several networks puts them all, as
+/// `model_desc_<number>.yaml`. The evaluation gets it along with the description.
+pub const GALLERY: &str = "model_desc_gallery";
+
 /// Finds a network.
 pub trait Searcher {
     /// Searches as the settings say and leaves the found description at `nas.search.final_desc_filename`.
@@ -32,13 +36,13 @@ pub trait Searcher {
 pub struct SearchResult {
     /// The found cells as a genotype string, where the network can be said as one.
     pub genotype: Option<String>,
-    /// Top-1 accuracy of the supernet on training data in the last epoch.
+    /// Top-1 accuracy of the supernet on training data in the last epoch; of the found network where there was no supernet.
     pub train_top1: Option<f64>,
-    /// Top-1 accuracy of the supernet on validation data in the last epoch.
+    /// The same on validation data.
     pub val_top1: Option<f64>,
     /// Top-1 accuracy of the found network on test data after the optional `post_train`.
     pub post_train_test_top1: Option<f64>,
-    /// Weights of the supernet.
+    /// Weights of the supernet; 0 where none was trained.
     pub supernet_parameters: u64,
     /// Architecture parameters.
     pub alphas: u64,

@@ -9,12 +9,14 @@ fn own_algorithms_join_and_replace() {
     let built_in = all().iter().count();
     let names: Vec<&str> = algorithms.iter().map(|a| a.name()).collect();
     assert_eq!((names[0], names[built_in]), ("darts", "mine"));
+    assert_eq!((names[0], names.last()), ("darts", Some(&"mine")));
     assert_eq!(
         algorithms.get("mine").map(|a| a.about().to_string()),
         Ok("one line".to_string())
     );
     let again = algorithms.with("mine", "another line", |_: NoSettings| Darts::default());
     assert_eq!(again.iter().count(), built_in + 1);
+    assert_eq!(again.iter().count(), all().iter().count() + 1);
     assert_eq!(
         again.get("mine").map(|a| a.about().to_string()),
         Ok("another line".to_string())

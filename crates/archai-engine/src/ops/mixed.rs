@@ -67,10 +67,7 @@ impl Op for MixedOp {
         if outs.is_empty() {
             return self.children[0].forward(pass, inputs, None);
         }
-        match pass.exec() {
-            Some(exec) => fused_sum(exec, &outs, weights),
-            None => plain_sum(&outs, weights),
-        }
+        weighted_sum(pass, &outs, weights)
     }
 
     fn desc(&self) -> &OpDesc {
@@ -100,6 +97,18 @@ impl Op for MixedOp {
             desc: self.children[best].finalize(&[]).desc,
             rank,
         }
+    }
+}
+
+/// Σ weights\[k\]·y over the candidates (k, y), of which there must be at least one: for ops that mix candidates their own way.
+pub fn weighted_sum(
+    pass: &Pass<'_>,
+    candidates: &[(usize, Features)],
+    weights: &Tensor<1>,
+) -> Features {
+    match pass.exec() {
+        Some(exec) => fused_sum(exec, candidates, weights),
+        None => plain_sum(candidates, weights),
     }
 }
 

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use aux_tower::AuxTower;
-pub use mixed::{MIXED_OP, MixedOp};
+pub use mixed::{MIXED_OP, MixedOp, weighted_sum};
 pub(crate) use mixed_cell::{Draft as MixedCellDraft, MixedCell};
 pub use single::{OpGrads, SingleOp};
 

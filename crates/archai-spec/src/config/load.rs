@@ -7,7 +7,7 @@ use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
 use super::shape::{Shape, properties};
 use super::source::{FileSource, join, shipped_files};
-use super::vars::Vars;
+use super::vars::{ExpandError, Vars, expand};
 use super::{show, yaml};
 use crate::settings::Settings;
 use indexmap::IndexMap;
@@ -463,6 +463,32 @@ impl ConfigTree {
         })
     }
 
+    /// The same tree with the path values (keys named `path` or `…_filename`) of one section expanded, an algorithm's own
+    /// for example: [`ConfigTree::section`] then gives paths that can be opened.
+    ///
+    /// # Errors
+    /// Variables that are not set, with the place of the value.
+    pub fn with_expanded_section(
+        &self,
+        section: &str,
+        vars: &Vars,
+    ) -> Result<ConfigTree, ConfigErrors> {
+        let mut tree = self.clone();
+        let pointer: String = section.split('.').map(|part| format!("/{part}")).collect();
+        let mut problems = Vec::new();
+        if let Some(value) = tree.value.pointer_mut(&pointer) {
+            expand_values(value, section, vars, &mut problems);
+        }
+        if problems.is_empty() {
+            return Ok(tree);
+        }
+        let located = problems.into_iter().map(|(key, error)| {
+            let origin = self.origin(&key).cloned();
+            ConfigError::new(origin, key.clone(), format!("{key}: {error}"))
+        });
+        Err(ConfigErrors::distinct(located.collect()))
+    }
+
     /// BLAKE3 digest of what changes results, in hexadecimal: the settings as [`Settings::digest`] has it, and the
     /// sections of algorithms.
     ///
@@ -486,5 +512,29 @@ impl ConfigTree {
         sections
             .filter_map(|path| Some((path.as_str(), self.value(path)?)))
             .collect()
+    }
+}
+
+/// Expands every text below `key` whose name says that it is a path.
+fn expand_values(
+    value: &mut serde_json::Value,
+    key: &str,
+    vars: &Vars,
+    problems: &mut Vec<(String, ExpandError)>,
+) {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    match value {
+        serde_json::Value::Object(map) => {
+            for (name, value) in map {
+                expand_values(value, &format!("{key}.{name}"), vars, problems);
+            }
+        }
+        serde_json::Value::String(text) if name == "path" || name.ends_with("_filename") => {
+            match expand(text, vars) {
+                Ok(expanded) => *text = expanded,
+                Err(error) => problems.push((key.to_owned(), error)),
+            }
+        }
+        _ => {}
     }
 }

@@ -574,6 +574,22 @@ fn path_variables() {
         "/data/cifar-10-batches-bin"
     );
 
+    // A section by itself; the tree that is written down keeps the variables.
+    let own = tree
+        .with_expanded_section("nas.search.post_train", &vars)
+        .unwrap();
+    let path = "nas.search.post_train.loader.dataset.path";
+    assert_eq!(own.value(path).unwrap(), "/data/cifar-10-batches-bin");
+    assert_eq!(tree.value(path).unwrap(), "$dataroot/cifar-10-batches-bin");
+    let error = tree
+        .with_expanded_section("nas.search.post_train", &Default::default())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(path) && error.contains("`dataroot`"),
+        "{error}"
+    );
+
     let tree = darts(&[], "", &["--nas.eval.model_filename", "$exdir/m.pt"]).unwrap();
     let error = tree
         .expand_paths(&mut tree.settings().unwrap(), &vars)

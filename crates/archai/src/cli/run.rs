@@ -12,7 +12,7 @@ use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
-use archai_engine::searcher::SearchResult;
+use archai_engine::searcher::{GALLERY, SearchResult};
 use archai_engine::{Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
@@ -89,6 +89,8 @@ struct Plan<'a> {
 struct Job<'a> {
     algo: &'a Algorithm,
     tree: ConfigTree,
+    /// The same with the paths of the algorithm's own section expanded.
+    own: ConfigTree,
     /// Of all that changes results: the configuration, and the engine where it is not the usual one.
     digest: String,
     engine: Engine,
@@ -200,6 +202,11 @@ impl<'a> Job<'a> {
             Ok(settings)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
+        vars.insert("expdir".into(), dirs.search.to_string_lossy().into_owned());
+        let section = format!("nas.search.{}", algo.name());
+        let own = tree
+            .with_expanded_section(&section, &vars)
+            .map_err(CliError::config)?;
         let engine = Engine::from(args.engine);
         let mut digest = tree.digest().map_err(CliError::config)?;
         if engine != Engine::default() {
@@ -208,6 +215,7 @@ impl<'a> Job<'a> {
         Ok(Job {
             algo,
             tree,
+            own,
             digest,
             engine,
             dirs,
@@ -242,7 +250,7 @@ struct Session<'a> {
 impl Session<'_> {
     fn run(&self) -> Result<Outcome, CliError> {
         let (job, plan) = (self.job, self.plan);
-        let runner = job.algo.runner(&job.tree).map_err(CliError::config)?;
+        let runner = job.algo.runner(&job.own).map_err(CliError::config)?;
         let runner = runner.as_ref();
         // Whatever can be seen to fail is looked for before older runs are touched.
         let mut registry = OpRegistry::builtin();
@@ -280,7 +288,7 @@ impl Session<'_> {
             None
         };
         let template = match (&search, template) {
-            (Some(found), _) => Some(read_template(&found.final_desc)?),
+            (Some(found), _) => Some(read_template(&found.final_desc)?.with_gallery()?),
             (None, template) => template,
         };
         let eval = match template {
@@ -322,6 +330,13 @@ impl Session<'_> {
         settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
         let result = self.phase("evaluation", dir, &settings, |experiment| {
             write_atomically(&own, |out| out.write_all(template.text.as_bytes()))?;
+            if !template.gallery.is_empty() {
+                let folder = dir.join(GALLERY);
+                std::fs::create_dir_all(&folder).map_err(|e| FileError::new("make", &folder, e))?;
+                for (name, text) in &template.gallery {
+                    write_atomically(&folder.join(name), |out| out.write_all(text.as_bytes()))?;
+                }
+            }
             run_eval(experiment, runner)
         })?;
         let given = (!template.is_ours).then_some(template.text.as_str());
@@ -532,12 +547,17 @@ impl Session<'_> {
             is_ours: is_default,
             ..read_template(&path)?
         };
+        let mut template = read_template(&path)?;
         ModelDesc::from_yaml(
             &template.text,
             &path.display().to_string(),
             registry.catalog(),
         )
         .map_err(CliError::caused)?;
+        // A description that was named is evaluated alone.
+        if is_default {
+            template = template.with_gallery()?;
+        }
         self.terminal.say(&format!("evaluating {}", path.display()));
         Ok(template)
     }
@@ -557,9 +577,12 @@ impl Session<'_> {
 
 /// A found description, read while it is still where it was.
 struct Template {
+    path: PathBuf,
     text: String,
     /// Whether a search of this run's name found it.
     is_ours: bool,
+    /// Names and texts of the files in the gallery beside it.
+    gallery: Vec<(String, String)>,
 }
 
 fn read_template(path: &Path) -> Result<Template, CliError> {
@@ -568,6 +591,32 @@ fn read_template(path: &Path) -> Result<Template, CliError> {
         text,
         is_ours: true,
     })
+        path: path.to_path_buf(),
+        text,
+        gallery: Vec::new(),
+    })
+}
+
+impl Template {
+    /// Along with all networks that its search found, where there are several.
+    fn with_gallery(mut self) -> Result<Self, CliError> {
+        let folder = self.path.with_file_name(GALLERY);
+        if !folder.is_dir() {
+            return Ok(self);
+        }
+        let failed = |e| FileError::new("read", &folder, e);
+        for entry in std::fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".yaml") {
+                let text =
+                    std::fs::read_to_string(&path).map_err(|e| FileError::new("read", &path, e))?;
+                self.gallery.push((name.into_owned(), text));
+            }
+        }
+        self.gallery.sort();
+        Ok(self)
+    }
 }
 
 /// The first interrupt asks for a stop after the present step, the second one ends the program.

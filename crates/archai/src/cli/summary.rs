@@ -56,23 +56,28 @@ impl Outcome {
             add("time of evaluation", Some(time(eval.seconds)));
         }
         if let Some(search) = &self.search {
-            add(
-                "validation accuracy of the supernet",
-                search.val_top1.map(percent),
-            );
-            add(
-                "training accuracy of the supernet",
-                search.train_top1.map(percent),
-            );
+            // Searches without a supernet measure the networks themselves.
+            let [val, train] = match search.supernet_parameters {
+                0 => [
+                    "validation accuracy in the search",
+                    "training accuracy in the search",
+                ],
+                _ => [
+                    "validation accuracy of the supernet",
+                    "training accuracy of the supernet",
+                ],
+            };
+            add(val, search.val_top1.map(percent));
+            add(train, search.train_top1.map(percent));
             add(
                 "found network, trained at search size",
                 search.post_train_test_top1.map(percent),
             );
-            add(
-                "parameters of the supernet",
-                Some(thousands(search.supernet_parameters)),
-            );
-            add("architecture parameters", Some(thousands(search.alphas)));
+            if search.supernet_parameters > 0 {
+                let parameters = thousands(search.supernet_parameters);
+                add("parameters of the supernet", Some(parameters));
+                add("architecture parameters", Some(thousands(search.alphas)));
+            }
             if self.eval.is_none() {
                 add(
                     "parameters at search size",

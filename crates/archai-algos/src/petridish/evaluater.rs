@@ -1,0 +1,196 @@
+//! The evaluation of all networks that a search found good, not of one alone.
+
+use std::path::{Path, PathBuf};
+
+use archai_engine::{
+    EngineError,
+    evaluater::{
+        DefaultEvaluater, EvalResult, Evaluater, best_path, evaluate_template, load_desc,
+        log_result,
+    },
+    experiment::{Experiment, ExperimentRunner, RunFile},
+    files::{FileError, write_atomically},
+    searcher::{GALLERY, draw_cells, save_desc},
+};
+use archai_spec::desc::{CellType, ModelDesc};
+use archai_spec::event::LogPath;
+use archai_spec::settings;
+
+/// Evaluates every description of the gallery beside the given one, and also writes the best on validation data under the
+/// names that an evaluation usually has. Without a gallery it evaluates the given description as usual.
+///
+/// A network keeps its number of reductions; of cells it gets so many times as many, at most as the settings say.
+#[derive(Clone, Copy, Debug)]
+pub struct GalleryEvaluater {
+    /// Factor for the number of cells.
+    pub cell_count_scale: f64,
+}
+
+impl Evaluater for GalleryEvaluater {
+    fn evaluate(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<EvalResult, EngineError> {
+        let settings = &experiment.settings.nas.eval;
+        let gallery = gallery(Path::new(&settings.final_desc_filename))?;
+        if gallery.is_empty() {
+            return DefaultEvaluater.evaluate(experiment, runner);
+        }
+        let start = experiment.run.clock.now();
+        let mut best: Option<Evaluated> = None;
+        let mut files = Vec::new();
+        for (id, path) in gallery {
+            let template = load_desc(&path, experiment)?;
+            let own = self.settings_for(settings, &template, id);
+            let phase = format!("eval {id}");
+            let parent = LogPath::new("eval_arch").join(id);
+            let result = evaluate_template(experiment, runner, &own, &template, &phase, &parent)?;
+            let Some(top1) = result.val_top1 else {
+                return Err(EngineError::Config(
+                    "the best of several networks is chosen on validation data, but there are none; set \
+                     nas.eval.loader.val_ratio above 0 and nas.eval.trainer.validation.freq to at least 1"
+                        .to_string(),
+                ));
+            };
+            experiment.run.log(parent.clone()).emit(
+                archai_spec::values!(parent, "val_top1" => top1, "test_top1" => result.test_top1, "madd" => result.macs),
+            )?;
+            files.extend(result.files.iter().cloned().map(|file| RunFile {
+                what: format!("network {id}: {}", file.what),
+                ..file
+            }));
+            let new = Evaluated {
+                id,
+                template,
+                settings: own,
+                result,
+                top1,
+            };
+            // The earlier one of equals.
+            if best.as_ref().is_none_or(|best| new.top1 > best.top1) {
+                best = Some(new);
+            }
+        }
+        let Some(best) = best else {
+            return DefaultEvaluater.evaluate(experiment, runner);
+        };
+        let mut result = best.publish(experiment, settings)?;
+        result.files.extend(files);
+        result.seconds = experiment.run.clock.now() - start;
+        log_result(experiment, &result)?;
+        Ok(result)
+    }
+}
+
+impl GalleryEvaluater {
+    /// The settings of one network: its size, and names of its own for its files.
+    fn settings_for(
+        &self,
+        settings: &settings::Eval,
+        template: &ModelDesc,
+        id: usize,
+    ) -> settings::Eval {
+        let mut own = settings.clone();
+        let reductions = template.cells.iter();
+        let reductions = reductions
+            .filter(|cell| cell.cell_type == CellType::Reduction)
+            .count();
+        let cells = (template.cells.len() as f64 * self.cell_count_scale).ceil() as usize;
+        own.model_desc.n_reductions = reductions;
+        own.model_desc.n_cells = cells
+            .min(settings.model_desc.n_cells)
+            .max(2 * reductions + 1);
+        let name = |common: &str, what: &str| {
+            let path = Path::new(common).with_file_name(format!("model_desc_{id}_{what}"));
+            path.to_string_lossy().into_owned()
+        };
+        own.full_desc_filename = name(&settings.full_desc_filename, "full.yaml");
+        own.metric_filename = name(&settings.metric_filename, "metrics.yaml");
+        own.model_filename = name(&settings.model_filename, "model.pt");
+        own
+    }
+}
+
+/// A network of the gallery after its training.
+struct Evaluated {
+    id: usize,
+    template: ModelDesc,
+    settings: settings::Eval,
+    result: EvalResult,
+    top1: f64,
+}
+
+impl Evaluated {
+    /// Writes the network's files once more under the common names, which the result then lists.
+    fn publish(
+        self,
+        experiment: &Experiment<'_>,
+        common: &settings::Eval,
+    ) -> Result<EvalResult, EngineError> {
+        let mut files = vec![];
+        let template = experiment.dir.join("final_model_desc.yaml");
+        save_desc(&template, &self.template)?;
+        let what = format!(
+            "template of network {}, the best on validation data",
+            self.id
+        );
+        files.push(RunFile::new(what, &template));
+        files.extend(draw_cells(experiment, &self.template)?);
+        let model = (
+            Path::new(&self.settings.model_filename),
+            Path::new(&common.model_filename),
+        );
+        let best = (best_path(model.0), best_path(model.1));
+        let pairs = [
+            (
+                PathBuf::from(&self.settings.full_desc_filename),
+                PathBuf::from(&common.full_desc_filename),
+            ),
+            (
+                PathBuf::from(&self.settings.metric_filename),
+                PathBuf::from(&common.metric_filename),
+            ),
+            (model.0.to_path_buf(), model.1.to_path_buf()),
+            (
+                model.0.with_extension("safetensors"),
+                model.1.with_extension("safetensors"),
+            ),
+            (
+                best.0.with_extension("safetensors"),
+                best.1.with_extension("safetensors"),
+            ),
+            best,
+        ];
+        for (from, to) in &pairs {
+            let bytes = std::fs::read(from).map_err(|e| FileError::new("read", from, e))?;
+            write_atomically(to, |out| std::io::Write::write_all(out, &bytes))?;
+            let written = self.result.files.iter().find(|file| file.path == *from);
+            let what = written.map_or_else(String::new, |file| file.what.clone());
+            files.push(RunFile::new(what, to));
+        }
+        Ok(EvalResult {
+            files,
+            ..self.result
+        })
+    }
+}
+
+/// The descriptions in the gallery beside a found description, in order of their numbers. None if there is no gallery.
+fn gallery(found: &Path) -> Result<Vec<(usize, PathBuf)>, EngineError> {
+    let dir = found.with_file_name(GALLERY);
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut list = Vec::new();
+    for entry in std::fs::read_dir(&dir).map_err(|e| FileError::new("read", &dir, e))? {
+        let path = entry.map_err(|e| FileError::new("read", &dir, e))?.path();
+        let id = path.file_name().and_then(|name| {
+            let name = name.to_str()?.strip_prefix("model_desc_")?;
+            name.strip_suffix(".yaml")?.parse().ok()
+        });
+        list.extend(id.map(|id: usize| (id, path)));
+    }
+    list.sort_unstable();
+    Ok(list)
+}

@@ -1,0 +1,239 @@
+//! The op that a grown cell tries out: all primitives on all states, weighted, felt by the backward pass alone.
+
+use archai_engine::{
+    EngineError, Features, Finalized, Op, OpBuilder, OpRegistry, Pass, ops::weighted_sum,
+    tensor::Tensor,
+};
+use archai_spec::desc::{
+    Arity, ChildDesc, Cost, DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, PRIMITIVES,
+    ParamInfo, ParamType, ParamValue, Shape,
+};
+
+/// Name of the op in descriptions.
+pub const PETRIDISH_OP: &str = "petridish_op";
+
+/// Parameter of the op: how many (input, primitive) pairs remain.
+const KEEP: &str = "keep";
+const KEEP_DEFAULT: usize = 3;
+
+/// The op over one input per stride in `strides`: every primitive on every input, `keep` of which will remain.
+///
+/// `none` is no candidate: weights are not normalised here, so zeros would neither compete with the others nor get a
+/// gradient.
+pub fn petridish_op(channels: usize, strides: &[usize], keep: usize) -> OpDesc {
+    let primitives: Vec<&str> = PRIMITIVES.into_iter().filter(|p| *p != "none").collect();
+    let mut op = OpDesc::new(PETRIDISH_OP, channels, channels)
+        .with_param(KEEP, ParamValue::Int(keep as i64));
+    for (input, &stride) in strides.iter().enumerate() {
+        let candidates = OpDesc::mixed(&primitives, channels, stride).children;
+        op.children.extend(
+            candidates
+                .into_iter()
+                .map(|child| ChildDesc { input, ..child }),
+        );
+    }
+    op
+}
+
+/// Makes the op known.
+pub(super) fn register(registry: &mut OpRegistry) -> Result<(), EngineError> {
+    registry.register(
+        Info,
+        std::sync::Arc::new(|desc, builder| Ok(Box::new(PetridishOp::new(desc, builder)?))),
+    )
+}
+
+/// s − stop_gradient(s) for s = Σᵢ Σₖ αᵢₖ·opₖ(stop_gradient(xᵢ)): zero going forward, so that a network computes what it
+/// computed before; going backward α and the candidates learn what they would have to add (Hu et al. 2019:
+/// stop-gradient and stop-forward).
+#[derive(Debug)]
+struct PetridishOp {
+    desc: OpDesc,
+    children: Vec<(usize, Box<dyn Op>)>,
+}
+
+impl PetridishOp {
+    fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Result<Self, EngineError> {
+        let children = desc.children.iter().map(|child| {
+            let name = format!("input{}.{}", child.input, child.op.name);
+            Ok((child.input, b.child_named(&name, &child.op)?))
+        });
+        Ok(PetridishOp {
+            desc: desc.clone(),
+            children: children.collect::<Result<_, EngineError>>()?,
+        })
+    }
+}
+
+impl Op for PetridishOp {
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        arch: Option<&Tensor<1>>,
+    ) -> Features {
+        if !pass.is_training() {
+            // Nothing flows back from an evaluation.
+            let (input, op) = &self.children[0];
+            let [n, _, h, w] = inputs[*input].shape();
+            let stride = op.desc().stride;
+            let shape = [n, self.desc.ch_out, h.div_ceil(stride), w.div_ceil(stride)];
+            return Features::from_nchw(Tensor::zeros(shape, pass.compute().options()));
+        }
+        let weights = arch.expect("the op is given one weight per candidate");
+        // Once per input, so that its candidates share what they derive from it.
+        let inputs: Vec<Features> = inputs.iter().map(Features::detached).collect();
+        let candidates = self.children.iter().enumerate();
+        let outs: Vec<(usize, Features)> = candidates
+            .filter(|(_, (_, op))| !op.is_zero())
+            .map(|(k, (input, op))| {
+                let input = std::slice::from_ref(&inputs[*input]);
+                (k, op.forward(pass, input, None))
+            })
+            .collect();
+        weighted_sum(pass, &outs, weights).forward_stopped()
+    }
+
+    fn desc(&self) -> &OpDesc {
+        &self.desc
+    }
+
+    fn n_alphas(&self) -> usize {
+        self.children.len()
+    }
+
+    /// The candidates of the largest |α|, `none` not counted, the earlier of equals, as a `multi_op`.
+    fn finalize(&self, weights: &[f64]) -> Finalized {
+        let mut order: Vec<usize> = (0..self.children.len())
+            .filter(|&k| !self.children[k].1.is_zero())
+            .collect();
+        order.sort_by(|&a, &b| weights[b].abs().total_cmp(&weights[a].abs()));
+        order.truncate(keep(&self.desc));
+        order.sort_unstable();
+        let mut desc = OpDesc::new("multi_op", self.desc.ch_in, self.desc.ch_out);
+        desc.affine = self.desc.affine;
+        desc.children = order
+            .into_iter()
+            .map(|k| {
+                let (input, op) = &self.children[k];
+                ChildDesc {
+                    input: *input,
+                    op: op.finalize(&[]).desc,
+                }
+            })
+            .collect();
+        Finalized { desc, rank: None }
+    }
+
+    /// There is nothing to drop, and its gradient is what the op is for.
+    fn can_drop_path(&self) -> bool {
+        false
+    }
+}
+
+fn keep(desc: &OpDesc) -> usize {
+    match desc.params.get(KEEP) {
+        Some(ParamValue::Int(n)) => usize::try_from(*n).unwrap_or(KEEP_DEFAULT),
+        _ => KEEP_DEFAULT,
+    }
+}
+
+/// What the op means for shapes and costs.
+struct Info;
+
+impl OpInfo for Info {
+    fn name(&self) -> &str {
+        PETRIDISH_OP
+    }
+    fn summary(&self) -> &str {
+        "weighted sum of its children on its inputs, felt by the backward pass alone: zero going forward"
+    }
+    fn arity(&self) -> Arity {
+        Arity::Any
+    }
+    fn params(&self) -> &[ParamInfo] {
+        &[ParamInfo {
+            name: KEEP,
+            ty: ParamType::Int,
+            summary: "how many children remain in the found network (default 3)",
+        }]
+    }
+    fn has_children(&self) -> bool {
+        true
+    }
+    fn can_drop_path(&self, _op: &OpDesc) -> bool {
+        false
+    }
+    fn check(&self, op: &OpDesc, _catalog: &OpCatalog) -> Result<(), DescError> {
+        let error = |text: String| {
+            let text = format!("`{}` {text}", op.name);
+            Err(DescError::new(DescErrorKind::Param, text))
+        };
+        if let Some(ParamValue::Int(n)) = op.params.get(KEEP)
+            && *n < 1
+        {
+            return error(format!("has `{KEEP}: {n}`; expected at least 1"));
+        }
+        if op.children.iter().all(|child| child.op.name == "none") {
+            return error("has no child but zeros; give it ops to choose from".to_string());
+        }
+        match op.children.iter().find(|child| child.op.is_mixed()) {
+            Some(child) => error(format!(
+                "cannot have the mixed op `{}` inside",
+                child.op.name
+            )),
+            None => Ok(()),
+        }
+    }
+    fn out_shape(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        catalog: &OpCatalog,
+    ) -> Result<Shape, DescError> {
+        let mut out: Option<Shape> = None;
+        for (i, child) in op.children.iter().enumerate() {
+            let at = |e: DescError| e.at(format!("child {i} (`{}`)", child.op.name));
+            let shape = catalog
+                .out_shape(&child.op, &[input_of(op, i, inputs).map_err(at)?])
+                .map_err(at)?;
+            if let Some(first) = out.filter(|first| *first != shape) {
+                let text = format!(
+                    "gives {shape}, but child 0 gives {first}; all children of `{}` must agree",
+                    op.name
+                );
+                return Err(at(DescError::new(DescErrorKind::Shape, text)));
+            }
+            out = Some(shape);
+        }
+        // The catalogue has seen to it that there are children.
+        Ok(out.unwrap_or(inputs[0]))
+    }
+    fn cost(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        affine: bool,
+        catalog: &OpCatalog,
+    ) -> Result<Cost, DescError> {
+        let costs = op
+            .children
+            .iter()
+            .enumerate()
+            .map(|(i, child)| catalog.cost(&child.op, &[input_of(op, i, inputs)?], affine));
+        costs.sum()
+    }
+}
+
+/// What child `i` reads.
+fn input_of(op: &OpDesc, i: usize, inputs: &[Shape]) -> Result<Shape, DescError> {
+    let input = op.children[i].input;
+    inputs.get(input).copied().ok_or_else(|| {
+        let text = format!(
+            "reads input {input} of `{}`, which has {} input(s)",
+            op.name,
+            inputs.len()
+        );
+        DescError::new(DescErrorKind::Reference, text)
+    })
+}

@@ -1,0 +1,253 @@
+//! Who does the trainings. A [`Job`] and its [`JobResult`] are plain data, so that workers may as well be other machines;
+//! [`LocalWorkers`] are threads of this one.
+
+use std::sync::Mutex;
+
+use archai_data::rng::Key;
+use archai_engine::{
+    AlphaInit, ArchParams, EngineError, Model, ModelOptions, NamedTensor, Raw,
+    experiment::Experiment,
+    metrics::Metrics,
+    optim::Optimizer,
+    schedule::Schedule,
+    trainer::{ArchTrainer, Outcome, Step, TrainerHooks},
+};
+use archai_spec::desc::ModelDesc;
+use archai_spec::event::LogPath;
+use archai_spec::settings;
+use serde::{Deserialize, Serialize};
+
+use super::grow::{grown, inherit, settled};
+
+/// Something to train, by itself: nothing else is needed but the data set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// Number of the point that the job gives.
+    pub id: usize,
+    /// The network to train, or to grow.
+    pub desc: ModelDesc,
+    /// Its weights and running statistics; empty to start afresh.
+    pub weights: Vec<NamedTensor>,
+    /// What to do.
+    pub work: Work,
+}
+
+/// What a job does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// Trains the network.
+    Train(Box<settings::Training>),
+    /// Grows it by a node in every cell, trains that (`search`) to choose the node's ops, and trains what comes out (`post`).
+    Grow {
+        /// Training with the candidates.
+        search: Box<settings::Training>,
+        /// Training of what was chosen.
+        post: Box<settings::Training>,
+        /// How many ops a new node keeps.
+        keep: usize,
+    },
+}
+
+/// What a job gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobResult {
+    /// Number of the point.
+    pub id: usize,
+    /// The trained network.
+    pub desc: ModelDesc,
+    /// Its weights and running statistics.
+    pub weights: Vec<NamedTensor>,
+    /// What its last training measured.
+    pub metrics: Metrics,
+    /// Seconds by the run's clock.
+    pub seconds: f64,
+}
+
+/// Runs jobs that do not depend on each other.
+pub trait Workers {
+    /// Does all jobs and gives their results in the order of the jobs, however they were shared out.
+    ///
+    /// # Errors
+    /// The error of the first job, in that order, that failed.
+    fn run(
+        &self,
+        jobs: Vec<Job>,
+        experiment: &Experiment<'_>,
+    ) -> Result<Vec<JobResult>, EngineError>;
+}
+
+/// Threads of this process. One is the usual choice, since a training alone keeps all cores busy.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalWorkers {
+    /// How many jobs run at once; at least 1.
+    pub threads: usize,
+}
+
+impl Workers for LocalWorkers {
+    fn run(
+        &self,
+        jobs: Vec<Job>,
+        experiment: &Experiment<'_>,
+    ) -> Result<Vec<JobResult>, EngineError> {
+        if self.threads <= 1 || jobs.len() <= 1 {
+            return jobs
+                .into_iter()
+                .map(|job| run_job(job, experiment))
+                .collect();
+        }
+        let n = jobs.len();
+        let queue = Mutex::new(jobs.into_iter().enumerate());
+        let results: Mutex<Vec<Option<Result<JobResult, EngineError>>>> =
+            Mutex::new((0..n).map(|_| None).collect());
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.min(n) {
+                scope.spawn(|| {
+                    // A poisoned lock only means that another worker panicked, which the scope passes on.
+                    let next = || match queue.lock() {
+                        Ok(mut queue) => queue.next(),
+                        Err(poisoned) => poisoned.into_inner().next(),
+                    };
+                    while let Some((place, job)) = next() {
+                        let result = Some(run_job(job, experiment));
+                        match results.lock() {
+                            Ok(mut results) => results[place] = result,
+                            Err(poisoned) => poisoned.into_inner()[place] = result,
+                        }
+                    }
+                });
+            }
+        });
+        let results = match results.into_inner() {
+            Ok(results) => results,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        results.into_iter().flatten().collect()
+    }
+}
+
+/// Does one job. Its draws depend on the run's seed and the job's number alone.
+///
+/// # Errors
+/// As [`ArchTrainer::fit`], and as compiling a description.
+pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, EngineError> {
+    let start = experiment.run.clock.now();
+    let Job {
+        id,
+        desc,
+        weights,
+        work,
+    } = job;
+    let bench = Bench { experiment, id };
+    let (training, desc, weights) = match work {
+        Work::Train(training) => (training, desc, weights),
+        Work::Grow { search, post, keep } => {
+            let mut model = bench.compile(&grown(&desc, keep)?)?;
+            inherit(&mut model, &weights)?;
+            let mut hooks: Vec<Box<dyn TrainerHooks>> =
+                vec![Box::new(AlphaStep::new(&search.trainer)?)];
+            bench.train(&mut model, &search, "grow", &mut hooks)?;
+            (post, settled(&model)?, model.named_state())
+        }
+    };
+    let mut model = bench.compile(&desc)?;
+    inherit(&mut model, &weights)?;
+    let metrics = bench.train(&mut model, &training, "train", &mut [])?;
+    Ok(JobResult {
+        id,
+        desc,
+        weights: model.named_state(),
+        metrics,
+        seconds: experiment.run.clock.now() - start,
+    })
+}
+
+/// Where a job is done.
+struct Bench<'a> {
+    experiment: &'a Experiment<'a>,
+    id: usize,
+}
+
+impl Bench<'_> {
+    fn compile(&self, desc: &ModelDesc) -> Result<Model, EngineError> {
+        let key = Key::new(self.experiment.run.seed).with("petridish weights");
+        let options = ModelOptions {
+            compute: self.experiment.compute.clone(),
+            seed: key.with(self.id).rng().next_u64(),
+            relaxation: std::sync::Arc::new(Raw),
+            alpha_init: ALPHA_INIT,
+        };
+        Model::compile(desc, &self.experiment.registry, &options)
+    }
+
+    fn train(
+        &self,
+        model: &mut Model,
+        training: &settings::Training,
+        phase: &str,
+        hooks: &mut [Box<dyn TrainerHooks>],
+    ) -> Result<Metrics, EngineError> {
+        let path = LogPath::new("petridish").join(self.id);
+        let phase = format!("petridish {} {phase}", self.id);
+        let loaders = self.experiment.loaders(&training.loader, &phase)?;
+        let fitted = ArchTrainer::new(&training.trainer, self.experiment.run, &path, hooks)
+            .fit(model, &loaders)?;
+        Ok(fitted.metrics)
+    }
+}
+
+/// α ~ U(−0.1, 0.1).
+pub(super) const ALPHA_INIT: AlphaInit = AlphaInit::Uniform {
+    low: -0.1,
+    high: 0.1,
+};
+
+/// Moves α along with the weights, on the same batch: by the gradient of the loss, the sum of |α| in it.
+struct AlphaStep {
+    optimizer: Optimizer<ArchParams>,
+    schedule: Schedule,
+}
+
+impl AlphaStep {
+    fn new(trainer: &settings::Trainer) -> Result<Self, EngineError> {
+        let alpha = trainer.alpha_optimizer.as_ref().ok_or_else(|| {
+            EngineError::Config(
+                "petridish trains the architecture parameters of new nodes; set nas.search.trainer.alpha_optimizer"
+                    .to_string(),
+            )
+        })?;
+        let constant = settings::LrSchedule {
+            kind: settings::ScheduleKind::Constant,
+            min_lr: None,
+            milestones: None,
+            decay_period: None,
+            gamma: None,
+            warmup: None,
+        };
+        let schedule = trainer.alpha_lr_schedule.as_ref().unwrap_or(&constant);
+        Ok(AlphaStep {
+            optimizer: Optimizer::new(alpha)?,
+            schedule: Schedule::new(schedule, alpha.lr, trainer.epochs)?,
+        })
+    }
+}
+
+impl TrainerHooks for AlphaStep {
+    fn wants_arch_grads(&self) -> bool {
+        true
+    }
+
+    fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
+        let Some(grads) = &outcome.arch_grads else {
+            return Ok(());
+        };
+        let lr = self.schedule.lr(step.epoch);
+        let arch = self.optimizer.step(step.model.arch(), grads, lr);
+        if step.is_logged {
+            let path = step.log.path().clone();
+            step.log
+                .emit(archai_spec::values!(path, "alpha_grad_norm" => grads.norm()))?;
+        }
+        step.set_arch(arch)
+    }
+}

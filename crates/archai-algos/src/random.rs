@@ -1,0 +1,274 @@
+//! Random search: draw architectures of the space, train each a little, keep the one that does best on validation data.
+//!
+//! The baseline that every search has to beat (Li and Talwalkar: "Random Search and Reproducibility for Neural
+//! Architecture Search", 2019), as the DARTS paper reports it in Table 1: the best of 24 samples by their validation error
+//! after 100 epochs. Nothing is learnt about the space, so the space's supernet is drawn from and never trained.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use archai_engine::{
+    EngineError,
+    experiment::{Experiment, ExperimentRunner, RunFile},
+    files::write_atomically,
+    finalize::{Finalizers, RandomFinalizers},
+    searcher::{SearchResult, Searcher, describe, draw_cells, save_desc, train_found},
+};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, ModelDescBuilder};
+use archai_spec::event::LogPath;
+use archai_spec::{settings, values};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Draws of one architecture before the space counts as exhausted.
+const MAX_DRAWS: usize = 100;
+
+/// The section `nas.search.random`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RandomSettings {
+    /// How many different architectures are drawn and trained.
+    #[schemars(range(min = 1))]
+    pub n_archs: usize,
+    /// The training of each of them, at the search's size. Its loader must keep a validation share: that decides.
+    pub train: settings::Training,
+}
+
+/// Random search: its settings and its searcher; the evaluation is the default.
+#[derive(Clone, Debug)]
+pub struct Random {
+    settings: RandomSettings,
+}
+
+impl Random {
+    /// From its section of the configuration.
+    pub fn new(settings: RandomSettings) -> Self {
+        Random { settings }
+    }
+}
+
+impl ExperimentRunner for Random {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+
+    fn searcher(&self) -> Box<dyn Searcher> {
+        Box::new(RandomSearcher {
+            settings: self.settings.clone(),
+        })
+    }
+}
+
+/// Draws, trains, keeps the best.
+#[derive(Clone, Debug)]
+pub struct RandomSearcher {
+    settings: RandomSettings,
+}
+
+/// An architecture and what its training measured.
+struct Trained {
+    desc: ModelDesc,
+    train_top1: f64,
+    val_top1: f64,
+    params: u64,
+    macs: u64,
+}
+
+impl Searcher for RandomSearcher {
+    fn search(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<SearchResult, EngineError> {
+        let (settings, run) = (&experiment.settings.nas.search, experiment.run);
+        let start = run.clock.now();
+        let log = run.log(LogPath::new("random"));
+        let mut warnings = Vec::new();
+
+        let drawn = draw(experiment, runner, self.settings.n_archs)?;
+        if drawn.len() < self.settings.n_archs {
+            warnings.push(format!(
+                "only {} different architectures were found in {MAX_DRAWS} draws each; nas.search.random.n_archs asks for {}",
+                drawn.len(),
+                self.settings.n_archs
+            ));
+        }
+        let mut trained = Vec::new();
+        for (i, desc) in drawn.into_iter().enumerate() {
+            // One phase name for all: they see the same batches, so that the architectures alone make the difference.
+            let (_, fitted) = train_found(
+                experiment,
+                runner,
+                &self.settings.train,
+                &settings.model_desc,
+                &desc,
+                "random",
+                &log.at(i).path().clone(),
+            )?;
+            let last = fitted.metrics.last();
+            let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
+            let (train_top1, val_top1) = measured.ok_or_else(|| {
+                EngineError::Config(
+                    "random search compares architectures on validation data, but there was no measurement; under \
+                     nas.search.random.train set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at \
+                     least 1"
+                        .to_string(),
+                )
+            })?;
+            let cost = desc.cost(experiment.registry.catalog())?.total(false);
+            log.at(i).emit(values!(log.at(i).path().clone(), "val_top1" => val_top1, "architecture" => describe(&desc)))?;
+            trained.push(Trained {
+                desc,
+                train_top1,
+                val_top1,
+                params: cost.params,
+                macs: cost.macs,
+            });
+        }
+
+        let table = experiment.dir.join("random_archs.tsv");
+        let text = as_table(&trained);
+        write_atomically(&table, |out| {
+            std::io::Write::write_all(out, text.as_bytes())
+        })?;
+        let spread = Spread::of(trained.iter().map(|t| t.val_top1));
+        log.emit(values!(log.path().clone(), "n_archs" => trained.len(), "mean" => spread.mean, "std" => spread.std,
+            "min" => spread.min, "max" => spread.max))?;
+        // The earlier one of equals.
+        let best = trained
+            .into_iter()
+            .reduce(|best, t| if t.val_top1 > best.val_top1 { t } else { best });
+        let best = best.ok_or_else(|| {
+            EngineError::Config("nas.search.random.n_archs must be at least 1".to_string())
+        })?;
+        let final_desc = PathBuf::from(&settings.final_desc_filename);
+        save_desc(&final_desc, &best.desc)?;
+        let mut files = vec![
+            RunFile::new("found description", &final_desc),
+            RunFile::new("all architectures with their accuracies", table),
+        ];
+        files.extend(draw_cells(experiment, &best.desc)?);
+        run.log(LogPath::root())
+            .info(format!("found {}", describe(&best.desc)))?;
+        Ok(SearchResult {
+            genotype: best.desc.genotype().ok().map(|g| g.to_string()),
+            train_top1: Some(best.train_top1),
+            val_top1: Some(best.val_top1),
+            post_train_test_top1: None,
+            supernet_parameters: 0,
+            alphas: 0,
+            parameters: best.params,
+            macs: best.macs,
+            seconds: run.clock.now() - start,
+            final_desc,
+            notes: vec![spread.to_string()],
+            warnings,
+            files,
+        })
+    }
+}
+
+/// Up to `n` different architectures of the space, at the search's size. Each is what [`RandomFinalizers`] make of the
+/// space's supernet under a key of its own.
+fn draw(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    n: usize,
+) -> Result<Vec<ModelDesc>, EngineError> {
+    let settings = &experiment.settings.nas.search;
+    let builder = experiment.builder(runner)?;
+    let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
+    if !desc.has_alphas() {
+        return Err(EngineError::Config(
+            "the search space has no mixed edge, so there is nothing to draw; choose a space with ops to choose from"
+                .to_string(),
+        ));
+    }
+    let supernet = experiment.compile(&desc, runner)?;
+    let mut drawn: Vec<ModelDesc> = Vec::new();
+    for i in 0..n {
+        let key = experiment.run.key("random architecture").with(i);
+        let mut draws = (0..MAX_DRAWS)
+            .map(|attempt| RandomFinalizers::new(key.with(attempt)).finalize_model(&supernet));
+        let new = draws.find(|found| !matches!(found, Ok(found) if drawn.contains(found)));
+        match new {
+            Some(found) => drawn.push(found?),
+            None => break,
+        }
+    }
+    Ok(drawn)
+}
+
+fn as_table(trained: &[Trained]) -> String {
+    let mut text = String::from("id\tval_top1\ttrain_top1\tparameters\tmadd\tarchitecture\n");
+    for (i, t) in trained.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "{i}\t{}\t{}\t{}\t{}\t{}",
+            t.val_top1,
+            t.train_top1,
+            t.params,
+            t.macs,
+            describe(&t.desc)
+        );
+    }
+    text
+}
+
+/// The distribution of accuracies (fractions).
+struct Spread {
+    n: usize,
+    mean: f64,
+    /// Of the sample (n − 1); 0 for a single one.
+    std: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(values: impl Iterator<Item = f64> + Clone) -> Spread {
+        let n = values.clone().count();
+        let mean = values.clone().sum::<f64>() / n.max(1) as f64;
+        let squares: f64 = values.clone().map(|v| (v - mean) * (v - mean)).sum();
+        Spread {
+            n,
+            mean,
+            std: (squares / (n.max(2) - 1) as f64).sqrt(),
+            min: values.clone().fold(f64::INFINITY, f64::min),
+            max: values.fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "validation accuracy of {} random architectures: {:.2} ± {:.2} % (mean and standard deviation), from {:.2} to \
+             {:.2} %; random_archs.tsv lists them",
+            self.n,
+            100.0 * self.mean,
+            100.0 * self.std,
+            100.0 * self.min,
+            100.0 * self.max
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads() {
+        let check = |values: &[f64], expect: [f64; 4]| {
+            let s = Spread::of(values.iter().copied());
+            let got = [s.mean, s.std, s.min, s.max];
+            let near = got.iter().zip(expect).all(|(a, b)| (a - b).abs() < 1e-12);
+            assert!(near, "{values:?}: {got:?}");
+        };
+        check(&[0.5], [0.5, 0.0, 0.5, 0.5]);
+        check(&[0.2, 0.4], [0.3, 0.02_f64.sqrt(), 0.2, 0.4]);
+        check(&[0.1, 0.2, 0.3], [0.2, 0.1, 0.1, 0.3]);
+    }
+}
