@@ -58,9 +58,11 @@
 //! ```
 
 pub mod darts;
+pub mod divnas;
 mod registry;
 
 pub use darts::{Darts, DartsSettings};
+pub use divnas::{Divnas, DivnasSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 
 /// All algorithms that come with the program.
@@ -76,5 +78,13 @@ pub fn all() -> Algorithms {
         Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
             .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
             .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
+    )
+    .with_algorithm(
+        Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
+            .paper(
+                "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of Krause, Singh, Guestrin: \
+                 Near-Optimal Sensor Placements in Gaussian Processes, 2008, Journal of Machine Learning Research 9",
+            )
+            .config(AlgorithmConfig::File("archai:algos/divnas.yaml".to_string())),
     )
 }

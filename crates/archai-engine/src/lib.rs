@@ -4,7 +4,7 @@
 //! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
-//! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
+//! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
 //! outside, [`export`] writes what others read.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
@@ -22,12 +22,14 @@ pub mod features;
 pub mod files;
 pub mod finalize;
 mod fused;
+pub mod guard;
 pub mod metrics;
 pub mod model;
 pub mod op;
 pub mod ops;
 pub mod optim;
 pub mod params;
+pub mod perturbation;
 pub mod run;
 pub mod schedule;
 pub mod searcher;

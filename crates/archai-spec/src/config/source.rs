@@ -65,6 +65,7 @@ macro_rules! shipped {
 shipped![
     "algos/common.yaml",
     "algos/darts.yaml",
+    "algos/divnas.yaml",
     "datasets/cifar10.yaml",
     "datasets/cifar100.yaml",
     "datasets/fashion_mnist.yaml",
