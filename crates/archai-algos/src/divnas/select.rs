@@ -148,7 +148,7 @@ impl Kernel {
                 let rest = self.at(i, j) - known;
                 if i != j {
                     lower[i * n + j] = rest / lower[j * n + j];
-                } else if rest > 0.0 {
+                } else if rest > f64::EPSILON * n as f64 * self.at(i, i) {
                     lower[i * n + i] = rest.sqrt();
                     log += rest.ln();
                 } else {
@@ -183,8 +183,9 @@ fn squared_distance(a: &[f32], b: &[f32]) -> f64 {
 /// [`SelectError::NotPositiveDefinite`].
 pub fn mutual_information(kernel: &Kernel, chosen: &[usize]) -> Result<f64, SelectError> {
     let rest: Vec<usize> = (0..kernel.len()).filter(|i| !chosen.contains(i)).collect();
+    let whole = kernel.log_det()?;
     let parts = kernel.restrict(chosen).log_det()? + kernel.restrict(&rest).log_det()?;
-    Ok(0.5 * (parts - kernel.log_det()?))
+    Ok(0.5 * (parts - whole))
 }
 
 /// The `wanted` items with the largest mutual information, by trying all choices; of equals the first in lexicographic order.

@@ -2,5 +2,7 @@
 
 mod golden;
 mod golden_darts;
+mod golden_divnas;
 mod registry;
 mod search;
+mod supernets;

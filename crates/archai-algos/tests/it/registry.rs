@@ -1,18 +1,20 @@
 //! Algorithms as a value.
 
 use archai_algos::{AlgorithmConfig, Darts, NoSettings, all};
+use archai_spec::config::{ConfigLoader, Shipped, shipped_datasets, shipped_files};
 
 #[test]
 fn own_algorithms_join_and_replace() {
     let algorithms = all().with("mine", "one line", |_: NoSettings| Darts::default());
+    let built_in = all().iter().count();
     let names: Vec<&str> = algorithms.iter().map(|a| a.name()).collect();
-    assert_eq!(names, ["darts", "mine"]);
+    assert_eq!((names[0], names[built_in]), ("darts", "mine"));
     assert_eq!(
         algorithms.get("mine").map(|a| a.about().to_string()),
         Ok("one line".to_string())
     );
     let again = algorithms.with("mine", "another line", |_: NoSettings| Darts::default());
-    assert_eq!(again.iter().count(), 2);
+    assert_eq!(again.iter().count(), built_in + 1);
     assert_eq!(
         again.get("mine").map(|a| a.about().to_string()),
         Ok("another line".to_string())
@@ -46,4 +48,31 @@ fn darts_names_its_shipped_configuration() {
             .paper_title()
             .is_some_and(|p| p.contains("1806.09055"))
     );
+}
+
+#[test]
+fn every_shipped_configuration_loads_on_every_data_set() {
+    for algo in all().iter() {
+        let AlgorithmConfig::File(file) = algo.default_config() else {
+            panic!("{} has no shipped file", algo.name());
+        };
+        let own_toy = file.replace(".yaml", "_toy.yaml");
+        let own_toy = shipped_files().find(|name| *name == own_toy);
+        let toy = ["archai:toy.yaml".to_string()].into_iter().chain(own_toy);
+        let toy = toy.collect::<Vec<_>>().join(";");
+        for dataset in shipped_datasets() {
+            for overlay in ["", &toy] {
+                let what = format!("{} on {dataset} with `{overlay}`", algo.name());
+                let tree = ConfigLoader::new(&Shipped)
+                    .files(file)
+                    .dataset(&format!("archai:datasets/{dataset}.yaml"))
+                    .files(overlay)
+                    .load(&algo.shape())
+                    .unwrap_or_else(|e| panic!("{what}: {e}"));
+                tree.settings().unwrap_or_else(|e| panic!("{what}: {e}"));
+                let runner = algo.runner(&tree);
+                assert!(runner.is_ok(), "{what}: {:?}", runner.err());
+            }
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use archai_algos::all;
+use archai_algos::{AlgorithmConfig, all};
 use archai_engine::{
     Compute, EngineError, OpRegistry,
     evaluater::EvalResult,
-    experiment::{Experiment, run_eval, run_search},
+    experiment::{Experiment, ExperimentRunner, run_eval, run_search},
     metrics::Metrics,
     run::{NoClock, Run, StopFlag},
     searcher::SearchResult,
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 /// Keeps all events.
 #[derive(Default)]
-struct Recorded(Mutex<Vec<Event>>);
+pub struct Recorded(Mutex<Vec<Event>>);
 
 impl EventSink for Recorded {
     fn emit(&self, event: Event) -> std::io::Result<()> {
@@ -33,7 +33,7 @@ impl EventSink for Recorded {
 }
 
 impl Recorded {
-    fn at(&self, path: &str) -> Vec<(String, Value)> {
+    pub fn at(&self, path: &str) -> Vec<(String, Value)> {
         let events = self.0.lock().expect("no panic holds the lock");
         let found = events.iter().find_map(|e| match e {
             Event::Values { path: p, values } if p.to_string() == path => Some(values.clone()),
@@ -41,7 +41,7 @@ impl Recorded {
         });
         found.unwrap_or_else(|| panic!("nothing was logged at {path}"))
     }
-    fn genotypes(&self) -> Vec<String> {
+    pub fn genotypes(&self) -> Vec<String> {
         let events = self.0.lock().expect("no panic holds the lock");
         let genotype = |e: &Event| match e {
             Event::Progress(Progress::Genotype(g)) => Some(g.clone()),
@@ -64,25 +64,31 @@ const TINY: &str = "
     nas.eval.loader.cutout=2 nas.eval.loader.train_workers=0 nas.eval.trainer.epochs=2
 ";
 
-fn settings(
+fn settings(dir: &Path, overrides: &str) -> (Settings, Box<dyn ExperimentRunner>) {
+    settings_of("darts", dir, overrides)
+}
+
+/// The shipped settings of an algorithm, shrunk.
+pub fn settings_of(
+    algo: &str,
     dir: &Path,
     overrides: &str,
-) -> (
-    Settings,
-    Box<dyn archai_engine::experiment::ExperimentRunner>,
-) {
+) -> (Settings, Box<dyn ExperimentRunner>) {
     let args: Vec<String> = TINY
         .split_whitespace()
         .chain(overrides.split_whitespace())
         .map(str::to_owned)
         .collect();
     let algorithms = all();
-    let darts = algorithms.get("darts").expect("darts");
+    let algo = algorithms.get(algo).expect("an algorithm");
+    let AlgorithmConfig::File(file) = algo.default_config() else {
+        panic!("{} has no shipped file", algo.name());
+    };
     let tree = ConfigLoader::new(&Shipped)
-        .files("archai:algos/darts.yaml")
+        .files(file)
         .dataset("archai:datasets/fashion_mnist_mini.yaml")
         .overrides(parse_overrides(&args).expect("overrides"))
-        .load(&darts.shape())
+        .load(&algo.shape())
         .expect("configuration");
     let mut settings = tree.settings().expect("settings");
     let file = |name: &str| dir.join(name).display().to_string();
@@ -91,11 +97,20 @@ fn settings(
     settings.nas.eval.full_desc_filename = file("full_model_desc.yaml");
     settings.nas.eval.metric_filename = file("eval_train_metrics.yaml");
     settings.nas.eval.model_filename = file("model.pt");
-    (settings, darts.runner(&tree).expect("runner"))
+    (settings, algo.runner(&tree).expect("runner"))
 }
 
 fn search(dir: &Path, overrides: &str) -> (Result<SearchResult, EngineError>, Recorded) {
     let (settings, runner) = settings(dir, overrides);
+    search_with(&settings, runner.as_ref(), dir)
+}
+
+/// A search by `runner`, and what it logged.
+pub fn search_with(
+    settings: &Settings,
+    runner: &dyn ExperimentRunner,
+    dir: &Path,
+) -> (Result<SearchResult, EngineError>, Recorded) {
     let (events, stop) = (Recorded::default(), StopFlag::new());
     let run = Run {
         events: &events,
@@ -104,13 +119,13 @@ fn search(dir: &Path, overrides: &str) -> (Result<SearchResult, EngineError>, Re
         seed: settings.common.seed,
     };
     let experiment = Experiment {
-        settings: &settings,
+        settings,
         registry: OpRegistry::builtin(),
         compute: Compute::cpu(),
         run,
         dir,
     };
-    let result = run_search(&experiment, runner.as_ref());
+    let result = run_search(&experiment, runner);
     (result, events)
 }
 
@@ -133,7 +148,7 @@ fn eval(dir: &Path, overrides: &str) -> Result<EvalResult, EngineError> {
     run_eval(&experiment, runner.as_ref())
 }
 
-fn load(path: &Path) -> ModelDesc {
+pub fn load(path: &Path) -> ModelDesc {
     let text = std::fs::read_to_string(path).expect("a file");
     ModelDesc::from_yaml(&text, "found", OpRegistry::builtin().catalog()).expect("a description")
 }
@@ -324,7 +339,7 @@ fn what_cannot_work_says_what_to_change() {
     );
     check(
         "nas.search.finalizer=strongest",
-        "known are `default` and `random`",
+        "known are `default`, `random`, `darts_pt`",
     );
     let dir = tempfile::tempdir().expect("a directory");
     let (mut other, runner) = settings(dir.path(), "");

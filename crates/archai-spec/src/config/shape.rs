@@ -27,7 +27,7 @@ impl Shape {
     }
 
     /// Adds a section that an algorithm owns, for example `nas.search.darts`. It must be present unless all of its keys
-    /// have defaults.
+    /// have defaults or its type is optional.
     ///
     /// # Panics
     /// If the section that should hold it does not exist: the path is the program's, not the user's.
@@ -52,10 +52,11 @@ impl Shape {
                 .and_then(|properties| properties.get_mut(part))
                 .unwrap_or_else(|| panic!("no section `{holder}` to hold the section `{path}`"));
         }
-        let needed = own
-            .get("required")
-            .and_then(Value::as_array)
-            .is_some_and(|required| !required.is_empty());
+        let optional = (own.get("type").and_then(Value::as_array))
+            .is_some_and(|types| types.contains(&json!("null")));
+        let needed = !optional
+            && (own.get("required").and_then(Value::as_array))
+                .is_some_and(|required| !required.is_empty());
         place["properties"][name] = own;
         if needed && let Some(Value::Array(required)) = place.get_mut("required") {
             required.push(json!(name));
