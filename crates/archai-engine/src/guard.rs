@@ -65,19 +65,20 @@ impl Guard {
     }
 
     /// Zela et al. 2020, section 4.3: stop once λ̄(i − k) / λ̄(i) falls below the ratio, and go back to the architecture
-    /// of epoch i − k. λ̄ is the mean over the k epochs up to then.
+    /// of epoch i − k. λ̄ is the mean over the k epochs up to then, of absolute values: the power method finds the sharpest
+    /// direction, whichever way it bends.
     fn stop_by_eigenvalue(&self) -> Option<(String, ArchParams)> {
         let (ratio, k) = (
             self.settings.stop.eigenvalue_ratio?,
             self.settings.stop.window,
         );
         let past = self.history.len().checked_sub(2 * k)?;
-        let mean = |part: &[(f64, ArchParams)]| part.iter().map(|(v, _)| v).sum::<f64>() / k as f64;
+        let mean =
+            |part: &[(f64, ArchParams)]| part.iter().map(|(v, _)| v.abs()).sum::<f64>() / k as f64;
         let (before, now) = (
             mean(&self.history[past..past + k]),
             mean(&self.history[past + k..]),
         );
-        // Where the loss is not convex in its dominant direction, there is no sharp minimum to run from.
         (now > 0.0 && before / now < ratio).then(|| {
             let reason = format!(
                 "the dominant eigenvalue of the validation loss grew from {before:.3e} to {now:.3e} within {k} epochs \

@@ -35,8 +35,13 @@ use crate::{
 pub struct PerturbationFinalizers {
     settings: settings::DartsPt,
     /// Of each node of an owning cell: kept edges with the place of their op, once decided.
-    kept: Option<BTreeMap<(usize, usize), Vec<(usize, usize)>>>,
+    kept: Option<BTreeMap<Node, Vec<EdgeOp>>>,
 }
+
+/// A node: the cell that owns it, and its place there.
+type Node = (usize, usize);
+/// An edge of a node, and the place of its op.
+type EdgeOp = (usize, usize);
 
 impl PerturbationFinalizers {
     /// From the section `nas.search.darts_pt`.
@@ -74,7 +79,7 @@ impl Finalizers for PerturbationFinalizers {
                 .map(|(k, _)| k);
             edges.push((edge, real.collect()));
         }
-        let mut nodes: BTreeMap<(usize, usize), Vec<ArchKey>> = BTreeMap::new();
+        let mut nodes: BTreeMap<Node, Vec<ArchKey>> = BTreeMap::new();
         for (edge, _) in &edges {
             nodes.entry((edge.cell, edge.node)).or_default().push(*edge);
         }
@@ -102,7 +107,7 @@ impl Finalizers for PerturbationFinalizers {
             supernet.tune()?;
         }
 
-        let mut order: Vec<((usize, usize), Vec<ArchKey>)> = nodes.into_iter().collect();
+        let mut order: Vec<(Node, Vec<ArchKey>)> = nodes.into_iter().collect();
         key.with("nodes").rng().shuffle(&mut order);
         let most = supernet.model.desc().max_final_edges;
         let (first, mut kept) = (ops.len(), BTreeMap::new());

@@ -108,17 +108,25 @@ fn the_eigenvalue_is_that_of_the_dense_hessian() {
         "{found} is not {expect}"
     );
     assert_eq!(model.arch().to_host(), before);
-    // The fused kernels in 32 bits see the same curvature through a wider difference.
-    let single = compile(&desc, &Compute::cpu());
+    // A wider difference, as the settings take it, also sees the kinks of ReLUs and pools; the fused kernels in 32 bits see the
+    // same as 64 bits do.
     let settings = settings::Guard {
         epsilon: 0.01,
+        iterations: 4,
         ..settings
     };
-    let found = hessian_eigenvalue(&single, &data, &Objective::default(), &settings, &key);
-    let found = found.expect("an eigenvalue");
+    let at = |compute: Compute| {
+        let model = compile(&desc, &compute);
+        hessian_eigenvalue(&model, &data, &Objective::default(), &settings, &key)
+            .expect("an eigenvalue")
+    };
+    let (double, single) = (
+        at(Compute::cpu().with_precision(Precision::F64)),
+        at(Compute::cpu()),
+    );
     assert!(
-        (found - expect).abs() < 0.1 * expect.abs(),
-        "{found} is not {expect}"
+        (single - double).abs() < 0.05 * double.abs(),
+        "{single} is not {double}"
     );
 }
 
@@ -219,14 +227,11 @@ fn skips_end_the_training_where_the_settings_say_so() {
 
 #[test]
 fn a_sharp_minimum_takes_the_architecture_back() {
-    // Nothing moves the architecture but the preference after the third epoch, which the stop undoes: every ratio is
-    // below this one as soon as two windows of one epoch are there, in the second epoch.
+    // Nothing moves the architecture but the preference after the second epoch, which the stop undoes: every ratio is below
+    // this one as soon as two windows of one epoch are there.
     let start = supernet().arch().to_host();
     let (epochs, reason, model, _) = guarded(json!({ "window": 1, "eigenvalue_ratio": 1e9 }), 1);
     let reason = reason.unwrap_or_default();
-    if reason.is_empty() {
-        panic!("no stop after {epochs} epochs");
-    }
     assert!(reason.contains("taken back"), "{reason}");
     assert_eq!(epochs, 2);
     assert_eq!(model.arch().to_host(), start);

@@ -100,7 +100,7 @@ pub struct GuardStop {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub skips: Option<usize>,
-    /// Stop, and take back the architecture of `window` epochs ago, once the mean eigenvalue of the `window` epochs up to
+    /// Stop, and take back the architecture of `window` epochs ago, once the mean absolute eigenvalue of the `window` epochs up to
     /// then is below this many times the mean of the last `window` epochs; null never.
     #[serde(default)]
     #[schemars(range(min = 0.0))]

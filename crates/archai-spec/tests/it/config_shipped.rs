@@ -8,35 +8,29 @@ use archai_spec::settings::Settings;
 use serde_json::{Value, json};
 
 #[test]
-fn every_algorithm_data_set_and_mode_loads() {
-    let names: Vec<String> = shipped_files().collect();
-    let algos = names
-        .iter()
-        .filter(|name| name.starts_with("archai:algos/") && !name.ends_with("/common.yaml"));
-    for algo in algos {
-        for dataset in shipped_datasets() {
-            for other in [None, Some("imagenet"), Some("mnist")] {
-                for toy in ["", "archai:toy.yaml"] {
-                    let mut loader = ConfigLoader::new(&Shipped)
-                        .files(algo)
-                        .dataset(&format!("archai:datasets/{dataset}.yaml"));
-                    if let Some(other) = other {
-                        loader = loader.eval_dataset(&format!("archai:datasets/{other}.yaml"));
-                    }
-                    let what = format!("{algo} {dataset} {other:?} {toy}");
-                    let tree = loader
-                        .files(toy)
-                        .load(&shape())
-                        .unwrap_or_else(|e| panic!("{what}: {e}"));
-                    let settings: Settings =
-                        tree.settings().unwrap_or_else(|e| panic!("{what}: {e}"));
-                    assert_eq!(settings.dataset.name, dataset);
-                    assert_eq!(
-                        settings.nas.eval.loader.dataset.name,
-                        other.unwrap_or(dataset)
-                    );
-                    assert_eq!(settings.nas.search.post_train.loader.dataset.name, dataset);
+fn every_data_set_and_mode_loads() {
+    let algo = "archai:algos/darts.yaml";
+    for dataset in shipped_datasets() {
+        for other in [None, Some("imagenet"), Some("mnist")] {
+            for toy in ["", "archai:toy.yaml"] {
+                let mut loader = ConfigLoader::new(&Shipped)
+                    .files(algo)
+                    .dataset(&format!("archai:datasets/{dataset}.yaml"));
+                if let Some(other) = other {
+                    loader = loader.eval_dataset(&format!("archai:datasets/{other}.yaml"));
                 }
+                let what = format!("{dataset} {other:?} {toy}");
+                let tree = loader
+                    .files(toy)
+                    .load(&shape())
+                    .unwrap_or_else(|e| panic!("{what}: {e}"));
+                let settings: Settings = tree.settings().unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!(settings.dataset.name, dataset);
+                assert_eq!(
+                    settings.nas.eval.loader.dataset.name,
+                    other.unwrap_or(dataset)
+                );
+                assert_eq!(settings.nas.search.post_train.loader.dataset.name, dataset);
             }
         }
     }
