@@ -63,6 +63,7 @@ pub mod didarts;
 pub mod gs;
 pub mod petridish;
 pub mod random;
+pub mod divnas;
 mod registry;
 pub mod xnas;
 
@@ -71,6 +72,7 @@ pub use didarts::Didarts;
 pub use gs::{Gs, GsSettings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
+pub use divnas::{Divnas, DivnasSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 pub use xnas::{Xnas, XnasSettings};
 
@@ -151,4 +153,17 @@ pub fn all() -> Algorithms {
                 )
                 .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
         )
+    Algorithms::new().with_algorithm(
+        Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
+            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
+            .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
+    )
+    .with_algorithm(
+        Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
+            .paper(
+                "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of Krause, Singh, Guestrin: \
+                 Near-Optimal Sensor Placements in Gaussian Processes, 2008, Journal of Machine Learning Research 9",
+            )
+            .config(AlgorithmConfig::File("archai:algos/divnas.yaml".to_string())),
+    )
 }

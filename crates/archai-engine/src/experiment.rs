@@ -13,7 +13,7 @@ use crate::{
     compute::Compute,
     error::EngineError,
     evaluater::{DefaultEvaluater, EvalResult, Evaluater},
-    finalize::{DefaultFinalizers, Finalizers, RandomFinalizers},
+    finalize::{Finalizers, shared_finalizers},
     model::{Model, ModelOptions},
     op::OpRegistry,
     run::Run,
@@ -35,19 +35,14 @@ pub trait ExperimentRunner {
         Ok(Vec::new())
     }
 
-    /// How the trained supernet becomes a description. By default what `nas.search.finalizer` names: `default` or `random`.
+    /// How the trained supernet becomes a description. By default what `nas.search.finalizer` names of
+    /// [`shared_finalizers`].
     fn finalizers(
         &self,
         search: &settings::Search,
         run: &Run<'_>,
     ) -> Result<Box<dyn Finalizers>, EngineError> {
-        match search.finalizer.as_str() {
-            "default" => Ok(Box::new(DefaultFinalizers)),
-            "random" => Ok(Box::new(RandomFinalizers::new(run.key("finalize")))),
-            other => Err(EngineError::Config(format!(
-                "nas.search.finalizer: there is no finalizer `{other}`; known are `default` and `random`"
-            ))),
-        }
+        shared_finalizers(search, run, &[])
     }
 
     /// How it searches. By default by training one supernet.

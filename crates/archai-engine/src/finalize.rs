@@ -11,6 +11,7 @@ use crate::{
     error::EngineError,
     model::Model,
     op::Finalized,
+    perturbation::PerturbationFinalizers,
     run::{Log, Run},
 };
 
@@ -128,22 +129,10 @@ impl Finalizers for RandomFinalizers {
         let cell_desc = &model.desc().cells[cell];
         let edges = &cell_desc.nodes[node].edges;
         let mut pairs = Vec::new();
-        let mut kept = Vec::new();
-        for (e, edge) in edges.iter().enumerate() {
-            if edge.op.is_mixed() {
-                let ops = edge
-                    .op
-                    .children
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, child)| child.op.name != "none");
-                pairs.extend(ops.map(|(child, _)| (e, child)));
-            } else {
-                kept.push(EdgeDesc {
-                    inputs: edge.inputs.clone(),
-                    op: self.finalize_edge(model, cell, node, e)?.desc,
-                });
-            }
+        for (e, edge) in edges.iter().enumerate().filter(|(_, e)| e.op.is_mixed()) {
+            let ops = edge.op.children.iter().enumerate();
+            let real = ops.filter(|(_, child)| child.op.name != "none");
+            pairs.extend(real.map(|(child, _)| (e, child)));
         }
         self.key
             .with(cell_desc.alphas_from)
@@ -152,19 +141,7 @@ impl Finalizers for RandomFinalizers {
             .shuffle(&mut pairs);
         pairs.truncate(model.desc().max_final_edges);
         pairs.sort_unstable();
-        for (e, child) in pairs {
-            let edge = &edges[e];
-            // All weight on one op: the op itself says what remains of it.
-            let mut weights = vec![0.0; edge.op.children.len()];
-            weights[child] = 1.0;
-            let finalized = model.finalize_edge_with(cell, node, e, &weights);
-            let op = finalized.ok_or_else(|| no_edge(cell, node, e))?.desc;
-            kept.push(EdgeDesc {
-                inputs: edge.inputs.clone(),
-                op,
-            });
-        }
-        Ok(NodeDesc { edges: kept })
+        node_of_ops(model, cell, node, &pairs)
     }
 }
 
@@ -182,6 +159,81 @@ pub fn select_edges(edges: Vec<(EdgeDesc, Option<f64>)>, most: usize) -> NodeDes
         edges: kept
             .chain(ranked.into_iter().take(most).map(|(edge, _)| edge))
             .collect(),
+    }
+}
+
+/// A node with these `(edge, primitive)` pairs and nothing else of its mixed edges. Edges that are no choice between ops
+/// remain and come first.
+///
+/// # Errors
+/// There is no such node, or no such edge or primitive.
+pub fn node_of_ops(
+    model: &Model,
+    cell: usize,
+    node: usize,
+    ops: &[(usize, usize)],
+) -> Result<NodeDesc, EngineError> {
+    let cells = &model.desc().cells;
+    let desc = cells.get(cell).and_then(|cell| cell.nodes.get(node));
+    let edges = &desc.ok_or_else(|| no_edge(cell, node, 0))?.edges;
+    let mut kept = Vec::new();
+    for (e, edge) in edges.iter().enumerate().filter(|(_, e)| !e.op.is_mixed()) {
+        let finalized = model.finalize_edge(cell, node, e);
+        kept.push(EdgeDesc {
+            inputs: edge.inputs.clone(),
+            op: finalized.ok_or_else(|| no_edge(cell, node, e))?.desc,
+        });
+    }
+    for &(e, op) in ops {
+        kept.push(only_op(model, [cell, node, e], op)?);
+    }
+    Ok(NodeDesc { edges: kept })
+}
+
+/// The edge at `[cell, node, edge]` of a supernet with nothing but its primitive `op` left.
+fn only_op(
+    model: &Model,
+    [cell, node, edge]: [usize; 3],
+    op: usize,
+) -> Result<EdgeDesc, EngineError> {
+    let missing = || no_edge(cell, node, edge);
+    let nodes = &model.desc().cells.get(cell).ok_or_else(missing)?.nodes;
+    let node_desc = nodes.get(node).ok_or_else(missing)?;
+    let desc = node_desc.edges.get(edge).ok_or_else(missing)?;
+    // All weight on one op: the mixed op itself says what remains of it.
+    let mut weights = vec![0.0; desc.op.children.len()];
+    *weights.get_mut(op).ok_or_else(missing)? = 1.0;
+    let finalized = model.finalize_edge_with(cell, node, edge, &weights);
+    Ok(EdgeDesc {
+        inputs: desc.inputs.clone(),
+        op: finalized.ok_or_else(missing)?.desc,
+    })
+}
+
+/// The finalizer that `nas.search.finalizer` names, of those that serve every supernet: `default`, `random` and `darts_pt`.
+/// `own` are the names that an algorithm adds, for the error's list.
+///
+/// # Errors
+/// There is no finalizer of this name.
+pub fn shared_finalizers(
+    search: &settings::Search,
+    run: &Run<'_>,
+    own: &[&str],
+) -> Result<Box<dyn Finalizers>, EngineError> {
+    match search.finalizer.as_str() {
+        "default" => Ok(Box::new(DefaultFinalizers)),
+        "random" => Ok(Box::new(RandomFinalizers::new(run.key("finalize")))),
+        "darts_pt" => Ok(Box::new(PerturbationFinalizers::new(
+            search.darts_pt.clone(),
+        ))),
+        other => {
+            let names = own.iter().chain(&["default", "random", "darts_pt"]);
+            let known: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+            Err(EngineError::Config(format!(
+                "nas.search.finalizer: there is no finalizer `{other}`; known are {}",
+                known.join(", ")
+            )))
+        }
     }
 }
 

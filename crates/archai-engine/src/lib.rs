@@ -6,6 +6,8 @@
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
 //! outside, [`export`] writes what others read; [`testing`] puts algorithms to the test, yours too.
+//! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
+//! outside, [`export`] writes what others read.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are
@@ -23,12 +25,14 @@ pub mod features;
 pub mod files;
 pub mod finalize;
 mod fused;
+pub mod guard;
 pub mod metrics;
 pub mod model;
 pub mod op;
 pub mod ops;
 pub mod optim;
 pub mod params;
+pub mod perturbation;
 pub mod run;
 pub mod schedule;
 pub mod searcher;

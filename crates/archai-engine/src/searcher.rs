@@ -13,6 +13,7 @@ use crate::{
     experiment::{Experiment, ExperimentRunner, RunFile},
     files::write_atomically,
     finalize::{DefaultFinalizers, FinalizeData, Finalizers},
+    guard::{Guard, skip_warning},
     model::Model,
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
@@ -83,6 +84,8 @@ impl Searcher for OneShotSearcher {
         let (supernet_parameters, alphas) = (model.weights().n_numbers(), model.arch().n_numbers());
         let loaders = experiment.loaders(&settings.loader, "search")?;
         let mut hooks = runner.trainer_hooks(settings)?;
+        // Before what is shown: the guard may take the architecture back.
+        hooks.push(Box::new(Guard::new(settings.guard.clone())));
         // Finalizers that decide by data have nothing to say during the training.
         hooks.push(Box::new(ShowArch {
             finalizers: match finalizers.needs_data() {
@@ -116,6 +119,13 @@ impl Searcher for OneShotSearcher {
         let root = run.log(LogPath::root());
         let genotype = found.genotype().ok().map(|g| g.to_string());
         root.info(format!("found {}", describe(&found)))?;
+        let early = fitted.finished_early.as_ref();
+        let notes = early.map(|why| {
+            let epochs = fitted.metrics.run_metrics.epoch;
+            format!("the supernet's training ended early, after {epochs} epochs: {why}")
+        });
+        let warnings: Vec<String> = skip_warning(&found).into_iter().collect();
+        warnings.iter().try_for_each(|warning| root.warn(warning))?;
         let post = match settings.post_train.trainer.epochs {
             0 => None,
             _ => {
@@ -150,8 +160,8 @@ impl Searcher for OneShotSearcher {
             macs: cost.macs,
             seconds: run.clock.now() - start,
             final_desc,
-            notes: Vec::new(),
-            warnings: Vec::new(),
+            notes: notes.into_iter().collect(),
+            warnings,
             files,
         })
     }

@@ -805,7 +805,7 @@ pub fn measure(
 }
 
 /// Mean loss and logits of a batch, chunk by chunk.
-fn evaluate(
+pub(crate) fn evaluate(
     model: &Model,
     batch: &Batch,
     settings: &settings::Validation,

@@ -330,7 +330,7 @@ fn what_cannot_work_says_what_to_change() {
     );
     check(
         "nas.search.finalizer=strongest",
-        "known are `default` and `random`",
+        "known are `default`, `random`, `darts_pt`",
     );
     let dir = tempfile::tempdir().expect("a directory");
     let (mut other, runner) = settings(dir.path(), "");

@@ -74,6 +74,7 @@ shipped![
     "algos/petridish_toy.yaml",
     "algos/random.yaml",
     "algos/random_toy.yaml",
+    "algos/divnas.yaml",
     "datasets/cifar10.yaml",
     "datasets/cifar100.yaml",
     "datasets/fashion_mnist.yaml",

@@ -33,6 +33,19 @@ impl Settings {
         ] {
             training(loader, trainer, path, desc, &mut problems);
         }
+        if search.darts_pt.measure_batches == 0 {
+            problems.push((
+                "nas.search.darts_pt.measure_batches".to_owned(),
+                "0 measures nothing; expected -1 (all) or at least 1".to_owned(),
+            ));
+        }
+        if search.guard.stop.eigenvalue_ratio.is_some() && !search.guard.hessian {
+            problems.push((
+                "nas.search.guard.stop.eigenvalue_ratio".to_owned(),
+                "without eigenvalues there is no ratio; set nas.search.guard.hessian to true, or this to null"
+                    .to_owned(),
+            ));
+        }
         problems
     }
 }

@@ -71,7 +71,8 @@ pub struct Nas {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
-    /// How a trained supernet becomes a description: `default` (strongest ops) or `random`.
+    /// How a trained supernet becomes a description: `default` (strongest ops), `random`, `darts_pt` (ops whose removal
+    /// hurts most), or one that the algorithm brings.
     pub finalizer: String,
     /// Where the found description is written.
     pub final_desc_filename: String,
@@ -83,6 +84,60 @@ pub struct Search {
     pub trainer: Trainer,
     /// Optional short training of the found network at the search's size (`trainer.epochs` 0 skips it).
     pub post_train: Training,
+    /// What is watched while a supernet trains, since searches may collapse into skip connections.
+    pub guard: Guard,
+    /// The finalizer `darts_pt`.
+    pub darts_pt: DartsPt,
+}
+
+/// What is watched after each epoch of a supernet's training: the share of skip connections among the ops that the
+/// architecture parameters would choose, the entropy of the weights of ops, and the sharpness of the validation loss.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Guard {
+    /// Also estimate the dominant eigenvalue of the Hessian of the validation loss in the architecture parameters. Costs
+    /// 2·`iterations` passes over one batch per epoch.
+    pub hessian: bool,
+    /// Iterations of the power method.
+    #[schemars(range(min = 1))]
+    pub iterations: usize,
+    /// Distance by which the architecture parameters are moved to both sides for a finite difference.
+    #[schemars(range(min = 1e-9, max = 1.0))]
+    pub epsilon: f64,
+    /// When to end the training early; by default never.
+    pub stop: GuardStop,
+}
+
+/// When the guard ends the training of a supernet before its last epoch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GuardStop {
+    /// Stop once the architecture parameters would choose at least this many `skip_connect` in one regular cell; null never.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub skips: Option<usize>,
+    /// Stop, and take back the architecture of `window` epochs ago, once the mean absolute eigenvalue of the `window` epochs up to
+    /// then is below this many times the mean of the last `window` epochs; null never.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub eigenvalue_ratio: Option<f64>,
+    /// Epochs over which the eigenvalue is averaged, and by which the compared averages lie apart.
+    #[schemars(range(min = 1))]
+    pub window: usize,
+}
+
+/// Selection by perturbation: each decision is measured on validation data, with some training in between.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DartsPt {
+    /// Steps of the weights after each decision.
+    pub tune_steps: usize,
+    /// Learning rate of these steps; all else is as in the search's training.
+    #[schemars(range(min = 0.0))]
+    pub tune_lr: f64,
+    /// Measure on this many validation batches; -1 takes all.
+    #[schemars(range(min = -1))]
+    pub measure_batches: i64,
 }
 
 /// A training with its own loader.

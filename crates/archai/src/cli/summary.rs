@@ -90,6 +90,17 @@ impl Outcome {
         figures
     }
 
+    /// What is to be said beside the figures: warnings first.
+    fn remarks(&self) -> Vec<String> {
+        let search = self.search.iter();
+        search
+            .flat_map(|s| {
+                let warnings = s.warnings.iter().map(|text| format!("warning: {text}"));
+                warnings.chain(s.notes.iter().map(|text| format!("note: {text}")))
+            })
+            .collect()
+    }
+
     /// Directories with the files in them that are worth knowing.
     fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
         let mut places = Vec::new();
@@ -157,6 +168,11 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
     }
     let mut out = format!("\n{table}\n");
     for outcome in outcomes {
+        for remark in outcome.remarks() {
+            let _ = writeln!(out, "\n{}: {remark}", outcome.title);
+        }
+    }
+    for outcome in outcomes {
         for (dir, files) in outcome.places() {
             let _ = writeln!(out, "\n{}/", dir.display());
             let width = files
@@ -188,6 +204,9 @@ pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> 
     }
     if let Some(genotype) = outcome.search.as_ref().and_then(|s| s.genotype.as_ref()) {
         let _ = writeln!(out, "\nFound:\n\n    {genotype}");
+    }
+    for remark in outcome.remarks() {
+        let _ = writeln!(out, "\n> {remark}");
     }
     for (dir, files) in outcome.places() {
         let _ = writeln!(out, "\n`{}`\n", dir.display());
@@ -246,5 +265,39 @@ mod tests {
         assert_eq!(millions(528_359_040), "528.4 M");
         assert_eq!(percent(0.97239), "97.24 %");
         assert_eq!((time(12.34), time(125.0)), ("12.3 s".into(), "2:05".into()));
+    }
+
+    #[test]
+    fn notes_and_warnings_are_shown() {
+        let search = SearchResult {
+            genotype: None,
+            train_top1: None,
+            val_top1: None,
+            post_train_test_top1: None,
+            supernet_parameters: 1,
+            alphas: 1,
+            parameters: 1,
+            macs: 1,
+            seconds: 1.0,
+            final_desc: PathBuf::new(),
+            notes: vec!["ended early".into()],
+            warnings: vec!["all skips".into()],
+            files: Vec::new(),
+        };
+        let outcome = Outcome {
+            title: "darts on mnist".into(),
+            search: Some(search),
+            search_dir: None,
+            eval: None,
+            eval_dir: None,
+        };
+        let markdown = as_markdown(&outcome, &[], "digest");
+        assert!(
+            markdown.contains("\n> warning: all skips\n\n> note: ended early\n"),
+            "{markdown}"
+        );
+        let terminal = for_terminal(&[outcome], false);
+        let expect = "\ndarts on mnist: warning: all skips\n\ndarts on mnist: note: ended early\n";
+        assert!(terminal.contains(expect), "{terminal}");
     }
 }

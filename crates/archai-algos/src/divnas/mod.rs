@@ -1,0 +1,413 @@
+//! DivNAS: of each node keep the ops that differ most from each other, so that together they tell most about what all ops give.
+//!
+//! The supernet is that of DARTS, trained as DARTS trains it or, with `archtrainer: noalpha`, as a plain sum of ops by its
+//! weights alone. Then one pass over the training data gives, per node, a kernel between the outputs of all ops of all edges, and
+//! the choice A among the candidates V that maximises the mutual information I(A; V∖A) remains ([`select`]). With the finalizer
+//! `mi_ranked` V is the better half of the ops by their weights, with `mi` all of them.
+//!
+//! DivNAS was published as a part of Microsoft's Archai, without a paper of its own; the criterion and its greedy
+//! approximation are those of Krause, Singh, Guestrin: "Near-Optimal Sensor Placements in Gaussian Processes", 2008.
+
+pub mod select;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use archai_engine::{
+    AlphaInit, Candidate, EngineError, Model, Raw, Relaxation, Softmax,
+    experiment::ExperimentRunner,
+    finalize::{FinalizeData, Finalizers, node_of_ops, shared_finalizers},
+    run::Run,
+    trainer::TrainerHooks,
+};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder, NodeDesc};
+use archai_spec::event::{Progress, json};
+use archai_spec::settings;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::darts::{Bilevel, DartsSettings};
+use select::{Kernel, brute_force, greedy};
+
+/// The section `nas.search.divnas`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DivnasSettings {
+    /// Width of the kernel exp(−‖a − b‖² / 2σ²) between the outputs a and b of two ops on an image.
+    #[schemars(range(min = 1e-6))]
+    pub sigma: f64,
+    /// How the supernet is trained.
+    pub archtrainer: ArchTrainerKind,
+    /// How the architecture moves with `archtrainer: bilevel`.
+    pub bilevel: DartsSettings,
+    /// Added to the kernel's diagonal, so that ops which give the same leave it positive definite.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub jitter: f64,
+    /// Training batches that the kernel is averaged over; -1 takes all.
+    #[schemars(range(min = -1))]
+    pub max_batches: i64,
+    /// How the best choice is sought.
+    pub selection: Selection,
+}
+
+/// How the supernet of DivNAS is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArchTrainerKind {
+    /// Weights and architecture by turns, as in DARTS.
+    #[default]
+    Bilevel,
+    /// The weights alone: every edge is the plain sum of its ops. Nothing then ranks the ops.
+    Noalpha,
+}
+
+/// How the best choice of ops is sought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Selection {
+    /// By trying all choices.
+    #[default]
+    BruteForce,
+    /// One by one, each the one that adds most.
+    Greedy,
+}
+
+impl Default for DivnasSettings {
+    fn default() -> Self {
+        DivnasSettings {
+            sigma: 168.0,
+            archtrainer: ArchTrainerKind::default(),
+            bilevel: DartsSettings::default(),
+            jitter: 1e-4,
+            max_batches: -1,
+            selection: Selection::default(),
+        }
+    }
+}
+
+/// DivNAS: DARTS's search space, a choice of two trainers, and two finalizers of its own.
+#[derive(Clone, Debug, Default)]
+pub struct Divnas {
+    settings: DivnasSettings,
+}
+
+impl Divnas {
+    /// From its section of the configuration.
+    pub fn new(settings: DivnasSettings) -> Self {
+        Divnas { settings }
+    }
+
+    fn has_alphas(&self) -> bool {
+        self.settings.archtrainer == ArchTrainerKind::Bilevel
+    }
+}
+
+impl ExperimentRunner for Divnas {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Ok(match self.settings.archtrainer {
+            ArchTrainerKind::Noalpha => Vec::new(),
+            ArchTrainerKind::Bilevel => vec![Box::new(Bilevel::new(
+                self.settings.bilevel.clone(),
+                &search.trainer,
+            )?)],
+        })
+    }
+
+    fn finalizers(
+        &self,
+        search: &settings::Search,
+        run: &Run<'_>,
+    ) -> Result<Box<dyn Finalizers>, EngineError> {
+        let name = search.finalizer.as_str();
+        if !self.has_alphas() && ["mi_ranked", "default"].contains(&name) {
+            return Err(EngineError::Config(format!(
+                "nas.search.finalizer `{name}` ranks ops by their weights, but with nas.search.divnas.archtrainer `noalpha` all \
+                 weights are equal for ever; take the finalizer `mi`, which needs no rank, or the archtrainer `bilevel`"
+            )));
+        }
+        let candidates = match name {
+            "mi_ranked" => Candidates::BetterHalf,
+            "mi" => Candidates::All,
+            _ => return shared_finalizers(search, run, &["mi_ranked", "mi"]),
+        };
+        Ok(Box::new(MutualInformation::new(
+            self.settings.clone(),
+            candidates,
+        )?))
+    }
+
+    fn relaxation(&self) -> Arc<dyn Relaxation> {
+        match self.has_alphas() {
+            true => Arc::new(Softmax),
+            false => Arc::new(Raw),
+        }
+    }
+
+    /// Without a trainer of the architecture, every op's weight is 1 and stays so.
+    fn alpha_init(&self) -> AlphaInit {
+        match self.has_alphas() {
+            true => AlphaInit::default(),
+            false => AlphaInit::Constant(1.0),
+        }
+    }
+}
+
+/// Among which ops of a node the choice is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidates {
+    /// All but `none`.
+    All,
+    /// Of these the better half by weight, but at least as many as a node keeps.
+    BetterHalf,
+}
+
+/// A primitive of one of a node's edges: what the rows of a kernel, its ranks and the result of a choice are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Choice {
+    edge: usize,
+    child: usize,
+}
+
+/// Keeps, per node, the `max_final_edges` ops whose outputs tell most about those of the other candidates. Two of them may
+/// share an edge.
+///
+/// Cells that share their architecture parameters get the choice of the cell that owns them, made on that cell's outputs:
+/// they must agree, and the owner is the one whose parameters rank the ops.
+#[derive(Clone, Debug)]
+pub struct MutualInformation {
+    settings: DivnasSettings,
+    candidates: Candidates,
+    /// Of each node of an owning cell, once decided.
+    kept: Option<BTreeMap<(usize, usize), Vec<Choice>>>,
+}
+
+impl MutualInformation {
+    /// Not yet decided.
+    ///
+    /// # Errors
+    /// The settings leave no data.
+    pub fn new(settings: DivnasSettings, candidates: Candidates) -> Result<Self, EngineError> {
+        if settings.max_batches == 0 {
+            return Err(EngineError::Config(
+                "nas.search.divnas.max_batches: 0 looks at no data; expected -1 (all) or at least 1".to_string(),
+            ));
+        }
+        Ok(MutualInformation {
+            settings,
+            candidates,
+            kept: None,
+        })
+    }
+
+    /// The choice at one node, given the weights of the ops.
+    fn choose(
+        &self,
+        kernel: &NodeKernel,
+        weights: impl Fn(Choice) -> f64,
+        most: usize,
+    ) -> Result<Vec<Choice>, select::SelectError> {
+        let mut rows: Vec<usize> = (0..kernel.choices.len()).collect();
+        if self.candidates == Candidates::BetterHalf {
+            let weight = |row: usize| weights(kernel.choices[row]);
+            rows.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
+            rows.truncate(most.max(kernel.choices.len() / 2));
+            rows.sort_unstable();
+        }
+        let mut among = kernel.kernel.restrict(&rows);
+        among.add_jitter(self.settings.jitter);
+        let wanted = most.min(rows.len());
+        let chosen = match self.settings.selection {
+            Selection::BruteForce => brute_force(&among, wanted)?,
+            Selection::Greedy => greedy(&among, wanted)?,
+        };
+        let mut chosen: Vec<Choice> = chosen.iter().map(|&i| kernel.choices[rows[i]]).collect();
+        chosen.sort_unstable();
+        Ok(chosen)
+    }
+}
+
+/// The kernel of a node, and what its rows are.
+struct NodeKernel {
+    choices: Vec<Choice>,
+    kernel: Kernel,
+}
+
+impl NodeKernel {
+    /// Takes in what the ops of the node gave on a batch.
+    fn observe(&mut self, candidates: &[Candidate], samples: usize, sigma: f64) {
+        let outputs: Vec<Vec<f32>> = (candidates.iter())
+            .map(|c| c.output.to_data().iter::<f32>().collect())
+            .collect();
+        self.kernel.observe(&outputs, samples, sigma);
+    }
+}
+
+impl Finalizers for MutualInformation {
+    fn needs_data(&self) -> bool {
+        true
+    }
+
+    fn prepare(&mut self, model: &mut Model, data: &FinalizeData<'_>) -> Result<(), EngineError> {
+        let owns: Vec<bool> = (model.desc().cells.iter().enumerate())
+            .map(|(c, cell)| cell.alphas_from == c)
+            .collect();
+        let mut kernels: BTreeMap<(usize, usize), NodeKernel> = BTreeMap::new();
+        let limit = usize::try_from(self.settings.max_batches).unwrap_or(usize::MAX);
+        let total = data.loaders.train.n_batches().min(limit);
+        for (done, batch) in data.loaders.train.epoch(0).take(total).enumerate() {
+            let batch = batch?;
+            let samples = batch.labels.len();
+            model.visit_candidates(&batch, &mut |cell, node, candidates| {
+                if !owns[cell] {
+                    return;
+                }
+                let kernel = kernels.entry((cell, node)).or_insert_with(|| {
+                    let choices = candidates.iter().map(|c| Choice {
+                        edge: c.edge,
+                        child: c.child,
+                    });
+                    NodeKernel {
+                        choices: choices.collect(),
+                        kernel: Kernel::new(candidates.len()),
+                    }
+                });
+                kernel.observe(&candidates, samples, self.settings.sigma);
+            })?;
+            data.log.progress(Progress::Validate {
+                title: "divnas".to_string(),
+                done: done as u64 + 1,
+                total: total as u64,
+            })?;
+            data.run.check_stop()?;
+        }
+        if total == 0 {
+            return Err(EngineError::Config(
+                "the finalizers mi and mi_ranked compare ops on training data, but there are none; nas.search.loader decides \
+                 how many there are (load_train, max_batches, val_ratio)"
+                    .to_string(),
+            ));
+        }
+
+        let weights: BTreeMap<(usize, usize, usize), Vec<f64>> = (model.edge_weights().into_iter())
+            .map(|(key, weights)| ((key.cell, key.node, key.edge), weights))
+            .collect();
+        let most = model.desc().max_final_edges;
+        let mut kept = BTreeMap::new();
+        for ((cell, node), kernel) in &kernels {
+            let weight = |c: Choice| weights[&(*cell, *node, c.edge)][c.child];
+            let chosen = self.choose(kernel, weight, most).map_err(|e| {
+                EngineError::Config(format!(
+                    "cell {cell}, node {node}: {e} (nas.search.divnas.jitter, nas.search.divnas.selection)"
+                ))
+            })?;
+            let edges = &model.desc().cells[*cell].nodes[*node].edges;
+            let names = chosen.iter().map(|c| {
+                let name = &edges[c.edge].op.children[c.child].op.name;
+                format!("edge{}.{name}", c.edge)
+            });
+            let log = data.log.at(format!("cell{cell}.node{node}"));
+            log.values(vec![
+                ("ops".to_string(), json(names.collect::<Vec<_>>())),
+                ("candidates".to_string(), json(kernel.choices.len())),
+                ("samples".to_string(), json(kernel.kernel.samples())),
+            ])?;
+            kept.insert((*cell, *node), chosen);
+        }
+        self.kept = Some(kept);
+        Ok(())
+    }
+
+    fn finalize_node(
+        &self,
+        model: &Model,
+        cell: usize,
+        node: usize,
+    ) -> Result<NodeDesc, EngineError> {
+        let kept = self.kept.as_ref().ok_or_else(|| {
+            EngineError::Config(
+                "the finalizers mi and mi_ranked decide by data: call Finalizers::prepare before finalising".to_string(),
+            )
+        })?;
+        let owner = model.desc().cells[cell].alphas_from;
+        let chosen = kept.get(&(owner, node)).into_iter().flatten();
+        let ops: Vec<(usize, usize)> = chosen.map(|c| (c.edge, c.child)).collect();
+        node_of_ops(model, cell, node, &ops)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three edges of two ops each; `weights` by row.
+    fn node(values: &[f64]) -> NodeKernel {
+        let choices = (0..6).map(|i| Choice {
+            edge: i / 2,
+            child: 1 + i % 2,
+        });
+        NodeKernel {
+            choices: choices.collect(),
+            kernel: Kernel::from_values(6, values.to_vec()).expect("square"),
+        }
+    }
+
+    /// Rows that stand for an op at a place on a line each: near ones give nearly the same.
+    fn on_a_line(places: [f64; 6]) -> Vec<f64> {
+        let near = |a: f64, b: f64| (-(a - b) * (a - b) / 2.0).exp();
+        let row = |a: f64| places.map(|b| near(a, b));
+        places.map(row).concat()
+    }
+
+    #[test]
+    fn the_rank_of_an_op_belongs_to_its_row() {
+        // Rows 4 and 5 are far from everything and from each other; rows 0 to 3 are two close pairs.
+        let kernel = node(&on_a_line([0.0, 0.3, 4.0, 4.3, 50.0, 90.0]));
+        let choose = |candidates, selection, weights: [f64; 6]| -> Vec<(usize, usize)> {
+            let settings = DivnasSettings {
+                selection,
+                ..DivnasSettings::default()
+            };
+            let finalizer = MutualInformation::new(settings, candidates).expect("settings");
+            let weight = |c: Choice| weights[2 * c.edge + c.child - 1];
+            let chosen = finalizer.choose(&kernel, weight, 2).expect("definite");
+            chosen.iter().map(|c| (c.edge, c.child)).collect()
+        };
+        let both = [Selection::BruteForce, Selection::Greedy];
+        for selection in both {
+            // One of each pair tells about the other; the far ones tell nothing.
+            let chosen = choose(Candidates::All, selection, [1.0; 6]);
+            let edges: Vec<usize> = chosen.iter().map(|(edge, _)| *edge).collect();
+            assert_eq!(edges, [0, 1], "{selection:?}");
+        }
+        let check = |weights, expect: [(usize, usize); 2]| {
+            for selection in both {
+                let chosen = choose(Candidates::BetterHalf, selection, weights);
+                assert_eq!(chosen, expect, "{selection:?}");
+            }
+        };
+        // The better half are rows 1, 4 and 5, nothing tells about anything: the first of equals.
+        check([0.1, 0.6, 0.2, 0.3, 0.9, 0.8], [(0, 2), (2, 1)]);
+        // The better half are rows 2, 3 and 5.
+        check([0.1, 0.2, 0.6, 0.9, 0.3, 0.8], [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn a_node_with_few_ops_keeps_all() {
+        let kernel = NodeKernel {
+            choices: vec![Choice { edge: 0, child: 3 }],
+            kernel: Kernel::new(1),
+        };
+        for candidates in [Candidates::All, Candidates::BetterHalf] {
+            let finalizer = MutualInformation::new(DivnasSettings::default(), candidates);
+            let chosen = finalizer.expect("settings").choose(&kernel, |_| 0.5, 2);
+            assert_eq!(chosen, Ok(vec![Choice { edge: 0, child: 3 }]));
+        }
+    }
+}
