@@ -2,7 +2,8 @@
 //! by a gradient share.
 
 use archai_engine::{
-    ArchParams, EngineError, arch::ArchGrads, optim::Optimizer, schedule::Schedule,
+    ArchParams, EngineError, Model, arch::ArchGrads, checkpoint::Snapshot, optim::Optimizer,
+    schedule::Schedule,
 };
 use archai_spec::settings;
 
@@ -43,5 +44,22 @@ impl AlphaStep {
     /// Where the parameters are after one step in this epoch.
     pub fn step(&mut self, arch: &ArchParams, grads: &ArchGrads, epoch: usize) -> ArchParams {
         self.optimizer.step(arch, grads, self.schedule.lr(epoch))
+    }
+
+    /// What the optimizer remembers, for a hook's state.
+    pub fn state(&self) -> Snapshot {
+        let mut state = Snapshot::default();
+        state.put_tensors("optimizer", self.optimizer.state());
+        state
+    }
+
+    /// Takes back what [`AlphaStep::state`] gave.
+    ///
+    /// # Errors
+    /// A tensor that is missing, unknown or of another shape.
+    pub fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        let optimizer = state.tensors("optimizer");
+        self.optimizer
+            .set_state(&optimizer, model.arch(), model.compute())
     }
 }

@@ -102,15 +102,11 @@ impl Bilevel {
 
 impl TrainerHooks for Bilevel {
     fn state(&self) -> Result<Snapshot, EngineError> {
-        let mut state = Snapshot::default();
-        state.put_tensors("optimizer", self.optimizer.state());
-        Ok(state)
+        Ok(self.alphas.state())
     }
 
     fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        let optimizer = state.tensors("optimizer");
-        self.optimizer
-            .set_state(&optimizer, model.arch(), model.compute())
+        self.alphas.restore(state, model)
     }
 
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {

@@ -60,6 +60,18 @@ impl SingleLevel {
 }
 
 impl TrainerHooks for SingleLevel {
+    fn state(&self) -> Result<archai_engine::checkpoint::Snapshot, EngineError> {
+        Ok(self.alphas.state())
+    }
+
+    fn restore(
+        &mut self,
+        state: &archai_engine::checkpoint::Snapshot,
+        model: &archai_engine::Model,
+    ) -> Result<(), EngineError> {
+        self.alphas.restore(state, model)
+    }
+
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         if fit.model.arch().is_empty() {
             return Err(EngineError::Config(format!(

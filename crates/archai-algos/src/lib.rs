@@ -60,19 +60,19 @@
 pub mod alpha_step;
 pub mod darts;
 pub mod didarts;
+pub mod divnas;
 pub mod gs;
 pub mod petridish;
 pub mod random;
-pub mod divnas;
 mod registry;
 pub mod xnas;
 
 pub use darts::{Darts, DartsSettings};
 pub use didarts::Didarts;
+pub use divnas::{Divnas, DivnasSettings};
 pub use gs::{Gs, GsSettings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
-pub use divnas::{Divnas, DivnasSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
 pub use xnas::{Xnas, XnasSettings};
 
@@ -132,12 +132,6 @@ pub fn all() -> Algorithms {
             ),
             "gs",
         ))
-    Algorithms::new()
-        .with_algorithm(
-            Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
-                .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
-                .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
-        )
         .with_algorithm(
             Algorithm::new("petridish", "small networks, of which the promising ones grow", Petridish::new)
                 .paper(
@@ -153,11 +147,6 @@ pub fn all() -> Algorithms {
                 )
                 .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
         )
-    Algorithms::new().with_algorithm(
-        Algorithm::new("darts", "a softmax over the ops of each edge, trained by gradient", Darts::new)
-            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
-            .config(AlgorithmConfig::File("archai:algos/darts.yaml".to_string())),
-    )
     .with_algorithm(
         Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
             .paper(

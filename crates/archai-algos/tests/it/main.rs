@@ -3,12 +3,12 @@
 mod conformance;
 mod golden;
 mod golden_darts;
+mod golden_divnas;
 mod gradient;
 mod petridish;
 mod random;
-mod golden_divnas;
 mod registry;
 mod resume;
 mod search;
-mod workbench;
 mod supernets;
+mod workbench;

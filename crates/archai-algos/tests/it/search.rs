@@ -64,8 +64,7 @@ const TINY: &str = "
     nas.eval.loader.cutout=2 nas.eval.loader.train_workers=0 nas.eval.trainer.epochs=2
 ";
 
-pub fn settings(
-fn settings(dir: &Path, overrides: &str) -> (Settings, Box<dyn ExperimentRunner>) {
+pub fn settings(dir: &Path, overrides: &str) -> (Settings, Box<dyn ExperimentRunner>) {
     settings_of("darts", dir, overrides)
 }
 

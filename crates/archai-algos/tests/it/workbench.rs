@@ -71,12 +71,7 @@ impl<'a> Workbench<'a> {
             settings: &self.settings,
             registry: OpRegistry::builtin(),
             compute: Compute::cpu(),
-            run: Run {
-                events: &NoEvents,
-                clock: &NoClock,
-                stop: &stop,
-                seed: self.settings.common.seed,
-            },
+            run: Run::new(&NoEvents, &NoClock, &stop, self.settings.common.seed),
             dir: self.dir,
         })
     }

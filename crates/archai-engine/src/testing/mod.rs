@@ -457,12 +457,7 @@ impl Place<'_> {
             settings,
             registry: self.registry.clone(),
             compute: self.compute.clone(),
-            run: Run {
-                events,
-                clock: &NoClock,
-                stop: &events.stop,
-                seed: self.seed,
-            },
+            run: Run::new(events, &NoClock, &events.stop, self.seed),
             dir,
         }
     }

@@ -182,12 +182,7 @@ fn supernet() -> Model {
 /// Trains 4 epochs under a guard; gives the epochs done, the reason of an early end, the model and the log.
 fn guarded(stop: serde_json::Value, from: usize) -> (usize, Option<String>, Model, Recorded) {
     let (events, stop_flag) = (Recorded::default(), StopFlag::new());
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop_flag,
-        seed: 2,
-    };
+    let run = Run::new(&events, &NoClock, &stop_flag, 2);
     let prefer = Prefer {
         op: "skip_connect",
         edges: 5,

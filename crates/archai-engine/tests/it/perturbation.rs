@@ -55,12 +55,7 @@ fn prepare(
 ) -> Result<(PerturbationFinalizers, Recorded), EngineError> {
     let (events, stop) = (Recorded::default(), StopFlag::new());
     let settings = search_settings(tune_steps);
-    let run = Run {
-        events: &events,
-        clock: &NoClock,
-        stop: &stop,
-        seed: 5,
-    };
+    let run = Run::new(&events, &NoClock, &stop, 5);
     let mut finalizers = PerturbationFinalizers::new(settings.darts_pt.clone());
     assert!(finalizers.needs_data());
     let data = FinalizeData {

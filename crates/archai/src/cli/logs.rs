@@ -1,16 +1,14 @@
 //! The files that a run's events end in: `log.log` for people, `log.jsonl` for programs, line by line as it happens, and
 //! `log.yaml`, the same values as one tree, at the end.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archai_engine::files::{FileError, write_atomically};
 use archai_spec::event::{Event, EventSink, Level, LogPath};
 use jiff::Zoned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::terminal::Terminal;
@@ -49,17 +47,6 @@ struct State {
     yaml: Option<PathBuf>,
     tree: Map<String, Value>,
     messages: usize,
-    /// Records of an interrupted run, without their times, and how often each is there: what the run says again while it
-    /// repeats the steps between its trainings is not written again.
-    said: HashMap<String, usize>,
-}
-
-/// How long the logs were at some moment: what is behind it belongs to steps that a resumed run does again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogMark {
-    human: u64,
-    machine: u64,
 }
 
 impl<'a> RunLog<'a> {
@@ -85,74 +72,11 @@ impl<'a> RunLog<'a> {
             yaml: (wanted && options.yaml).then(|| path("yaml")),
             tree: Map::new(),
             messages: 0,
-            said: HashMap::new(),
         };
         Ok(RunLog {
             state: Mutex::new(state),
             terminal,
             level: options.level,
-        })
-    }
-
-    /// Opens the log files of an interrupted run as they were at `mark`, or as they were at its start: what came later is
-    /// cut off, and what is there is not written a second time. A line that was cut in the middle goes with the rest.
-    ///
-    /// # Errors
-    /// Files that cannot be opened, read or cut.
-    pub fn resume(
-        dir: &Path,
-        options: &LogOptions,
-        terminal: &'a Terminal,
-        mark: Option<LogMark>,
-    ) -> Result<Self, FileError> {
-        let mark = mark.unwrap_or(LogMark {
-            human: 0,
-            machine: 0,
-        });
-        let open = |ending: &str, length: u64| -> Result<(File, String), FileError> {
-            let path = dir.join(format!("{}.{ending}", options.prefix));
-            reopen(&path, length).map_err(|e| FileError::new("go on with the log", &path, e))
-        };
-        let wanted = !options.prefix.is_empty();
-        let mut state = State {
-            human: None,
-            machine: None,
-            yaml: (wanted && options.yaml).then(|| dir.join(format!("{}.yaml", options.prefix))),
-            tree: Map::new(),
-            messages: 0,
-            said: HashMap::new(),
-        };
-        if wanted {
-            state.human = Some(open("log", mark.human)?.0);
-            let (machine, text) = open("jsonl", mark.machine)?;
-            state.machine = Some(machine);
-            for line in text.lines() {
-                state.remember(line);
-            }
-        }
-        Ok(RunLog {
-            state: Mutex::new(state),
-            terminal,
-            level: options.level,
-        })
-    }
-
-    /// How long the logs are, once they are safe on the disk.
-    ///
-    /// # Errors
-    /// A file that cannot be flushed.
-    pub fn mark(&self) -> io::Result<LogMark> {
-        let state = self.lock();
-        let length = |file: &Option<File>| match file {
-            None => Ok(0),
-            Some(file) => {
-                file.sync_data()?;
-                file.metadata().map(|m| m.len())
-            }
-        };
-        Ok(LogMark {
-            human: length(&state.human)?,
-            machine: length(&state.machine)?,
         })
     }
 
@@ -161,8 +85,7 @@ impl<'a> RunLog<'a> {
     /// # Errors
     /// A file that cannot be written.
     pub fn record(&self, path: LogPath, values: Vec<(String, Value)>) -> io::Result<()> {
-        self.keep(&Event::Values { path, values }, &Zoned::now())?;
-        Ok(())
+        self.keep(&Event::Values { path, values }, &Zoned::now())
     }
 
     /// Logs a sentence in the files alone: how a run ended is told the user in another way.
@@ -176,8 +99,7 @@ impl<'a> RunLog<'a> {
                 text: text.to_string(),
             },
             &Zoned::now(),
-        )?;
-        Ok(())
+        )
     }
 
     /// Writes `log.yaml`. Called at the end, whether the run succeeded or not.
@@ -200,30 +122,31 @@ impl<'a> RunLog<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes an event to the files. False: it stands there already, from before an interruption.
-    fn keep(&self, event: &Event, now: &Zoned) -> io::Result<bool> {
+    fn keep(&self, event: &Event, now: &Zoned) -> io::Result<()> {
         let mut state = self.lock();
-        let time = now.timestamp().to_string();
         let (level, line, record) = match event {
             Event::Values { path, values } => {
                 let map: Map<String, Value> = values.iter().cloned().collect();
-                let record = json!({ "time": time, "path": path.to_string(), "values": map });
+                insert(&mut state.tree, path, &map);
+                let record = json!({ "time": now.timestamp().to_string(), "path": path.to_string(), "values": map });
                 (Level::Info, line(path, values), record)
             }
             Event::Message { level, text } => {
-                let record = json!({ "time": time, "level": level, "message": text });
+                let n = state.messages.to_string();
+                state.messages += 1;
+                let key = if *level >= Level::Warning {
+                    "_warnings"
+                } else {
+                    "_messages"
+                };
+                let message = Map::from_iter([(n, Value::from(text.as_str()))]);
+                insert(&mut state.tree, &LogPath::new(key), &message);
+                let record =
+                    json!({ "time": now.timestamp().to_string(), "level": level, "message": text });
                 (*level, text.clone(), record)
             }
-            Event::Progress(_) => return Ok(true),
+            Event::Progress(_) => return Ok(()),
         };
-        if let Some(times) = state.said.get_mut(&timeless(&record)) {
-            *times -= 1;
-            if *times == 0 {
-                state.said.remove(&timeless(&record));
-            }
-            return Ok(false);
-        }
-        state.grow(&record);
         if let Some(file) = &mut state.machine {
             // One call per line, so that a reader never sees half of one.
             file.write_all(format!("{record}\n").as_bytes())?;
@@ -235,75 +158,14 @@ impl<'a> RunLog<'a> {
             let time = now.strftime("%Y-%m-%d %H:%M:%S,%3f");
             file.write_all(format!("[{time}][{name}] {line}\n").as_bytes())?;
         }
-        Ok(true)
+        Ok(())
     }
-}
-
-impl State {
-    /// Takes over a record of `log.jsonl` that is there already.
-    fn remember(&mut self, line: &str) {
-        // Whole lines are valid; anything else was never a record of ours and is left where it stands.
-        let Ok(record) = serde_json::from_str::<Value>(line) else {
-            return;
-        };
-        *self.said.entry(timeless(&record)).or_default() += 1;
-        self.grow(&record);
-    }
-
-    /// Puts a record into the tree that becomes `log.yaml`.
-    fn grow(&mut self, record: &Value) {
-        if let (Some(path), Some(values)) = (record["path"].as_str(), record["values"].as_object())
-        {
-            let path = LogPath(
-                path.split('/')
-                    .filter(|p| !p.is_empty())
-                    .map(str::to_owned)
-                    .collect(),
-            );
-            insert(&mut self.tree, &path, values);
-        } else if let Some(text) = record["message"].as_str() {
-            let key = match record["level"].as_str() {
-                Some("warning" | "error") => "_warnings",
-                _ => "_messages",
-            };
-            let message = Map::from_iter([(self.messages.to_string(), Value::from(text))]);
-            insert(&mut self.tree, &LogPath::new(key), &message);
-            self.messages += 1;
-        }
-    }
-}
-
-/// A record as text, without its time: by this it is known again.
-fn timeless(record: &Value) -> String {
-    let mut record = record.clone();
-    if let Value::Object(map) = &mut record {
-        map.shift_remove("time");
-    }
-    record.to_string()
-}
-
-/// Opens a log that is there (or was not begun yet), cuts it to `length` and to whole lines, and gives what remains.
-fn reopen(path: &Path, length: u64) -> io::Result<(File, String)> {
-    let mut file = File::options()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)?;
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(length).read_to_end(&mut bytes)?;
-    let whole = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
-    file.set_len(whole as u64)?;
-    file.seek(SeekFrom::End(0))?;
-    bytes.truncate(whole);
-    Ok((file, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 impl EventSink for RunLog<'_> {
     fn emit(&self, event: Event) -> io::Result<()> {
         let now = Zoned::now();
-        if !self.keep(&event, &now)? {
-            return Ok(());
-        }
+        self.keep(&event, &now)?;
         match event {
             Event::Progress(progress) => self.terminal.progress(&progress),
             Event::Values { path, values } if number(Level::Info) >= self.level => {
@@ -472,77 +334,6 @@ mod tests {
         assert_eq!(tree["arch_search"]["epochs"]["0"]["loss"], "NaN");
         assert_eq!(tree["arch_search"]["epochs"]["0"]["train"]["n"], 3);
         assert_eq!(tree["_warnings"]["1"], "beware: \"x\"\nof two lines");
-    }
-
-    #[test]
-    fn p26_a_log_goes_on_from_its_mark_and_from_any_cut() {
-        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
-        let options = LogOptions {
-            prefix: "log".into(),
-            level: 20,
-            yaml: true,
-        };
-        let say = |log: &RunLog<'_>, n: u32| {
-            let path = LogPath::new("steps").join(n);
-            log.emit(values!(path, "loss" => f64::from(n) / 3.0))
-                .unwrap();
-        };
-        let warn = |log: &RunLog<'_>| {
-            log.emit(Event::Message {
-                level: Level::Warning,
-                text: "ü twice".into(),
-            })
-            .unwrap();
-        };
-        let timeless_lines = |dir: &Path| -> Vec<String> {
-            let text = std::fs::read_to_string(dir.join("log.jsonl")).unwrap();
-            text.lines()
-                .map(|l| timeless(&serde_json::from_str(l).unwrap()))
-                .collect()
-        };
-        let dir = tempfile::tempdir().unwrap();
-        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
-        (0..2).for_each(|n| say(&log, n));
-        warn(&log);
-        let mark = log.mark().unwrap();
-        (2..5).for_each(|n| say(&log, n));
-        drop(log);
-        let whole: Vec<String> = timeless_lines(dir.path());
-
-        // What is repeated is not written again; what is new is; what came after the mark is gone until it is said again.
-        let log = RunLog::resume(dir.path(), &options, &terminal, Some(mark)).unwrap();
-        assert_eq!(timeless_lines(dir.path()), whole[..3]);
-        (0..2).for_each(|n| say(&log, n));
-        warn(&log);
-        (2..5).for_each(|n| say(&log, n));
-        log.finish().unwrap();
-        assert_eq!(timeless_lines(dir.path()), whole);
-        let tree: Value =
-            serde_saphyr::from_str(&std::fs::read_to_string(dir.path().join("log.yaml")).unwrap())
-                .unwrap();
-        assert_eq!(tree["steps"]["4"]["loss"], 4.0 / 3.0);
-        assert_eq!(tree["_warnings"]["0"], "ü twice");
-
-        // A log that is shorter than its mark, cut anywhere, goes on with whole lines.
-        let (jsonl, human) = (dir.path().join("log.jsonl"), dir.path().join("log.log"));
-        let bytes = std::fs::read(&jsonl).unwrap();
-        for cut in 0..bytes.len() {
-            std::fs::write(&jsonl, &bytes[..cut]).unwrap();
-            let log = RunLog::resume(
-                dir.path(),
-                &options,
-                &terminal,
-                Some(LogMark {
-                    machine: bytes.len() as u64,
-                    human: std::fs::metadata(&human).unwrap().len(),
-                }),
-            )
-            .unwrap();
-            (0..2).for_each(|n| say(&log, n));
-            warn(&log);
-            (2..5).for_each(|n| say(&log, n));
-            assert_eq!(timeless_lines(dir.path()), whole, "cut at {cut}");
-        }
     }
 
     #[test]

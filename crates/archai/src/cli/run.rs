@@ -543,11 +543,10 @@ impl Session<'_> {
                 )));
             }
         };
-        let template = Template {
+        let mut template = Template {
             is_ours: is_default,
             ..read_template(&path)?
         };
-        let mut template = read_template(&path)?;
         ModelDesc::from_yaml(
             &template.text,
             &path.display().to_string(),
@@ -588,11 +587,9 @@ struct Template {
 fn read_template(path: &Path) -> Result<Template, CliError> {
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
     Ok(Template {
-        text,
-        is_ours: true,
-    })
         path: path.to_path_buf(),
         text,
+        is_ours: true,
         gallery: Vec::new(),
     })
 }
