@@ -26,14 +26,7 @@ impl AlphaStep {
                  ({advice})"
             ))
         })?;
-        let constant = settings::LrSchedule {
-            kind: settings::ScheduleKind::Constant,
-            min_lr: None,
-            milestones: None,
-            decay_period: None,
-            gamma: None,
-            warmup: None,
-        };
+        let constant = settings::LrSchedule::constant();
         let schedule = trainer.alpha_lr_schedule.as_ref().unwrap_or(&constant);
         Ok(AlphaStep {
             optimizer: Optimizer::new(alpha)?,

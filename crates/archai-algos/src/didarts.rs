@@ -9,7 +9,8 @@
 //! So a step costs one pass, and all data may train; a validation share only reports.
 
 use archai_engine::{
-    EngineError,
+    EngineError, Model,
+    checkpoint::Snapshot,
     experiment::ExperimentRunner,
     trainer::{Fit, Outcome, Step, TrainerHooks},
 };
@@ -60,15 +61,11 @@ impl SingleLevel {
 }
 
 impl TrainerHooks for SingleLevel {
-    fn state(&self) -> Result<archai_engine::checkpoint::Snapshot, EngineError> {
+    fn state(&self) -> Result<Snapshot, EngineError> {
         Ok(self.alphas.state())
     }
 
-    fn restore(
-        &mut self,
-        state: &archai_engine::checkpoint::Snapshot,
-        model: &archai_engine::Model,
-    ) -> Result<(), EngineError> {
+    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
         self.alphas.restore(state, model)
     }
 

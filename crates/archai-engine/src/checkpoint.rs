@@ -11,7 +11,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use archai_spec::settings;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -112,6 +111,28 @@ impl Snapshot {
     }
 }
 
+/// How often the state of a training is kept, apart from the end of each epoch and an interruption.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// After so many steps; 0 not by steps.
+    pub every_steps: usize,
+    /// After so many seconds of the clock; 0 not by time.
+    pub every_seconds: f64,
+    /// How many to keep of a training under way; older ones serve when the last is damaged.
+    pub keep: usize,
+}
+
+impl Default for Policy {
+    /// Once a minute; the last two are kept.
+    fn default() -> Self {
+        Policy {
+            every_steps: 0,
+            every_seconds: 60.0,
+            keep: 2,
+        }
+    }
+}
+
 /// Where a training keeps its state, as the training sees it.
 pub trait Checkpoints: Send + Sync {
     /// What was kept last for a training, and whether that training had ended.
@@ -196,7 +217,7 @@ pub type Mark<'a> = Box<dyn Fn() -> io::Result<Value> + Send + Sync + 'a>;
 /// Checkpoints as files `<number>.checkpoint` in a folder.
 pub struct CheckpointStore<'a> {
     dir: PathBuf,
-    policy: settings::Checkpoint,
+    policy: Policy,
     clock: &'a dyn Clock,
     mark: Mark<'a>,
     inner: Mutex<Inner>,
@@ -278,7 +299,7 @@ impl<'a> CheckpointStore<'a> {
     /// A folder that cannot be read or written.
     pub fn open(
         dir: &Path,
-        policy: &settings::Checkpoint,
+        policy: Policy,
         clock: &'a dyn Clock,
         mark: Mark<'a>,
     ) -> Result<(Self, Found), EngineError> {
@@ -316,7 +337,7 @@ impl<'a> CheckpointStore<'a> {
         };
         let store = CheckpointStore {
             dir: dir.to_path_buf(),
-            policy: policy.clone(),
+            policy,
             clock,
             mark,
             inner: Mutex::new(inner),
@@ -529,8 +550,8 @@ mod tests {
     use super::*;
     use crate::run::NoClock;
 
-    fn policy(keep: usize) -> settings::Checkpoint {
-        settings::Checkpoint {
+    fn policy(keep: usize) -> Policy {
+        Policy {
             every_steps: 0,
             every_seconds: 0.0,
             keep,
@@ -539,7 +560,7 @@ mod tests {
 
     fn open(dir: &Path, keep: usize) -> (CheckpointStore<'static>, Found) {
         let mark = Box::new(|| Ok(Value::from("here")));
-        CheckpointStore::open(dir, &policy(keep), &NoClock, mark).unwrap()
+        CheckpointStore::open(dir, policy(keep), &NoClock, mark).unwrap()
     }
 
     fn snapshot(n: usize) -> Snapshot {
@@ -650,13 +671,13 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let clock = At(100.into());
-        let policy = settings::Checkpoint {
+        let policy = Policy {
             every_steps: 5,
             every_seconds: 60.0,
             keep: 1,
         };
         let mark = Box::new(|| Ok(Value::Null));
-        let store = CheckpointStore::open(dir.path(), &policy, &clock, mark)
+        let store = CheckpointStore::open(dir.path(), policy, &clock, mark)
             .unwrap()
             .0;
         for (now, steps, due) in [

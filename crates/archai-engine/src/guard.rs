@@ -14,9 +14,12 @@ use archai_spec::settings;
 
 use crate::{
     arch::ArchParams,
+    checkpoint::Snapshot,
     error::EngineError,
     finalize::{DefaultFinalizers, Finalizers},
     model::{Model, Objective},
+    optim::Vector,
+    params::NamedTensor,
     trainer::{Fit, TrainerHooks},
 };
 
@@ -91,6 +94,38 @@ impl Guard {
 }
 
 impl TrainerHooks for Guard {
+    fn state(&self) -> Result<Snapshot, EngineError> {
+        let mut state = Snapshot::default();
+        if !self.history.is_empty() {
+            let eigenvalues: Vec<f64> = self.history.iter().map(|(value, _)| *value).collect();
+            let eigenvalues = NamedTensor {
+                name: "all".to_string(),
+                shape: vec![eigenvalues.len()],
+                values: eigenvalues,
+            };
+            state.put_tensors("eigenvalues", vec![eigenvalues]);
+        }
+        for (i, (_, arch)) in self.history.iter().enumerate() {
+            state.put_tensors(&format!("arch{i}"), arch.named());
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        let eigenvalues = state
+            .tensors("eigenvalues")
+            .into_iter()
+            .flat_map(|t| t.values);
+        self.history = eigenvalues
+            .enumerate()
+            .map(|(i, value)| {
+                let arch = state.tensors(&format!("arch{i}"));
+                Ok((value, model.arch().with_named(&arch, model.compute())?))
+            })
+            .collect::<Result<_, EngineError>>()?;
+        Ok(())
+    }
+
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         self.history.clear();
         let has_data = (fit.loaders.valid_arch.as_ref()).is_some_and(|l| l.n_batches() > 0);

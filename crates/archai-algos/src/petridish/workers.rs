@@ -5,17 +5,17 @@ use std::sync::Mutex;
 
 use archai_data::rng::Key;
 use archai_engine::{
-    AlphaInit, ArchParams, EngineError, Model, ModelOptions, NamedTensor, Raw,
+    AlphaInit, EngineError, Model, ModelOptions, NamedTensor, Raw,
     experiment::Experiment,
     metrics::Metrics,
-    optim::Optimizer,
-    schedule::Schedule,
-    trainer::{ArchTrainer, Outcome, Step, TrainerHooks},
+    trainer::{ArchTrainer, TrainerHooks},
 };
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
 use archai_spec::settings;
 use serde::{Deserialize, Serialize};
+
+use crate::didarts::SingleLevel;
 
 use super::grow::{grown, inherit, settled};
 
@@ -145,7 +145,7 @@ pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, Engin
             let mut model = bench.compile(&grown(&desc, keep)?)?;
             inherit(&mut model, &weights)?;
             let mut hooks: Vec<Box<dyn TrainerHooks>> =
-                vec![Box::new(AlphaStep::new(&search.trainer)?)];
+                vec![Box::new(SingleLevel::new("petridish", &search.trainer)?)];
             bench.train(&mut model, &search, "grow", &mut hooks)?;
             (post, settled(&model)?, model.named_state())
         }
@@ -201,53 +201,3 @@ pub(super) const ALPHA_INIT: AlphaInit = AlphaInit::Uniform {
     low: -0.1,
     high: 0.1,
 };
-
-/// Moves α along with the weights, on the same batch: by the gradient of the loss, the sum of |α| in it.
-struct AlphaStep {
-    optimizer: Optimizer<ArchParams>,
-    schedule: Schedule,
-}
-
-impl AlphaStep {
-    fn new(trainer: &settings::Trainer) -> Result<Self, EngineError> {
-        let alpha = trainer.alpha_optimizer.as_ref().ok_or_else(|| {
-            EngineError::Config(
-                "petridish trains the architecture parameters of new nodes; set nas.search.trainer.alpha_optimizer"
-                    .to_string(),
-            )
-        })?;
-        let constant = settings::LrSchedule {
-            kind: settings::ScheduleKind::Constant,
-            min_lr: None,
-            milestones: None,
-            decay_period: None,
-            gamma: None,
-            warmup: None,
-        };
-        let schedule = trainer.alpha_lr_schedule.as_ref().unwrap_or(&constant);
-        Ok(AlphaStep {
-            optimizer: Optimizer::new(alpha)?,
-            schedule: Schedule::new(schedule, alpha.lr, trainer.epochs)?,
-        })
-    }
-}
-
-impl TrainerHooks for AlphaStep {
-    fn wants_arch_grads(&self) -> bool {
-        true
-    }
-
-    fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
-        let Some(grads) = &outcome.arch_grads else {
-            return Ok(());
-        };
-        let lr = self.schedule.lr(step.epoch);
-        let arch = self.optimizer.step(step.model.arch(), grads, lr);
-        if step.is_logged {
-            let path = step.log.path().clone();
-            step.log
-                .emit(archai_spec::values!(path, "alpha_grad_norm" => grads.norm()))?;
-        }
-        step.set_arch(arch)
-    }
-}

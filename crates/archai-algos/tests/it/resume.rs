@@ -5,14 +5,14 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use archai_engine::checkpoint::CheckpointStore;
+use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::experiment::{Experiment, run_eval, run_search};
 use archai_engine::run::{NoClock, Run, StopFlag};
 use archai_engine::{Compute, EngineError, OpRegistry};
 use archai_spec::event::{Event, EventSink, Progress};
 use serde_json::Value;
 
-use crate::search::settings;
+use crate::search::settings_of;
 
 /// Raises the flag after so many steps.
 struct StopAfter<'a> {
@@ -32,16 +32,15 @@ impl EventSink for StopAfter<'_> {
 }
 
 /// Search and evaluation, stopped after every `every` steps and taken up again until they end. Gives how often that was.
-fn run(dir: &Path, overrides: &str, every: usize) -> usize {
+fn run(algo: &str, dir: &Path, overrides: &str, policy: Policy, every: usize) -> usize {
     let mut stops = 0;
     loop {
-        let (settings, runner) = settings(dir, overrides);
+        let (settings, runner) = settings_of(algo, dir, overrides);
         let stop = StopFlag::new();
         let events = StopAfter {
             left: AtomicUsize::new(every),
             stop: &stop,
         };
-        let policy = &settings.common.checkpoint;
         let open = |phase: &str| {
             let at = dir.join(format!("checkpoints_{phase}"));
             let mark = Box::new(|| Ok(Value::Null));
@@ -81,20 +80,20 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn check(overrides: &str) {
+fn check(algo: &str, overrides: &str) {
     // Paths of files stand in no result, so that two directories can be compared.
     let straight = tempfile::tempdir().expect("a directory");
-    assert_eq!(run(straight.path(), overrides, usize::MAX), 0);
+    let usual = Policy::default();
+    assert_eq!(run(algo, straight.path(), overrides, usual, usize::MAX), 0);
     let expect = files(straight.path());
-    for (every, overrides) in [
-        (1, overrides.to_string()),
-        (
-            3,
-            format!("{overrides} common.checkpoint.every_steps=2 common.checkpoint.keep=1"),
-        ),
-    ] {
+    let rare = Policy {
+        every_steps: 2,
+        keep: 1,
+        ..usual
+    };
+    for (every, policy) in [(1, usual), (3, rare)] {
         let dir = tempfile::tempdir().expect("a directory");
-        let stops = run(dir.path(), &overrides, every);
+        let stops = run(algo, dir.path(), overrides, policy, every);
         assert!(stops >= 2, "it was stopped {stops} times");
         let found = files(dir.path());
         assert_eq!(
@@ -102,20 +101,46 @@ fn check(overrides: &str) {
             expect.keys().collect::<Vec<_>>()
         );
         for (name, bytes) in &expect {
-            assert!(found[name] == *bytes, "{name} differs after {stops} stops");
+            assert!(
+                found[name] == *bytes,
+                "{algo}: {name} differs after {stops} stops"
+            );
         }
     }
 }
 
 #[test]
 fn p02_a_taken_up_run_is_the_same_to_the_byte() {
-    check("nas.eval.loader.val_ratio=0.5 nas.eval.trainer.drop_path_prob=0.3");
+    check(
+        "darts",
+        "nas.eval.loader.val_ratio=0.5 nas.eval.trainer.drop_path_prob=0.3",
+    );
 }
 
 #[test]
 fn p02_first_order_and_adam_with_a_post_training() {
     check(
+        "darts",
         "nas.search.darts.second_order=false nas.search.post_train.trainer.epochs=1 nas.search.post_train.loader.train_batch=16 \
          nas.search.post_train.loader.dataset.max_batches=4 nas.search.post_train.loader.val_ratio=0.5",
+    );
+}
+
+#[test]
+fn p02_every_supernet_algorithm() {
+    for algo in ["didarts", "xnas", "gs", "divnas"] {
+        check(algo, "");
+    }
+}
+
+#[test]
+fn p02_the_guard_remembers_what_it_saw() {
+    let stop =
+        "nas.search.guard.iterations=2 nas.search.guard.stop.window=1 nas.search.trainer.epochs=4";
+    check(
+        "darts",
+        &format!(
+            "{stop} nas.search.darts.second_order=false nas.search.guard.stop.eigenvalue_ratio=0.999"
+        ),
     );
 }

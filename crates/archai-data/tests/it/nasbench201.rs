@@ -159,10 +159,9 @@ fn wrong_tables_are_refused_with_their_line() {
 
 /// The published facts of the whole table.
 #[test]
+#[ignore = "needs the whole table: ARCHAI_NB201_TABLE names it"]
 fn the_whole_table() {
-    let Some(path) = std::env::var_os("ARCHAI_NB201_TABLE") else {
-        return;
-    };
+    let path = std::env::var_os("ARCHAI_NB201_TABLE").expect("ARCHAI_NB201_TABLE names the table");
     let table = NasBench201Table::open(Path::new(&path)).unwrap();
     assert_eq!((table.len(), table.n_networks()), (15_625, 6_466));
     use Benchmark201::*;

@@ -55,13 +55,18 @@ pub(super) fn plant(
     Ok(registry)
 }
 
-/// Share of the planted op among the found edges that hold a primitive; 0 if there is none.
+/// Share of the planted op among the primitives that were found, those that share an edge as a `multi_op` included; 0 if
+/// there is none.
 pub(super) fn share(found: &ModelDesc, primitives: &[String], planted: &str) -> f64 {
     let edges = (found.cells.iter())
         .flat_map(|c| &c.nodes)
         .flat_map(|n| &n.edges);
-    let names: Vec<&str> = edges
-        .map(|e| e.op.name.as_str())
+    let ops = edges.flat_map(|e| match e.op.children.as_slice() {
+        [] => vec![&e.op],
+        children => children.iter().map(|child| &child.op).collect(),
+    });
+    let names: Vec<&str> = ops
+        .map(|op| op.name.as_str())
         .filter(|name| primitives.iter().any(|p| p == name))
         .collect();
     match names.len() {

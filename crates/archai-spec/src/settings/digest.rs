@@ -7,8 +7,7 @@ use serde_json::Value;
 
 /// Keys of the settings that change where things are written, how they are named or how fast they come, but no result.
 fn is_neutral(key: &str) -> bool {
-    const NEUTRAL: [&str; 10] = [
-        "checkpoint",
+    const NEUTRAL: [&str; 9] = [
         "logdir",
         "log_prefix",
         "log_level",

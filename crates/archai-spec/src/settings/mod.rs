@@ -39,22 +39,6 @@ pub struct Common {
     pub yaml_log: bool,
     /// Seed of every random draw of the run.
     pub seed: u64,
-    /// How often the state of a run is kept, so that it can be taken up where it stood.
-    pub checkpoint: Checkpoint,
-}
-
-/// Checkpoints. One is also kept at the end of every epoch and when a run is interrupted. No result depends on them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Checkpoint {
-    /// After every so many steps; 0 not by steps.
-    pub every_steps: usize,
-    /// After so many seconds; 0 not by time.
-    #[schemars(range(min = 0.0))]
-    pub every_seconds: f64,
-    /// How many to keep of a training under way; older ones serve when the last is damaged.
-    #[schemars(range(min = 1, max = 1000))]
-    pub keep: usize,
 }
 
 /// Search and evaluation.
@@ -434,6 +418,20 @@ pub struct LrSchedule {
     /// Warm-up before the schedule; null for none.
     #[serde(default)]
     pub warmup: Option<Warmup>,
+}
+
+impl LrSchedule {
+    /// The rate stays.
+    pub fn constant() -> Self {
+        LrSchedule {
+            kind: ScheduleKind::Constant,
+            min_lr: None,
+            milestones: None,
+            decay_period: None,
+            gamma: None,
+            warmup: None,
+        }
+    }
 }
 
 /// A warm-up: the rate grows linearly during the first epochs, and the first epoch already trains.

@@ -1,18 +1,7 @@
 //! `archai report collate` on runs of the program itself.
 
+use crate::run::TINY;
 use crate::support::World;
-
-/// Three narrow cells and a few images per phase.
-const TINY: &str = "\
-nas:
-  search:
-    loader: {dataset: {max_batches: 2}, train_batch: 4, test_batch: 4, train_workers: 0}
-    model_desc: {n_cells: 3, n_reductions: 1, cell: {n_nodes: 1}, model_stems: {init_node_ch: 2}}
-    darts: {second_order: false}
-  eval:
-    loader: {dataset: {max_batches: 2}, train_batch: 4, test_batch: 4, train_workers: 0}
-    model_desc: {n_cells: 3, n_reductions: 1, aux_weight: 0.0, model_stems: {init_node_ch: 2}}
-";
 
 #[test]
 fn runs_are_collated_and_none_is_forgotten() {

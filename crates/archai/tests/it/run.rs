@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Done, World};
 
 /// Three narrow cells and a few images per phase.
-const TINY: &str = "\
+pub const TINY: &str = "\
 nas:
   search:
     loader: {dataset: {max_batches: 4}, train_batch: 4, test_batch: 4, train_workers: 0}
