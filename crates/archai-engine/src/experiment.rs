@@ -97,17 +97,6 @@ impl<'a> Experiment<'a> {
         Ok(Loaders::new(settings, self.run.seed, phase)?)
     }
 
-    /// The builder of the search space that the settings ask for.
-    ///
-    /// # Errors
-    /// The algorithm does not search in that space.
-    pub fn builder(
-        &self,
-        runner: &dyn ExperimentRunner,
-    ) -> Result<Box<dyn ModelDescBuilder>, EngineError> {
-        Ok(runner.model_desc_builder())
-    }
-
     /// A description from settings, and from a template where there is one; what the builder notes is logged.
     pub fn build(
         &self,

@@ -65,7 +65,7 @@ fn seed(bench: &Workbench<'_>) -> ModelDesc {
         let experiment = with_ops(bench, experiment);
         let shape = &bench.settings.nas.search.model_desc;
         let runner = bench.runner.as_ref();
-        let builder = experiment.builder(runner).expect("a builder");
+        let builder = runner.model_desc_builder();
         let supernet = experiment
             .build(builder.as_ref(), shape, None, false)
             .and_then(|desc| experiment.compile(&desc, runner))
