@@ -325,16 +325,12 @@ fn differences<'a>(
 ) -> Vec<(String, Value, Value)> {
     let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (a.collect(), b.collect());
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).copied().collect();
-    let differing = names.into_iter().filter(|name| a.get(name) != b.get(name));
-    differing
-        .map(|name| {
-            (
-                name.clone(),
-                parsed(a.get(name).copied()),
-                parsed(b.get(name).copied()),
-            )
-        })
-        .collect()
+    let both = names.into_iter().map(|name| {
+        let [a, b] = [&a, &b].map(|values| parsed(values.get(name).copied()));
+        (name.clone(), a, b)
+    });
+    // A key that is absent means what null means.
+    both.filter(|(_, a, b)| a != b).collect()
 }
 
 fn parsed(text: Option<&String>) -> Value {

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use archai_kernels::{Pool, PoolKind};
 use archai_spec::desc::OpDesc;
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
-use burn::tensor::{Tensor, activation, module, s};
+use burn::tensor::{Tensor, module, s};
 
 use super::conv::{Layer, Stretch, sequence};
 use super::fused_conv::ForSize;
-use super::join::Concat;
+use super::join::{Classifier, Concat};
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::fused::{self, kernels};
-use crate::op::{ConvShape, Linear, Op, OpBuilder, OpFactory, Pass};
+use crate::op::{ConvShape, Op, OpBuilder, OpFactory, Pass};
 
 /// An activation of a convolution op.
 #[derive(Clone, Copy)]
@@ -227,33 +227,6 @@ impl Op for Fit {
     }
 }
 
-/// `linear_relu`: flattens, then ReLU(W·x + b); the result is `[N, C, 1, 1]`.
-#[derive(Debug)]
-struct LinearRelu {
-    desc: OpDesc,
-    linear: Linear,
-}
-
-impl Op for LinearRelu {
-    fn forward(
-        &self,
-        pass: &mut Pass<'_>,
-        inputs: &[Features],
-        _arch: Option<&Tensor<1>>,
-    ) -> Features {
-        let [n, c, h, w] = inputs[0].shape();
-        let x = inputs[0].nchw().reshape([n, c * h * w]);
-        let y = activation::relu(self.linear.forward(pass, x));
-        Features::from_nchw(y.reshape([n, self.desc.ch_out, 1, 1]))
-    }
-    fn desc(&self) -> &OpDesc {
-        &self.desc
-    }
-    fn can_drop_path(&self) -> bool {
-        false
-    }
-}
-
 /// Makers of the ops of this file.
 pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
     vec![
@@ -312,11 +285,7 @@ pub(super) fn factories() -> Vec<(&'static str, OpFactory)> {
         ),
         (
             "linear_relu",
-            Arc::new(|d, b| {
-                let linear = b.linear(d.ch_in, d.ch_out);
-                let desc = d.clone();
-                Ok(Box::new(LinearRelu { desc, linear }))
-            }),
+            Arc::new(|d, b| Ok(Box::new(Classifier::new(d, true, b)))),
         ),
         (
             "concat_states",

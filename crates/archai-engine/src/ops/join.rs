@@ -2,7 +2,7 @@
 
 use archai_kernels::ConvKind;
 use archai_spec::desc::OpDesc;
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, activation::relu};
 
 use super::fused_conv::FusedConv;
 use crate::error::EngineError;
@@ -153,18 +153,20 @@ impl Op for Multi {
     }
 }
 
-/// `linear`: flattens, then W·x + b; the result is `[N, classes, 1, 1]`.
+/// `linear`, and `linear_relu`: flattens, then W·x + b, and its ReLU; the result is `[N, C, 1, 1]`.
 #[derive(Debug)]
 pub(super) struct Classifier {
     desc: OpDesc,
     linear: Linear,
+    relu: bool,
 }
 
 impl Classifier {
-    pub fn new(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Self {
+    pub fn new(desc: &OpDesc, relu: bool, b: &mut OpBuilder<'_>) -> Self {
         Classifier {
             desc: desc.clone(),
             linear: b.linear(desc.ch_in, desc.ch_out),
+            relu,
         }
     }
 }
@@ -180,6 +182,7 @@ impl Op for Classifier {
         let out = self
             .linear
             .forward(pass, inputs[0].nchw().reshape([n, c * h * w]));
+        let out = if self.relu { relu(out) } else { out };
         Features::from_nchw(out.reshape([n, self.desc.ch_out, 1, 1]))
     }
     fn desc(&self) -> &OpDesc {

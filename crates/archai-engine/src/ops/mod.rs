@@ -58,7 +58,7 @@ pub(crate) fn factories() -> HashMap<String, OpFactory> {
         ),
         (
             "linear",
-            Arc::new(|d, b| Ok(Box::new(join::Classifier::new(d, b)))),
+            Arc::new(|d, b| Ok(Box::new(join::Classifier::new(d, false, b)))),
         ),
         (
             "concate_channels",
