@@ -44,6 +44,36 @@ pub struct Record {
     pub settings: BTreeMap<String, Value>,
     /// Measured numbers by name, for example `test_top1`. Accuracies are fractions, times are seconds.
     pub figures: BTreeMap<String, f64>,
+    /// The result as the phase gave it, for a command that is taken up after it.
+    #[serde(default)]
+    pub outcome: Value,
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What is wrong with it, to stand behind its name: another version, or no record.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let damaged = |e: serde_json::Error| format!("is damaged: {e}");
+        let value: Value = serde_json::from_str(text).map_err(damaged)?;
+        match value["version"].as_u64() {
+            Some(v) if v == u64::from(RECORD_VERSION) => {}
+            Some(v) => {
+                return Err(format!(
+                    "has version {v}, this program reads {RECORD_VERSION}"
+                ));
+            }
+            None => return Err("is damaged: it has no version".to_string()),
+        }
+        let record: Record = serde_json::from_value(value).map_err(damaged)?;
+        match record.phase.as_str() {
+            "search" | "evaluation" => Ok(record),
+            other => Err(format!(
+                "is damaged: `{other}` is no phase, expected `search` or `evaluation`"
+            )),
+        }
+    }
 }
 
 /// How a figure is shown.

@@ -39,6 +39,34 @@ pub struct Common {
     pub yaml_log: bool,
     /// Seed of every random draw of the run.
     pub seed: u64,
+    /// How often the state of a training is kept, so that a run that was cut off can be taken up.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+}
+
+/// How often the state of a training is kept, besides the end of each epoch and an interruption. No result depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoint {
+    /// After so many steps; 0 not by steps.
+    pub every_steps: usize,
+    /// After so many seconds; 0 not by time.
+    #[schemars(range(min = 0.0))]
+    pub every_seconds: f64,
+    /// How many checkpoints of a training under way are kept; older ones serve when the last is damaged.
+    #[schemars(range(min = 1))]
+    pub keep: usize,
+}
+
+impl Default for Checkpoint {
+    /// Once a minute; the last two are kept.
+    fn default() -> Self {
+        Checkpoint {
+            every_steps: 0,
+            every_seconds: 60.0,
+            keep: 2,
+        }
+    }
 }
 
 /// Search and evaluation.

@@ -611,6 +611,8 @@ fn the_digest_covers_results_only() {
         "common.log_prefix=x",
         "common.log_level=10",
         "common.yaml_log=no",
+        "common.checkpoint.every_steps=7",
+        "common.checkpoint.keep=9",
         "dataset.path=/data",
         "nas.eval.model_filename=m.pt",
         "nas.search.loader.train_workers=0",

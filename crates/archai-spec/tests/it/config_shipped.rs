@@ -88,6 +88,11 @@ fn darts_on_cifar10_has_the_documented_defaults() {
         ("common.log_level", json!(20), &same),
         ("common.yaml_log", json!(true), &same),
         ("common.seed", json!(2), &same),
+        (
+            "common.checkpoint",
+            json!({"every_steps": 0, "every_seconds": 60, "keep": 2}),
+            &same,
+        ),
         ("dataset.name", json!("cifar10"), &same),
         ("dataset.n_classes", json!(10), &same),
         ("dataset.channels", json!(3), &same),

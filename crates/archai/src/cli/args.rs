@@ -46,6 +46,17 @@ pub enum Command {
     /// Search for a network, then train, test and save it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Go on with a run that was cut off
+    #[command(
+        after_help = "The command that made DIR is given again, with all that it was about, in the folder where it was\n\
+            given; giving it yourself does the same.\n\n\
+            Example:\n  archai resume ~/logdir/darts_cifar10_first_search"
+    )]
+    Resume {
+        /// A run directory: NAME_search or NAME_eval
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+    },
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
     Algos(ListArgs),
@@ -109,9 +120,10 @@ Examples:
   archai run --config mine.yaml                your file over the defaults
 
 A run leaves two folders below the log folder, NAME_search and NAME_eval; NAME
-is made of algorithm, data set and prefix. Older ones of that name are kept
-under a number: .1, .2, ... Interrupt (Ctrl-C) once to stop after the present
-step, twice to stop at once.
+is made of algorithm, data set and prefix. Interrupt (Ctrl-C) once to stop after
+the present step, twice to stop at once. The same command, given again, goes on
+where it stopped, was interrupted or killed; when it had ended well, it starts
+anew, and the older folders are kept under a number: .1, .2, ...
 
 Exit status: 0 all well, 1 something failed, 2 the command line or a
 configuration cannot be used, 130 interrupted.";
@@ -268,6 +280,14 @@ pub struct RunArgs {
     /// Seed of all random draws [default: common.seed]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+
+    /// Start over instead of taking up what was cut off; the older runs are kept under a number
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Take up a run although settings have changed, where the change cannot matter for what is done so far
+    #[arg(long, conflicts_with = "fresh")]
+    pub allow_changed: bool,
 }
 
 /// Engines.

@@ -44,7 +44,10 @@ impl RunDirs {
             SetAside::Pair => vec![&self.search, &self.eval],
             SetAside::EvalOnly => vec![&self.eval],
         };
-        let moving: Vec<&PathBuf> = moving.into_iter().filter(|dir| is_taken(dir)).collect();
+        let moving: Vec<&PathBuf> = moving
+            .into_iter()
+            .filter(|dir| is_taken(dir) && !is_bare(dir))
+            .collect();
         if moving.is_empty() {
             return Ok(Vec::new());
         }
@@ -84,25 +87,38 @@ pub enum SetAside {
     EvalOnly,
 }
 
-/// Makes a run directory, which must not be there yet.
+/// Makes the folder of the run directories.
 ///
 /// # Errors
-/// No permission, a read-only or full disk, or another run that made it at the same moment.
+/// No permission, a read-only or full disk.
+pub fn create_logdir(logdir: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(logdir).map_err(|e| FileError::new("create the log folder", logdir, e))
+}
+
+/// Makes a run directory, unless one is there in which nothing was begun.
+///
+/// # Errors
+/// No permission, a read-only or full disk, or something that is in the way.
 pub fn create(dir: &Path) -> Result<(), CliError> {
-    let parent = dir.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(|e| FileError::new("create the log folder", parent, e))?;
-    fs::create_dir(dir).map_err(|e| match e.kind() {
-        io::ErrorKind::AlreadyExists => CliError::failure(format!(
-            "another run has just made `{}`; give this one a name of its own with --exp-prefix",
-            dir.display()
-        )),
-        _ => FileError::new("create the run directory", dir, e).into(),
-    })
+    match fs::create_dir(dir) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+        Err(e) => Err(FileError::new("create the run directory", dir, e).into()),
+    }
 }
 
 /// Whether a name is in use, by a dangling link too.
 fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
+}
+
+/// Whether nothing was begun in a directory: it holds at most a lock, or what a killed process had begun to write.
+pub fn is_bare(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    let mut names = entries.map_while(|entry| Some(entry.ok()?.file_name()));
+    names.all(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn numbered(dir: &Path, n: u32) -> PathBuf {
@@ -181,6 +197,7 @@ mod tests {
             "darts_mini_p_eval.1",
         ] {
             fs::create_dir(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("log.log"), "").unwrap();
         }
         assert_eq!(dirs.set_aside(SetAside::Pair).unwrap().len(), 2);
         assert_eq!(
@@ -193,6 +210,11 @@ mod tests {
         );
         create(&dirs.search).unwrap();
         create(&dirs.eval).unwrap();
+        assert!(
+            dirs.set_aside(SetAside::Pair).unwrap().is_empty(),
+            "nothing was begun"
+        );
+        fs::write(dirs.eval.join("log.log"), "").unwrap();
         assert_eq!(dirs.set_aside(SetAside::EvalOnly).unwrap().len(), 1);
         assert_eq!(
             names(root.path()),
@@ -204,7 +226,5 @@ mod tests {
                 "darts_mini_p_search.2"
             ]
         );
-        let taken = create(&dirs.search).unwrap_err().to_string();
-        assert!(taken.contains("--exp-prefix"), "{taken}");
     }
 }

@@ -17,6 +17,8 @@ pub struct Env {
     pub command_line: Vec<String>,
     /// Name that the program was called by.
     pub program: String,
+    /// The folder in which the command was given.
+    pub folder: PathBuf,
 }
 
 impl Env {
@@ -45,6 +47,8 @@ impl Env {
             vars,
             command_line,
             program,
+            // In a folder that was removed meanwhile relative paths lead nowhere, which those who follow them report.
+            folder: std::env::current_dir().unwrap_or_default(),
         }
     }
 

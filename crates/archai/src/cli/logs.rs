@@ -1,8 +1,12 @@
 //! The files that a run's events end in: `log.log` for people, `log.jsonl` for programs, line by line as it happens, and
 //! `log.yaml`, the same values as one tree, at the end.
+//!
+//! A run that is taken up repeats what lies before its checkpoint. Its logs are cut back to where they were at that
+//! checkpoint, and what is told again is not written again, so that each record is there exactly once.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,28 +46,120 @@ pub struct RunLog<'a> {
 }
 
 struct State {
-    human: Option<File>,
-    machine: Option<File>,
+    human: Option<Lines>,
+    machine: Option<Lines>,
     yaml: Option<PathBuf>,
     tree: Map<String, Value>,
     messages: usize,
+    /// What a run that was taken up may tell again, with how often.
+    told: HashMap<String, usize>,
+    /// Whether everything so far was told before.
+    repeats: bool,
+}
+
+/// A file that lines are put behind.
+struct Lines {
+    file: File,
+    path: PathBuf,
+    length: u64,
+}
+
+impl Lines {
+    /// One call per line, so that a reader never sees half of one.
+    fn push(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(line.as_bytes())?;
+        self.length += line.len() as u64;
+        Ok(())
+    }
+
+    /// Cuts the file after the last whole line within `length` bytes and gives what is left.
+    fn cut(&mut self, length: u64) -> Result<Vec<u8>, FileError> {
+        let failed = |action, e| FileError::new(action, &self.path, e);
+        let mut bytes = Vec::new();
+        let mut file = File::open(&self.path).map_err(|e| failed("read", e))?;
+        Read::by_ref(&mut file)
+            .take(length)
+            .read_to_end(&mut bytes)
+            .map_err(|e| failed("read", e))?;
+        let end = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+        bytes.truncate(end);
+        self.length = end as u64;
+        self.file
+            .set_len(self.length)
+            .map_err(|e| failed("cut back", e))?;
+        Ok(bytes)
+    }
+}
+
+/// What a record is known by: the values of a run that repeats itself are the same, but for its times.
+fn known_by(event: &Event) -> String {
+    match event {
+        Event::Values { path, values } => {
+            let mut names: Vec<&str> = values.iter().map(|(name, _)| name.as_str()).collect();
+            // Names come back from a file in the order of the alphabet.
+            names.sort_unstable();
+            json!([path.to_string(), names]).to_string()
+        }
+        Event::Message { level, text } => json!([level, [], text]).to_string(),
+        Event::Progress(_) => String::new(),
+    }
+}
+
+/// A line of `log.jsonl` as the event that it came from.
+fn parse(line: &[u8]) -> Option<Event> {
+    let record: Value = serde_json::from_slice(line).ok()?;
+    if let Some(values) = record["values"].as_object() {
+        let path = match record["path"].as_str()? {
+            "" => LogPath::root(),
+            path => LogPath(path.split('/').map(str::to_string).collect()),
+        };
+        let values = values.clone().into_iter().collect();
+        return Some(Event::Values { path, values });
+    }
+    Some(Event::Message {
+        level: serde_json::from_value(record["level"].clone()).ok()?,
+        text: record["message"].as_str()?.to_string(),
+    })
 }
 
 impl<'a> RunLog<'a> {
-    /// Opens the log files in `dir`.
+    /// Makes the log files of a new run in `dir`.
     ///
     /// # Errors
-    /// Files that cannot be created.
+    /// Files that cannot be created, or are there already.
     pub fn create(
         dir: &Path,
         options: &LogOptions,
         terminal: &'a Terminal,
     ) -> Result<Self, FileError> {
+        Self::open(dir, options, terminal, File::options().create_new(true))
+    }
+
+    /// Opens the log files of a run that is taken up; [`RunLog::cut_back`] comes next.
+    ///
+    /// # Errors
+    /// Files that cannot be opened or created.
+    pub fn reopen(
+        dir: &Path,
+        options: &LogOptions,
+        terminal: &'a Terminal,
+    ) -> Result<Self, FileError> {
+        Self::open(dir, options, terminal, File::options().create(true))
+    }
+
+    fn open(
+        dir: &Path,
+        options: &LogOptions,
+        terminal: &'a Terminal,
+        how: &std::fs::OpenOptions,
+    ) -> Result<Self, FileError> {
         let path = |ending: &str| dir.join(format!("{}.{ending}", options.prefix));
-        let open = |ending: &str| {
+        let open = |ending: &str| -> Result<Lines, FileError> {
             let path = path(ending);
-            let file = File::options().create_new(true).append(true).open(&path);
-            file.map_err(|e| FileError::new("create the log", &path, e))
+            let failed = |e| FileError::new("create the log", &path, e);
+            let file = how.clone().append(true).open(&path).map_err(failed)?;
+            let length = file.metadata().map_err(failed)?.len();
+            Ok(Lines { file, path, length })
         };
         let wanted = !options.prefix.is_empty();
         let state = State {
@@ -72,6 +168,8 @@ impl<'a> RunLog<'a> {
             yaml: (wanted && options.yaml).then(|| path("yaml")),
             tree: Map::new(),
             messages: 0,
+            told: HashMap::new(),
+            repeats: false,
         };
         Ok(RunLog {
             state: Mutex::new(state),
@@ -80,12 +178,69 @@ impl<'a> RunLog<'a> {
         })
     }
 
+    /// Where the logs stand, for a checkpoint. Up to there they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// A file that cannot be flushed.
+    pub fn mark(&self) -> io::Result<Value> {
+        let state = self.lock();
+        let at = |lines: &Option<Lines>| -> io::Result<u64> {
+            let Some(lines) = lines else { return Ok(0) };
+            lines.file.sync_data()?;
+            Ok(lines.length)
+        };
+        Ok(json!({ "log": at(&state.human)?, "jsonl": at(&state.machine)? }))
+    }
+
+    /// Cuts the logs back to a mark, or to nothing, and remembers what is left of them. Gives how many bytes before the
+    /// mark are missing.
+    ///
+    /// # Errors
+    /// Files that cannot be read or cut.
+    pub fn cut_back(&self, mark: Option<&Value>) -> Result<u64, FileError> {
+        let at = |name: &str| mark.and_then(|m| m[name].as_u64()).unwrap_or(0);
+        let mut state = self.lock();
+        let mut missing = 0;
+        if let Some(human) = &mut state.human {
+            let length = at("log");
+            human.cut(length)?;
+            missing += length - human.length;
+        }
+        let mut records = Vec::new();
+        if let Some(machine) = &mut state.machine {
+            let length = at("jsonl");
+            records = machine.cut(length)?;
+            missing += length - machine.length;
+        }
+        // A line that cannot be read stays as it is.
+        for event in records.split(|&b| b == b'\n').filter_map(parse) {
+            *state.told.entry(known_by(&event)).or_default() += 1;
+            state.remember(&event);
+        }
+        state.repeats = true;
+        Ok(missing)
+    }
+
+    /// Warns of something before the run begins to tell again what it told before.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn warn_first(&self, text: &str) -> io::Result<()> {
+        self.emit(Event::Message {
+            level: Level::Warning,
+            text: text.to_string(),
+        })?;
+        self.lock().repeats = true;
+        Ok(())
+    }
+
     /// Logs values in the files alone: what every run notes at its start would only be in the way on a terminal.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn record(&self, path: LogPath, values: Vec<(String, Value)>) -> io::Result<()> {
-        self.keep(&Event::Values { path, values }, &Zoned::now())
+        self.keep(&Event::Values { path, values }, &Zoned::now())?;
+        Ok(())
     }
 
     /// Logs a sentence in the files alone: how a run ended is told the user in another way.
@@ -99,7 +254,8 @@ impl<'a> RunLog<'a> {
                 text: text.to_string(),
             },
             &Zoned::now(),
-        )
+        )?;
+        Ok(())
     }
 
     /// Writes `log.yaml`. Called at the end, whether the run succeeded or not.
@@ -122,50 +278,86 @@ impl<'a> RunLog<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, event: &Event, now: &Zoned) -> io::Result<()> {
+    /// Writes an event to the files unless they have it; gives whether they had not.
+    fn keep(&self, event: &Event, now: &Zoned) -> io::Result<bool> {
         let mut state = self.lock();
+        if state.was_told(event) {
+            return Ok(false);
+        }
+        let time = now.timestamp().to_string();
         let (level, line, record) = match event {
             Event::Values { path, values } => {
                 let map: Map<String, Value> = values.iter().cloned().collect();
-                insert(&mut state.tree, path, &map);
-                let record = json!({ "time": now.timestamp().to_string(), "path": path.to_string(), "values": map });
+                let record = json!({ "time": time, "path": path.to_string(), "values": map });
                 (Level::Info, line(path, values), record)
             }
             Event::Message { level, text } => {
-                let n = state.messages.to_string();
-                state.messages += 1;
-                let key = if *level >= Level::Warning {
-                    "_warnings"
-                } else {
-                    "_messages"
-                };
-                let message = Map::from_iter([(n, Value::from(text.as_str()))]);
-                insert(&mut state.tree, &LogPath::new(key), &message);
-                let record =
-                    json!({ "time": now.timestamp().to_string(), "level": level, "message": text });
+                let record = json!({ "time": time, "level": level, "message": text });
                 (*level, text.clone(), record)
             }
-            Event::Progress(_) => return Ok(()),
+            Event::Progress(_) => return Ok(true),
         };
+        state.remember(event);
         if let Some(file) = &mut state.machine {
-            // One call per line, so that a reader never sees half of one.
-            file.write_all(format!("{record}\n").as_bytes())?;
+            file.push(&format!("{record}\n"))?;
         }
         if number(level) >= self.level
             && let Some(file) = &mut state.human
         {
             let name = format!("{level:?}").to_uppercase();
             let time = now.strftime("%Y-%m-%d %H:%M:%S,%3f");
-            file.write_all(format!("[{time}][{name}] {line}\n").as_bytes())?;
+            file.push(&format!("[{time}][{name}] {line}\n"))?;
         }
-        Ok(())
+        Ok(true)
+    }
+}
+
+impl State {
+    /// Puts an event into the tree that becomes `log.yaml`.
+    fn remember(&mut self, event: &Event) {
+        match event {
+            Event::Values { path, values } => {
+                insert(&mut self.tree, path, &values.iter().cloned().collect());
+            }
+            Event::Message { level, text } => {
+                let n = self.messages.to_string();
+                self.messages += 1;
+                let key = if *level >= Level::Warning {
+                    "_warnings"
+                } else {
+                    "_messages"
+                };
+                let message = Map::from_iter([(n, Value::from(text.as_str()))]);
+                insert(&mut self.tree, &LogPath::new(key), &message);
+            }
+            Event::Progress(_) => {}
+        }
+    }
+
+    /// Whether the run tells again what it told before it was cut off.
+    fn was_told(&mut self, event: &Event) -> bool {
+        if self.told.is_empty() || matches!(event, Event::Progress(_)) {
+            return false;
+        }
+        // A place of the log tells of one thing. A sentence may come twice, so that it counts as told only until
+        // something new was said.
+        let may_repeat = self.repeats || matches!(event, Event::Values { .. });
+        let times = self.told.get_mut(&known_by(event));
+        if let Some(times) = times.filter(|times| may_repeat && **times > 0) {
+            *times -= 1;
+            return true;
+        }
+        self.repeats = false;
+        false
     }
 }
 
 impl EventSink for RunLog<'_> {
     fn emit(&self, event: Event) -> io::Result<()> {
         let now = Zoned::now();
-        self.keep(&event, &now)?;
+        if !self.keep(&event, &now)? {
+            return Ok(());
+        }
         match event {
             Event::Progress(progress) => self.terminal.progress(&progress),
             Event::Values { path, values } if number(Level::Info) >= self.level => {
@@ -355,5 +547,107 @@ mod tests {
             .unwrap()
             .finish()
             .unwrap();
+    }
+
+    fn event(step: usize) -> Event {
+        values!(LogPath::new("steps").join(step), "loss" => 0.5, "a" => step)
+    }
+
+    fn said(text: &str) -> Event {
+        Event::Message {
+            level: Level::Info,
+            text: text.into(),
+        }
+    }
+
+    /// Records of `log.jsonl` without their times.
+    fn records(dir: &Path) -> Vec<Value> {
+        let text = std::fs::read_to_string(dir.join("log.jsonl")).unwrap();
+        let mut records: Vec<Value> = text
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        for record in &mut records {
+            record.as_object_mut().unwrap().remove("time");
+        }
+        records
+    }
+
+    #[test]
+    fn p26_logs_survive_a_cut_at_any_byte() {
+        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
+        let options = LogOptions {
+            prefix: "log".into(),
+            level: 20,
+            yaml: true,
+        };
+        let story = |log: &RunLog<'_>, from: usize| {
+            for step in from..3 {
+                log.emit(event(step)).unwrap();
+            }
+            log.emit(said("done")).unwrap();
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
+        log.emit(said("begin")).unwrap();
+        log.emit(event(0)).unwrap();
+        let mark = log.mark().unwrap();
+        story(&log, 1);
+        log.finish().unwrap();
+        let expect = records(dir.path());
+        let (whole, human) = ("log.jsonl", "log.log");
+        let read = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        let (whole_bytes, human_bytes, yaml) = (read(whole), read(human), read("log.yaml"));
+
+        for length in 0..=whole_bytes.len() {
+            let cut = tempfile::tempdir().unwrap();
+            std::fs::write(cut.path().join(whole), &whole_bytes[..length]).unwrap();
+            let of_human = length * human_bytes.len() / whole_bytes.len();
+            std::fs::write(cut.path().join(human), &human_bytes[..of_human]).unwrap();
+            let log = RunLog::reopen(cut.path(), &options, &terminal).unwrap();
+            // Whatever the cut has left of the part before the mark, the run tells it again.
+            let missing = log.cut_back(Some(&mark)).unwrap();
+            assert_eq!(
+                missing == 0,
+                length as u64 >= mark["jsonl"].as_u64().unwrap()
+                    && of_human as u64 >= mark["log"].as_u64().unwrap(),
+                "{length}"
+            );
+            log.emit(said("begin")).unwrap();
+            log.emit(event(0)).unwrap();
+            story(&log, 1);
+            log.finish().unwrap();
+            assert_eq!(records(cut.path()), expect, "cut after {length} bytes");
+            assert_eq!(
+                std::fs::read(cut.path().join("log.yaml")).unwrap(),
+                yaml,
+                "{length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_comes_again_is_kept() {
+        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
+        let options = LogOptions {
+            prefix: "log".into(),
+            level: 20,
+            yaml: false,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
+        log.emit(said("a step was left out")).unwrap();
+        log.emit(event(0)).unwrap();
+        let mark = log.mark().unwrap();
+        drop(log);
+        let log = RunLog::reopen(dir.path(), &options, &terminal).unwrap();
+        log.cut_back(Some(&mark)).unwrap();
+        log.emit(event(1)).unwrap();
+        log.emit(said("a step was left out")).unwrap();
+        assert_eq!(records(dir.path()).len(), 4);
+        // Without a checkpoint nothing is left.
+        let log = RunLog::reopen(dir.path(), &options, &terminal).unwrap();
+        log.cut_back(None).unwrap();
+        assert!(records(dir.path()).is_empty());
     }
 }

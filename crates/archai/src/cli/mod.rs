@@ -18,17 +18,21 @@ mod report;
 mod run;
 mod shell;
 mod source;
+mod started;
 mod summary;
 mod terminal;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use archai_algos::Algorithms;
+use archai_engine::files::FileError;
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
 use env::Env;
 use error::CliError;
+use started::{Phase, STARTED_FILE};
 
 /// Runs the command line of the process with these algorithms, and gives its exit status: 0 when all went well, 1 when
 /// something failed, 2 when the command line or a configuration cannot be used, 130 after an interrupt.
@@ -42,14 +46,8 @@ pub fn run(algos: Algorithms) -> ExitCode {
     let env = Env::read();
     let program = program(&env.program);
     let arguments = env.command_line.iter().skip(1).cloned().collect();
-    let (mut flags, overrides) = overrides::split(arguments, &program);
-    flags.insert(0, env.program.clone());
-    let parsed = program
-        .clone()
-        .try_get_matches_from(flags)
-        .and_then(|m| Cli::from_arg_matches(&m));
-    let cli = match parsed {
-        Ok(cli) => cli,
+    let (cli, overrides) = match parse(arguments, &program, &env) {
+        Ok(parsed) => parsed,
         Err(error) => {
             // Help goes to standard output, mistakes to standard error; whoever closed it does not want to know.
             let _ = error.print();
@@ -78,6 +76,63 @@ fn program(name: &str) -> clap::Command {
         })
 }
 
+/// The command line as types, and the settings that it overrides.
+fn parse(
+    arguments: Vec<String>,
+    program: &clap::Command,
+    env: &Env,
+) -> Result<(Cli, Vec<String>), clap::Error> {
+    let (mut flags, overrides) = overrides::split(arguments, program);
+    flags.insert(0, env.program.clone());
+    let matches = program.clone().try_get_matches_from(flags)?;
+    Ok((Cli::from_arg_matches(&matches)?, overrides))
+}
+
+/// Gives the command again that made a run directory.
+fn resume(
+    dir: &Path,
+    overrides: &[String],
+    algos: &Algorithms,
+    env: &Env,
+    program: &clap::Command,
+) -> Result<(), CliError> {
+    if let Some(first) = overrides.first() {
+        return Err(CliError::usage(format!(
+            "`{first}`: a run goes on with the settings that it has; to change some, give the run's command with them"
+        )));
+    }
+    let dir = dir
+        .canonicalize()
+        .map_err(|e| FileError::new("read", dir, e))?;
+    let started = match Phase::of(&dir)? {
+        Phase::Unfinished(started) | Phase::Finished(started, _) => started,
+        Phase::Absent | Phase::Foreign => {
+            return Err(CliError::usage(format!(
+                "`{}` is no run directory: it has no {STARTED_FILE}",
+                dir.display()
+            )));
+        }
+    };
+    let unusable = |why: String| {
+        CliError::failure(format!(
+            "the command in `{}` cannot be given again: {why}",
+            dir.join(STARTED_FILE).display()
+        ))
+    };
+    std::env::set_current_dir(&started.folder)
+        .map_err(|e| unusable(format!("`{}`: {e}", started.folder.display())))?;
+    let mut env = env.clone();
+    env.folder = started.folder.clone();
+    env.command_line.truncate(1);
+    env.command_line.extend(started.arguments.iter().cloned());
+    let (cli, overrides) =
+        parse(started.arguments.clone(), program, &env).map_err(|e| unusable(e.to_string()))?;
+    match &cli.command {
+        Command::Run(args) => run::resume(args, &overrides, algos, &env, &dir),
+        _ => Err(unusable("it is no `run`".to_string())),
+    }
+}
+
 fn dispatch(
     command: &Command,
     overrides: &[String],
@@ -87,6 +142,7 @@ fn dispatch(
 ) -> Result<(), CliError> {
     match command {
         Command::Run(args) => run::run(args, overrides, algos, env),
+        Command::Resume { dir } => resume(dir, overrides, algos, env, &program),
         Command::Algos(args) => lists::algos(*args, algos),
         Command::Ops(args) => lists::ops(*args),
         Command::Datasets(args) => lists::datasets(*args),

@@ -1,4 +1,7 @@
 //! `archai run`: for each data set and each algorithm a search and an evaluation, each in a directory of its own.
+//!
+//! A command that was cut off is taken up by giving it again: what is finished stays, what was under way goes on at its
+//! last checkpoint. A command that had ended well starts anew, and the older runs are kept under a number.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use archai_algos::{Algorithm, Algorithms};
 use archai_data::Split;
+use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
@@ -19,6 +23,8 @@ use archai_spec::desc::ModelDesc;
 use archai_spec::event::{Level, LogPath, json};
 use archai_spec::settings::{Dataset, DatasetFormat, Settings};
 use jiff::Zoned;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::args::{DeviceArg, RunArgs, is_on};
 use super::dirs::{self, RunDirs, SetAside};
@@ -27,6 +33,7 @@ use super::error::CliError;
 use super::logs::{LogOptions, RunLog};
 use super::report;
 use super::source::ConfigRequest;
+use super::started::{DirLock, Phase, Started, sweep};
 use super::summary::{self, Outcome};
 use super::terminal::Terminal;
 use crate::report::{RECORD_FILE, RECORD_VERSION, Record};
@@ -41,7 +48,45 @@ pub fn run(
     algos: &Algorithms,
     env: &Env,
 ) -> Result<(), CliError> {
+    carry_out(&Plan::new(args, overrides, algos, env)?, args, env)
+}
+
+/// Goes on with the run in `dir`, which this command line made.
+///
+/// # Errors
+/// Nothing is left to do, `dir` was moved, and whatever goes wrong first.
+pub fn resume(
+    args: &RunArgs,
+    overrides: &[String],
+    algos: &Algorithms,
+    env: &Env,
+    dir: &Path,
+) -> Result<(), CliError> {
     let plan = Plan::new(args, overrides, algos, env)?;
+    let mut dirs = plan
+        .jobs
+        .iter()
+        .flat_map(|j| [&j.dirs.search, &j.dirs.eval]);
+    if !dirs.any(|d| d.canonicalize().is_ok_and(|d| d == dir)) {
+        let places: Vec<_> = plan
+            .jobs
+            .iter()
+            .map(|j| j.dirs.search.display().to_string())
+            .collect();
+        return Err(CliError::usage(format!(
+            "the command that made `{}` works in {}; move the directory (and the one of its other phase) back to go on",
+            dir.display(),
+            places.join(", ")
+        )));
+    }
+    if plan.progress()? == Progress::Complete {
+        Terminal::new(env).say(&format!("the run in {} is complete", dir.display()));
+        return Ok(());
+    }
+    carry_out(&plan, args, env)
+}
+
+fn carry_out(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, usize::from))
         .build_global()
@@ -52,10 +97,12 @@ pub fn run(
     watch_interrupts(&stop, &terminal)?;
     let mut outcomes = Vec::new();
     let mut result = Ok(());
+    let goes_on = !plan.fresh && plan.progress()? == Progress::Begun;
     for job in &plan.jobs {
         let job = Session {
             job,
-            plan: &plan,
+            plan,
+            goes_on,
             terminal: &terminal,
             stop: &stop,
             env,
@@ -83,6 +130,11 @@ struct Plan<'a> {
     custom: bool,
     search: bool,
     eval: bool,
+    fresh: bool,
+    allow_changed: bool,
+    /// The command line without the program and without what only says how to treat older runs.
+    arguments: Vec<String>,
+    folder: PathBuf,
 }
 
 /// One algorithm on one data set.
@@ -168,8 +220,74 @@ impl<'a> Plan<'a> {
             custom: args.config_only.is_some(),
             search,
             eval,
+            fresh: args.fresh,
+            allow_changed: args.allow_changed,
+            arguments: (env.command_line.iter().skip(1))
+                .filter(|a| !["--fresh", "--allow-changed"].contains(&a.as_str()))
+                .cloned()
+                .collect(),
+            folder: env.folder.clone(),
         })
     }
+
+    /// How much of this command was done before.
+    fn progress(&self) -> Result<Progress, CliError> {
+        let (mut begun, mut complete) = (false, true);
+        for job in &self.jobs {
+            let wanted = [(self.search, &job.dirs.search), (self.eval, &job.dirs.eval)];
+            for (_, dir) in wanted.into_iter().filter(|(wanted, _)| *wanted) {
+                match Phase::of(dir)? {
+                    Phase::Finished(started, _) if self.made(&started, job) => begun = true,
+                    Phase::Unfinished(started) => {
+                        begun |= self.made(&started, job);
+                        complete = false;
+                    }
+                    _ => complete = false,
+                }
+            }
+        }
+        Ok(match (begun, complete) {
+            (_, true) => Progress::Complete,
+            (true, false) => Progress::Begun,
+            (false, false) => Progress::None,
+        })
+    }
+
+    /// Whether this very command made a run of a job.
+    fn made(&self, started: &Started, job: &Job<'_>) -> bool {
+        (&started.arguments, &started.folder, &started.digest)
+            == (&self.arguments, &self.folder, &job.digest)
+    }
+}
+
+/// How much of a command was done before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Nothing, by this very command.
+    None,
+    /// Some of it.
+    Begun,
+    /// All phases are finished, whoever did them.
+    Complete,
+}
+
+/// Where a phase of a job stands when the job begins.
+enum Stand {
+    /// It is not asked for.
+    Unwanted,
+    /// Nothing is there.
+    New,
+    /// It was cut off, and goes on.
+    TakenUp,
+    /// It is finished, and stays.
+    Done(Box<Record>),
+}
+
+/// Where both phases stand, and the directories that are this process's.
+struct Stands {
+    search: Stand,
+    eval: Stand,
+    _locks: Vec<DirLock>,
 }
 
 impl<'a> Job<'a> {
@@ -242,6 +360,7 @@ impl<'a> Job<'a> {
 struct Session<'a> {
     job: &'a Job<'a>,
     plan: &'a Plan<'a>,
+    goes_on: bool,
     terminal: &'a Terminal,
     stop: &'a StopFlag,
     env: &'a Env,
@@ -273,49 +392,190 @@ impl Session<'_> {
         };
 
         self.terminal.heading(&job.title());
-        let which = if plan.search {
-            SetAside::Pair
-        } else {
-            SetAside::EvalOnly
+        let given = template.as_ref().filter(|t| !t.is_ours).map(|t| t.digest());
+        let stands = self.claim(given.as_deref())?;
+        let search = match &stands.search {
+            Stand::Unwanted => None,
+            Stand::Done(record) => {
+                let place = job.dirs.search.display();
+                self.terminal
+                    .say(&format!("  the search in {place} is complete"));
+                Some(outcome_of(record, &job.dirs.search)?)
+            }
+            stand => Some(self.search(runner, stand)?),
         };
-        for (_, aside) in job.dirs.set_aside(which)? {
-            self.terminal
-                .say(&format!("  an earlier run is kept as {}", aside.display()));
-        }
-        let search = if plan.search {
-            Some(self.search(runner)?)
-        } else {
-            None
-        };
-        let template = match (&search, template) {
-            (Some(found), _) => Some(read_template(&found.final_desc)?.with_gallery()?),
-            (None, template) => template,
-        };
-        let eval = match template {
-            Some(template) if plan.eval => Some(self.eval(runner, &template)?),
-            _ => None,
-        };
-        let outcome = Outcome {
+        let mut outcome = Outcome {
             title: job.title(),
             search_dir: search.is_some().then(|| job.dirs.search.clone()),
-            eval_dir: eval.is_some().then(|| job.dirs.eval.clone()),
+            eval_dir: plan.eval.then(|| job.dirs.eval.clone()),
             search,
-            eval,
+            eval: None,
         };
-        let dir = outcome.eval_dir.as_ref().unwrap_or(&job.dirs.search);
-        let text = summary::as_markdown(&outcome, &self.env.command_line, &job.digest);
-        write_atomically(&dir.join(summary::FILE), |out| {
-            out.write_all(text.as_bytes())
-        })?;
+        match &stands.eval {
+            Stand::Unwanted => {
+                if let (Some(found), false) =
+                    (&outcome.search, matches!(stands.search, Stand::Done(_)))
+                {
+                    self.summarise(&outcome, &job.dirs.search)?;
+                    self.record_end("search", None, report::figures_of_search(found), found)?;
+                }
+            }
+            Stand::Done(record) => {
+                let place = job.dirs.eval.display();
+                self.terminal
+                    .say(&format!("  the evaluation in {place} is complete"));
+                outcome.eval = Some(outcome_of(record, &job.dirs.eval)?);
+            }
+            stand => {
+                let template = match (&outcome.search, template) {
+                    (Some(found), _) => read_template(&found.final_desc)?.with_gallery()?,
+                    (None, Some(template)) => template,
+                    (None, None) => return Err(CliError::failure("there is nothing to evaluate")),
+                };
+                let result = self.eval(runner, &template, stand)?;
+                outcome.eval = Some(result.clone());
+                self.summarise(&outcome, &job.dirs.eval)?;
+                let figures = report::figures_of_eval(&result);
+                self.record_end("evaluation", given, figures, &result)?;
+            }
+        }
         Ok(outcome)
     }
 
-    fn search(&self, runner: &dyn ExperimentRunner) -> Result<SearchResult, CliError> {
+    /// Decides what becomes of older runs in the job's directories, moves those that have had their time, and takes hold
+    /// of the rest.
+    fn claim(&self, given: Option<&str>) -> Result<Stands, CliError> {
+        let (plan, dirs) = (self.plan, &self.job.dirs);
+        let logdir = dirs.search.parent().unwrap_or(Path::new("."));
+        dirs::create_logdir(logdir)?;
+        // One process at a time looks and moves.
+        let _gate = DirLock::wait_for(logdir)?;
+        let mut locks = Vec::new();
+        for dir in [&dirs.search, &dirs.eval] {
+            if dir.is_dir() {
+                locks.push(DirLock::take(dir)?);
+            }
+        }
+        let (mut search, mut eval) = match plan.fresh {
+            true => (Stand::New, Stand::New),
+            false => self.stands(given)?,
+        };
+        if !plan.search {
+            search = Stand::Unwanted;
+        }
+        if !plan.eval {
+            eval = Stand::Unwanted;
+        }
+        let aside = match (&search, &eval) {
+            (Stand::New, _) => Some(SetAside::Pair),
+            (_, Stand::New) => Some(SetAside::EvalOnly),
+            _ => None,
+        };
+        if let Some(which) = aside {
+            for (_, aside) in dirs.set_aside(which)? {
+                let place = aside.display();
+                self.terminal
+                    .say(&format!("  an earlier run is kept as {place}"));
+            }
+        }
+        for (stand, dir) in [(&search, &dirs.search), (&eval, &dirs.eval)] {
+            if let Stand::New = stand {
+                dirs::create(dir)?;
+                locks.push(DirLock::take(dir)?);
+            }
+        }
+        Ok(Stands {
+            search,
+            eval,
+            _locks: locks,
+        })
+    }
+
+    /// Where the phases of a command that is not told to start over stand.
+    fn stands(&self, given: Option<&str>) -> Result<(Stand, Stand), CliError> {
+        let (plan, job) = (self.plan, self.job);
+        let same = |started: &Started, dir: &Path, given: Option<&str>| -> Result<(), CliError> {
+            let now = self.started(&started.phase, given)?;
+            started.check_same(&now, dir, plan.allow_changed)
+        };
+        let eval_alone = |phase: Phase, given: Option<&str>| -> Result<Stand, CliError> {
+            match phase {
+                Phase::Unfinished(started) => {
+                    same(&started, &job.dirs.eval, given)?;
+                    Ok(Stand::TakenUp)
+                }
+                Phase::Finished(started, record) if self.goes_on && plan.made(&started, job) => {
+                    Ok(Stand::Done(record))
+                }
+                _ => Ok(Stand::New),
+            }
+        };
+        let eval = Phase::of(&job.dirs.eval)?;
+        if !plan.search {
+            return Ok((Stand::Unwanted, eval_alone(eval, given)?));
+        }
+        match (Phase::of(&job.dirs.search)?, eval) {
+            (Phase::Unfinished(started), _) => {
+                same(&started, &job.dirs.search, None)?;
+                Ok((Stand::TakenUp, Stand::New))
+            }
+            (Phase::Finished(started, record), eval) => {
+                let is_ours = self.goes_on && plan.made(&started, job);
+                let followed = started.eval_follows || is_ours;
+                match eval {
+                    // The pair is finished; so it stays only where the command as a whole is not.
+                    Phase::Finished(..) if !is_ours => Ok((Stand::New, Stand::New)),
+                    Phase::Unfinished(of_eval) if of_eval.given_desc.is_some() => {
+                        Ok((Stand::New, Stand::New))
+                    }
+                    _ if !followed || !(plan.eval || is_ours) => Ok((Stand::New, Stand::New)),
+                    eval => {
+                        if !is_ours {
+                            same(&started, &job.dirs.search, None)?;
+                        }
+                        Ok((Stand::Done(record), eval_alone(eval, None)?))
+                    }
+                }
+            }
+            _ => Ok((Stand::New, Stand::New)),
+        }
+    }
+
+    /// How a phase of this command is started.
+    fn started(&self, phase: &str, given: Option<&str>) -> Result<Started, CliError> {
+        Ok(Started {
+            phase: phase.to_string(),
+            algorithm: self.job.algo.name().to_string(),
+            engine: self.job.engine.to_string(),
+            eval_follows: self.plan.search && self.plan.eval,
+            digest: self.job.digest.clone(),
+            given_desc: given.map(str::to_string),
+            settings: self.job.tree.digested().map_err(CliError::config)?,
+            ..Started::new(&self.plan.arguments, &self.plan.folder)
+        })
+    }
+
+    fn summarise(&self, outcome: &Outcome, dir: &Path) -> Result<(), CliError> {
+        let text = summary::as_markdown(outcome, &self.env.command_line, &self.job.digest);
+        write_atomically(&dir.join(summary::FILE), |out| {
+            out.write_all(text.as_bytes())
+        })?;
+        Ok(())
+    }
+
+    fn search(
+        &self,
+        runner: &dyn ExperimentRunner,
+        stand: &Stand,
+    ) -> Result<SearchResult, CliError> {
         let dir = &self.job.dirs.search;
-        let found = self.phase("search", dir, &self.job.search, |experiment| {
+        let started = self.started("search", None)?;
+        let found = self.phase(&started, dir, &self.job.search, stand, |experiment| {
             run_search(experiment, runner)
         })?;
-        self.record_end(dir, "search", None, report::figures_of_search(&found))?;
+        if self.plan.eval {
+            self.record_end("search", None, report::figures_of_search(&found), &found)?;
+        }
         Ok(found)
     }
 
@@ -323,12 +583,15 @@ impl Session<'_> {
         &self,
         runner: &dyn ExperimentRunner,
         template: &Template,
+        stand: &Stand,
     ) -> Result<EvalResult, CliError> {
         let dir = &self.job.dirs.eval;
         let mut settings = self.job.eval.clone();
         let own = dir.join("final_model_desc.yaml");
         settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
-        let result = self.phase("evaluation", dir, &settings, |experiment| {
+        let given = (!template.is_ours).then(|| template.digest());
+        let started = self.started("evaluation", given.as_deref())?;
+        self.phase(&started, dir, &settings, stand, |experiment| {
             write_atomically(&own, |out| out.write_all(template.text.as_bytes()))?;
             if !template.gallery.is_empty() {
                 let folder = dir.join(GALLERY);
@@ -338,21 +601,25 @@ impl Session<'_> {
                 }
             }
             run_eval(experiment, runner)
-        })?;
-        let given = (!template.is_ours).then_some(template.text.as_str());
-        self.record_end(dir, "evaluation", given, report::figures_of_eval(&result))?;
-        Ok(result)
+        })
     }
 
     /// Leaves the facts of a phase that ended well, for reports.
     fn record_end(
         &self,
-        dir: &Path,
         phase: &str,
-        given_desc: Option<&str>,
+        given_desc: Option<String>,
         figures: BTreeMap<String, f64>,
+        outcome: &impl Serialize,
     ) -> Result<(), CliError> {
         let job = self.job;
+        let dir = match phase {
+            "search" => &job.dirs.search,
+            _ => &job.dirs.eval,
+        };
+        let path = dir.join(RECORD_FILE);
+        let outcome =
+            serde_json::to_value(outcome).map_err(|e| FileError::new("write", &path, e.into()))?;
         let record = Record {
             version: RECORD_VERSION,
             phase: phase.to_string(),
@@ -362,52 +629,88 @@ impl Session<'_> {
             seed: job.search.common.seed,
             digest: job.digest.clone(),
             engine: job.engine.to_string(),
-            given_desc: given_desc.map(|text| blake3::hash(text.as_bytes()).to_hex().to_string()),
+            given_desc,
             settings: job.tree.digested().map_err(CliError::config)?,
             figures,
+            outcome,
         };
-        write_atomically(&dir.join(RECORD_FILE), |out| {
+        write_atomically(&path, |out| {
             serde_json::to_writer_pretty(&mut *out, &record)?;
             out.write_all(b"\n")
         })?;
         Ok(())
     }
 
-    /// One phase in its new directory, with its logs, which are finished however it ends.
+    /// One phase in its directory, with its logs, which are finished however it ends.
     fn phase<T>(
         &self,
-        name: &str,
+        started: &Started,
         dir: &Path,
         settings: &Settings,
+        stand: &Stand,
         body: impl FnOnce(&Experiment<'_>) -> Result<T, EngineError>,
     ) -> Result<T, CliError> {
+        let name = started.phase.as_str();
         if self.stop.is_raised() {
             return Err(CliError::Interrupted(format!(
                 "stopped before the {name} of {} began",
                 self.job.title()
             )));
         }
-        dirs::create(dir)?;
-        self.terminal.say(&format!("  {name} in {}", dir.display()));
+        let goes_on = matches!(stand, Stand::TakenUp);
+        let verb = if goes_on { "goes on " } else { "" };
+        self.terminal
+            .say(&format!("  {name} {verb}in {}", dir.display()));
+        sweep(dir)?;
         let text = self.config_used(dir);
         write_atomically(&dir.join("config_used.yaml"), |out| {
             out.write_all(text.as_bytes())
         })?;
+        // From here on the directory tells of a run.
+        started.write(dir)?;
         let common = &settings.common;
         let options = LogOptions {
             prefix: common.log_prefix.clone(),
             level: common.log_level,
             yaml: common.yaml_log,
         };
-        let log = RunLog::create(dir, &options, self.terminal)?;
+        let log = match goes_on {
+            true => RunLog::reopen(dir, &options, self.terminal)?,
+            false => RunLog::create(dir, &options, self.terminal)?,
+        };
+        let policy = Policy {
+            every_steps: common.checkpoint.every_steps,
+            every_seconds: common.checkpoint.every_seconds,
+            keep: common.checkpoint.keep,
+        };
+        let (checkpoints, found) = CheckpointStore::open(
+            &dir.join("checkpoints"),
+            policy,
+            &WallClock,
+            Box::new(|| log.mark()),
+        )
+        .map_err(CliError::engine)?;
+        let in_log = |e| FileError::new("write to the log in", dir, e);
+        if goes_on {
+            let missing = log.cut_back(found.mark.as_ref())?;
+            for text in &found.damaged {
+                log.warn_first(text).map_err(in_log)?;
+            }
+            if missing > 0 {
+                let text = format!(
+                    "{missing} bytes of the logs are missing; the run tells them again where it can"
+                );
+                log.warn_first(&text).map_err(in_log)?;
+            }
+        }
         self.record_start(&log, name, dir, settings)
-            .map_err(|e| FileError::new("write to the log in", dir, e))?;
+            .map_err(in_log)?;
 
         let experiment = Experiment {
             settings,
             registry: OpRegistry::builtin(),
             compute: Compute::cpu().with_engine(self.job.engine),
-            run: Run::new(&log, &WallClock, self.stop, common.seed),
+            run: Run::new(&log, &WallClock, self.stop, common.seed).with_checkpoints(&checkpoints),
             dir,
         };
         let result = body(&experiment);
@@ -419,14 +722,12 @@ impl Session<'_> {
             }
             Err(error) => log.note(Level::Error, &error.to_string()),
         };
-        let finished = noted
-            .map_err(|e| FileError::new("write to the log in", dir, e))
-            .and_then(|()| log.finish());
+        let finished = noted.map_err(in_log).and_then(|()| log.finish());
         match result {
             Ok(value) => finished.map(|()| value).map_err(CliError::from),
             Err(EngineError::Stopped) => Err(CliError::Interrupted(format!(
                 "the {name} of {} is not complete; what there is lies in {}\n  \
-                 to go on, run the same command again: it starts over and keeps this one under a number",
+                 to go on where it stopped, run the same command again, or: archai resume {1}",
                 self.job.title(),
                 dir.display()
             ))),
@@ -595,6 +896,10 @@ fn read_template(path: &Path) -> Result<Template, CliError> {
 }
 
 impl Template {
+    fn digest(&self) -> String {
+        blake3::hash(self.text.as_bytes()).to_hex().to_string()
+    }
+
     /// Along with all networks that its search found, where there are several.
     fn with_gallery(mut self) -> Result<Self, CliError> {
         let folder = self.path.with_file_name(GALLERY);
@@ -614,6 +919,16 @@ impl Template {
         self.gallery.sort();
         Ok(self)
     }
+}
+
+/// The result that a finished phase left.
+fn outcome_of<T: DeserializeOwned>(record: &Record, dir: &Path) -> Result<T, CliError> {
+    T::deserialize(&record.outcome).map_err(|e| {
+        CliError::failure(format!(
+            "the result in `{}` cannot be used: {e}; --fresh sets the old run aside and starts over",
+            dir.join(RECORD_FILE).display()
+        ))
+    })
 }
 
 /// The first interrupt asks for a stop after the present step, the second one ends the program.

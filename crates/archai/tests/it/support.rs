@@ -47,13 +47,14 @@ impl World {
         Done::new(self.command(args).output().unwrap())
     }
 
-    /// Names in a folder below the home folder, sorted.
+    /// Names in a folder below the home folder, sorted, without hidden ones.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.path(folder)) else {
             return Vec::new();
         };
         let mut names: Vec<_> = entries
             .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.starts_with('.'))
             .collect();
         names.sort();
         names
