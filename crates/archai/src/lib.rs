@@ -2,8 +2,8 @@
 //!
 //! The work is done by the crates that this one re-exports: [`spec`] holds configurations and model descriptions, [`data`]
 //! reads images, [`engine`] builds, trains and saves models, [`algos`] are the search algorithms. What this crate adds is
-//! the command line, [`cli::run`], which any program may call with algorithms of its own, and the collation of many runs,
-//! [`report`]. Such a program does well to install
+//! the command line, [`cli::run`], which any program may call with algorithms of its own, the collation of many runs,
+//! [`report`], and what tells whether two runs computed the same, [`digests`]. Such a program does well to install
 //! [`PoolAllocator`]: training asks for the same large blocks step after step.
 
 pub use archai_algos as algos;
@@ -13,4 +13,5 @@ pub use archai_kernels::PoolAllocator;
 pub use archai_spec as spec;
 
 pub mod cli;
+pub mod digests;
 pub mod report;

@@ -57,6 +57,22 @@ pub enum Command {
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
+    /// Do a finished run again and compare what comes out, byte by byte
+    #[command(
+        after_help = "The repetition takes its settings from DIR alone, so a run that somebody published can be checked, too. It is\n\
+            done in a folder that goes away. Settings that change no result may be given, such as where data lie:\n  \
+            archai verify downloaded/darts_cifar10_first_eval --dataset.path ~/cifar10\n\n\
+            Examples:\n  archai verify ~/logdir/darts_fashion_mnist_mini_throwaway_search\n  \
+            archai verify --threads 1 ~/logdir/*_first_*"
+    )]
+    Verify {
+        /// Run directories: NAME_search or NAME_eval
+        #[arg(required = true, value_hint = ValueHint::DirPath)]
+        dirs: Vec<PathBuf>,
+        /// Threads to compute with; results do not depend on it [default: all processors]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+        threads: Option<u16>,
+    },
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
     Algos(ListArgs),

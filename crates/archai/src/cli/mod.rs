@@ -21,8 +21,9 @@ mod source;
 mod started;
 mod summary;
 mod terminal;
+mod verify;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use archai_algos::Algorithms;
@@ -32,7 +33,9 @@ use clap::{CommandFactory, FromArgMatches};
 use args::{Cli, Command};
 use env::Env;
 use error::CliError;
+use run::Live;
 use started::{Phase, STARTED_FILE};
+use verify::Repetition;
 
 /// Runs the command line of the process with these algorithms, and gives its exit status: 0 when all went well, 1 when
 /// something failed, 2 when the command line or a configuration cannot be used, 130 after an interrupt.
@@ -133,6 +136,41 @@ fn resume(
     }
 }
 
+/// Does finished runs again and compares.
+fn verify(
+    dirs: &[PathBuf],
+    threads: Option<u16>,
+    overrides: &[String],
+    algos: &Algorithms,
+    env: &Env,
+    program: &clap::Command,
+) -> Result<(), CliError> {
+    let mut more: Vec<String> = overrides.to_vec();
+    more.extend(threads.map(|n| format!("--threads={n}")));
+    // All are looked at before the first is repeated.
+    let repetitions: Vec<Repetition> = dirs
+        .iter()
+        .map(|dir| Repetition::new(dir, &more))
+        .collect::<Result<_, _>>()?;
+    let live = Live::new(env)?;
+    for repetition in &repetitions {
+        let mut env = env.clone();
+        env.folder = repetition.scratch().to_path_buf();
+        env.command_line.truncate(1);
+        env.command_line
+            .extend(repetition.arguments.iter().cloned());
+        let arguments = repetition.arguments.clone();
+        let (cli, overrides) =
+            parse(arguments, program, &env).map_err(|e| CliError::failure(e.to_string()))?;
+        let Command::Run(args) = &cli.command else {
+            return Err(CliError::failure("the repetition is no `run`"));
+        };
+        run::quietly(args, &overrides, algos, &env, &live)?;
+        repetition.compare()?;
+    }
+    Ok(())
+}
+
 fn dispatch(
     command: &Command,
     overrides: &[String],
@@ -143,6 +181,9 @@ fn dispatch(
     match command {
         Command::Run(args) => run::run(args, overrides, algos, env),
         Command::Resume { dir } => resume(dir, overrides, algos, env, &program),
+        Command::Verify { dirs, threads } => {
+            verify(dirs, *threads, overrides, algos, env, &program)
+        }
         Command::Algos(args) => lists::algos(*args, algos),
         Command::Ops(args) => lists::ops(*args),
         Command::Datasets(args) => lists::datasets(*args),

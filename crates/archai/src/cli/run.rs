@@ -48,7 +48,30 @@ pub fn run(
     algos: &Algorithms,
     env: &Env,
 ) -> Result<(), CliError> {
-    carry_out(&Plan::new(args, overrides, algos, env)?, args, env)
+    let plan = Plan::new(args, overrides, algos, env)?;
+    start_threads(args)?;
+    let (outcomes, result) = carry_out(&plan, env, &Live::new(env)?)?;
+    show(&plan, &outcomes)?;
+    result
+}
+
+/// The same without printing the results. More than one may follow another in a process.
+///
+/// # Errors
+/// As [`run`].
+pub fn quietly(
+    args: &RunArgs,
+    overrides: &[String],
+    algos: &Algorithms,
+    env: &Env,
+    live: &Live,
+) -> Result<(), CliError> {
+    let plan = Plan::new(args, overrides, algos, env)?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(args.threads.map_or(0, usize::from));
+    let threads = threads
+        .build()
+        .map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))?;
+    threads.install(|| carry_out(&plan, env, live)?.1)
 }
 
 /// Goes on with the run in `dir`, which this command line made.
@@ -83,18 +106,51 @@ pub fn resume(
         Terminal::new(env).say(&format!("the run in {} is complete", dir.display()));
         return Ok(());
     }
-    carry_out(&plan, args, env)
+    start_threads(args)?;
+    let (outcomes, result) = carry_out(&plan, env, &Live::new(env)?)?;
+    show(&plan, &outcomes)?;
+    result
 }
 
-fn carry_out(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
+/// What a command shows and listens to, once in a process.
+pub struct Live {
+    terminal: Arc<Terminal>,
+    stop: StopFlag,
+}
+
+impl Live {
+    /// Draws on the terminal, and watches for interrupts from now on.
+    ///
+    /// # Errors
+    /// The system does not let interrupts be watched, or they are watched already.
+    pub fn new(env: &Env) -> Result<Self, CliError> {
+        let (terminal, stop) = (Arc::new(Terminal::new(env)), StopFlag::new());
+        watch_interrupts(&stop, &terminal)?;
+        Ok(Live { terminal, stop })
+    }
+}
+
+fn start_threads(args: &RunArgs) -> Result<(), CliError> {
     rayon::ThreadPoolBuilder::new()
         .num_threads(args.threads.map_or(0, usize::from))
         .build_global()
-        .map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))?;
+        .map_err(|e| CliError::failure(format!("cannot start the threads: {e}")))
+}
 
-    let terminal = Arc::new(Terminal::new(env));
-    let stop = StopFlag::new();
-    watch_interrupts(&stop, &terminal)?;
+fn show(plan: &Plan<'_>, outcomes: &[Outcome]) -> Result<(), CliError> {
+    if outcomes.is_empty() {
+        return Ok(());
+    }
+    let text = summary::for_terminal(outcomes, !plan.full && !plan.custom);
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+/// What was found, and how it ended: the first failure leaves what was found before.
+type CarriedOut = (Vec<Outcome>, Result<(), CliError>);
+
+fn carry_out(plan: &Plan<'_>, env: &Env, live: &Live) -> Result<CarriedOut, CliError> {
+    let Live { terminal, stop } = live;
     let mut outcomes = Vec::new();
     let mut result = Ok(());
     let goes_on = !plan.fresh && plan.progress()? == Progress::Begun;
@@ -103,8 +159,8 @@ fn carry_out(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError>
             job,
             plan,
             goes_on,
-            terminal: &terminal,
-            stop: &stop,
+            terminal,
+            stop,
             env,
         };
         match job.run() {
@@ -116,11 +172,7 @@ fn carry_out(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError>
         }
     }
     terminal.clear();
-    if !outcomes.is_empty() {
-        std::io::stdout()
-            .write_all(summary::for_terminal(&outcomes, !plan.full && !plan.custom).as_bytes())?;
-    }
-    result
+    Ok((outcomes, result))
 }
 
 /// Everything that will be run, checked.

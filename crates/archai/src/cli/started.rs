@@ -28,7 +28,7 @@ const LOCK_FILE: &str = ".lock";
 #[serde(deny_unknown_fields)]
 pub struct Started {
     /// Version of this file's contents.
-    version: u32,
+    pub version: u32,
     /// Version of the program.
     pub program: String,
     /// `search` or `evaluation`.

@@ -1,0 +1,201 @@
+//! What a run computed, as one BLAKE3 digest per file: two runs of the same settings have the same digests, on whatever
+//! day, in whatever folder, with however many threads, and however often they were cut off and taken up.
+//!
+//! Only what tells of the moment is left out: times and durations, the folder's name, records of starting and resuming,
+//! and the files that repeat others for people (`log.log`, `log.yaml`, `summary.md`) or say how the run was started.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use archai_engine::files::FileError;
+use serde_json::Value;
+
+/// Keys whose values are times or durations.
+const TIMES: [&str; 8] = [
+    "time",
+    "start_time",
+    "end_time",
+    "step_time",
+    "duration",
+    "images_per_s",
+    "timings",
+    "seconds",
+];
+
+/// Files of a run directory that say nothing about what it computed.
+const APART: [&str; 6] = [
+    "config_used.yaml",
+    "log.log",
+    "log.yaml",
+    "run.json",
+    "summary.md",
+    "checkpoints",
+];
+
+/// Digests in hexadecimal of the files in a run directory, by their names in it. Hidden files are left out.
+///
+/// ```
+/// let (a, b) = (tempfile::tempdir()?, tempfile::tempdir()?);
+/// for (dir, time) in [(&a, 1.5), (&b, 2.5)] {
+///     let text = format!("top1: 0.5\nstart_time: {time}\nwhere: {}/x\n", dir.path().display());
+///     std::fs::write(dir.path().join("metrics.yaml"), text)?;
+/// }
+/// assert_eq!(archai::digests::of_run(a.path())?, archai::digests::of_run(b.path())?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// A file that cannot be read, or is not what its name says.
+pub fn of_run(dir: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let mut digests = BTreeMap::new();
+    visit(dir, dir, &mut digests)?;
+    Ok(digests)
+}
+
+fn visit(root: &Path, dir: &Path, digests: &mut BTreeMap<String, String>) -> Result<(), FileError> {
+    let failed = |e| FileError::new("read", dir, e);
+    for entry in fs::read_dir(dir).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let relative = path.strip_prefix(root).unwrap_or(&path);
+        let name = relative.to_string_lossy().replace('\\', "/");
+        if name.starts_with('.') || APART.contains(&name.as_str()) {
+            continue;
+        }
+        if path.is_dir() {
+            visit(root, &path, digests)?;
+        } else {
+            digests.insert(name, digest(root, &path)?);
+        }
+    }
+    Ok(())
+}
+
+/// The digest of a file, whose strings may name the folder `root`.
+fn digest(root: &Path, path: &Path) -> Result<String, FileError> {
+    let failed = |e| FileError::new("read", path, e);
+    let invalid = |e: String| failed(std::io::Error::new(std::io::ErrorKind::InvalidData, e));
+    let bytes = fs::read(path).map_err(failed)?;
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let root = root.to_string_lossy();
+    let text = || String::from_utf8(bytes.clone()).map_err(|e| invalid(e.to_string()));
+    let mut hasher = blake3::Hasher::new();
+    match &*ending {
+        "yaml" => {
+            let value = serde_saphyr::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+            hasher.update(timeless(value, &root).to_string().as_bytes());
+        }
+        "json" => {
+            let value = serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+            hasher.update(timeless(value, &root).to_string().as_bytes());
+        }
+        "jsonl" => {
+            for line in text()?.lines() {
+                let record: Value =
+                    serde_json::from_str(line).map_err(|e| invalid(e.to_string()))?;
+                if tells_of_the_run(&record) {
+                    hasher.update(timeless(record, &root).to_string().as_bytes());
+                }
+            }
+        }
+        "tsv" => {
+            let text = text()?;
+            let mut lines = text.lines();
+            let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+            for line in lines {
+                let fields = names.iter().zip(line.split('\t'));
+                for (name, field) in fields.filter(|(name, _)| !is_time(name)) {
+                    hasher.update(format!("{name} {field}\n").as_bytes());
+                }
+            }
+        }
+        _ => {
+            hasher.update(&bytes);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Whether a record of the log would be in every run of the same settings.
+fn tells_of_the_run(record: &Value) -> bool {
+    let path = record["path"].as_str().unwrap_or_default();
+    let first = path.split('/').next().unwrap_or_default();
+    let moment = ["run", "dataset", "resumed"].contains(&first) || path.ends_with("timings");
+    let level = record["level"].as_str().unwrap_or_default();
+    // That a log or a checkpoint was damaged is part of one run's life.
+    !moment && level != "warning"
+}
+
+fn is_time(key: &str) -> bool {
+    TIMES.contains(&key) || key.ends_with("_seconds")
+}
+
+/// A value without times, and with `$expdir` for the folder of the run.
+fn timeless(value: Value, root: &str) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(key, _)| !is_time(key))
+                .map(|(key, value)| (key, timeless(value, root)))
+                .collect(),
+        ),
+        Value::Array(items) => Value::Array(items.into_iter().map(|v| timeless(v, root)).collect()),
+        Value::String(text) => Value::String(text.replace(root, "$expdir")),
+        value => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_counts_and_no_time() {
+        // (name, one run, another, the same)
+        let cases = [
+            ("a.yaml", "x: 1\nduration: 2\n", "duration: 3\nx: 1\n", true),
+            (
+                "a.yaml",
+                "x: [{y: 1.0}]\n",
+                "x: [{y: 1.0000000000000002}]\n",
+                false,
+            ),
+            (
+                "result.json",
+                r#"{"search_seconds": 1, "v": 2}"#,
+                r#"{"v": 2}"#,
+                true,
+            ),
+            ("result.json", r#"{"v": 2}"#, r#"{"v": 3}"#, false),
+            (
+                "log.jsonl",
+                "{\"path\": \"resumed/a\"}\n{\"path\": \"b\", \"values\": {\"loss\": 1}}",
+                "{\"path\": \"b\", \"values\": {\"loss\": 1, \"step_time\": 3}}\n",
+                true,
+            ),
+            (
+                "log.jsonl",
+                "{\"path\": \"b\", \"values\": {\"loss\": 1}}",
+                "{\"path\": \"b\", \"values\": {\"loss\": 2}}",
+                false,
+            ),
+            ("pool.tsv", "seconds\tx\n1\t2\n", "seconds\tx\n2\t2\n", true),
+            (
+                "pool.tsv",
+                "seconds\tx\n1\t2\n",
+                "seconds\tx\n1\t3\n",
+                false,
+            ),
+            ("model.pt", "ab", "ac", false),
+            ("run.json", "1", "2", true),
+        ];
+        for (name, one, other, same) in cases {
+            let [one, other] = [one, other].map(|text| {
+                let dir = tempfile::tempdir().unwrap();
+                fs::write(dir.path().join(name), text).unwrap();
+                of_run(dir.path()).unwrap()
+            });
+            assert_eq!(one == other, same, "{name}");
+        }
+    }
+}
