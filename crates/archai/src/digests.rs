@@ -86,7 +86,13 @@ fn digest(root: &Path, path: &Path) -> Result<String, FileError> {
             hasher.update(timeless(value, &root).to_string().as_bytes());
         }
         "json" => {
-            let value = serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+            let mut value: Value =
+                serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+            // Where files lay when they were written.
+            if let Some(outcome) = value["outcome"].as_object_mut() {
+                outcome.remove("files");
+                outcome.remove("final_desc");
+            }
             hasher.update(timeless(value, &root).to_string().as_bytes());
         }
         "jsonl" => {

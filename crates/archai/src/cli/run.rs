@@ -505,7 +505,7 @@ impl Session<'_> {
         let mut locks = Vec::new();
         for dir in [&dirs.search, &dirs.eval] {
             if dir.is_dir() {
-                locks.push(DirLock::take(dir)?);
+                locks.push((dir, DirLock::take(dir)?));
             }
         }
         let (mut search, mut eval) = match plan.fresh {
@@ -532,14 +532,16 @@ impl Session<'_> {
         }
         for (stand, dir) in [(&search, &dirs.search), (&eval, &dirs.eval)] {
             if let Stand::New = stand {
+                // What was held may be another directory by now.
+                locks.retain(|(held, _)| *held != dir);
                 dirs::create(dir)?;
-                locks.push(DirLock::take(dir)?);
+                locks.push((dir, DirLock::take(dir)?));
             }
         }
         Ok(Stands {
             search,
             eval,
-            _locks: locks,
+            _locks: locks.into_iter().map(|(_, lock)| lock).collect(),
         })
     }
 
@@ -714,12 +716,12 @@ impl Session<'_> {
         self.terminal
             .say(&format!("  {name} {verb}in {}", dir.display()));
         sweep(dir)?;
+        // First of all, so that whatever else is there belongs to a run that can be taken up.
+        started.write(dir)?;
         let text = self.config_used(dir);
         write_atomically(&dir.join("config_used.yaml"), |out| {
             out.write_all(text.as_bytes())
         })?;
-        // From here on the directory tells of a run.
-        started.write(dir)?;
         let common = &settings.common;
         let options = LogOptions {
             prefix: common.log_prefix.clone(),
