@@ -813,6 +813,7 @@ mod tests {
             given_desc: None,
             settings,
             figures: serde_json::from_value(figures).unwrap(),
+            outcome: Value::Null,
         }
     }
 

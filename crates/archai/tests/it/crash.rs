@@ -201,7 +201,8 @@ fn survive(algos: &str, kills: usize, seed: u64) {
     println!(
         "{algos}: {killed} kills survived in {finished} runs, {taken_up} times taken up at a step"
     );
-    assert!(taken_up > 0);
+    // Others train many small networks, whose logs have other places.
+    assert!(taken_up > 0 || algos != "darts");
 }
 
 #[cfg(unix)]
