@@ -22,13 +22,17 @@ const FOLDER: &str = "model";
 /// Writes `tensors` as a PyTorch state dict of float32 tensors, in their order.
 ///
 /// # Errors
-/// Two tensors of one name, a shape that does not fit its numbers, or a file that cannot be written.
+/// As [`write_pt`], and a file that cannot be written.
 pub fn save_pt(path: &Path, tensors: &[NamedTensor]) -> Result<(), FileError> {
-    check(tensors).map_err(|e| FileError::new("write", path, e))?;
-    write_atomically(path, |out| write_archive(out, tensors))
+    write_atomically(path, |out| write_pt(out, tensors))
 }
 
-fn write_archive(out: &mut (impl Write + Seek), tensors: &[NamedTensor]) -> io::Result<()> {
+/// [`save_pt`] to any writer.
+///
+/// # Errors
+/// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.
+pub fn write_pt(out: &mut (impl Write + Seek), tensors: &[NamedTensor]) -> io::Result<()> {
+    check(tensors)?;
     let mut zip = ZipWriter::new(out);
     // No time stamps: the same weights give the same file.
     let stored = SimpleFileOptions::default()

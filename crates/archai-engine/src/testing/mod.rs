@@ -2,10 +2,12 @@
 //! all that is wrong with it.
 //!
 //! The checks, in their order ([`Check`]): descriptions survive YAML; a search ends in time; the same seed gives the same
-//! bytes; training moves every architecture parameter; what was found is a network; an evaluation needs nothing but its
+//! bytes, also if it is interrupted; training moves every architecture parameter; what was found is a network; an evaluation needs nothing but its
 //! file; and, for algorithms that claim to learn an architecture, a *planted op* is found. There one primitive hands on
 //! what it reads and all others put noise in its place, so that the task can be learnt through the planted one alone. Which
 //! one that is changes with the seed: whoever prefers a place in a list finds it once in a round.
+//!
+//! [`FaultyDisk`] is a file system whose operations fail when a test says so.
 //!
 //! Nothing here reads a clock or makes a temporary folder: both are given.
 //!
@@ -34,8 +36,11 @@
 //! ```
 
 mod data;
+mod faulty_disk;
 mod planted;
 mod watch;
+
+pub use faulty_disk::{Fault, FaultyDisk, Operation, OperationKind, Survives};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// The keys of `nas.eval.trainer`, as messages list them.
 const TRAINER: &str = "title, epochs, batch_chunks, logger_freq, aux_weight, drop_path_prob, grad_clip, l1_alphas, \
-                       lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, validation";
+                       on_nan, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, validation";
 
 #[test]
 fn one_mistake_in_a_file() {
@@ -172,7 +172,7 @@ fn one_mistake_in_an_override() {
             "nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte",
             "`nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte`: `_copy: /nas/eval/trainer/tilte`: /nas/eval/trainer \
              has no `tilte`; did you mean `title`? (there: title, epochs, batch_chunks, logger_freq, aux_weight, \
-             drop_path_prob, grad_clip, l1_alphas, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, \
+             drop_path_prob, grad_clip, l1_alphas, on_nan, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, \
              validation)"
                 .into(),
         ),
