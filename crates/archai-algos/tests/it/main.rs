@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one module per subject.
 
 mod conformance;
+mod faults;
 mod golden;
 mod golden_darts;
 mod golden_divnas;
