@@ -2,7 +2,7 @@
 //! place, so that a crash, a full disk or a reader in between never meets half a file. All of it goes through a [`Disk`].
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// A file could not be written or read.
@@ -46,7 +46,7 @@ fn hint(action: &str, error: &io::Error) -> &'static str {
 }
 
 /// A file that is open for writing. What [`DiskFile::sync`] has not confirmed may be lost with the power.
-pub trait DiskFile: Write + Seek + Send {
+pub trait DiskFile: Write + Send {
     /// Waits until the contents are where no power cut reaches them. One that fails may have lost them for good: whoever
     /// tries again is told of a success that is none.
     ///

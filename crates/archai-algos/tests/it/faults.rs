@@ -62,19 +62,18 @@ impl Task {
         };
         let stop = StopFlag::new();
         let run = Run::new(&NoEvents, &NoClock, &stop, self.settings.common.seed).with_disk(disk);
-        let experiment = |run| Experiment {
-            settings: &self.settings,
-            registry: OpRegistry::builtin(),
-            compute: Compute::cpu(),
-            run,
-            dir,
-        };
         for phase in ["search", "eval"] {
             let at = dir.join("checkpoints").join(phase);
             let mark = Box::new(|| Ok(Value::Null));
             let (store, found) = CheckpointStore::open_on(disk, &at, policy, &NoClock, mark)?;
             assert!(found.damaged.is_empty(), "{:?}", found.damaged);
-            let experiment = experiment(run.with_checkpoints(&store));
+            let experiment = Experiment {
+                settings: &self.settings,
+                registry: OpRegistry::builtin(),
+                compute: Compute::cpu(),
+                run: run.with_checkpoints(&store),
+                dir,
+            };
             match phase {
                 "search" => drop(run_search(&experiment, self.runner.as_ref())?),
                 _ => drop(run_eval(&experiment, self.runner.as_ref())?),
@@ -164,5 +163,22 @@ fn p04_a_power_cut_at_any_operation_loses_no_checkpoint() {
     for k in 0..task.operations.len() {
         task.check(k, Fault::PowerCut, Survives::Flushed);
         task.check(k, Fault::PowerCut, Survives::Some(k as u64));
+    }
+}
+
+#[test]
+fn zz_how_many() {
+    let start = std::time::Instant::now();
+    let task = Task::new();
+    println!(
+        "{} operations, {:?}",
+        task.operations.len(),
+        start.elapsed()
+    );
+    let start = std::time::Instant::now();
+    task.check(20, Fault::Io, Survives::All);
+    println!("{:?}", start.elapsed());
+    for o in &task.operations {
+        println!("{o:?}");
     }
 }
