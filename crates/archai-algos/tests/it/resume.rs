@@ -243,6 +243,16 @@ fn p02_searches_of_many_trainings_redo_none_of_them() {
     check("petridish", PETRIDISH);
 }
 
+#[test]
+fn p02_jobs_side_by_side_are_taken_up_each() {
+    let expect = run("petridish", PETRIDISH, USUAL, End::Stop, usize::MAX);
+    let two = format!("{PETRIDISH} nas.search.petridish.workers=2");
+    let left = run("petridish", &two, USUAL, End::Stop, 3);
+    assert!(left.ends >= 2);
+    left.assert_same(&expect, "two workers");
+    assert_eq!(left.steps, expect.steps, "no step is done twice");
+}
+
 /// Two seeds, two growths.
 const PETRIDISH: &str = "
     nas.search.model_desc.cell.n_nodes=1
