@@ -45,7 +45,7 @@
 //!     // What is remembered between steps, so that an interrupted search ends in the same bytes.
 //!     fn state(&self) -> Result<Snapshot, EngineError> {
 //!         let mut state = Snapshot::default();
-//!         for (optimizer, _) in &self.0 {
+//!         if let Some((optimizer, _)) = &self.0 {
 //!             state.put_tensors("optimizer", optimizer.state());
 //!         }
 //!         Ok(state)

@@ -155,6 +155,7 @@ pub struct Step<'a> {
     optimizer: &'a mut Optimizer<ParamVec>,
     valid: &'a mut ValidCycle,
     key: Key,
+    place: &'a LogPath,
 }
 
 impl Step<'_> {
@@ -249,7 +250,7 @@ impl Step<'_> {
     pub fn non_finite(&self, what: &str) -> EngineError {
         EngineError::NonFinite {
             what: what.to_string(),
-            phase: self.settings.title.clone(),
+            phase: self.place.to_string(),
             epoch: self.epoch,
             step: self.step,
         }
@@ -497,7 +498,7 @@ impl<'a> ArchTrainer<'a> {
         };
         EngineError::NonFinite {
             what: what.to_string(),
-            phase: self.settings.title.clone(),
+            phase: self.path.to_string(),
             epoch,
             step: steps.saturating_sub(1),
         }
@@ -658,6 +659,7 @@ impl<'a> ArchTrainer<'a> {
         let mut before = run.clock.now();
         let mut since_kept = 0;
         let wants_arch = self.hooks.iter().any(|hook| hook.wants_arch_grads());
+        let place = self.path.clone();
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
             let batch = batch?;
@@ -676,6 +678,7 @@ impl<'a> ArchTrainer<'a> {
                 log: step_log.clone(),
                 optimizer: &mut state.optimizer,
                 valid: &mut valid,
+                place: &place,
                 key: run
                     .key("train")
                     .with(&settings.title)

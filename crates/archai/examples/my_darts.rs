@@ -64,7 +64,7 @@ impl TrainerHooks for Bilevel {
 
     fn state(&self) -> Result<Snapshot, EngineError> {
         let mut state = Snapshot::default();
-        for (optimizer, _) in &self.optimizer {
+        if let Some((optimizer, _)) = &self.optimizer {
             state.put_tensors("optimizer", optimizer.state());
         }
         Ok(state)

@@ -119,7 +119,7 @@ fn assert_non_finite(result: Result<(), EngineError>, what: &str, place: (usize,
             assert!(w.starts_with(what), "{w}, expected {what}");
             assert_eq!(
                 (phase.as_str(), epoch, step),
-                ("arch_train", place.0, place.1)
+                ("arch_search/arch_train", place.0, place.1)
             );
         }
         other => panic!("{other:?}"),
@@ -135,7 +135,7 @@ fn p10_a_planted_nan_stops_with_its_place() {
     let text = result.as_ref().expect_err("an error").to_string();
     assert_eq!(
         text,
-        "loss is not finite in arch_train, epoch 1, step 2: training cannot go on; a smaller learning rate or a tighter \
+        "loss is not finite in arch_search/arch_train, epoch 1, step 2: training cannot go on; a smaller learning rate or a tighter \
          grad_clip helps most often"
     );
     assert_non_finite(result, "loss", (1, 2));
