@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use archai_data::rng::Key;
 use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
 use archai_engine::files::{make_folder, remove_unfinished};
@@ -27,6 +28,7 @@ const TINIEST: &str = "nas.search.darts.second_order=false nas.search.guard.hess
 
 /// The task, and what an undisturbed run of it leaves and asks of the disk.
 struct Task {
+    _data: tempfile::TempDir,
     settings: Settings,
     runner: Box<dyn ExperimentRunner>,
     files: BTreeMap<PathBuf, Vec<u8>>,
@@ -35,8 +37,15 @@ struct Task {
 
 impl Task {
     fn new() -> Task {
-        let (settings, runner) = settings_of("darts", Path::new(DIR), TINIEST);
+        let data = tempfile::tempdir().expect("a directory");
+        write_pictures(data.path());
+        let overrides = format!(
+            "{TINIEST} dataset.format=idx dataset.path={}",
+            data.path().display()
+        );
+        let (settings, runner) = settings_of("darts", Path::new(DIR), &overrides);
         let mut task = Task {
+            _data: data,
             settings,
             runner,
             files: BTreeMap::new(),
@@ -121,6 +130,24 @@ impl Task {
             panic!("{what}: it cannot be taken up: {error}");
         }
         assert!(results(&disk) == self.files, "{what}: other bytes");
+    }
+}
+
+/// 64 pictures of 8×8: many runs open them.
+fn write_pictures(dir: &Path) {
+    let mut rng = Key::new(4).with("pictures").rng();
+    let mut bytes = |n: usize, below: u32| -> Vec<u8> {
+        (0..n).map(|_| rng.uniform_u32_below(below) as u8).collect()
+    };
+    let files = [
+        ("images-idx3", vec![64, 8, 8], bytes(64 * 64, 256)),
+        ("labels-idx1", vec![64], bytes(64, 10)),
+    ];
+    for (name, dims, content) in files {
+        let mut file = vec![0, 0, 8, dims.len() as u8];
+        file.extend(dims.iter().flat_map(|d: &u32| d.to_be_bytes()));
+        file.extend(content);
+        std::fs::write(dir.join(format!("train-{name}-ubyte")), file).expect("a file");
     }
 }
 

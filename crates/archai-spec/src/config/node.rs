@@ -225,7 +225,11 @@ impl Node {
                 _ if scalar.style == Style::Flag => format!("`{}`", scalar.text),
                 Kind::Null => "nothing (null)".to_owned(),
                 Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => format!("`{}`", scalar.text),
-                Kind::Text => format!("the text `{}`", scalar.text),
+                // Of a text of several lines the first: a message has one.
+                Kind::Text => match scalar.text.split_once('\n') {
+                    Some((first, _)) => format!("the text `{first} …`"),
+                    None => format!("the text `{}`", scalar.text),
+                },
             },
         }
     }
