@@ -6,6 +6,7 @@ mod golden;
 mod golden_darts;
 mod golden_divnas;
 mod gradient;
+mod nan;
 mod petridish;
 mod random;
 mod registry;
