@@ -10,9 +10,10 @@
 //!
 //! ```
 //! use archai_algos::NoSettings;
+//! use archai_engine::checkpoint::Snapshot;
 //! use archai_engine::experiment::ExperimentRunner;
 //! use archai_engine::trainer::{Fit, Step, TrainerHooks};
-//! use archai_engine::{ArchParams, EngineError, optim::Optimizer};
+//! use archai_engine::{ArchParams, EngineError, Model, optim::Optimizer};
 //! use archai_spec::desc::{CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES};
 //! use archai_spec::settings::Search;
 //!
@@ -40,6 +41,19 @@
 //!         let valid = step.next_valid()?;
 //!         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
 //!         step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
+//!     }
+//!     // What is remembered between steps, so that an interrupted search ends in the same bytes.
+//!     fn state(&self) -> Result<Snapshot, EngineError> {
+//!         let mut state = Snapshot::default();
+//!         if let Some((optimizer, _)) = &self.0 {
+//!             state.put_tensors("optimizer", optimizer.state());
+//!         }
+//!         Ok(state)
+//!     }
+//!     fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+//!         let tensors = state.tensors("optimizer");
+//!         let mut optimizers = self.0.iter_mut();
+//!         optimizers.try_for_each(|(optimizer, _)| optimizer.set_state(&tensors, model.arch(), model.compute()))
 //!     }
 //! }
 //!

@@ -5,12 +5,12 @@
 //! after 100 epochs. Nothing is learnt about the space, so the space's supernet is drawn from and never trained.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use archai_engine::{
     EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    files::write_atomically,
     finalize::{Finalizers, RandomFinalizers},
     searcher::{SearchResult, Searcher, describe, draw_cells, save_desc, train_found},
 };
@@ -105,6 +105,7 @@ impl Searcher for RandomSearcher {
                 "random",
                 &log.at(i).path().clone(),
             )?;
+            warnings.extend(fitted.metrics.skip_warning());
             let last = fitted.metrics.last();
             let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
             let (train_top1, val_top1) = measured.ok_or_else(|| {
@@ -128,9 +129,7 @@ impl Searcher for RandomSearcher {
 
         let table = experiment.dir.join("random_archs.tsv");
         let text = as_table(&trained);
-        write_atomically(&table, |out| {
-            std::io::Write::write_all(out, text.as_bytes())
-        })?;
+        run.write(&table, |out| out.write_all(text.as_bytes()))?;
         let spread = Spread::of(trained.iter().map(|t| t.val_top1));
         log.emit(values!(log.path().clone(), "n_archs" => trained.len(), "mean" => spread.mean, "std" => spread.std,
             "min" => spread.min, "max" => spread.max))?;
@@ -142,7 +141,7 @@ impl Searcher for RandomSearcher {
             EngineError::Config("nas.search.random.n_archs must be at least 1".to_string())
         })?;
         let final_desc = PathBuf::from(&settings.final_desc_filename);
-        save_desc(&final_desc, &best.desc)?;
+        save_desc(experiment, &final_desc, &best.desc)?;
         let mut files = vec![
             RunFile::new("found description", &final_desc),
             RunFile::new("all architectures with their accuracies", table),

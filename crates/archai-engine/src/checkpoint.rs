@@ -7,6 +7,7 @@
 //! A checkpoint is one file with a checksum of every part, written beside its name, flushed and moved into place. One that
 //! is damaged is recognised, named, and the one before is used.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::error::EngineError;
-use crate::files::{FileError, write_atomically};
+use crate::files::{
+    Disk, FileError, RealDisk, make_folder, remove_unfinished, write_atomically_on,
+};
 use crate::params::NamedTensor;
 use crate::run::Clock;
 
@@ -209,9 +212,12 @@ struct Inner {
     kept: Vec<Kept>,
     sequence: u64,
     last: f64,
+    /// Trainings whose outcome was kept or given back while the store was open.
+    ended: HashSet<String>,
 }
 
-/// Gives the mark that is kept with a checkpoint: how far the logs are, for example.
+/// Gives the mark that is kept with a checkpoint: how far the logs are, for example. Whatever it speaks of must be safe from
+/// a power cut before it is given.
 pub type Mark<'a> = Box<dyn Fn() -> io::Result<Value> + Send + Sync + 'a>;
 
 /// Checkpoints as files `<number>.checkpoint` in a folder.
@@ -220,6 +226,7 @@ pub struct CheckpointStore<'a> {
     policy: Policy,
     clock: &'a dyn Clock,
     mark: Mark<'a>,
+    disk: &'a dyn Disk,
     inner: Mutex<Inner>,
 }
 
@@ -263,19 +270,16 @@ impl Damaged {
 }
 
 /// Reads what a folder of checkpoints holds, without changing it.
-fn survey(dir: &Path) -> Result<(Vec<Kept>, Vec<Damaged>), EngineError> {
-    let failed = |e| EngineError::from(FileError::new("read", dir, e));
+fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Kept>, Vec<Damaged>), EngineError> {
     let (mut good, mut bad) = (Vec::new(), Vec::new());
-    let entries = match std::fs::read_dir(dir) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((good, bad)),
-        other => other.map_err(failed)?,
-    };
-    for entry in entries {
-        let path = entry.map_err(failed)?.path();
+    let paths = disk.list(dir).map_err(|e| FileError::new("read", dir, e))?;
+    for path in paths {
         if path.extension().is_none_or(|e| e != "checkpoint") {
             continue;
         }
-        let bytes = std::fs::read(&path).map_err(|e| FileError::new("read", &path, e))?;
+        let bytes = disk
+            .read(&path)
+            .map_err(|e| FileError::new("read", &path, e))?;
         match read_bytes(&bytes) {
             Ok((header, _)) => good.push(Kept { header, path }),
             Err(e) => bad.push(Damaged {
@@ -303,12 +307,30 @@ impl<'a> CheckpointStore<'a> {
         clock: &'a dyn Clock,
         mark: Mark<'a>,
     ) -> Result<(Self, Found), EngineError> {
-        std::fs::create_dir_all(dir).map_err(|e| FileError::new("create", dir, e))?;
-        let (mut kept, bad) = survey(dir)?;
+        Self::open_on(&RealDisk, dir, policy, clock, mark)
+    }
+
+    /// [`CheckpointStore::open`] on another file system.
+    ///
+    /// # Errors
+    /// A folder that cannot be read or written.
+    pub fn open_on(
+        disk: &'a dyn Disk,
+        dir: &Path,
+        policy: Policy,
+        clock: &'a dyn Clock,
+        mark: Mark<'a>,
+    ) -> Result<(Self, Found), EngineError> {
+        make_folder(disk, dir)?;
+        remove_unfinished(disk, dir)?;
+        let (mut kept, bad) = survey(disk, dir)?;
         let mut found = Found::default();
         let rename = |path: &Path, ending: &str| -> Result<PathBuf, EngineError> {
             let aside = path.with_extension(ending);
-            std::fs::rename(path, &aside).map_err(|e| FileError::new("set aside", path, e))?;
+            // Each name is safe before the next step, which relies on it, is taken.
+            disk.rename(path, &aside)
+                .and_then(|()| disk.sync_dir(dir))
+                .map_err(|e| FileError::new("set aside", path, e))?;
             Ok(aside)
         };
         for bad in bad {
@@ -334,12 +356,14 @@ impl<'a> CheckpointStore<'a> {
             sequence: last.map_or(0, |h| h.sequence),
             kept,
             last: clock.now(),
+            ended: HashSet::new(),
         };
         let store = CheckpointStore {
             dir: dir.to_path_buf(),
             policy,
             clock,
             mark,
+            disk,
             inner: Mutex::new(inner),
         };
         Ok((store, found))
@@ -358,13 +382,23 @@ fn number(path: &Path) -> Option<u64> {
 
 impl Checkpoints for CheckpointStore<'_> {
     fn latest(&self, scope: &str) -> Result<Option<(Snapshot, bool)>, EngineError> {
-        let inner = self.lock();
+        let mut inner = self.lock();
+        if inner.ended.contains(scope) {
+            return Err(EngineError::Config(format!(
+                "two trainings of this run have the place `{scope}` in the log, so that their checkpoints cannot be told apart; \
+                 give each a title or a parent of its own"
+            )));
+        }
         let of_scope = inner.kept.iter().rev().find(|k| k.header.scope == scope);
         let Some(kept) = of_scope else {
             return Ok(None);
         };
         let failed = |e| EngineError::from(FileError::new("read", &kept.path, e));
-        let (header, snapshot) = read_file(&kept.path).map_err(failed)?;
+        let bytes = self.disk.read(&kept.path).map_err(failed)?;
+        let (header, snapshot) = read_bytes(&bytes).map_err(failed)?;
+        if header.finished {
+            inner.ended.insert(scope.to_string());
+        }
         Ok(Some((snapshot, header.finished)))
     }
 
@@ -396,7 +430,7 @@ impl Checkpoints for CheckpointStore<'_> {
             parts: vec![part("values", &values), part("tensors", &tensors)],
         };
         let text = serde_json::to_vec(&header).map_err(|e| failed(e.into()))?;
-        write_atomically(&path, |out| {
+        write_atomically_on(self.disk, &path, |out| {
             out.write_all(MAGIC)?;
             out.write_all(&(text.len() as u64).to_le_bytes())?;
             out.write_all(blake3::hash(&text).as_bytes())?;
@@ -407,6 +441,9 @@ impl Checkpoints for CheckpointStore<'_> {
         inner.kept.push(Kept { header, path });
         inner.sequence = sequence;
         inner.last = self.clock.now();
+        if finished {
+            inner.ended.insert(scope.to_string());
+        }
         // The outcome of a training that ended replaces what led to it.
         let keep = if finished { 1 } else { self.policy.keep.max(1) };
         let of_scope = inner
@@ -425,7 +462,9 @@ impl Checkpoints for CheckpointStore<'_> {
             !goes
         });
         for path in remove {
-            std::fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+            self.disk
+                .remove_file(&path)
+                .map_err(|e| FileError::new("remove", &path, e))?;
         }
         Ok(())
     }
@@ -460,11 +499,6 @@ fn damaged(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
-/// Reads and checks a checkpoint file. What is wrong with its bytes is an error of kind `InvalidData`.
-fn read_file(path: &Path) -> io::Result<(Header, Snapshot)> {
-    read_bytes(&std::fs::read(path)?)
-}
-
 /// The header of a checkpoint, and what follows it. Nothing is believed before its checksum agrees.
 fn read_header(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
     let rest = bytes
@@ -481,7 +515,7 @@ fn read_header(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
     Ok((header, rest))
 }
 
-/// Reads and checks the bytes of a checkpoint.
+/// Reads and checks the bytes of a checkpoint. What is wrong with them is an error of kind `InvalidData`.
 fn read_bytes(bytes: &[u8]) -> io::Result<(Header, Snapshot)> {
     let (header, mut rest) = read_header(bytes)?;
     let mut parts = Vec::new();

@@ -40,7 +40,7 @@ pub enum EngineError {
     NonFinite {
         /// What: `loss`, `gradient`, `weights`.
         what: String,
-        /// Title of the training.
+        /// Place of the training in the log: `arch_search/arch_train`, `random/3/post_train`.
         phase: String,
         /// Epoch, from 0.
         epoch: usize,

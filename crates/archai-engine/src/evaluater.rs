@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{save_pt, save_safetensors},
-    files::{FileError, write_atomically},
+    export::{write_pt, write_safetensors},
+    files::FileError,
     metrics::Metrics,
     model::Model,
+    run::Run,
     searcher::{draw_cells, save_desc},
     trainer::ArchTrainer,
 };
@@ -54,6 +55,9 @@ pub struct EvalResult {
     pub epochs: usize,
     /// Seconds by the run's clock.
     pub seconds: f64,
+    /// What the user must know before trusting the result.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// All files that were written.
     pub files: Vec<RunFile>,
 }
@@ -73,7 +77,7 @@ impl Evaluater for DefaultEvaluater {
         let template = load_desc(template_path, experiment)?;
         let copy = experiment.dir.join("final_model_desc.yaml");
         if !same_file(template_path, &copy) {
-            save_desc(&copy, &template)?;
+            save_desc(experiment, &copy, &template)?;
         }
         let mut files = vec![RunFile::new("template", &copy)];
         files.extend(draw_cells(experiment, &template)?);
@@ -92,7 +96,10 @@ impl Evaluater for DefaultEvaluater {
 /// # Errors
 /// The file cannot be read, or is no description.
 pub fn load_desc(path: &Path, experiment: &Experiment<'_>) -> Result<ModelDesc, EngineError> {
-    let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
+    let failed = |e| FileError::new("read", path, e);
+    let bytes = experiment.run.disk.read(path).map_err(failed)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|e| failed(std::io::Error::new(std::io::ErrorKind::InvalidData, e)))?;
     let name = path.display().to_string();
     Ok(ModelDesc::from_yaml(
         &text,
@@ -118,7 +125,7 @@ pub fn evaluate_template(
     let start = run.clock.now();
     let builder = runner.model_desc_builder();
     let desc = experiment.build(builder.as_ref(), &settings.model_desc, Some(template), true)?;
-    save_desc(Path::new(&settings.full_desc_filename), &desc)?;
+    save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
     let mut files = vec![RunFile::new(
         "scaled description",
         &settings.full_desc_filename,
@@ -136,8 +143,9 @@ pub fn evaluate_template(
         if fitted.current.step > 0 {
             part.run_metrics.epochs_metrics.push(fitted.current.clone());
         }
-        save_metrics(Path::new(&settings.metric_filename), &part)?;
+        save_metrics(run, Path::new(&settings.metric_filename), &part)?;
         save_model(
+            run,
             Path::new(&settings.model_filename),
             &model,
             "model as it was when the run was stopped",
@@ -145,13 +153,14 @@ pub fn evaluate_template(
     }
     outcome?;
 
-    save_metrics(Path::new(&settings.metric_filename), &fitted.metrics)?;
+    save_metrics(run, Path::new(&settings.metric_filename), &fitted.metrics)?;
     files.push(RunFile::new(
         "metrics of all epochs",
         &settings.metric_filename,
     ));
     let model_path = Path::new(&settings.model_filename);
     files.extend(save_model(
+        run,
         model_path,
         &model,
         "weights after the last epoch",
@@ -161,7 +170,7 @@ pub fn evaluate_template(
             "weights after epoch {}, the best on validation data",
             best.epoch
         );
-        files.extend(save_model(&best_path(model_path), &best.model, &what)?);
+        files.extend(save_model(run, &best_path(model_path), &best.model, &what)?);
     }
 
     let last = fitted.metrics.last();
@@ -182,6 +191,7 @@ pub fn evaluate_template(
         macs: cost(&desc, experiment, false)?.1,
         epochs: fitted.epoch,
         seconds: run.clock.now() - start,
+        warnings: fitted.metrics.skip_warning().into_iter().collect(),
         files,
     })
 }
@@ -206,25 +216,28 @@ fn cost(
 }
 
 /// Writes the metrics as YAML.
-fn save_metrics(path: &Path, metrics: &Metrics) -> Result<(), EngineError> {
+fn save_metrics(run: Run<'_>, path: &Path, metrics: &Metrics) -> Result<(), EngineError> {
     let text = serde_saphyr::to_string(metrics)
         .map_err(|e| EngineError::io(path, std::io::Error::other(e.to_string())))?;
-    Ok(write_atomically(path, |out| {
-        out.write_all(text.as_bytes())
-    })?)
+    run.write(path, |out| out.write_all(text.as_bytes()))
 }
 
 /// Writes the weights and running statistics as `path` (a PyTorch state dict) and beside it as `….safetensors`, whose
 /// metadata hold the description.
-fn save_model(path: &Path, model: &Model, what: &str) -> Result<[RunFile; 2], EngineError> {
+fn save_model(
+    run: Run<'_>,
+    path: &Path,
+    model: &Model,
+    what: &str,
+) -> Result<[RunFile; 2], EngineError> {
     let state = model.named_state();
     let native = path.with_extension("safetensors");
     let metadata = BTreeMap::from([
         ("format".to_string(), "pt".to_string()),
         ("model_desc".to_string(), model.desc().to_yaml()?),
     ]);
-    save_safetensors(&native, &state, &metadata)?;
-    save_pt(path, &state)?;
+    run.write(&native, |out| write_safetensors(out, &state, &metadata))?;
+    run.write(path, |out| write_pt(out, &state))?;
     Ok([
         RunFile::new(what, native),
         RunFile::new(format!("{what}, as a PyTorch state dict"), path),

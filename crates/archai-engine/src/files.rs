@@ -1,5 +1,5 @@
 //! Files that are there whole or not at all: what a run leaves behind is written beside its final name and moved into
-//! place, so that a crash, a full disk or a reader in between never meets half a file.
+//! place, so that a crash, a full disk or a reader in between never meets half a file. All of it goes through a [`Disk`].
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -45,8 +45,108 @@ fn hint(action: &str, error: &io::Error) -> &'static str {
     }
 }
 
-/// Writes a file so that it appears complete or not at all: `write` fills a temporary file in the same folder, which is
-/// flushed to the disk and renamed over `path`; then the folder is flushed, so that the name survives a power cut too.
+/// A file that is open for writing. What [`DiskFile::sync`] has not confirmed may be lost with the power.
+pub trait DiskFile: Write + Send {
+    /// Waits until the contents are where no power cut reaches them. One that fails may have lost them for good: whoever
+    /// tries again is told of a success that is none.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync(&mut self) -> io::Result<()>;
+
+    /// Cuts the file off behind so many bytes, or makes it that long.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn set_len(&mut self, length: u64) -> io::Result<()>;
+}
+
+impl DiskFile for File {
+    fn sync(&mut self) -> io::Result<()> {
+        self.sync_all()
+    }
+    fn set_len(&mut self, length: u64) -> io::Result<()> {
+        File::set_len(self, length)
+    }
+}
+
+/// The file system, as far as a run needs it: all that a run writes goes through here, so that a test can let any
+/// operation fail ([`FaultyDisk`](crate::testing::FaultyDisk)). All methods say what the operating system says.
+pub trait Disk: Send + Sync {
+    /// A new file; one that is there already is an error.
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// A file to write on at its end; a new one if there is none.
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// All bytes of a file.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    /// What lies in a folder, in order.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+    /// A new folder in one that is there.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name, which another file may have had.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Waits until the names in a folder are where no power cut reaches them.
+    fn sync_dir(&self, folder: &Path) -> io::Result<()>;
+}
+
+/// The file system of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create_new(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::create_new(path)?))
+    }
+    fn append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(
+            File::options().append(true).create(true).open(path)?,
+        ))
+    }
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
+    }
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>> {
+        let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        Ok(paths)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        std::fs::create_dir(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+    fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+        // Only Unix lets a folder be opened and flushed.
+        #[cfg(unix)]
+        File::open(folder)?.sync_all()?;
+        #[cfg(not(unix))]
+        let _ = folder;
+        Ok(())
+    }
+}
+
+/// What fills a file.
+pub type Writer = BufWriter<Box<dyn DiskFile>>;
+
+/// How the names of files begin that are not finished yet.
+const UNFINISHED: &str = ".writing-";
+
+/// The folder that a file lies in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// [`write_atomically_on`] the file system of the operating system.
 ///
 /// ```
 /// use std::io::Write;
@@ -59,42 +159,98 @@ fn hint(action: &str, error: &io::Error) -> &'static str {
 /// ```
 ///
 /// # Errors
-/// Whatever `write` or the file system reports, with the path. The old file, if any, is then still there, unchanged.
+/// As [`write_atomically_on`].
 pub fn write_atomically(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    try_write(path, write).map_err(|e| FileError::new("write", path, e))
+    write_atomically_on(&RealDisk, path, write)
+}
+
+/// Writes a file so that it appears complete or not at all: `write` fills a temporary file in the same folder, which is
+/// flushed to the disk and renamed over `path`; then the folder is flushed, so that the name survives a power cut too.
+///
+/// # Errors
+/// Whatever `write` or the file system reports, with the path. The old file, if any, is then still there, unchanged, or the
+/// new one is complete.
+pub fn write_atomically_on(
+    disk: &dyn Disk,
+    path: &Path,
+    write: impl FnOnce(&mut Writer) -> io::Result<()>,
+) -> Result<(), FileError> {
+    try_write(disk, path, write).map_err(|e| FileError::new("write", path, e))
 }
 
 fn try_write(
+    disk: &dyn Disk,
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut Writer) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+    let folder = folder_of(path);
+    // A name that nobody else has: two processes may write here at once, and one that was killed may have left a file.
+    let mut n = 0u32;
+    let (temporary, file) = loop {
+        let temporary = folder.join(format!("{UNFINISHED}{n}"));
+        match disk.create_new(&temporary) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => n += 1,
+            other => break (temporary, other?),
+        }
     };
-    if path.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    let mut temporary = tempfile::Builder::new();
-    temporary.prefix(".writing-");
-    // A temporary file is private by default; a result is as readable as the user's other files (the umask applies).
-    #[cfg(unix)]
-    temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let (file, temporary) = temporary.tempfile_in(folder)?.into_parts();
-
     let mut writer = BufWriter::with_capacity(1 << 16, file);
-    write(&mut writer)?;
-    writer.flush()?;
-    writer.get_ref().sync_all()?;
-    drop(writer);
-    temporary.persist(path).map_err(|e| e.error)?;
-    // Only Unix lets a folder be opened and flushed.
-    #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    let moved = write(&mut writer)
+        .and_then(|()| writer.flush())
+        .and_then(|()| writer.get_mut().sync())
+        .and_then(|()| disk.rename(&temporary, path));
+    if let Err(error) = moved {
+        // What is left in the buffer is not worth a try. If the file cannot be removed either, the first error says why.
+        drop(writer.into_parts());
+        let _ = disk.remove_file(&temporary);
+        return Err(error);
+    }
+    disk.sync_dir(folder)
+}
+
+/// Removes from a folder what writers left that did not come to their end. Nobody else may be writing there.
+///
+/// # Errors
+/// A folder that cannot be read or written.
+pub fn remove_unfinished(disk: &dyn Disk, folder: &Path) -> Result<(), FileError> {
+    let paths = disk
+        .list(folder)
+        .map_err(|e| FileError::new("read", folder, e))?;
+    let unfinished = paths.iter().filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with(UNFINISHED))
+    });
+    for path in unfinished {
+        disk.remove_file(path)
+            .map_err(|e| FileError::new("remove", path, e))?;
+    }
     Ok(())
+}
+
+/// Makes a folder and those above it, so that they survive a power cut. One that is there already stays as it is.
+///
+/// # Errors
+/// A folder that cannot be made.
+pub fn make_folder(disk: &dyn Disk, folder: &Path) -> Result<(), FileError> {
+    let failed = |e| FileError::new("make the folder", folder, e);
+    let made = match disk.create_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound && folder.parent().is_some() => {
+            make_folder(disk, folder_of(folder))?;
+            disk.create_dir(folder)
+        }
+        other => other,
+    };
+    match made {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            // A file of that name is no folder.
+            disk.list(folder).map(drop).map_err(failed)
+        }
+        other => other
+            .and_then(|()| disk.sync_dir(folder_of(folder)))
+            .map_err(failed),
+    }
 }
 
 #[cfg(test)]
@@ -154,6 +310,31 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(folder.contains("folder of that name"), "{folder}");
+    }
+
+    #[test]
+    fn p07_leftovers_of_a_killed_writer_are_no_obstacle() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".writing-0"), "half").unwrap();
+        let path = dir.path().join("a.txt");
+        write_atomically(&path, |w| w.write_all(b"whole")).unwrap();
+        assert_eq!(names(dir.path()), [".writing-0", "a.txt"]);
+        remove_unfinished(&RealDisk, dir.path()).unwrap();
+        assert_eq!(names(dir.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("a/b/c");
+        for _ in 0..2 {
+            make_folder(&RealDisk, &deep).unwrap();
+            assert!(deep.is_dir());
+        }
+        let file = deep.join("file");
+        write_atomically(&file, |_| Ok(())).unwrap();
+        let error = make_folder(&RealDisk, &file).unwrap_err().to_string();
+        assert!(error.contains("c/file"), "{error}");
     }
 
     #[cfg(unix)]

@@ -51,12 +51,19 @@ pub struct EpochMetrics {
     pub end_time: f64,
     /// Steps done.
     pub step: usize,
+    /// Steps undone because of a number that is not finite; they count nowhere else.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub skipped: usize,
     /// Learning rate at the beginning.
     pub start_lr: f64,
     /// Learning rate at the end.
     pub end_lr: f64,
     /// What validation after this epoch measured.
     pub val_metrics: Option<Box<Metrics>>,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 impl EpochMetrics {
@@ -136,6 +143,25 @@ impl Metrics {
     /// The last epoch (for a measurement the only one).
     pub fn last(&self) -> Option<&EpochMetrics> {
         self.run_metrics.epochs_metrics.last()
+    }
+
+    /// Steps undone because of a number that is not finite.
+    pub fn skipped(&self) -> usize {
+        let epochs = self.run_metrics.epochs_metrics.iter();
+        epochs.map(|epoch| epoch.skipped).sum()
+    }
+
+    /// A sentence about skipped steps, if there were any.
+    pub fn skip_warning(&self) -> Option<String> {
+        let skipped = self.skipped();
+        (skipped > 0).then(|| {
+            format!(
+                "{skipped} of the {} steps of {} were skipped, because a number was not finite (trainer.on_nan is skip); a \
+                 smaller learning rate or a tighter grad_clip helps most often",
+                self.global_step + skipped,
+                self.title
+            )
+        })
     }
 
     /// Top-1 accuracy of the last epoch.

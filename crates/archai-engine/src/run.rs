@@ -1,6 +1,8 @@
 //! What a run gets from outside: where its events go, what time it is, whether it shall stop, and the seed of all its
 //! draws. Nothing of this is global; a library function that needs one of them takes a [`Run`].
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +11,7 @@ use archai_spec::event::{Event, EventSink, Level, LogPath, Progress};
 
 use crate::checkpoint::{Checkpoints, NoCheckpoints};
 use crate::error::EngineError;
+use crate::files::{Disk, RealDisk, Writer, write_atomically_on};
 
 /// Tells the time. Only what is shown and logged depends on it, never a number of the training.
 pub trait Clock: Send + Sync {
@@ -58,10 +61,12 @@ pub struct Run<'a> {
     pub seed: u64,
     /// Where trainings keep their state, see [`crate::checkpoint`].
     pub checkpoints: &'a dyn Checkpoints,
+    /// Where files are written and read, apart from the data sets.
+    pub disk: &'a dyn Disk,
 }
 
 impl<'a> Run<'a> {
-    /// A run that keeps no checkpoints.
+    /// A run that keeps no checkpoints, on the operating system's file system.
     pub fn new(
         events: &'a dyn EventSink,
         clock: &'a dyn Clock,
@@ -74,6 +79,7 @@ impl<'a> Run<'a> {
             stop,
             seed,
             checkpoints: &NoCheckpoints,
+            disk: &RealDisk,
         }
     }
 
@@ -83,6 +89,23 @@ impl<'a> Run<'a> {
             checkpoints,
             ..self
         }
+    }
+
+    /// The same on another file system.
+    pub fn with_disk(self, disk: &'a dyn Disk) -> Self {
+        Run { disk, ..self }
+    }
+
+    /// Writes a file of the run, complete or not at all; see [`write_atomically_on`].
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn write(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut Writer) -> io::Result<()>,
+    ) -> Result<(), EngineError> {
+        Ok(write_atomically_on(self.disk, path, write)?)
     }
 
     /// The key of all draws for one purpose.

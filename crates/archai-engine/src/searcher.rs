@@ -1,6 +1,7 @@
 //! How an algorithm searches. Most train one supernet that holds all candidates and read the result off it:
 //! [`OneShotSearcher`]. Others bring a [`Searcher`] of their own.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_spec::desc::{CellType, ModelDesc};
@@ -11,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    files::write_atomically,
     finalize::{DefaultFinalizers, FinalizeData, Finalizers},
     guard::{Guard, skip_warning},
+    metrics::Metrics,
     model::Model,
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
@@ -109,7 +110,7 @@ impl Searcher for OneShotSearcher {
         let found = finalizers.finalize_model(&model)?;
         found.check(experiment.registry.catalog())?;
         let final_desc = PathBuf::from(&settings.final_desc_filename);
-        save_desc(&final_desc, &found)?;
+        save_desc(experiment, &final_desc, &found)?;
         let mut files = vec![RunFile::new("found description", &final_desc)];
         files.extend(draw_cells(experiment, &found)?);
 
@@ -124,7 +125,8 @@ impl Searcher for OneShotSearcher {
             let epochs = fitted.metrics.run_metrics.epoch;
             format!("the supernet's training ended early, after {epochs} epochs: {why}")
         });
-        let warnings: Vec<String> = skip_warning(&found).into_iter().collect();
+        let mut warnings: Vec<String> = skip_warning(&found).into_iter().collect();
+        warnings.extend(fitted.metrics.skip_warning());
         warnings.iter().try_for_each(|warning| root.warn(warning))?;
         let post = match settings.post_train.trainer.epochs {
             0 => None,
@@ -142,6 +144,7 @@ impl Searcher for OneShotSearcher {
                 Some(fitted.metrics)
             }
         };
+        warnings.extend(post.as_ref().and_then(Metrics::skip_warning));
         let post_val = post
             .as_ref()
             .and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
@@ -243,11 +246,15 @@ pub fn describe(desc: &ModelDesc) -> String {
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn save_desc(path: &Path, desc: &ModelDesc) -> Result<(), EngineError> {
+pub fn save_desc(
+    experiment: &Experiment<'_>,
+    path: &Path,
+    desc: &ModelDesc,
+) -> Result<(), EngineError> {
     let text = desc.to_yaml()?;
-    Ok(write_atomically(path, |out| {
-        std::io::Write::write_all(out, text.as_bytes())
-    })?)
+    experiment
+        .run
+        .write(path, |out| out.write_all(text.as_bytes()))
 }
 
 /// Draws one cell of each kind as `final_model_desc.svg` into the run directory.
@@ -260,6 +267,8 @@ pub fn draw_cells(
 ) -> Result<Vec<RunFile>, EngineError> {
     let path = experiment.dir.join("final_model_desc.svg");
     let svg = archai_spec::desc::draw_svg(desc);
-    write_atomically(&path, |out| std::io::Write::write_all(out, svg.as_bytes()))?;
+    experiment
+        .run
+        .write(&path, |out| out.write_all(svg.as_bytes()))?;
     Ok(vec![RunFile::new("drawing of the cells", path)])
 }

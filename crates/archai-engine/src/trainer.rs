@@ -23,8 +23,38 @@ use crate::{
 /// order of their list.
 ///
 /// A training that is taken up in the middle calls `pre_fit` again, gives the hook back what it kept
-/// ([`TrainerHooks::restore`]), and calls `pre_epoch` again for the epoch that it goes on with. A hook that remembers
-/// anything between steps must say so in [`TrainerHooks::state`]; otherwise the training that goes on is another one.
+/// ([`TrainerHooks::restore`]), and calls `pre_epoch` again for the epoch that it goes on with. **A hook that remembers
+/// anything between steps (an optimiser's moments, a counter, a mean) must give it in [`TrainerHooks::state`] and take it
+/// back in [`TrainerHooks::restore`]**; otherwise a training that was interrupted ends in other numbers, and nobody notices.
+/// [`check_algorithm`](crate::testing::check_algorithm) does notice. Random draws need no memory: take them from
+/// [`Step::draw`], whose keys hold epoch and step. A hook that is a plain value can keep all of itself:
+///
+/// ```
+/// use archai_engine::checkpoint::Snapshot;
+/// use archai_engine::trainer::{Outcome, Step, TrainerHooks};
+/// use archai_engine::{EngineError, Model};
+///
+/// /// Ends a training whose loss stays far above its mean.
+/// #[derive(Default)]
+/// struct Patience { mean: f64, bad: usize }
+///
+/// impl TrainerHooks for Patience {
+///     fn state(&self) -> Result<Snapshot, EngineError> {
+///         let mut state = Snapshot::default();
+///         state.set("all", &(self.mean, self.bad))?;
+///         Ok(state)
+///     }
+///     fn restore(&mut self, state: &Snapshot, _: &Model) -> Result<(), EngineError> {
+///         (self.mean, self.bad) = state.get("all")?;
+///         Ok(())
+///     }
+///     fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
+///         self.bad = if outcome.loss > 2.0 * self.mean { self.bad + 1 } else { 0 };
+///         self.mean = 0.9 * self.mean + 0.1 * outcome.loss;
+///         if self.bad > 20 { Err(step.non_finite("the mean of the loss")) } else { Ok(()) }
+///     }
+/// }
+/// ```
 pub trait TrainerHooks {
     /// What the hook remembers between steps; empty for hooks that remember nothing.
     fn state(&self) -> Result<Snapshot, EngineError> {
@@ -125,6 +155,7 @@ pub struct Step<'a> {
     optimizer: &'a mut Optimizer<ParamVec>,
     valid: &'a mut ValidCycle,
     key: Key,
+    place: &'a LogPath,
 }
 
 impl Step<'_> {
@@ -219,7 +250,7 @@ impl Step<'_> {
     pub fn non_finite(&self, what: &str) -> EngineError {
         EngineError::NonFinite {
             what: what.to_string(),
-            phase: self.settings.title.clone(),
+            phase: self.place.to_string(),
             epoch: self.epoch,
             step: self.step,
         }
@@ -250,6 +281,16 @@ pub struct BestModel {
     pub model: Model,
 }
 
+/// So many steps in a row may be skipped under [`settings::OnNan::Skip`]; the next one ends the training.
+pub const MOST_SKIPPED: usize = 10;
+
+/// What undoes a step.
+struct Undo {
+    model: Model,
+    optimizer: Optimizer<ParamVec>,
+    hooks: Vec<Snapshot>,
+}
+
 /// Everything that a training is at between two steps, apart from the model's own numbers.
 #[derive(Clone, Debug)]
 pub struct FitState {
@@ -265,6 +306,8 @@ pub struct FitState {
     pub metrics: Metrics,
     /// The present epoch so far.
     pub current: EpochMetrics,
+    /// Steps in a row that were skipped up to here.
+    pub skipped_in_row: usize,
     /// The best model on validation data, where there are any. Never chosen by test data.
     pub best: Option<BestModel>,
     /// Why a hook ended the training before its last epoch, where one did.
@@ -281,6 +324,7 @@ impl FitState {
             valid_taken,
             metrics,
             current,
+            skipped_in_row,
             best,
             finished_early,
         } = self;
@@ -290,6 +334,7 @@ impl FitState {
         snapshot.set("valid_taken", valid_taken)?;
         snapshot.set("metrics", metrics)?;
         snapshot.set("current", current)?;
+        snapshot.set("skipped_in_row", skipped_in_row)?;
         snapshot.set("finished_early", finished_early)?;
         snapshot.set("best", &best.as_ref().map(|b| (b.epoch, b.top1)))?;
         snapshot.put_tensors("optimizer", optimizer.state());
@@ -322,6 +367,7 @@ impl FitState {
         self.valid_taken = snapshot.get("valid_taken")?;
         self.metrics = snapshot.get("metrics")?;
         self.current = snapshot.get("current")?;
+        self.skipped_in_row = snapshot.get("skipped_in_row")?;
         self.finished_early = snapshot.get("finished_early")?;
         self.optimizer.set_state(
             &snapshot.tensors("optimizer"),
@@ -387,6 +433,7 @@ impl<'a> ArchTrainer<'a> {
             valid_taken: 0,
             metrics: Metrics::new(&self.settings.title, self.settings.logger_freq, now),
             current: EpochMetrics::default(),
+            skipped_in_row: 0,
             best: None,
             finished_early: None,
         })
@@ -425,6 +472,7 @@ impl<'a> ArchTrainer<'a> {
 
     /// Keeps the state of this training.
     fn keep(&self, state: &FitState, model: &Model, finished: bool) -> Result<(), EngineError> {
+        self.check_weights(state, model)?;
         let mut snapshot = state.snapshot(model)?;
         for (i, hook) in self.hooks.iter().enumerate() {
             snapshot.put(&format!("hook{i}"), hook.state()?);
@@ -432,6 +480,41 @@ impl<'a> ArchTrainer<'a> {
         self.run
             .checkpoints
             .keep(&self.path.to_string(), &snapshot, finished)
+    }
+
+    /// Weights that are not finite are neither measured nor kept: the checkpoint before them stays the last.
+    fn check_weights(&self, state: &FitState, model: &Model) -> Result<(), EngineError> {
+        match model.weights().is_finite() {
+            true => Ok(()),
+            false => Err(self.non_finite("a weight", state)),
+        }
+    }
+
+    /// The error of a number that is not finite after the last step that was done.
+    fn non_finite(&self, what: &str, state: &FitState) -> EngineError {
+        let (epoch, steps) = match (state.step, state.metrics.last()) {
+            (0, Some(last)) => (last.index, last.step + last.skipped),
+            (steps, _) => (state.epoch, steps),
+        };
+        EngineError::NonFinite {
+            what: what.to_string(),
+            phase: self.path.to_string(),
+            epoch,
+            step: steps.saturating_sub(1),
+        }
+    }
+
+    /// What undoes the coming step, where the settings ask for it.
+    fn undo(&self, state: &FitState, model: &Model) -> Result<Option<Undo>, EngineError> {
+        if self.settings.on_nan == settings::OnNan::Stop {
+            return Ok(None);
+        }
+        let hooks = self.hooks.iter().map(|hook| hook.state());
+        Ok(Some(Undo {
+            model: model.clone(),
+            optimizer: state.optimizer.clone(),
+            hooks: hooks.collect::<Result<_, _>>()?,
+        }))
     }
 
     /// Trains on from `state`, which is up to date whenever this function returns, with an error too. Where the run kept a
@@ -482,17 +565,21 @@ impl<'a> ArchTrainer<'a> {
                 })?;
             }
             self.train(state, model, loaders, lr, &epoch_log)?;
+            self.check_weights(state, model)?;
             let mut done = state.current.clone();
             if self.is_validated(epoch)
                 && let Some(valid) = &loaders.valid
             {
                 let val = self.measure(
+                    state,
                     model,
                     valid,
                     &self.settings.validation.title,
                     &epoch_log.at("val"),
                 )?;
+                // A model whose loss is no number is never the best.
                 if let Some(top1) = val.top1()
+                    && has_finite_loss(&val)
                     && state.best.as_ref().is_none_or(|best| top1 > best.top1)
                 {
                     state.best = Some(BestModel {
@@ -511,7 +598,7 @@ impl<'a> ArchTrainer<'a> {
                 && epoch + 1 < epochs
                 && let Some(test) = &loaders.test
             {
-                self.measure(model, test, "test", &epoch_log.at("test"))?;
+                self.measure(state, model, test, "test", &epoch_log.at("test"))?;
             }
             self.each(state, model, loaders, &epoch_log, |hook, fit| {
                 hook.post_epoch(fit)
@@ -527,7 +614,7 @@ impl<'a> ArchTrainer<'a> {
         if epochs > 0
             && let Some(test) = &loaders.test
         {
-            let test = self.measure(model, test, "test", &log.at("test"))?;
+            let test = self.measure(state, model, test, "test", &log.at("test"))?;
             state.metrics.run_metrics.test_metrics = Some(Box::new(test));
         }
         state.metrics.run_metrics.end_time = self.run.clock.now();
@@ -565,18 +652,21 @@ impl<'a> ArchTrainer<'a> {
                 index: epoch,
                 start_time: now,
                 start_lr: lr,
+                end_lr: lr,
                 ..EpochMetrics::default()
             };
         }
         let mut before = run.clock.now();
         let mut since_kept = 0;
         let wants_arch = self.hooks.iter().any(|hook| hook.wants_arch_grads());
+        let place = self.path.clone();
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
             let batch = batch?;
             let is_logged =
                 settings.logger_freq > 0 && state.step.is_multiple_of(settings.logger_freq);
             let step_log = log.at("steps").at(state.step);
+            let undo = self.undo(state, model)?;
             let mut step = Step {
                 model,
                 batch: &batch,
@@ -588,41 +678,49 @@ impl<'a> ArchTrainer<'a> {
                 log: step_log.clone(),
                 optimizer: &mut state.optimizer,
                 valid: &mut valid,
+                place: &place,
                 key: run
                     .key("train")
                     .with(&settings.title)
                     .with(epoch)
                     .with(state.step),
             };
-            for hook in self.hooks.iter_mut() {
-                hook.pre_step(&mut step)?;
-            }
-            let outcome = step.move_weights(&objective, drop_path, wants_arch)?;
-            for hook in self.hooks.iter_mut() {
-                hook.post_step(&mut step, &outcome)?;
-            }
-
-            let now = run.clock.now();
-            state
-                .current
-                .update(&outcome.logits, &batch.labels, outcome.loss, now - before);
-            state.current.end_time = now;
-            state.current.end_lr = lr;
+            let moved = self.step(&mut step, &objective, drop_path, wants_arch);
             state.valid_taken = valid.taken;
-            state.metrics.global_step += 1;
-            let current = &state.current;
-            if is_logged {
-                let (top1, top5, loss) = (current.top1.last, current.top5.last, current.loss.last);
-                step_log.emit(values!(step_log.path().clone(),
-                    "top1" => top1, "top5" => top5, "loss" => loss, "step_time" => now - before))?;
+            match (moved, undo) {
+                (Ok(outcome), _) => {
+                    state.skipped_in_row = 0;
+                    self.note(state, &batch, &outcome, is_logged, before, log)?;
+                }
+                (
+                    Err(EngineError::NonFinite {
+                        what,
+                        phase,
+                        epoch,
+                        step,
+                    }),
+                    Some(undo),
+                ) => {
+                    if state.skipped_in_row == MOST_SKIPPED {
+                        let what = format!("{what}, after {MOST_SKIPPED} skipped steps in a row,");
+                        return Err(EngineError::NonFinite {
+                            what,
+                            phase,
+                            epoch,
+                            step,
+                        });
+                    }
+                    state.skipped_in_row += 1;
+                    state.current.skipped += 1;
+                    *model = undo.model;
+                    state.optimizer = undo.optimizer;
+                    for (hook, memory) in self.hooks.iter_mut().zip(&undo.hooks) {
+                        hook.restore(memory, model)?;
+                    }
+                    step_log.emit(values!(step_log.path().clone(), "skipped" => what))?;
+                }
+                (Err(error), _) => return Err(error),
             }
-            log.progress(Progress::Step {
-                epoch: epoch as u64,
-                step: state.step as u64,
-                loss: current.loss.avg,
-                top1: current.top1.avg,
-                images_per_s: per_second(batch.labels.len() as u64, now - before),
-            })?;
             state.step += 1;
             since_kept += 1;
             let stops = run.stop.is_raised();
@@ -639,9 +737,11 @@ impl<'a> ArchTrainer<'a> {
         self.log_train(&state.current, log)
     }
 
-    /// Measures `model` on `loader` without changing it, logs the result at `log` and gives it back.
+    /// Measures `model` on `loader` without changing it, logs the result at `log` and gives it back. A loss that is not
+    /// finite ends the training, if the settings say so.
     fn measure(
         &self,
+        state: &FitState,
         model: &Model,
         loader: &Loader,
         title: &str,
@@ -660,7 +760,65 @@ impl<'a> ArchTrainer<'a> {
                 "top1" => result.top1.avg, "top5" => result.top5.avg, "loss" => result.loss.avg,
                 "duration" => result.duration()))?;
         }
+        if !has_finite_loss(&metrics) {
+            let what = format!("the loss of `{title}`");
+            match self.settings.on_nan {
+                settings::OnNan::Stop => return Err(self.non_finite(&what, state)),
+                settings::OnNan::Skip => log.warn(format!("{what} is not finite"))?,
+            }
+        }
         Ok(metrics)
+    }
+
+    /// One step with its hooks. Where it can be undone, its outcome is looked at, too.
+    fn step(
+        &mut self,
+        step: &mut Step<'_>,
+        objective: &Objective,
+        drop_path: f64,
+        wants_arch: bool,
+    ) -> Result<Outcome, EngineError> {
+        for hook in self.hooks.iter_mut() {
+            hook.pre_step(step)?;
+        }
+        let outcome = step.move_weights(objective, drop_path, wants_arch)?;
+        if self.settings.on_nan == settings::OnNan::Skip && !step.model.weights().is_finite() {
+            return Err(step.non_finite("a weight"));
+        }
+        for hook in self.hooks.iter_mut() {
+            hook.post_step(step, &outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Counts and logs a step that was done; `log` is the epoch's.
+    fn note(
+        &self,
+        state: &mut FitState,
+        batch: &Batch,
+        outcome: &Outcome,
+        is_logged: bool,
+        before: f64,
+        log: &Log<'a>,
+    ) -> Result<(), EngineError> {
+        let now = self.run.clock.now();
+        let current = &mut state.current;
+        current.update(&outcome.logits, &batch.labels, outcome.loss, now - before);
+        current.end_time = now;
+        state.metrics.global_step += 1;
+        if is_logged {
+            let log = log.at("steps").at(state.step);
+            let (top1, top5, loss) = (current.top1.last, current.top5.last, current.loss.last);
+            log.emit(values!(log.path().clone(),
+                "top1" => top1, "top5" => top5, "loss" => loss, "step_time" => now - before))?;
+        }
+        log.progress(Progress::Step {
+            epoch: state.epoch as u64,
+            step: state.step as u64,
+            loss: current.loss.avg,
+            top1: current.top1.avg,
+            images_per_s: per_second(batch.labels.len() as u64, now - before),
+        })
     }
 
     /// Whether the model is measured on validation data after `epoch`.
@@ -719,6 +877,16 @@ impl<'a> ArchTrainer<'a> {
 
     fn log_train(&self, epoch: &EpochMetrics, log: &Log<'_>) -> Result<(), EngineError> {
         let log = log.at("train");
+        if epoch.skipped > 0 {
+            log.emit(values!(log.path().clone(), "skipped" => epoch.skipped))?;
+            log.warn(format!(
+                "{} of {} steps of {}, epoch {}, were skipped, because a number was not finite",
+                epoch.skipped,
+                epoch.skipped + epoch.step,
+                self.settings.title,
+                epoch.index
+            ))?;
+        }
         log.emit(values!(log.path().clone(),
             "top1" => epoch.top1.avg,
             "top5" => epoch.top5.avg,
@@ -856,6 +1024,10 @@ impl ValidCycle {
         self.taken += 1;
         Ok(batch?)
     }
+}
+
+fn has_finite_loss(metrics: &Metrics) -> bool {
+    metrics.last().is_none_or(|pass| pass.loss.avg.is_finite())
 }
 
 fn per_second(images: u64, seconds: f64) -> f64 {

@@ -8,8 +8,11 @@
 use std::process::ExitCode;
 
 use archai::algos::NoSettings;
+use archai::engine::checkpoint::Snapshot;
 use archai::engine::trainer::{Fit, Step, TrainerHooks};
-use archai::engine::{ArchParams, EngineError, experiment::ExperimentRunner, optim::Optimizer};
+use archai::engine::{
+    ArchParams, EngineError, Model, experiment::ExperimentRunner, optim::Optimizer,
+};
 use archai::spec::desc::{
     CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,
 };
@@ -34,7 +37,8 @@ impl ModelDescBuilder for MyBuilder {
 }
 
 /// Pieces 2 and 3, the trainer's hooks: an optimizer for the architecture, made before the training, and a step of the
-/// architecture on a validation batch before each step of the weights (the first-order rule).
+/// architecture on a validation batch before each step of the weights (the first-order rule). The optimizer remembers
+/// something between steps, so the hook gives and takes it: an interrupted search ends in the same bytes.
 #[derive(Default)]
 struct Bilevel {
     optimizer: Option<(Optimizer<ArchParams>, f64)>,
@@ -56,6 +60,21 @@ impl TrainerHooks for Bilevel {
         let valid = step.next_valid()?;
         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
         step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
+    }
+
+    fn state(&self) -> Result<Snapshot, EngineError> {
+        let mut state = Snapshot::default();
+        if let Some((optimizer, _)) = &self.optimizer {
+            state.put_tensors("optimizer", optimizer.state());
+        }
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        let tensors = state.tensors("optimizer");
+        self.optimizer.iter_mut().try_for_each(|(optimizer, _)| {
+            optimizer.set_state(&tensors, model.arch(), model.compute())
+        })
     }
 }
 

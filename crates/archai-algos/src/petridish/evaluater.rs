@@ -1,5 +1,6 @@
 //! The evaluation of all networks that a search found good, not of one alone.
 
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use archai_engine::{
@@ -9,7 +10,8 @@ use archai_engine::{
         log_result,
     },
     experiment::{Experiment, ExperimentRunner, RunFile},
-    files::{FileError, write_atomically},
+    files::FileError,
+    run::Run,
     searcher::{GALLERY, draw_cells, save_desc},
 };
 use archai_spec::desc::{CellType, ModelDesc};
@@ -33,13 +35,13 @@ impl Evaluater for GalleryEvaluater {
         runner: &dyn ExperimentRunner,
     ) -> Result<EvalResult, EngineError> {
         let settings = &experiment.settings.nas.eval;
-        let gallery = gallery(Path::new(&settings.final_desc_filename))?;
+        let gallery = gallery(experiment.run, Path::new(&settings.final_desc_filename))?;
         if gallery.is_empty() {
             return DefaultEvaluater.evaluate(experiment, runner);
         }
         let start = experiment.run.clock.now();
         let mut best: Option<Evaluated> = None;
-        let mut files = Vec::new();
+        let (mut files, mut warnings) = (Vec::new(), Vec::new());
         for (id, path) in gallery {
             let template = load_desc(&path, experiment)?;
             let own = self.settings_for(settings, &template, id);
@@ -56,6 +58,8 @@ impl Evaluater for GalleryEvaluater {
             experiment.run.log(parent.clone()).emit(
                 archai_spec::values!(parent, "val_top1" => top1, "test_top1" => result.test_top1, "madd" => result.macs),
             )?;
+            let said = result.warnings.iter();
+            warnings.extend(said.map(|text| format!("network {id}: {text}")));
             files.extend(result.files.iter().cloned().map(|file| RunFile {
                 what: format!("network {id}: {}", file.what),
                 ..file
@@ -77,6 +81,7 @@ impl Evaluater for GalleryEvaluater {
         };
         let mut result = best.publish(experiment, settings)?;
         result.files.extend(files);
+        result.warnings = warnings;
         result.seconds = experiment.run.clock.now() - start;
         log_result(experiment, &result)?;
         Ok(result)
@@ -130,7 +135,7 @@ impl Evaluated {
     ) -> Result<EvalResult, EngineError> {
         let mut files = vec![];
         let template = experiment.dir.join("final_model_desc.yaml");
-        save_desc(&template, &self.template)?;
+        save_desc(experiment, &template, &self.template)?;
         let what = format!(
             "template of network {}, the best on validation data",
             self.id
@@ -163,8 +168,9 @@ impl Evaluated {
             best,
         ];
         for (from, to) in &pairs {
-            let bytes = std::fs::read(from).map_err(|e| FileError::new("read", from, e))?;
-            write_atomically(to, |out| std::io::Write::write_all(out, &bytes))?;
+            let run = experiment.run;
+            let bytes = (run.disk.read(from)).map_err(|e| FileError::new("read", from, e))?;
+            run.write(to, |out| out.write_all(&bytes))?;
             let written = self.result.files.iter().find(|file| file.path == *from);
             let what = written.map_or_else(String::new, |file| file.what.clone());
             files.push(RunFile::new(what, to));
@@ -177,14 +183,14 @@ impl Evaluated {
 }
 
 /// The descriptions in the gallery beside a found description, in order of their numbers. None if there is no gallery.
-fn gallery(found: &Path) -> Result<Vec<(usize, PathBuf)>, EngineError> {
+fn gallery(run: Run<'_>, found: &Path) -> Result<Vec<(usize, PathBuf)>, EngineError> {
     let dir = found.with_file_name(GALLERY);
-    if !dir.is_dir() {
-        return Ok(Vec::new());
-    }
+    let paths = match run.disk.list(&dir) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|e| FileError::new("read", &dir, e))?,
+    };
     let mut list = Vec::new();
-    for entry in std::fs::read_dir(&dir).map_err(|e| FileError::new("read", &dir, e))? {
-        let path = entry.map_err(|e| FileError::new("read", &dir, e))?.path();
+    for path in paths {
         let id = path.file_name().and_then(|name| {
             let name = name.to_str()?.strip_prefix("model_desc_")?;
             name.strip_suffix(".yaml")?.parse().ok()

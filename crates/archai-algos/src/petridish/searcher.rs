@@ -1,13 +1,14 @@
 //! The search: seeds, rounds of growth, and the files that tell of them.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use archai_data::rng::Key;
 use archai_engine::{
     EngineError, NamedTensor,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    files::{FileError, write_atomically},
+    files::{FileError, make_folder},
     finalize::{Finalizers, RandomFinalizers},
     searcher::{GALLERY, SearchResult, Searcher, describe, draw_cells, save_desc},
 };
@@ -120,6 +121,7 @@ impl Searcher for PetridishSearcher {
             let given = pool.members.len() + jobs.len();
             let results = self.workers.run(jobs, experiment)?;
             for (result, parent) in results.into_iter().zip(parents) {
+                warnings.extend(result.metrics.skip_warning());
                 pool.join(result, parent, experiment)?;
             }
             pool.forget_weights();
@@ -146,7 +148,7 @@ impl Searcher for PetridishSearcher {
         })?;
         let search = &experiment.settings.nas.search;
         let final_desc = PathBuf::from(&search.final_desc_filename);
-        save_desc(&final_desc, &best.desc)?;
+        save_desc(experiment, &final_desc, &best.desc)?;
         let mut files = vec![RunFile::new(
             "found description: the best point",
             &final_desc,
@@ -397,32 +399,34 @@ fn grow_jobs(
 
 /// The files of the pool.
 struct Gallery<'a> {
-    dir: &'a Path,
+    experiment: &'a Experiment<'a>,
     /// Beside the found description, where evaluations look for it.
     networks: PathBuf,
 }
 
 impl<'a> Gallery<'a> {
     /// Empties the gallery of an earlier search.
-    fn new(experiment: &Experiment<'a>) -> Result<Self, EngineError> {
+    fn new(experiment: &'a Experiment<'a>) -> Result<Self, EngineError> {
+        let disk = experiment.run.disk;
         let found = Path::new(&experiment.settings.nas.search.final_desc_filename);
         let networks = found.with_file_name(GALLERY);
-        std::fs::create_dir_all(&networks).map_err(|e| FileError::new("make", &networks, e))?;
-        let entries =
-            std::fs::read_dir(&networks).map_err(|e| FileError::new("read", &networks, e))?;
-        for entry in entries {
-            let entry = entry.map_err(|e| FileError::new("read", &networks, e))?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+        make_folder(disk, &networks)?;
+        let paths = (disk.list(&networks)).map_err(|e| FileError::new("read", &networks, e))?;
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             let is_ours = name.starts_with("model_desc_") || name.starts_with("hull_");
             if is_ours && name.ends_with(".yaml") {
-                let path = entry.path();
-                std::fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
+                (disk.remove_file(&path)).map_err(|e| FileError::new("remove", &path, e))?;
             }
         }
         Ok(Gallery {
-            dir: experiment.dir,
+            experiment,
             networks,
         })
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<(), EngineError> {
+        (self.experiment.run).write(path, |out| out.write_all(text.as_bytes()))
     }
 
     /// All points, those on the hull, and those near it.
@@ -430,7 +434,7 @@ impl<'a> Gallery<'a> {
         let all: Vec<usize> = (0..pool.members.len()).collect();
         for ((name, _), list) in TABLES.iter().zip([all, pool.hull(), pool.near()]) {
             let text = as_table(list.iter().map(|&i| &pool.members[i]));
-            write_text(&self.dir.join(name), &text)?;
+            self.write(&self.experiment.dir.join(name), &text)?;
         }
         Ok(())
     }
@@ -441,18 +445,19 @@ impl<'a> Gallery<'a> {
         for member in near.iter().map(|&i| &pool.members[i]) {
             let Member { point, desc, .. } = member;
             let file = |what: &str| self.networks.join(format!("{what}_{}.yaml", point.id));
-            save_desc(&file("model_desc"), desc)?;
+            save_desc(self.experiment, &file("model_desc"), desc)?;
             let path = file("hull");
             let text = serde_saphyr::to_string(point)
                 .map_err(|e| EngineError::io(&path, std::io::Error::other(e.to_string())))?;
-            write_text(&path, &text)?;
+            self.write(&path, &text)?;
         }
         let mut files = vec![RunFile::new(
             format!("descriptions of the {} networks near the hull", near.len()),
             &self.networks,
         )];
         let tables = TABLES.iter();
-        files.extend(tables.map(|(name, what)| RunFile::new(*what, self.dir.join(name))));
+        files
+            .extend(tables.map(|(name, what)| RunFile::new(*what, self.experiment.dir.join(name))));
         Ok(files)
     }
 }
@@ -494,12 +499,6 @@ fn as_table<'m>(members: impl Iterator<Item = &'m Member>) -> String {
         );
     }
     text
-}
-
-fn write_text(path: &Path, text: &str) -> Result<(), EngineError> {
-    Ok(write_atomically(path, |out| {
-        std::io::Write::write_all(out, text.as_bytes())
-    })?)
 }
 
 #[cfg(test)]

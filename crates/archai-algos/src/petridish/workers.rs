@@ -60,7 +60,7 @@ pub struct JobResult {
     pub weights: Vec<NamedTensor>,
     /// What its last training measured.
     pub metrics: Metrics,
-    /// Seconds by the run's clock.
+    /// Seconds of its trainings' steps.
     pub seconds: f64,
 }
 
@@ -110,6 +110,10 @@ impl Workers for LocalWorkers {
                     };
                     while let Some((place, job)) = next() {
                         let result = Some(run_job(job, experiment));
+                        if matches!(result, Some(Err(_))) {
+                            // Nobody needs what is still waiting.
+                            while next().is_some() {}
+                        }
                         match results.lock() {
                             Ok(mut results) => results[place] = result,
                             Err(poisoned) => poisoned.into_inner()[place] = result,
@@ -131,7 +135,7 @@ impl Workers for LocalWorkers {
 /// # Errors
 /// As [`ArchTrainer::fit`], and as compiling a description.
 pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, EngineError> {
-    let start = experiment.run.clock.now();
+    experiment.run.check_stop()?;
     let Job {
         id,
         desc,
@@ -139,6 +143,7 @@ pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, Engin
         work,
     } = job;
     let bench = Bench { experiment, id };
+    let mut seconds = 0.0;
     let (training, desc, weights) = match work {
         Work::Train(training) => (training, desc, weights),
         Work::Grow { search, post, keep } => {
@@ -146,20 +151,29 @@ pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, Engin
             inherit(&mut model, &weights)?;
             let mut hooks: Vec<Box<dyn TrainerHooks>> =
                 vec![Box::new(SingleLevel::new("petridish", &search.trainer)?)];
-            bench.train(&mut model, &search, "grow", &mut hooks)?;
+            seconds += time(&bench.train(&mut model, &search, "grow", &mut hooks)?);
             (post, settled(&model)?, model.named_state())
         }
     };
     let mut model = bench.compile(&desc)?;
     inherit(&mut model, &weights)?;
     let metrics = bench.train(&mut model, &training, "train", &mut [])?;
+    seconds += time(&metrics);
     Ok(JobResult {
         id,
         desc,
         weights: model.named_state(),
         metrics,
-        seconds: experiment.run.clock.now() - start,
+        seconds,
     })
+}
+
+/// Seconds of all steps of a training and of its validation. A break between two of them does not count.
+fn time(metrics: &Metrics) -> f64 {
+    let epochs = metrics.run_metrics.epochs_metrics.iter();
+    epochs
+        .map(|e| e.step_time.sum + e.val_metrics.as_deref().map_or(0.0, time))
+        .sum()
 }
 
 /// Where a job is done.
@@ -187,7 +201,8 @@ impl Bench<'_> {
         phase: &str,
         hooks: &mut [Box<dyn TrainerHooks>],
     ) -> Result<Metrics, EngineError> {
-        let path = LogPath::new("petridish").join(self.id);
+        // A place of its own for each, whatever the titles in the settings are.
+        let path = LogPath::new("petridish").join(self.id).join(phase);
         let phase = format!("petridish {} {phase}", self.id);
         let loaders = self.experiment.loaders(&training.loader, &phase)?;
         let fitted = ArchTrainer::new(&training.trainer, self.experiment.run, &path, hooks)

@@ -10,7 +10,7 @@ use archai_engine::{
     finalize::Finalizers,
     run::{Clock, Run},
     testing::{Check, Conformance, Failure, Planted, Report, Subject, check_algorithm},
-    trainer::{Outcome, Step, TrainerHooks},
+    trainer::{Fit, Outcome, Step, TrainerHooks},
 };
 use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides, shipped_files};
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
@@ -305,6 +305,56 @@ fn an_algorithm_that_never_moves_its_alphas_is_caught() {
         "{}",
         failures[0]
     );
+}
+
+/// DARTS in first order whose hook does not say what it remembers: the moments of its optimiser.
+struct Secretive;
+
+struct KeptToItself(Box<dyn TrainerHooks>);
+
+impl TrainerHooks for KeptToItself {
+    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
+        self.0.pre_fit(fit)
+    }
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        self.0.pre_step(step)
+    }
+}
+
+impl ExperimentRunner for Secretive {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+    fn trainer_hooks(
+        &self,
+        search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        let hooks = Darts::new(DartsSettings {
+            second_order: false,
+            ..DartsSettings::default()
+        })
+        .trainer_hooks(search)?;
+        let hooks = hooks.into_iter();
+        Ok(hooks
+            .map(|hook| Box::new(KeptToItself(hook)) as _)
+            .collect())
+    }
+}
+
+#[test]
+fn p02_a_hook_that_forgets_is_caught() {
+    let algorithms = all().with("secretive", "forgets", |_: NoSettings| Secretive);
+    let algorithm = algorithms.get("secretive").expect("it was added");
+    let row = Row {
+        planted: None,
+        ..SUPERNET
+    };
+    let failures = check(&row, algorithm).expect_err("it must be caught");
+    let [failure] = failures.as_slice() else {
+        panic!("{}", lines(&failures));
+    };
+    assert_eq!(failure.check, Check::Resumes);
+    assert!(failure.message.contains("TrainerHooks::state"), "{failure}");
 }
 
 /// DARTS in first order whose finalizer takes the first primitive of the list, whatever was learnt.

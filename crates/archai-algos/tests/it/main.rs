@@ -1,10 +1,12 @@
 //! Integration tests: one binary, one module per subject.
 
 mod conformance;
+mod faults;
 mod golden;
 mod golden_darts;
 mod golden_divnas;
 mod gradient;
+mod nan;
 mod petridish;
 mod random;
 mod registry;

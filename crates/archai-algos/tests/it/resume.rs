@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archai_engine::checkpoint::{CheckpointStore, Policy};
@@ -14,32 +15,80 @@ use serde_json::Value;
 
 use crate::search::settings_of;
 
-/// Raises the flag after so many steps.
-struct StopAfter<'a> {
-    left: AtomicUsize,
-    stop: &'a StopFlag,
+/// How a run is ended before its time.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// Asked to stop: it keeps its state first.
+    Stop,
+    /// As if killed: it can keep nothing.
+    Kill,
 }
 
-impl EventSink for StopAfter<'_> {
+/// Ends the run after so many steps, and keeps what is logged.
+struct EndAfter<'a> {
+    end: End,
+    left: AtomicUsize,
+    stop: &'a StopFlag,
+    seen: &'a Seen,
+}
+
+/// What several runs logged together: steps done, and values by place, of several the last.
+#[derive(Default)]
+struct Seen {
+    steps: AtomicUsize,
+    values: Mutex<BTreeMap<String, String>>,
+}
+
+impl EventSink for EndAfter<'_> {
     fn emit(&self, event: Event) -> io::Result<()> {
-        if matches!(event, Event::Progress(Progress::Step { .. }))
-            && self.left.fetch_sub(1, Ordering::Relaxed) == 1
-        {
-            self.stop.raise();
+        match event {
+            Event::Progress(Progress::Step { .. }) => {
+                self.seen.steps.fetch_add(1, Ordering::Relaxed);
+                if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    match self.end {
+                        End::Stop => self.stop.raise(),
+                        End::Kill => return Err(io::Error::other("killed")),
+                    }
+                }
+            }
+            Event::Values { path, values } if path.0.first().is_none_or(|p| p != "resumed") => {
+                let mut seen = self.seen.values.lock().expect("no panic holds the lock");
+                seen.extend(
+                    values
+                        .into_iter()
+                        .map(|(n, v)| (format!("{path}/{n}"), v.to_string())),
+                );
+            }
+            _ => {}
         }
         Ok(())
     }
 }
 
-/// Search and evaluation, stopped after every `every` steps and taken up again until they end. Gives how often that was.
-fn run(algo: &str, dir: &Path, overrides: &str, policy: Policy, every: usize) -> usize {
-    let mut stops = 0;
-    loop {
+/// What a search and an evaluation left.
+struct Left {
+    files: BTreeMap<String, Vec<u8>>,
+    values: BTreeMap<String, String>,
+    /// Steps, those that were done again counted again.
+    steps: usize,
+    /// How often it was ended before its time.
+    ends: usize,
+}
+
+/// Search and evaluation, ended after every `every` steps and taken up again until they end.
+fn run(algo: &str, overrides: &str, policy: Policy, end: End, every: usize) -> Left {
+    // Paths of files stand in no result, so that two directories can be compared.
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    let seen = Seen::default();
+    for ends in 0..200 {
         let (settings, runner) = settings_of(algo, dir, overrides);
         let stop = StopFlag::new();
-        let events = StopAfter {
+        let events = EndAfter {
+            end,
             left: AtomicUsize::new(every),
             stop: &stop,
+            seen: &seen,
         };
         let open = |phase: &str| {
             let at = dir.join(format!("checkpoints_{phase}"));
@@ -60,51 +109,89 @@ fn run(algo: &str, dir: &Path, overrides: &str, policy: Policy, every: usize) ->
         let outcome = run_search(&experiment(run.with_checkpoints(&search)), runner.as_ref())
             .and_then(|_| run_eval(&experiment(run.with_checkpoints(&eval)), runner.as_ref()));
         match outcome {
-            Ok(_) => return stops,
-            Err(EngineError::Stopped) => stops += 1,
+            Ok(_) => {
+                return Left {
+                    files: files(dir),
+                    values: seen.values.into_inner().expect("no panic holds the lock"),
+                    steps: seen.steps.into_inner(),
+                    ends,
+                };
+            }
+            Err(EngineError::Stopped) if end == End::Stop => {}
+            Err(error) if end == End::Kill && error.to_string().contains("killed") => {}
             Err(error) => panic!("{error}"),
         }
     }
+    panic!("{algo} does not come to its end");
 }
 
-/// All files but the checkpoints.
+/// All files below a directory but the checkpoints.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = std::fs::read_dir(dir).expect("a directory");
-    entries
-        .map(|e| e.expect("an entry").path())
-        .filter(|p| p.is_file())
-        .map(|p| {
-            let name = p.file_name().unwrap_or_default().to_string_lossy();
-            (name.into_owned(), std::fs::read(&p).expect("a file"))
-        })
-        .collect()
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            let name = path
+                .strip_prefix(dir)
+                .expect("it is below")
+                .display()
+                .to_string();
+            if path.is_dir() && !name.starts_with("checkpoints_") {
+                folders.push(path);
+            } else if path.is_file() {
+                files.insert(name, std::fs::read(&path).expect("a file"));
+            }
+        }
+    }
+    files
+}
+
+const USUAL: Policy = Policy {
+    every_steps: 0,
+    every_seconds: 60.0,
+    keep: 2,
+};
+
+impl Left {
+    fn assert_same(&self, expect: &Left, what: &str) {
+        let names = |left: &Left| left.files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(self), names(expect), "{what}");
+        for (name, bytes) in &expect.files {
+            assert!(self.files[name] == *bytes, "{what}: {name} differs");
+        }
+        for (name, value) in &expect.values {
+            assert_eq!(self.values.get(name), Some(value), "{what}: {name}");
+        }
+        assert_eq!(self.values.len(), expect.values.len(), "{what}");
+    }
 }
 
 fn check(algo: &str, overrides: &str) {
-    // Paths of files stand in no result, so that two directories can be compared.
-    let straight = tempfile::tempdir().expect("a directory");
-    let usual = Policy::default();
-    assert_eq!(run(algo, straight.path(), overrides, usual, usize::MAX), 0);
-    let expect = files(straight.path());
-    let rare = Policy {
+    let expect = run(algo, overrides, USUAL, End::Stop, usize::MAX);
+    assert_eq!(expect.ends, 0);
+    let often = Policy {
         every_steps: 2,
         keep: 1,
-        ..usual
+        ..USUAL
     };
-    for (every, policy) in [(1, usual), (3, rare)] {
-        let dir = tempfile::tempdir().expect("a directory");
-        let stops = run(algo, dir.path(), overrides, policy, every);
-        assert!(stops >= 2, "it was stopped {stops} times");
-        let found = files(dir.path());
-        assert_eq!(
-            found.keys().collect::<Vec<_>>(),
-            expect.keys().collect::<Vec<_>>()
-        );
-        for (name, bytes) in &expect {
-            assert!(
-                found[name] == *bytes,
-                "{algo}: {name} differs after {stops} stops"
-            );
+    for (end, every, policy) in [
+        (End::Stop, 1, USUAL),
+        (End::Stop, 3, often),
+        (End::Kill, 4, often),
+    ] {
+        let left = run(algo, overrides, policy, end, every);
+        let what = format!("{algo}, ended {} times after {every} steps", left.ends);
+        assert!(left.ends >= 2, "{what}");
+        left.assert_same(&expect, &what);
+        match end {
+            End::Stop => assert_eq!(left.steps, expect.steps, "{what}: no step is done twice"),
+            End::Kill => assert!(
+                left.steps <= expect.steps + 2 * left.ends,
+                "{what}: at most two steps are lost each time, but {} were done in place of {}",
+                left.steps,
+                expect.steps
+            ),
         }
     }
 }
@@ -143,4 +230,79 @@ fn p02_the_guard_remembers_what_it_saw() {
             "{stop} nas.search.darts.second_order=false nas.search.guard.stop.eigenvalue_ratio=0.999"
         ),
     );
+}
+
+#[test]
+fn p02_searches_of_many_trainings_redo_none_of_them() {
+    check(
+        "random",
+        "nas.search.random.n_archs=3 nas.search.random.train.trainer.epochs=1
+         nas.search.random.train.loader.dataset.max_batches=4 nas.search.random.train.loader.train_batch=16
+         nas.search.random.train.loader.val_ratio=0.5",
+    );
+    check("petridish", PETRIDISH);
+}
+
+#[test]
+fn p02_jobs_side_by_side_are_taken_up_each() {
+    let expect = run("petridish", PETRIDISH, USUAL, End::Stop, usize::MAX);
+    let two = format!("{PETRIDISH} nas.search.petridish.workers=2");
+    let left = run("petridish", &two, USUAL, End::Stop, 3);
+    assert!(left.ends >= 2);
+    left.assert_same(&expect, "two workers");
+    assert_eq!(left.steps, expect.steps, "no step is done twice");
+}
+
+/// Two seeds, two growths.
+const PETRIDISH: &str = "
+    nas.search.model_desc.cell.n_nodes=1
+    nas.search.petridish.pareto.max_cells=3 nas.search.petridish.pareto.max_reductions=1
+    nas.search.petridish.pareto.max_nodes=2 nas.search.petridish.max_hull_points=3
+    nas.search.petridish.parents_per_round=2 nas.search.petridish.seed_train.trainer.epochs=1
+    nas.search.petridish.seed_train.loader.dataset.max_batches=4
+    nas.search.petridish.seed_train.loader.train_batch=16 nas.search.petridish.seed_train.loader.val_ratio=0.5
+    nas.search.post_train.trainer.epochs=1 nas.search.post_train.loader.dataset.max_batches=4
+    nas.search.post_train.loader.train_batch=16 nas.search.post_train.loader.val_ratio=0.5
+    nas.search.trainer.epochs=1 nas.eval.trainer.epochs=1 nas.eval.loader.val_ratio=0.5";
+
+#[test]
+fn p03_threads_prefetching_and_checkpoints_change_no_byte() {
+    let with = |workers: usize| {
+        format!(
+            "nas.search.darts.second_order=false nas.eval.trainer.drop_path_prob=0.3 nas.eval.loader.val_ratio=0.5
+             nas.search.loader.train_workers={workers} nas.search.loader.test_workers={workers}
+             nas.eval.loader.train_workers={workers} nas.eval.loader.test_workers={workers}"
+        )
+    };
+    let every = |every_steps: usize| Policy {
+        every_steps,
+        every_seconds: 0.0,
+        keep: 2,
+    };
+    let expect = run("darts", &with(0), every(0), End::Stop, usize::MAX);
+    for name in [
+        "final_model_desc.yaml",
+        "full_model_desc.yaml",
+        "eval_train_metrics.yaml",
+        "model.pt",
+        "model.safetensors",
+        "model_best.safetensors",
+    ] {
+        assert!(expect.files.contains_key(name), "{name} is missing");
+    }
+    assert!(expect.values.keys().any(|name| name.contains("/alphas/")));
+    for (threads, workers, policy) in [
+        (1, 4, every(0)),
+        (2, 1, every(1)),
+        (4, 0, every(3)),
+        (8, 4, every(1)),
+        (8, 0, every(0)),
+    ] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let left = pool
+            .expect("threads")
+            .install(|| run("darts", &with(workers), policy, End::Stop, usize::MAX));
+        let what = format!("{threads} threads, {workers} workers, {policy:?}");
+        left.assert_same(&expect, &what);
+    }
 }

@@ -6,8 +6,8 @@
 pub mod pt;
 pub mod safetensors;
 
-pub use pt::save_pt;
-pub use safetensors::{load_safetensors, save_safetensors};
+pub use pt::{save_pt, write_pt};
+pub use safetensors::{load_safetensors, save_safetensors, write_safetensors};
 
 use std::collections::HashSet;
 use std::io;

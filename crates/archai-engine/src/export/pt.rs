@@ -6,7 +6,7 @@
 //! `byteorder`. The safe loader refuses pickles that use more than protocol 2 or call anything outside a short list, so
 //! only the opcodes of `Pickle` occur.
 
-use std::io::{self, Seek, Write};
+use std::io::{self, Cursor, Write};
 use std::path::Path;
 
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -22,14 +22,23 @@ const FOLDER: &str = "model";
 /// Writes `tensors` as a PyTorch state dict of float32 tensors, in their order.
 ///
 /// # Errors
-/// Two tensors of one name, a shape that does not fit its numbers, or a file that cannot be written.
+/// As [`write_pt`], and a file that cannot be written.
 pub fn save_pt(path: &Path, tensors: &[NamedTensor]) -> Result<(), FileError> {
-    check(tensors).map_err(|e| FileError::new("write", path, e))?;
-    write_atomically(path, |out| write_archive(out, tensors))
+    write_atomically(path, |out| write_pt(out, tensors))
 }
 
-fn write_archive(out: &mut (impl Write + Seek), tensors: &[NamedTensor]) -> io::Result<()> {
-    let mut zip = ZipWriter::new(out);
+/// [`save_pt`] to any writer.
+///
+/// # Errors
+/// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.
+pub fn write_pt(out: &mut impl Write, tensors: &[NamedTensor]) -> io::Result<()> {
+    check(tensors)?;
+    // In memory, where it cannot fail: an archive that is given up halfway prints to the terminal.
+    out.write_all(&archive(tensors)?)
+}
+
+fn archive(tensors: &[NamedTensor]) -> io::Result<Vec<u8>> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     // No time stamps: the same weights give the same file.
     let stored = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
@@ -54,8 +63,7 @@ fn write_archive(out: &mut (impl Write + Seek), tensors: &[NamedTensor]) -> io::
             &mut |mut w| write_f32(&mut w, &tensor.values),
         )?;
     }
-    zip.finish().map_err(zip_error)?;
-    Ok(())
+    Ok(zip.finish().map_err(zip_error)?.into_inner())
 }
 
 fn zip_error(error: ZipError) -> io::Error {

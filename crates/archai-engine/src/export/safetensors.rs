@@ -2,7 +2,7 @@
 //! under `__metadata__`), then the numbers. Read by PyTorch, JAX, candle, Burn and many more, and by [`load_safetensors`].
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
@@ -14,17 +14,29 @@ use crate::params::NamedTensor;
 
 /// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
 ///
-/// The header is written here and not by the `safetensors` crate because that one puts the metadata in the order of a
-/// hash map, so that the same model would give different bytes each time.
-///
 /// # Errors
-/// Two tensors of one name, a shape that does not fit its numbers, or a file that cannot be written.
+/// As [`write_safetensors`], and a file that cannot be written.
 pub fn save_safetensors(
     path: &Path,
     tensors: &[NamedTensor],
     metadata: &BTreeMap<String, String>,
 ) -> Result<(), FileError> {
-    check(tensors).map_err(|e| FileError::new("write", path, e))?;
+    write_atomically(path, |out| write_safetensors(out, tensors, metadata))
+}
+
+/// [`save_safetensors`] to any writer.
+///
+/// The header is written here and not by the `safetensors` crate because that one puts the metadata in the order of a
+/// hash map, so that the same model would give different bytes each time.
+///
+/// # Errors
+/// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.
+pub fn write_safetensors(
+    out: &mut impl Write,
+    tensors: &[NamedTensor],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
+    check(tensors)?;
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
@@ -41,11 +53,9 @@ pub fn save_safetensors(
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    write_atomically(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
-        tensors.iter().try_for_each(|t| write_f32(out, &t.values))
-    })
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    tensors.iter().try_for_each(|t| write_f32(out, &t.values))
 }
 
 /// Reads tensors of 32- or 64-bit floats, in the order in which they lie in the file, and the texts beside them.

@@ -2,10 +2,12 @@
 //! all that is wrong with it.
 //!
 //! The checks, in their order ([`Check`]): descriptions survive YAML; a search ends in time; the same seed gives the same
-//! bytes; training moves every architecture parameter; what was found is a network; an evaluation needs nothing but its
+//! bytes, also if it is interrupted; training moves every architecture parameter; what was found is a network; an evaluation needs nothing but its
 //! file; and, for algorithms that claim to learn an architecture, a *planted op* is found. There one primitive hands on
 //! what it reads and all others put noise in its place, so that the task can be learnt through the planted one alone. Which
 //! one that is changes with the seed: whoever prefers a place in a list finds it once in a round.
+//!
+//! [`FaultyDisk`] is a file system whose operations fail when a test says so.
 //!
 //! Nothing here reads a clock or makes a temporary folder: both are given.
 //!
@@ -34,18 +36,23 @@
 //! ```
 
 mod data;
+mod faulty_disk;
 mod planted;
 mod watch;
+
+pub use faulty_disk::{Fault, FaultyDisk, Operation, OperationKind, Survives};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
 use archai_spec::desc::ModelDesc;
 use archai_spec::settings::{Dataset, Settings};
 
 use crate::{
+    checkpoint::{CheckpointStore, Mark, Policy},
     compute::Compute,
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, run_eval, run_search},
@@ -121,6 +128,11 @@ pub enum Check {
     Ends,
     /// The same seed gives the same files and the same logged values, to the byte.
     Repeats,
+    /// A search and an evaluation that are stopped in the middle of epochs and taken up again end in the same files and logged
+    /// values as undisturbed ones. Hooks that remember something without saying so are found here, see [`TrainerHooks`].
+    ///
+    /// [`TrainerHooks`]: crate::trainer::TrainerHooks
+    Resumes,
     /// Each architecture parameter of each primitive but `none` is moved by the training, and not all of an edge alike. The
     /// optimiser's decay is off: it would move them without any gradient.
     AlphasMove,
@@ -141,6 +153,7 @@ impl fmt::Display for Check {
             Check::Descriptions => "descriptions survive YAML",
             Check::Ends => "a small search ends in time",
             Check::Repeats => "the same seed gives the same bytes",
+            Check::Resumes => "an interrupted run ends in the same bytes",
             Check::AlphasMove => "training moves every architecture parameter",
             Check::Found => "what was found is a network",
             Check::FromFile => "an evaluation needs nothing but its file",
@@ -251,6 +264,8 @@ pub fn check_algorithm(conformance: &Conformance<'_>) -> Result<Report, Vec<Fail
 const SMALL: [u32; 2] = [64, 32];
 /// The same for the planted op.
 const PLANTED: [u32; 2] = [256, 32];
+/// So often is an interrupted run taken up.
+const MOST_STOPS: usize = 100;
 /// Seed of the small runs.
 const SEED: u64 = 2;
 
@@ -265,6 +280,7 @@ struct Searched {
     desc: ModelDesc,
     trainings: Vec<Vec<Moved>>,
     values: BTreeMap<String, String>,
+    steps: usize,
     seconds: f64,
 }
 
@@ -295,14 +311,15 @@ impl Test<'_> {
         };
         let deadline = c.clock.now() + c.limit_s;
         let registry = OpRegistry::builtin();
-        let run = |place: &str| {
-            let at = Place {
-                dir: dir.join(place),
-                data: &data,
-                seed: SEED,
-                registry: &registry,
-                compute: Compute::cpu(),
-            };
+        let place = |name: &str| Place {
+            dir: dir.join(name),
+            data: &data,
+            seed: SEED,
+            registry: &registry,
+            compute: Compute::cpu(),
+        };
+        let run = |name: &str| {
+            let at = place(name);
             let searched = c.search(&c.small, &at, deadline);
             (at, searched)
         };
@@ -343,24 +360,54 @@ impl Test<'_> {
         let Some((second, second_values)) = self.take(Check::Repeats, second) else {
             return;
         };
-        let values = [(first.values, second.values), (first_values, second_values)];
-        let difference = values.iter().find_map(|(a, b)| {
-            first_difference(a, b).map(|at| format!("the value logged at {at}"))
-        });
-        let difference = difference.map(Ok).or_else(|| {
-            let files = files(&at.dir).and_then(|a| Ok((a, files(&again.dir)?)));
-            files
-                .map(|(a, b)| first_difference(&a, &b).map(|at| format!("the file {at}")))
-                .transpose()
-        });
-        match difference {
-            None => {}
-            Some(Ok(what)) => self.fail(
-                Check::Repeats,
-                format!("two runs with seed {SEED} differ in {what}"),
-            ),
-            Some(Err(message)) => self.fail(Check::Repeats, message),
+        let straight = [first.values, first_values];
+        match self.difference(&at, &straight, &again, &[second.values, second_values]) {
+            Ok(None) => {}
+            Ok(Some(what)) => {
+                let message = format!("two runs with seed {SEED} differ in {what}");
+                return self.fail(Check::Repeats, message);
+            }
+            Err(message) => return self.fail(Check::Repeats, message),
         }
+
+        let third = place("third");
+        let every = first.steps / 3 + 1;
+        let search = c.interrupted(&c.small, &third, "search", every);
+        let values = search.and_then(|s| {
+            let eval = c.interrupted(&c.small, &third, "eval", every)?;
+            Ok([s, eval])
+        });
+        let Some(values) = self.take(Check::Resumes, values) else {
+            return;
+        };
+        match self.difference(&at, &straight, &third, &values) {
+            Ok(None) => {}
+            Ok(Some(what)) => self.fail(
+                Check::Resumes,
+                format!(
+                    "stopped after every {every} steps and taken up again, it differs in {what}; whatever a hook remembers \
+                     between steps, TrainerHooks::state must give and TrainerHooks::restore take back"
+                ),
+            ),
+            Err(message) => self.fail(Check::Resumes, message),
+        }
+    }
+
+    /// The first thing in which a search and an evaluation at two places differ.
+    fn difference(
+        &self,
+        at: &Place<'_>,
+        values: &[BTreeMap<String, String>; 2],
+        other: &Place<'_>,
+        others: &[BTreeMap<String, String>; 2],
+    ) -> Result<Option<String>, String> {
+        let value = values.iter().zip(others);
+        let value = value.filter_map(|(a, b)| first_difference(a, b)).next();
+        if let Some(at) = value {
+            return Ok(Some(format!("the value logged at {at}")));
+        }
+        let file = first_difference(&files(&at.dir)?, &files(&other.dir)?);
+        Ok(file.map(|name| format!("the file {name}")))
     }
 
     fn planted(&mut self) {
@@ -469,8 +516,66 @@ impl Conformance<'_> {
             clock: self.clock,
             deadline,
             stop: StopFlag::new(),
+            stop_after: usize::MAX,
+            steps: AtomicUsize::new(0),
             values: Mutex::default(),
         }
+    }
+
+    /// A phase that is stopped after every so many steps and taken up again until it ends; gives the logged values.
+    fn interrupted(
+        &self,
+        subject: &Subject<'_>,
+        at: &Place<'_>,
+        phase: &str,
+        every: usize,
+    ) -> Result<BTreeMap<String, String>, String> {
+        let is_search = phase == "search";
+        let (settings, dir) = at.settings(&subject.settings, phase)?;
+        if !is_search {
+            let found = at.dir.join("search").join("final_model_desc.yaml");
+            std::fs::copy(&found, Path::new(&settings.nas.eval.final_desc_filename))
+                .map_err(|e| FileError::new("copy", &found, e).to_string())?;
+        }
+        // Beside the folder, whose files are compared.
+        let mut checkpoints = at.dir.clone().into_os_string();
+        checkpoints.push(format!(", {phase} checkpoints"));
+        let policy = Policy {
+            every_steps: 0,
+            every_seconds: 0.0,
+            keep: 1,
+        };
+        let mut values = BTreeMap::new();
+        for _ in 0..MOST_STOPS {
+            let events = Watchdog {
+                stop_after: every,
+                ..self.watchdog(f64::INFINITY)
+            };
+            let mark: Mark<'_> = Box::new(|| Ok(serde_json::Value::Null));
+            let (store, _) = CheckpointStore::open(Path::new(&checkpoints), policy, &NoClock, mark)
+                .map_err(say)?;
+            let runner = (subject.runner)(&settings).map_err(say)?;
+            let mut experiment = at.experiment(&settings, &dir, &events);
+            experiment.run = experiment.run.with_checkpoints(&store);
+            let outcome = match is_search {
+                true => run_search(&experiment, runner.as_ref()).map(drop),
+                false => run_eval(&experiment, runner.as_ref()).map(drop),
+            };
+            let logged = events.values.into_inner();
+            values.extend(logged.unwrap_or_else(PoisonError::into_inner));
+            match outcome {
+                Ok(()) => {
+                    values.retain(|name, _| !name.starts_with("resumed/"));
+                    return Ok(values);
+                }
+                Err(EngineError::Stopped) => {}
+                Err(error) => return Err(format!("taken up again, the {phase} fails: {error}")),
+            }
+        }
+        Err(format!(
+            "stopped after every {every} steps and taken up {MOST_STOPS} times, the {phase} does not end; a training that is \
+             not an ArchTrainer's must keep its state in Run::checkpoints itself"
+        ))
     }
 
     fn search(
@@ -522,9 +627,11 @@ impl Conformance<'_> {
         let desc = ModelDesc::from_yaml(&text, &path.display().to_string(), registry.catalog())
             .map_err(say)?;
         let trainings = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let steps = events.steps.into_inner();
         let values = events.values.into_inner();
         Ok(Searched {
             desc,
+            steps,
             trainings,
             values: values.unwrap_or_else(PoisonError::into_inner),
             seconds: end - start,

@@ -2,10 +2,11 @@
 //! log in memory that ends what takes too long.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archai_spec::desc::ModelDescBuilder;
-use archai_spec::event::{Event, EventSink};
+use archai_spec::event::{Event, EventSink, Progress};
 use archai_spec::settings;
 
 use crate::{
@@ -130,6 +131,10 @@ pub(super) struct Watchdog<'a> {
     pub clock: &'a dyn Clock,
     pub deadline: f64,
     pub stop: StopFlag,
+    /// Steps after which it asks the run to stop, too.
+    pub stop_after: usize,
+    /// Steps so far.
+    pub steps: AtomicUsize,
     /// Values by place and name: of several the last, so that the order between threads does not matter.
     pub values: Mutex<BTreeMap<String, String>>,
 }
@@ -137,6 +142,11 @@ pub(super) struct Watchdog<'a> {
 impl EventSink for Watchdog<'_> {
     fn emit(&self, event: Event) -> std::io::Result<()> {
         if self.clock.now() > self.deadline {
+            self.stop.raise();
+        }
+        if let Event::Progress(Progress::Step { .. }) = event
+            && self.steps.fetch_add(1, Ordering::Relaxed) + 1 >= self.stop_after
+        {
             self.stop.raise();
         }
         if let Event::Values { path, values } = event {

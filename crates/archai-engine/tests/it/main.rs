@@ -1,5 +1,6 @@
 //! The engine against reference vectors, finite differences and its own promises, in one binary.
 
+mod disk;
 mod export;
 mod finite_differences;
 mod fused;
@@ -8,6 +9,7 @@ mod golden_architect;
 mod golden_networks;
 mod golden_ops;
 mod guard;
+mod nan;
 mod passes;
 mod perturbation;
 mod spaces;

@@ -291,7 +291,7 @@ fn a_loss_that_is_no_number_ends_the_training_with_its_place() {
         .fit(&mut supernet(Precision::F32), &loaders(16, 4))
         .expect_err("an error");
     assert!(
-        matches!(&error, EngineError::NonFinite { phase, epoch: 1, step: 1, .. } if phase == "arch_train"),
+        matches!(&error, EngineError::NonFinite { phase, epoch: 1, step: 1, .. } if phase == "arch_search/arch_train"),
         "{error}"
     );
 }

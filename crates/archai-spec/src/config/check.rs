@@ -142,7 +142,7 @@ impl<'a> Checker<'a> {
                 self.fail(
                     node,
                     path,
-                    format!("unknown value `{}`{guess} (valid: {valid})", scalar.text),
+                    format!("unknown value `{}`{guess} (valid: {valid})", scalar.shown()),
                 )
             }
             _ => self.fail(

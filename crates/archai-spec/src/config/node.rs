@@ -87,6 +87,14 @@ pub(super) enum Kind {
 }
 
 impl Scalar {
+    /// The text for a message, which has one line: of several the first.
+    pub(super) fn shown(&self) -> String {
+        match self.text.split_once('\n') {
+            Some((first, _)) => format!("{first} …"),
+            None => self.text.clone(),
+        }
+    }
+
     /// What a file's reader would take it for.
     pub(super) fn kind(&self) -> Kind {
         if self.style == Style::Quoted {
@@ -225,7 +233,7 @@ impl Node {
                 _ if scalar.style == Style::Flag => format!("`{}`", scalar.text),
                 Kind::Null => "nothing (null)".to_owned(),
                 Kind::Bool(_) | Kind::Int(_) | Kind::Float(_) => format!("`{}`", scalar.text),
-                Kind::Text => format!("the text `{}`", scalar.text),
+                Kind::Text => format!("the text `{}`", scalar.shown()),
             },
         }
     }

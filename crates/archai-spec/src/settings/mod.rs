@@ -311,6 +311,9 @@ pub struct Trainer {
     /// Weight of the sum of the architecture parameters' absolute values in the loss.
     #[schemars(range(min = 0.0))]
     pub l1_alphas: f64,
+    /// What happens when the loss, a gradient or a parameter is infinite or not a number.
+    #[serde(default)]
+    pub on_nan: OnNan,
     /// Loss on training data.
     pub lossfn: Loss,
     /// Optimiser of the weights.
@@ -325,6 +328,17 @@ pub struct Trainer {
     pub alpha_lr_schedule: Option<LrSchedule>,
     /// Measuring on validation data.
     pub validation: Validation,
+}
+
+/// What happens to a training whose loss, gradient or parameters are infinite or not a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNan {
+    /// It ends with an error that names phase, epoch and step.
+    #[default]
+    Stop,
+    /// The step is undone, counted, and the next batch taken; more than ten in a row end the training.
+    Skip,
 }
 
 /// Measuring on validation data (and on test data at the end).

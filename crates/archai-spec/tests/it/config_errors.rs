@@ -8,11 +8,22 @@ use std::collections::BTreeMap;
 
 /// The keys of `nas.eval.trainer`, as messages list them.
 const TRAINER: &str = "title, epochs, batch_chunks, logger_freq, aux_weight, drop_path_prob, grad_clip, l1_alphas, \
-                       lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, validation";
+                       on_nan, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, validation";
 
 #[test]
 fn one_mistake_in_a_file() {
     let table = [
+        // Of a text of several lines the first is shown.
+        (
+            "nas: {eval: {trainer: {on_nan: \"go\\non\"}}}",
+            "f.yaml:1:24: nas.eval.trainer.on_nan: unknown value `go …` (valid: stop, skip)".into(),
+        ),
+        (
+            "nas:\n  eval: |\n    go\n    on",
+            "f.yaml:2:9: nas.eval: expected a section (final_desc_filename, full_desc_filename, metric_filename, \
+             model_filename, test_every_epoch, model_desc, loader, trainer), found the text `go …`"
+                .into(),
+        ),
         // Unknown keys.
         (
             "nas:\n  eval:\n    trainer:\n      epoch: 3",
@@ -172,7 +183,7 @@ fn one_mistake_in_an_override() {
             "nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte",
             "`nas.eval.trainer.title=_copy: /nas/eval/trainer/tilte`: `_copy: /nas/eval/trainer/tilte`: /nas/eval/trainer \
              has no `tilte`; did you mean `title`? (there: title, epochs, batch_chunks, logger_freq, aux_weight, \
-             drop_path_prob, grad_clip, l1_alphas, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, \
+             drop_path_prob, grad_clip, l1_alphas, on_nan, lossfn, optimizer, lr_schedule, alpha_optimizer, alpha_lr_schedule, \
              validation)"
                 .into(),
         ),

@@ -5,12 +5,11 @@
 //! checkpoint, and what is told again is not written again, so that each record is there exactly once.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use archai_engine::files::{FileError, write_atomically};
+use archai_engine::files::{Disk, DiskFile, FileError, RealDisk, write_atomically};
 use archai_spec::event::{Event, EventSink, Level, LogPath};
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
@@ -59,7 +58,7 @@ struct State {
 
 /// A file that lines are put behind.
 struct Lines {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
     length: u64,
 }
@@ -75,12 +74,10 @@ impl Lines {
     /// Cuts the file after the last whole line within `length` bytes and gives what is left.
     fn cut(&mut self, length: u64) -> Result<Vec<u8>, FileError> {
         let failed = |action, e| FileError::new(action, &self.path, e);
-        let mut bytes = Vec::new();
-        let mut file = File::open(&self.path).map_err(|e| failed("read", e))?;
-        Read::by_ref(&mut file)
-            .take(length)
-            .read_to_end(&mut bytes)
+        let mut bytes = RealDisk
+            .read(&self.path)
             .map_err(|e| failed("read", e))?;
+        bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         let end = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
         bytes.truncate(end);
         self.length = end as u64;
@@ -132,7 +129,7 @@ impl<'a> RunLog<'a> {
         options: &LogOptions,
         terminal: &'a Terminal,
     ) -> Result<Self, FileError> {
-        Self::open(dir, options, terminal, File::options().create_new(true))
+        Self::open(dir, options, terminal, false)
     }
 
     /// Opens the log files of a run that is taken up; [`RunLog::cut_back`] comes next.
@@ -144,21 +141,26 @@ impl<'a> RunLog<'a> {
         options: &LogOptions,
         terminal: &'a Terminal,
     ) -> Result<Self, FileError> {
-        Self::open(dir, options, terminal, File::options().create(true))
+        Self::open(dir, options, terminal, true)
     }
 
     fn open(
         dir: &Path,
         options: &LogOptions,
         terminal: &'a Terminal,
-        how: &std::fs::OpenOptions,
+        again: bool,
     ) -> Result<Self, FileError> {
         let path = |ending: &str| dir.join(format!("{}.{ending}", options.prefix));
         let open = |ending: &str| -> Result<Lines, FileError> {
             let path = path(ending);
             let failed = |e| FileError::new("create the log", &path, e);
-            let file = how.clone().append(true).open(&path).map_err(failed)?;
-            let length = file.metadata().map_err(failed)?.len();
+            let (file, length) = match again {
+                true => {
+                    let file = RealDisk.append(&path).map_err(failed)?;
+                    (file, RealDisk.read(&path).map_err(failed)?.len() as u64)
+                }
+                false => (RealDisk.create_new(&path).map_err(failed)?, 0),
+            };
             Ok(Lines { file, path, length })
         };
         let wanted = !options.prefix.is_empty();
@@ -183,13 +185,13 @@ impl<'a> RunLog<'a> {
     /// # Errors
     /// A file that cannot be flushed.
     pub fn mark(&self) -> io::Result<Value> {
-        let state = self.lock();
-        let at = |lines: &Option<Lines>| -> io::Result<u64> {
+        let mut state = self.lock();
+        let at = |lines: &mut Option<Lines>| -> io::Result<u64> {
             let Some(lines) = lines else { return Ok(0) };
-            lines.file.sync_data()?;
+            lines.file.sync()?;
             Ok(lines.length)
         };
-        Ok(json!({ "log": at(&state.human)?, "jsonl": at(&state.machine)? }))
+        Ok(json!({ "log": at(&mut state.human)?, "jsonl": at(&mut state.machine)? }))
     }
 
     /// Cuts the logs back to a mark, or to nothing, and remembers what is left of them. Gives how many bytes before the

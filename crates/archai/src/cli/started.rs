@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use archai_engine::files::{FileError, write_atomically};
+use archai_engine::files::{Disk, FileError, RealDisk, remove_unfinished, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -282,13 +282,11 @@ impl DirLock {
 /// # Errors
 /// A folder that cannot be read, or a file that cannot be removed.
 pub fn sweep(dir: &Path) -> Result<(), FileError> {
-    for entry in std::fs::read_dir(dir).map_err(|e| FileError::new("read", dir, e))? {
-        let entry = entry.map_err(|e| FileError::new("read", dir, e))?;
-        let path = entry.path();
-        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+    remove_unfinished(&RealDisk, dir)?;
+    let paths = RealDisk.list(dir);
+    for path in paths.map_err(|e| FileError::new("read", dir, e))? {
+        if path.is_dir() && !path.is_symlink() {
             sweep(&path)?;
-        } else if entry.file_name().to_string_lossy().starts_with(".writing-") {
-            std::fs::remove_file(&path).map_err(|e| FileError::new("remove", &path, e))?;
         }
     }
     Ok(())

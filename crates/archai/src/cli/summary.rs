@@ -92,12 +92,12 @@ impl Outcome {
 
     /// What is to be said beside the figures: warnings first.
     fn remarks(&self) -> Vec<String> {
-        let search = self.search.iter();
-        search
-            .flat_map(|s| {
-                let warnings = s.warnings.iter().map(|text| format!("warning: {text}"));
-                warnings.chain(s.notes.iter().map(|text| format!("note: {text}")))
-            })
+        let (search, eval) = (self.search.iter(), self.eval.iter());
+        let warnings =
+            (search.clone().flat_map(|s| &s.warnings)).chain(eval.flat_map(|e| &e.warnings));
+        let notes = search.flat_map(|s| &s.notes);
+        (warnings.map(|text| format!("warning: {text}")))
+            .chain(notes.map(|text| format!("note: {text}")))
             .collect()
     }
 
