@@ -46,6 +46,42 @@ pub struct Record {
     pub figures: BTreeMap<String, f64>,
 }
 
+impl Record {
+    /// Reads the text of a [`RECORD_FILE`]. A record of another version is refused, whatever else it holds.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn from_json(text: &str) -> Result<Record, String> {
+        let damaged = |e: serde_json::Error| format!("{RECORD_FILE} is damaged: {e}");
+        let value: Value = serde_json::from_str(text).map_err(damaged)?;
+        match value["version"].as_u64() {
+            Some(v) if v == u64::from(RECORD_VERSION) => {}
+            Some(v) => {
+                return Err(format!(
+                    "{RECORD_FILE} has version {v}, this program reads {RECORD_VERSION}"
+                ));
+            }
+            None => return Err(format!("{RECORD_FILE} is damaged: it has no version")),
+        }
+        let record: Record = serde_json::from_value(value).map_err(damaged)?;
+        match record.phase.as_str() {
+            "search" | "evaluation" => Ok(record),
+            other => Err(format!(
+                "{RECORD_FILE} is damaged: `{other}` is no phase, expected `search` or `evaluation`"
+            )),
+        }
+    }
+}
+
+/// The last sentence in the text of a `log.jsonl`, for people who wonder how far a run got.
+pub fn last_message(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        let message = record.get("message").or_else(|| record.get("text"))?;
+        Some(message.as_str()?.to_string())
+    })
+}
+
 /// How a figure is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {

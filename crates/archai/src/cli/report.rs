@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::searcher::SearchResult;
-use serde_json::Value;
 
 use super::args::{CollateArgs, FormatArg, ReportCommand};
 use super::error::CliError;
-use crate::report::{
-    Collation, FinishedRun, LeftOut, RECORD_FILE, RECORD_VERSION, Record, collate,
-};
+use crate::report::{Collation, FinishedRun, LeftOut, RECORD_FILE, Record, collate};
 
 /// Runs a command of `archai report`.
 ///
@@ -202,24 +199,7 @@ fn read_record(dir: &Path) -> Result<Record, String> {
         }
         Err(e) => return Err(format!("{RECORD_FILE} cannot be read: {e}")),
     };
-    let damaged = |e: serde_json::Error| format!("{RECORD_FILE} is damaged: {e}");
-    let value: Value = serde_json::from_str(&text).map_err(damaged)?;
-    match value["version"].as_u64() {
-        Some(v) if v == u64::from(RECORD_VERSION) => {}
-        Some(v) => {
-            return Err(format!(
-                "{RECORD_FILE} has version {v}, this program reads {RECORD_VERSION}"
-            ));
-        }
-        None => return Err(format!("{RECORD_FILE} is damaged: it has no version")),
-    }
-    let record: Record = serde_json::from_value(value).map_err(damaged)?;
-    match record.phase.as_str() {
-        "search" | "evaluation" => Ok(record),
-        other => Err(format!(
-            "{RECORD_FILE} is damaged: `{other}` is no phase, expected `search` or `evaluation`"
-        )),
-    }
+    Record::from_json(&text)
 }
 
 /// The last sentence in a log that is there, for people who wonder how far a run got.
@@ -230,12 +210,7 @@ fn last_message(dir: &Path) -> Option<String> {
     let log = logs
         .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
         .min()?;
-    let text = fs::read_to_string(log).ok()?;
-    text.lines().rev().find_map(|line| {
-        let record: Value = serde_json::from_str(line).ok()?;
-        let message = record.get("message").or_else(|| record.get("text"))?;
-        Some(message.as_str()?.to_string())
-    })
+    crate::report::last_message(&fs::read_to_string(log).ok()?)
 }
 
 /// What a report keeps of a search.
