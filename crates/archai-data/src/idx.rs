@@ -6,8 +6,8 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use archai_spec::settings::Dataset;
-use flate2::read::MultiGzDecoder;
 
+use crate::bounded::gunzip;
 use crate::dataset::{Gather, Image, InMemory, MAX_SIDE, Split};
 use crate::error::DataError;
 use crate::files;
@@ -155,7 +155,7 @@ impl Idx {
         let length = file.metadata().map_err(DataError::io("read", &path))?.len();
         let reader = BufReader::with_capacity(1 << 16, file);
         if magic == [0x1f, 0x8b] {
-            Idx::new(path, Box::new(MultiGzDecoder::new(reader)), None)
+            Idx::new(path, Box::new(gunzip(reader, length)), None)
         } else {
             Idx::new(path, Box::new(reader), Some(length))
         }
