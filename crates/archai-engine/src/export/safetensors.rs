@@ -12,8 +12,8 @@ use super::{check, invalid, write_f32};
 use crate::files::{FileError, write_atomically};
 use crate::params::NamedTensor;
 
-/// Longest header that is read: enough for 80,000 tensors.
-const MAX_HEADER: u64 = 8 << 20;
+/// Longest header that is read: enough for 40,000 tensors.
+const MAX_HEADER: u64 = 4 << 20;
 
 /// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
 ///

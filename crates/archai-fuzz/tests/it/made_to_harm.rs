@@ -1,9 +1,14 @@
 //! Files that a program could choke on: lies in headers, bombs, nesting, and work that grows out of proportion.
 
 use std::io::{Read, Write, copy, repeat};
+use std::sync::Arc;
 
 use archai_fuzz::SEPARATOR;
 use flate2::{Compression, Crc, write::GzEncoder, write::ZlibEncoder};
+
+use parquet::data_type::{ByteArray, ByteArrayType, Int32Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 
 use crate::fixtures::*;
 use crate::samples::Sample;
@@ -421,6 +426,30 @@ fn claims_children(n: &[u8]) -> Vec<u8> {
     .concat()
 }
 
+/// One row group in which the same picture stands in every row: a few bits each.
+fn one_group(picture: &[u8], rows: usize) -> Vec<u8> {
+    let schema = "message schema { required binary image; required int32 label; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let picture = ByteArray::from(picture.to_vec());
+    let mut column = group.next_column().unwrap().unwrap();
+    let images = vec![picture; rows];
+    let images = column
+        .typed::<ByteArrayType>()
+        .write_batch(&images, None, None);
+    assert_eq!(images.unwrap(), rows);
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let labels = column
+        .typed::<Int32Type>()
+        .write_batch(&vec![0; rows], None, None);
+    assert_eq!(labels.unwrap(), rows);
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
 fn data(add: &mut Add<'_>) {
     let pair = |labels: &[u8], images: &[u8]| [labels, &[SEPARATOR], images].concat();
     let labels = idx(&[4], &[0, 1, 2, 0]);
@@ -515,12 +544,7 @@ fn data(add: &mut Add<'_>) {
     assert!(page.len() < 50_000, "{}", page.len());
     add("parquet", "page_bomb", page);
     let picture = png(flat_grey(2, 2, 1));
-    let rows = vec![(Some(picture), 0); 100_000];
-    add(
-        "parquet",
-        "row_bomb",
-        parquet_table(Layout::Plain, &rows, zstd()),
-    );
+    add("parquet", "row_bomb", one_group(&picture, 1_000_000));
     add(
         "parquet",
         "long_footer",

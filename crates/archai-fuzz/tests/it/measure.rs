@@ -1,10 +1,10 @@
 //! One reading at a time, with its memory and its time.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use archai_fuzz::{Target, target};
+use archai_fuzz::target;
 
 use crate::MEMORY;
 
@@ -17,31 +17,33 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// Reads an input and checks what the reader took for it. `what` says which input it is.
 #[track_caller]
 pub fn read(name: &str, bytes: &[u8], what: &str) {
-    let target = target(name).unwrap_or_else(|| panic!("no target {name}"));
-    let (memory, time) = measured(target, bytes, what);
-    let bound = target.memory.bound(bytes.len());
-    assert!(
-        memory <= bound,
-        "{name}, {what}: {} KiB of memory for {} bytes, at most {} KiB",
-        memory >> 10,
-        bytes.len(),
-        bound >> 10
-    );
-    assert!(time <= PATIENCE, "{name}, {what}: {time:?}");
+    if let Err(finding) = try_read(name, bytes, what) {
+        panic!("{finding}");
+    }
 }
 
-fn measured(target: &Target, bytes: &[u8], what: &str) -> (usize, Duration) {
+/// The same; the error is what was found.
+pub fn try_read(name: &str, bytes: &[u8], what: &str) -> Result<(), String> {
+    let target = target(name).ok_or_else(|| format!("no target {name}"))?;
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, start) = (MEMORY.current_usage(), cpu_time());
     MEMORY.reset_peak_usage();
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))) {
-        eprintln!("{}, {what}: the reader panicked", target.name);
-        resume_unwind(panic);
+    catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)))
+        .map_err(|_| format!("{name}, {what}: the reader panicked"))?;
+    let time = cpu_time().saturating_sub(start);
+    let memory = MEMORY.peak_usage().saturating_sub(before);
+    let bound = target.memory.bound(bytes.len());
+    if memory > bound {
+        let (memory, bound) = (memory >> 10, bound >> 10);
+        return Err(format!(
+            "{name}, {what}: {memory} KiB of memory for {} bytes, at most {bound} KiB",
+            bytes.len()
+        ));
     }
-    (
-        MEMORY.peak_usage().saturating_sub(before),
-        cpu_time().saturating_sub(start),
-    )
+    match time <= PATIENCE {
+        true => Ok(()),
+        false => Err(format!("{name}, {what}: {time:?}")),
+    }
 }
 
 /// What this thread has computed so far: a busy machine does not lengthen it. Elsewhere than on Linux, nothing is known.

@@ -35,7 +35,10 @@ fn p15_p18_p20_kept_inputs() {
 #[test]
 fn samples_are_kept() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    for (target, name, _) in crate::samples::all() {
+    for (target, name, _) in crate::samples::all()
+        .into_iter()
+        .chain(crate::made_to_harm::kept())
+    {
         let file = corpus.join(target).join(&name);
         let help = "make it with `cargo run --release -p archai-fuzz --example samples`";
         assert!(file.is_file(), "{} is missing; {help}", file.display());
