@@ -47,27 +47,27 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads the text of a [`RECORD_FILE`]. A record of another version is refused, whatever else it holds.
+    /// Reads a record.
     ///
     /// # Errors
-    /// A sentence that says what is wrong.
-    pub fn from_json(text: &str) -> Result<Record, String> {
-        let damaged = |e: serde_json::Error| format!("{RECORD_FILE} is damaged: {e}");
+    /// What is wrong with it, to stand behind its name: another version, or no record.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let damaged = |e: serde_json::Error| format!("is damaged: {e}");
         let value: Value = serde_json::from_str(text).map_err(damaged)?;
         match value["version"].as_u64() {
             Some(v) if v == u64::from(RECORD_VERSION) => {}
             Some(v) => {
                 return Err(format!(
-                    "{RECORD_FILE} has version {v}, this program reads {RECORD_VERSION}"
+                    "has version {v}, this program reads {RECORD_VERSION}"
                 ));
             }
-            None => return Err(format!("{RECORD_FILE} is damaged: it has no version")),
+            None => return Err("is damaged: it has no version".to_string()),
         }
         let record: Record = serde_json::from_value(value).map_err(damaged)?;
         match record.phase.as_str() {
             "search" | "evaluation" => Ok(record),
             other => Err(format!(
-                "{RECORD_FILE} is damaged: `{other}` is no phase, expected `search` or `evaluation`"
+                "is damaged: `{other}` is no phase, expected `search` or `evaluation`"
             )),
         }
     }

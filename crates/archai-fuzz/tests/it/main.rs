@@ -12,6 +12,7 @@ mod fixtures;
 mod bombs;
 mod made_to_harm;
 mod measure;
+mod old_runs;
 mod properties;
 mod replay;
 mod samples;

@@ -7,7 +7,6 @@ use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy, Snapshot}
 use archai::engine::export::save_safetensors;
 use archai::engine::params::NamedTensor;
 use archai::engine::run::NoClock;
-use archai::report::{RECORD_VERSION, Record};
 use archai::spec::config::{FileSource, Shipped, shipped_files};
 use archai::spec::desc::{OpCatalog, from_genotype, zoo};
 use archai_data::nasbench201::Benchmark201;
@@ -195,27 +194,12 @@ fn runs(all: &mut Vec<Sample>) {
         all.push(("checkpoint", format!("parts_{i}"), bytes));
     }
 
-    let record = Record {
-        version: RECORD_VERSION,
-        phase: "search".into(),
-        algorithm: "darts".into(),
-        dataset: "cifar10".into(),
-        eval_dataset: "cifar10".into(),
-        seed: 2,
-        digest: "0123".into(),
-        engine: "plain".into(),
-        given_desc: None,
-        settings: BTreeMap::from([
-            ("common.seed".into(), 2.into()),
-            ("nas.eval.trainer.epochs".into(), 3.into()),
-        ]),
-        figures: BTreeMap::from([("test_top1".into(), 0.5), ("macs".into(), 1e6)]),
-    };
-    all.push((
-        "record",
-        "result.json".into(),
-        serde_json::to_vec(&record).unwrap(),
-    ));
+    let record = "{\"version\":1,\"phase\":\"search\",\"algorithm\":\"darts\",\"dataset\":\"cifar10\",\
+                  \"eval_dataset\":\"cifar10\",\"seed\":2,\"digest\":\"0123\",\"engine\":\"plain\",\"given_desc\":null,\
+                  \"settings\":{\"common.seed\":2,\"nas.eval.trainer.epochs\":3},\
+                  \"figures\":{\"test_top1\":0.5,\"macs\":1e6}}";
+    archai::report::Record::from_json(record).unwrap();
+    all.push(("record", "result.json".into(), record.into()));
     let log = "{\"t\":0.1,\"path\":[\"arch_search\"],\"values\":{\"top1\":0.5}}\n{\"t\":0.2,\"level\":\"info\",\"message\":\"done\"}\n{\"t\":";
     all.push(("record", "log.jsonl".into(), log.as_bytes().to_vec()));
 }

@@ -199,7 +199,7 @@ fn read_record(dir: &Path) -> Result<Record, String> {
         }
         Err(e) => return Err(format!("{RECORD_FILE} cannot be read: {e}")),
     };
-    Record::from_json(&text)
+    Record::from_json(&text).map_err(|why| format!("{RECORD_FILE} {why}"))
 }
 
 /// The last sentence in a log that is there, for people who wonder how far a run got.

@@ -3,6 +3,7 @@
 mod config;
 mod desc;
 mod help;
+mod includes;
 mod report;
 mod run;
 mod support;
