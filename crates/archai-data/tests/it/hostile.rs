@@ -170,7 +170,7 @@ fn p20_bombs_and_lies_are_named() {
     for (images, parts) in [
         (
             zeros(&idx(&[4, 16_384, 16_384], b"")),
-            &["train-images", "decompress to more than 16 MiB"][..],
+            &["train-images", "decompress to more than"][..],
         ),
         (idx(&[4, 3, 3], &[7; 35]), &["its length", "[4, 3, 3]"]),
         (idx(&[4, 99_999, 1], b""), &["its length"]),
@@ -196,10 +196,7 @@ fn p20_bombs_and_lies_are_named() {
     header.set_cksum();
     write(at("bomb.tar.gz"), zeros(header.as_bytes()));
     let mut set = settings(Cifar10Binary, at("bomb.tar.gz"), 10, 3, [32, 32]);
-    check_error(
-        train(&set),
-        &["bomb.tar.gz", "decompress to more than 16 MiB"],
-    );
+    check_error(train(&set), &["bomb.tar.gz", "decompress to more than"]);
     // Members are read into memory alone: names that lead elsewhere lead nowhere.
     let record = cifar_record(&[2], [1, 2, 3]);
     write(

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use archai_spec::config::{ConfigLoader, Disk, Shape};
+use archai_spec::config::{ConfigLoader, Disk};
 
 fn write(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
@@ -15,7 +15,7 @@ fn write(root: &Path, name: &str, text: &str) {
 fn load(top: &Path) -> Result<u64, String> {
     let loader = ConfigLoader::new(&Disk).files(top.to_str().unwrap());
     let tree = loader
-        .load(&Shape::open())
+        .load(&crate::config::open())
         .map_err(|errors| errors.to_string())?;
     tree.value("common.seed")
         .and_then(|seed| seed.as_u64())
