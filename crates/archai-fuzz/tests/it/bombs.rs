@@ -1,10 +1,11 @@
 //! Files made to harm: each is refused, or read, in less than a second and within the reader's memory.
 
 use crate::made_to_harm;
-use crate::measure::try_read;
+use crate::measure::{alone, try_read};
 
 #[test]
 fn p15_p18_p20_files_made_to_harm() {
+    let _alone = alone();
     // On a thread with the stack of a worker, not the larger one of the main thread.
     let work = || {
         let all = made_to_harm::all();

@@ -1,7 +1,7 @@
 //! One reading at a time, with its memory and its time.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use archai_fuzz::target;
@@ -10,6 +10,11 @@ use crate::MEMORY;
 
 /// The tests run side by side, but the allocator counts for all of them.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Every test holds this while it runs.
+pub fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Longest that a reader may compute.
 pub const PATIENCE: Duration = Duration::from_secs(1);

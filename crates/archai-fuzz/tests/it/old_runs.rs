@@ -10,6 +10,8 @@ use archai::engine::run::NoClock;
 use archai::report::{FinishedRun, Record, collate};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 
+use crate::measure::alone;
+
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
@@ -23,6 +25,7 @@ fn text(name: &str) -> String {
 
 #[test]
 fn p27_records_of_version_1() {
+    let _alone = alone();
     let record = |phase| Record::from_json(&text(&format!("0.1/run_{phase}/result.json"))).unwrap();
     let (search, eval) = (record("search"), record("eval"));
     assert_eq!(
@@ -52,6 +55,7 @@ fn p27_records_of_version_1() {
 
 #[test]
 fn p27_descriptions_of_version_1() {
+    let _alone = alone();
     let catalog = OpCatalog::builtin();
     for name in [
         "run_search/final_model_desc.yaml",
@@ -79,6 +83,7 @@ fn p27_descriptions_of_version_1() {
 
 #[test]
 fn p27_weights_and_checkpoints_of_version_1() {
+    let _alone = alone();
     let (tensors, texts) = load_safetensors(&fixture("0.1/run_eval/model.safetensors")).unwrap();
     assert!(
         tensors.len() > 10 && !texts.is_empty(),

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::measure::read;
+use crate::measure::{alone, read};
 use crate::samples;
 
 fn runner(cases: u32) -> TestRunner {
@@ -23,6 +23,7 @@ fn runner(cases: u32) -> TestRunner {
 
 #[test]
 fn p15_p18_any_bytes() {
+    let _alone = alone();
     for target in TARGETS {
         let check = |bytes: Vec<u8>| {
             read(target.name, &bytes, "any bytes");
@@ -90,6 +91,7 @@ fn damaged(bytes: &[u8], all: &[Damage]) -> Vec<u8> {
 
 #[test]
 fn p15_p18_damaged_samples() {
+    let _alone = alone();
     for (target, name, bytes) in samples::all() {
         runner(60)
             .run(&vec(damage(), 1..5), |all| {
@@ -102,6 +104,7 @@ fn p15_p18_damaged_samples() {
 
 #[test]
 fn p15_p18_samples_cut_at_every_length() {
+    let _alone = alone();
     for (target, name, bytes) in samples::all() {
         let step = bytes.len() / 400 + 1;
         for length in (0..bytes.len()).step_by(step) {

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use archai_fuzz::TARGETS;
 
-use crate::measure::read;
+use crate::measure::{alone, read};
 
 #[test]
 fn p15_p18_p20_kept_inputs() {
+    let _alone = alone();
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut inputs = 0;
     for target in TARGETS {
@@ -34,6 +35,7 @@ fn p15_p18_p20_kept_inputs() {
 /// Every sample of the readers' own formats is in the corpus, so that a fuzzer starts from whole files.
 #[test]
 fn samples_are_kept() {
+    let _alone = alone();
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     for (target, name, _) in crate::samples::all()
         .into_iter()
