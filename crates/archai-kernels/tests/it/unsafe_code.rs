@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules of this crate in which `unsafe` may stand. Each is run by `scripts/valgrind.sh`.
+/// The modules of this crate in which `unsafe` may stand. The kernels run under `scripts/valgrind.sh`.
 const ALLOWED: [&str; 18] = [
     "alloc.rs",
     "buffer.rs",
