@@ -6,8 +6,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use archai_spec::settings::Dataset;
-use flate2::read::GzDecoder;
 
+use crate::bounded::gunzip;
 use crate::dataset::{Gather, Image, InMemory, Split};
 use crate::error::DataError;
 use crate::files;
@@ -134,8 +134,9 @@ fn from_archive(
     names: &[&str],
 ) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
     let path = Path::new(&dataset.path);
-    let reader = BufReader::new(File::open(path).map_err(DataError::io("open", path))?);
-    let mut archive = tar::Archive::new(GzDecoder::new(reader));
+    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let length = file.metadata().map_err(DataError::io("read", path))?.len();
+    let mut archive = tar::Archive::new(gunzip(BufReader::new(file), length));
     let damaged = |error: std::io::Error| {
         DataError::malformed(path, "its entries", "a .tar.gz archive", error.to_string())
     };

@@ -6,11 +6,17 @@ use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use archai_spec::settings::Dataset;
-use flate2::read::MultiGzDecoder;
 
+use crate::bounded::gunzip;
 use crate::dataset::{Gather, Image, InMemory, MAX_SIDE, Split};
 use crate::error::DataError;
 use crate::files;
+
+/// Images that any compressed file may have, however small it is.
+const IMAGES_FLOOR: u64 = 10_000;
+
+/// Fewest bytes that an image of a larger compressed file takes.
+const IMAGE_BYTES: u64 = 16;
 
 pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
     let (images, labels) = match split.pattern(dataset) {
@@ -111,6 +117,14 @@ pub(crate) fn gather(
             n_labels,
         ));
     }
+    if let Some(length) = images.compressed {
+        // Equal images take few bits; those of a data set do not.
+        let most = IMAGES_FLOOR.max(length / IMAGE_BYTES);
+        if u64::from(n) > most {
+            let expected = format!("at most {most} images in {length} compressed bytes");
+            return Err(images.wrong("byte 4", expected, n));
+        }
+    }
     let mut gathered = Gather::new(dataset);
     gathered.expect(&images.path, n.into())?;
     let (height, width) = (height as usize, width as usize);
@@ -139,6 +153,8 @@ pub(crate) struct Idx {
     path: PathBuf,
     dims: Vec<u32>,
     reader: Box<dyn Read>,
+    /// The file's length, where it is compressed.
+    compressed: Option<u64>,
     /// Bytes read so far, after decompression.
     at: u64,
 }
@@ -155,7 +171,9 @@ impl Idx {
         let length = file.metadata().map_err(DataError::io("read", &path))?.len();
         let reader = BufReader::with_capacity(1 << 16, file);
         if magic == [0x1f, 0x8b] {
-            Idx::new(path, Box::new(MultiGzDecoder::new(reader)), None)
+            let mut idx = Idx::new(path, Box::new(gunzip(reader, length)), None)?;
+            idx.compressed = Some(length);
+            Ok(idx)
         } else {
             Idx::new(path, Box::new(reader), Some(length))
         }
@@ -171,6 +189,7 @@ impl Idx {
             path,
             dims: Vec::new(),
             reader,
+            compressed: None,
             at: 0,
         };
         let mut bytes = Vec::new();

@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod bounded;
 mod cifar;
 mod dataset;
 pub mod download;
@@ -34,6 +35,7 @@ mod image_folder;
 mod loader;
 mod loaders;
 pub mod nasbench201;
+mod parquet_guard;
 mod parquet_images;
 mod picture;
 pub mod rng;

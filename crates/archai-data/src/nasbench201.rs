@@ -7,8 +7,8 @@ use std::io::{BufReader, Read};
 use std::path::Path;
 
 use archai_spec::desc::nasbench201::{Cell201, N_CELLS};
-use flate2::read::MultiGzDecoder;
 
+use crate::bounded::gunzip;
 use crate::error::DataError;
 
 /// Most bytes of a table's text; the whole one has 7.4 million.
@@ -96,15 +96,17 @@ impl NasBench201Table {
     /// that is none or stands there twice, an accuracy that is not between 0 and 100, a text that is too long.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let file = File::open(path).map_err(DataError::io("read", path))?;
+        let length = file.metadata().map_err(DataError::io("read", path))?.len();
         let mut file = BufReader::new(file);
         let mut magic = [0; 2];
         let n = read_up_to(&mut file, &mut magic).map_err(DataError::io("read", path))?;
         let start = std::io::Cursor::new(magic).take(n as u64);
         let bytes: Box<dyn Read> = match magic {
-            [0x1f, 0x8b] => Box::new(MultiGzDecoder::new(start.chain(file))),
+            [0x1f, 0x8b] => Box::new(gunzip(start.chain(file), length)),
             _ => Box::new(start.chain(file)),
         };
-        read(path, bytes)
+        // A line without end would grow in memory before anything could look at it.
+        read(path, Box::new(bytes.take(MAX_BYTES + 1)))
     }
 
     /// The row of a cell, if the table has one.

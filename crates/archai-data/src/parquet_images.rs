@@ -14,13 +14,19 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 
 use crate::dataset::{Gather, InMemory, Split};
 use crate::error::DataError;
-use crate::{files, picture};
+use crate::{files, parquet_guard, picture};
 
 const IMAGES: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
 const LABELS: [&str; 2] = ["label", "fine_label"];
 
 /// Rows that are held in memory as encoded images at a time.
 const ROWS: usize = 256;
+
+/// Rows that any table may have, however small its file is.
+const ROWS_FLOOR: u64 = 10_000;
+
+/// Fewest bytes that a row of a larger table takes.
+const ROW_BYTES: u64 = 16;
 
 pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
     let usual: &[&str] = match split {
@@ -58,7 +64,16 @@ pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataErro
 }
 
 fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
-    let file = File::open(path).map_err(DataError::io("open", path))?;
+    let mut file = File::open(path).map_err(DataError::io("open", path))?;
+    let length = file.metadata().map_err(DataError::io("read", path))?.len();
+    let unsound = |at: &str| {
+        let at = at.to_owned();
+        move |error: std::io::Error| {
+            DataError::malformed(path, at, "a readable parquet table", error.to_string())
+        }
+    };
+    parquet_guard::check_footer(&mut file).map_err(unsound("its footer"))?;
+    let mut pages = file.try_clone().map_err(DataError::io("open", path))?;
     let damaged = |at: String| {
         move |error: ParquetError| {
             DataError::malformed(path, at, "a readable parquet table", error.to_string())
@@ -74,6 +89,17 @@ fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
             meta.num_rows().to_string(),
         )
     })?;
+    // Equal rows take few bits, but the smallest picture has 67 bytes.
+    let most = ROWS_FLOOR.max(length / ROW_BYTES);
+    if rows > most {
+        let expected = format!("at most {most} pictures in {length} bytes");
+        return Err(DataError::malformed(
+            path,
+            "its footer",
+            expected,
+            format!("{rows} rows"),
+        ));
+    }
     gather.expect(path, rows)?;
 
     let columns = meta.schema_descr().columns();
@@ -124,6 +150,15 @@ fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
     let mut row = 0;
     for group in 0..reader.num_row_groups() {
         let at = || damaged(format!("row group {group}"));
+        for column in [images, labels] {
+            let (start, size) = reader
+                .metadata()
+                .row_group(group)
+                .column(column)
+                .byte_range();
+            parquet_guard::check_pages(&mut pages, start, size)
+                .map_err(unsound(&format!("row group {group}")))?;
+        }
         let group = reader.get_row_group(group).map_err(at())?;
         let ColumnReader::ByteArrayColumnReader(mut image_column) =
             group.get_column_reader(images).map_err(at())?

@@ -10,6 +10,12 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma};
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
 
+/// What the pixels of a file may take, however small it is.
+const PIXELS_FLOOR: u64 = 16 << 20;
+
+/// How many times its size the pixels of a larger file may take. Photographs reach 30; the formats could reach thousands.
+const PIXELS_RATIO: u64 = 256;
+
 /// Decodes a PNG or JPEG file. Sixteen-bit channels are cut to eight bits, transparency is dropped.
 pub(crate) fn decode(
     path: &Path,
@@ -34,18 +40,19 @@ pub(crate) fn decode(
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
-    limits.max_alloc = Some(1 << 30);
+    let most = (bytes.len() as u64).saturating_mul(PIXELS_RATIO);
+    limits.max_alloc = Some(most.clamp(PIXELS_FLOOR, 1 << 30));
     reader.limits(limits);
     let image = reader
         .decode()
         .map_err(|error| wrong(format!("one that cannot be decoded ({error})")))?;
-    Ok(planes(&image))
+    Ok(planes(image))
 }
 
-fn planes(image: &DynamicImage) -> Image<'static> {
+fn planes(image: DynamicImage) -> Image<'static> {
     let (width, height) = (image.width() as usize, image.height() as usize);
     if image.color().has_color() {
-        let rgb = image.to_rgb8();
+        let rgb = image.into_rgb8();
         let mut pixels = Vec::with_capacity(3 * height * width);
         for channel in 0..3 {
             pixels.extend(rgb.pixels().map(|pixel| pixel.0[channel]));
@@ -58,7 +65,7 @@ fn planes(image: &DynamicImage) -> Image<'static> {
         }
     } else {
         Image {
-            pixels: image.to_luma8().into_raw().into(),
+            pixels: image.into_luma8().into_raw().into(),
             channels: 1,
             height,
             width,

@@ -22,8 +22,12 @@ use crate::files::{
 use crate::params::NamedTensor;
 use crate::run::Clock;
 
+/// First line of a checkpoint file, but for its version.
+const NAME: &[u8] = b"archai checkpoint ";
 /// First line of a checkpoint file.
 const MAGIC: &[u8] = b"archai checkpoint 1\n";
+/// The version of the files that are written and read here.
+const VERSION: u64 = 1;
 
 /// State as plain data: named tensors, and values by name.
 ///
@@ -280,6 +284,13 @@ fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Kept>, Vec<Damaged>), Engi
         let bytes = disk
             .read(&path)
             .map_err(|e| FileError::new("read", &path, e))?;
+        if let Some(version) = newer_version(&bytes) {
+            return Err(EngineError::Config(format!(
+                "the checkpoint {} has version {version}, this program reads {VERSION}; go on with the newer program that wrote \
+                 it, or start the run over",
+                path.display()
+            )));
+        }
         match read_bytes(&bytes) {
             Ok((header, _)) => good.push(Kept { header, path }),
             Err(e) => bad.push(Damaged {
@@ -300,7 +311,7 @@ impl<'a> CheckpointStore<'a> {
     /// follow from what is left. `mark` is asked at every checkpoint for a value that is kept with it.
     ///
     /// # Errors
-    /// A folder that cannot be read or written.
+    /// A folder that cannot be read or written; a checkpoint of a newer program.
     pub fn open(
         dir: &Path,
         policy: Policy,
@@ -499,6 +510,15 @@ fn damaged(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
+/// The version of a file that a newer program wrote. A file of this version in which that number is damaged is none.
+fn newer_version(bytes: &[u8]) -> Option<u64> {
+    let rest = bytes.strip_prefix(NAME)?;
+    let end = rest.iter().take(20).position(|&byte| byte == b'\n')?;
+    let version = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
+    let as_ours = [MAGIC, &rest[end + 1..]].concat();
+    (version > VERSION && read_header(&as_ours).is_err()).then_some(version)
+}
+
 /// The header of a checkpoint, and what follows it. Nothing is believed before its checksum agrees.
 fn read_header(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
     let rest = bytes
@@ -658,6 +678,45 @@ mod tests {
         }
         let longer = [&bytes[..], b"x"].concat();
         assert!(read_bytes(&longer).is_err());
+    }
+
+    #[test]
+    fn p27_a_newer_version_is_refused_and_named_but_damage_is_not_taken_for_one() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 1)
+            .0
+            .keep("a", &snapshot(1), false)
+            .unwrap();
+        let path = dir.path().join("000001.checkpoint");
+        let ours = std::fs::read(&path).unwrap();
+        let reopened = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let mark = Box::new(|| Ok(Value::Null));
+            CheckpointStore::open(dir.path(), policy(1), &NoClock, mark).map(|(_, found)| found)
+        };
+        for version in [2, 12, 300] {
+            let newer = format!("archai checkpoint {version}\nsomething else");
+            let error = reopened(newer.as_bytes()).unwrap_err().to_string();
+            let parts = [
+                &format!("has version {version}, this program reads 1"),
+                "000001",
+            ];
+            assert!(parts.iter().all(|part| error.contains(*part)), "{error}");
+            assert_eq!(
+                std::fs::read(&path).unwrap(),
+                newer.as_bytes(),
+                "left as it is"
+            );
+        }
+        let mut flipped = ours.clone();
+        flipped[MAGIC.len() - 2] ^= 2;
+        assert_eq!(&flipped[..MAGIC.len()], b"archai checkpoint 3\n");
+        assert_eq!(reopened(&flipped).unwrap().damaged.len(), 1);
+        let found = reopened(&ours).unwrap();
+        assert_eq!(
+            (found.damaged.len(), found.scope.as_deref()),
+            (0, Some("a"))
+        );
     }
 
     #[test]

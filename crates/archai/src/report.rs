@@ -76,6 +76,15 @@ impl Record {
     }
 }
 
+/// The last sentence in the text of a `log.jsonl`, for people who wonder how far a run got.
+pub fn last_message(log: &str) -> Option<String> {
+    log.lines().rev().find_map(|line| {
+        let record: Value = serde_json::from_str(line).ok()?;
+        let message = record.get("message").or_else(|| record.get("text"))?;
+        Some(message.as_str()?.to_string())
+    })
+}
+
 /// How a figure is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {

@@ -357,17 +357,25 @@ fn archives_that_attack() {
     check(tar_gz(&[("sample/b", b"1")]), &["lacks 'sample/a'"]);
     check(b"no archive".to_vec(), &["cannot be unpacked"]);
 
-    let mut builder = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Symlink);
-    header.set_size(0);
-    builder
-        .append_link(&mut header, "sample/a", "/etc/passwd")
-        .unwrap();
-    check(
-        crate::fixtures::gzip(&builder.into_inner().unwrap()),
-        &["'sample/a'", "neither file nor folder"],
-    );
+    use tar::EntryType;
+    for kind in [
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Fifo,
+        EntryType::Block,
+    ] {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        builder
+            .append_link(&mut header, "sample/a", "/etc/passwd")
+            .unwrap();
+        check(
+            crate::fixtures::gzip(&builder.into_inner().unwrap()),
+            &["'sample/a'", "neither file nor folder"],
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Readers against damaged files: an error or, where the damage cannot be seen, data; never a panic, never a wait.
 
+use std::path::Path;
+
 use archai_data::rng::Key;
 use archai_spec::settings::DatasetFormat::{self, Cifar10Binary, Idx, ImageFolder, Parquet};
 use tempfile::TempDir;
@@ -153,4 +155,84 @@ fn a_picture_that_claims_to_be_huge() {
     }
     let data = train(&settings(ImageFolder, folder.path(), 3, 1, [4, 4])).unwrap();
     check_error(data.image(0), &["x.png", "cannot be decoded", "limit"]);
+}
+
+/// What is refused, with the words that say why: nothing is unpacked in vain.
+#[test]
+fn p20_bombs_and_lies_are_named() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let zeros = |start: &[u8]| gzip(&[start, &vec![0; 42 << 20]].concat());
+
+    let labels = idx(&[4], &[0, 1, 2, 0]);
+    write(at("train-labels-idx1-ubyte"), &labels);
+    let set = settings(Idx, folder.path(), 3, 1, [4, 4]);
+    for (images, parts) in [
+        (
+            zeros(&idx(&[4, 16_384, 16_384], b"")),
+            &["train-images", "decompress to more than"][..],
+        ),
+        (idx(&[4, 3, 3], &[7; 35]), &["its length", "[4, 3, 3]"]),
+        (idx(&[4, 99_999, 1], b""), &["its length"]),
+        (
+            gzip(&idx(&[4, 99_999, 1], b"")),
+            &["images of 1 to 16384 pixels", "99999 x 1"],
+        ),
+    ] {
+        write(at("train-images-idx3-ubyte"), images);
+        check_error(train(&set), parts);
+    }
+    let many = 5_000_000u32;
+    write(at("train-labels-idx1-ubyte"), gzip(&idx(&[many], b"")));
+    write(
+        at("train-images-idx3-ubyte"),
+        gzip(&idx(&[many, 1, 1], b"")),
+    );
+    check_error(train(&set), &["at most 10000 images", "5000000"]);
+
+    let mut header = tar::Header::new_gnu();
+    header.set_path("data_batch_1.bin").unwrap();
+    header.set_size(42 << 20);
+    header.set_cksum();
+    write(at("bomb.tar.gz"), zeros(header.as_bytes()));
+    let mut set = settings(Cifar10Binary, at("bomb.tar.gz"), 10, 3, [32, 32]);
+    check_error(train(&set), &["bomb.tar.gz", "decompress to more than"]);
+    // Members are read into memory alone: names that lead elsewhere lead nowhere.
+    let record = cifar_record(&[2], [1, 2, 3]);
+    write(
+        at("slip.tar.gz"),
+        tar_gz(&[
+            ("../../data_batch_1.bin", &record),
+            ("/data_batch_2.bin", &record),
+        ]),
+    );
+    set.path = at("slip.tar.gz").to_str().unwrap().into();
+    set.train = Some("data_batch_*.bin".into());
+    assert_eq!(train(&set).unwrap().len(), 2);
+    assert!(!Path::new("/data_batch_2.bin").exists() && !at("../../data_batch_1.bin").exists());
+
+    let set = settings(Parquet, folder.path(), 3, 3, [4, 4]);
+    let table = |rows: &[(Option<Vec<u8>>, i64)]| parquet_table(Layout::Plain, rows, zstd());
+    write(at("train.parquet"), table(&[(Some(vec![0; 60 << 20]), 0)]));
+    check_error(
+        train(&set),
+        &[
+            "train.parquet",
+            "row group 0",
+            "claims to hold 1 values in 629145",
+        ],
+    );
+    let footer = b"\x15\x02\x19\x1c\x48\x01m\x15\xfe\xff\xff\xff\x0f\0\x16\0\x19\x0c\0";
+    let length = (footer.len() as u32).to_le_bytes();
+    write(
+        at("train.parquet"),
+        [b"PAR1", &footer[..], &length, b"PAR1"].concat(),
+    );
+    check_error(
+        train(&set),
+        &[
+            "its footer",
+            "a schema of 1 parts of which one claims 2147483647 children",
+        ],
+    );
 }

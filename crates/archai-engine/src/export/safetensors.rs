@@ -12,6 +12,9 @@ use super::{check, invalid, write_f32};
 use crate::files::{FileError, write_atomically};
 use crate::params::NamedTensor;
 
+/// Longest header that is read: enough for 40,000 tensors.
+const MAX_HEADER: u64 = 4 << 20;
+
 /// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
 ///
 /// # Errors
@@ -72,6 +75,16 @@ pub fn load_safetensors(
             "this is not a whole safetensors file: {e}"
         )))
     };
+    // A header takes many times its length in memory.
+    if let Some((length, _)) = bytes.split_first_chunk::<8>()
+        && u64::from_le_bytes(*length) > MAX_HEADER
+    {
+        let length = u64::from_le_bytes(*length);
+        return Err(failed(invalid(format!(
+            "its header claims {length} bytes; expected at most {} MiB",
+            MAX_HEADER >> 20
+        ))));
+    }
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let mut tensors = Vec::with_capacity(file.len());

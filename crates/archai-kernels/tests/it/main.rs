@@ -8,3 +8,4 @@ mod elementwise;
 mod norm_pool_mix;
 mod packing;
 mod reference;
+mod unsafe_code;

@@ -10,7 +10,7 @@ use super::error::{ConfigError, did_you_mean, nearest};
 use super::node::{COPY, Kind, Node, Scalar, Style, Value};
 use super::yaml::{MAX_DEPTH, MAX_NODES};
 use indexmap::IndexMap;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Longest chain of copies of copies, far above any configuration and far below the end of the stack.
@@ -260,9 +260,9 @@ impl<'a> Resolver<'a> {
                 found
             }
         };
-        let mut view: Vec<&Node> = Vec::new();
+        let (mut view, mut seen): (Vec<&Node>, _) = (Vec::new(), HashSet::new());
         for node in written {
-            self.expand(node, path, &mut view)?;
+            self.expand(node, path, &mut view, &mut seen)?;
         }
         let sections = view
             .iter()
@@ -275,13 +275,18 @@ impl<'a> Resolver<'a> {
         Ok(view)
     }
 
-    /// Appends a written node and what it copies.
+    /// Appends a written node and what it copies. A node that came before is stronger there and adds nothing: without
+    /// this, copies of copies would double the view at every step.
     fn expand(
         &mut self,
         node: &'a Node,
         path: &[String],
         view: &mut Vec<&'a Node>,
+        seen: &mut HashSet<*const Node>,
     ) -> Result<(), Fault> {
+        if !seen.insert(node) {
+            return Ok(());
+        }
         let (target, holder, whole) = match &node.value {
             Value::Scalar(scalar) => match scalar.copied() {
                 Some(target) => (target, node, false),
@@ -323,7 +328,7 @@ impl<'a> Resolver<'a> {
                 "`_copy: {target}` in a section expects a section there, found {found}"
             )));
         }
-        view.extend(copied.iter());
+        view.extend(copied.iter().filter(|node| seen.insert(**node)));
         Ok(())
     }
 }

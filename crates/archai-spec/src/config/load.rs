@@ -193,23 +193,29 @@ impl<'a> ConfigLoader<'a> {
             );
             return Err(ConfigError::new(included_at.cloned(), "", message));
         }
-        let text = self.source.read(name).map_err(|error| {
-            let shipped: Vec<String> = shipped_files().collect();
-            let tail = |path: &str| path.rsplit(['/', ':']).next().unwrap_or(path).to_owned();
-            let same = shipped
-                .iter()
-                .filter(|known| tail(known) == tail(name) && *known != name)
-                .cloned();
-            let mut guesses: Vec<String> = same.collect();
-            if guesses.is_empty() {
-                guesses = nearest(name, shipped.iter().map(String::as_str));
-            }
-            let message = format!(
-                "cannot read the configuration file {name}: {error}{}",
-                did_you_mean(&guesses)
-            );
-            ConfigError::new(included_at.cloned(), "", message)
-        })?;
+        let allowed = match open.first() {
+            Some(top) => self.source.check_include(top, name),
+            None => Ok(()),
+        };
+        let text = allowed
+            .and_then(|()| self.source.read(name))
+            .map_err(|error| {
+                let shipped: Vec<String> = shipped_files().collect();
+                let tail = |path: &str| path.rsplit(['/', ':']).next().unwrap_or(path).to_owned();
+                let same = shipped
+                    .iter()
+                    .filter(|known| tail(known) == tail(name) && *known != name)
+                    .cloned();
+                let mut guesses: Vec<String> = same.collect();
+                if guesses.is_empty() {
+                    guesses = nearest(name, shipped.iter().map(String::as_str));
+                }
+                let message = format!(
+                    "cannot read the configuration file {name}: {error}{}",
+                    did_you_mean(&guesses)
+                );
+                ConfigError::new(included_at.cloned(), "", message)
+            })?;
         let shown: Arc<str> = name.into();
         let mut node = yaml::parse_file(&shown, &text)?;
         let includes = match &mut node.value {

@@ -2,7 +2,8 @@
 //! the files shipped with the program need no directory.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read};
+use std::path::Path;
 
 /// Prefix of the names of shipped files: `archai:algos/darts.yaml`.
 const SHIPPED: &str = "archai:";
@@ -14,7 +15,19 @@ pub trait FileSource {
     /// # Errors
     /// What the file system says, or that there is no such shipped file.
     fn read(&self, name: &str) -> io::Result<String>;
+
+    /// Whether a file that the configuration `top` includes, at any depth, may be read. Sources without folders allow all.
+    ///
+    /// # Errors
+    /// That it may not, and why.
+    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
+        let _ = (top, included);
+        Ok(())
+    }
 }
+
+/// Most bytes of a configuration file; real ones have a few thousand.
+const MAX_FILE: u64 = 16 << 20;
 
 /// Shipped files and the file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,8 +38,42 @@ impl FileSource for Disk {
         if name.starts_with(SHIPPED) {
             Shipped.read(name)
         } else {
-            std::fs::read_to_string(name)
+            let mut text = String::new();
+            let file = std::fs::File::open(name)?;
+            file.take(MAX_FILE + 1).read_to_string(&mut text)?;
+            if text.len() as u64 > MAX_FILE {
+                let message = format!("it has more than {} MiB", MAX_FILE >> 20);
+                return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+            }
+            Ok(text)
         }
+    }
+
+    /// A configuration from elsewhere must not read other files of whoever runs it. Included files lie below the folder of
+    /// the configuration or, if that lies below the working folder, anywhere below the latter; links count as what they
+    /// lead to.
+    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
+        if included.starts_with(SHIPPED) {
+            return Ok(());
+        }
+        let folder = match Path::new(top).parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        let mut root = folder.canonicalize()?;
+        let working = Path::new(".").canonicalize()?;
+        if root.starts_with(&working) {
+            root = working;
+        }
+        let file = Path::new(included).canonicalize()?;
+        if file.starts_with(&root) {
+            return Ok(());
+        }
+        let message = format!(
+            "it lies outside of {}; a configuration includes only files below its own folder or below the working folder",
+            root.display()
+        );
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, message))
     }
 }
 

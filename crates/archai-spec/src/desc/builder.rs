@@ -13,7 +13,13 @@ use crate::settings::{ModelDescSettings, StemWiring};
 
 /// Most cells, and nodes of a cell, that settings may ask for; larger numbers are typing errors.
 const MAX_CELLS: usize = 10_000;
-const MAX_NODES: usize = 1_000;
+const MAX_NODES: usize = 100;
+/// Most ops that all cells may have together, choices among ops counted one by one: a hundred times the largest supernet.
+const MAX_OPS: usize = 500_000;
+
+fn count_ops(op: &OpDesc) -> usize {
+    1 + op.children.iter().map(|c| count_ops(&c.op)).sum::<usize>()
+}
 
 /// What is fixed before the first stage that needs it: settings, template, and the plan of reductions and channels.
 #[derive(Clone, Debug)]
@@ -247,8 +253,19 @@ pub trait ModelDescBuilder {
         mut inputs: [Shape; 2],
     ) -> Result<Vec<CellDesc>, DescErrors> {
         let mut cells = Vec::with_capacity(model.settings.n_cells);
+        let mut ops = 0;
         for index in 0..model.settings.n_cells {
             let cell = self.cell(model, index, inputs)?;
+            let edges = cell.nodes.iter().flat_map(|node| &node.edges);
+            ops += edges.map(|edge| count_ops(&edge.op)).sum::<usize>();
+            if ops > MAX_OPS {
+                let message = format!(
+                    "the model has more than {MAX_OPS} ops; lower `n_cells` or `cell.n_nodes`, or give cells with fewer edges"
+                );
+                return Err(DescError::new(DescErrorKind::Structure, message)
+                    .at(format!("cell {index}"))
+                    .into());
+            }
             inputs = [inputs[1], cell.out];
             cells.push(cell);
         }

@@ -268,12 +268,16 @@ impl FromStr for Genotype {
     /// it, and the four parts may come in any order.
     fn from_str(text: &str) -> Result<Self, DescError> {
         let mut p = Parser { text, pos: 0 };
+        p.skip();
+        let mut start = p.pos;
         let mut word = p.word();
         if word != "Genotype" && p.eat("=") {
+            p.skip();
+            start = p.pos;
             word = p.word();
         }
         if word != "Genotype" {
-            p.pos -= word.len();
+            p.pos = start;
             return p.fail("`Genotype(`");
         }
         p.expect("(")?;

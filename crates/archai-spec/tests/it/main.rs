@@ -4,5 +4,6 @@ mod config;
 mod config_copy;
 mod config_errors;
 mod config_hostile;
+mod config_includes;
 mod config_shipped;
 mod desc;

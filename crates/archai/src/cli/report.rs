@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::searcher::SearchResult;
-use serde_json::Value;
 
 use super::args::{CollateArgs, FormatArg, ReportCommand};
 use super::error::CliError;
@@ -211,12 +210,7 @@ fn last_message(dir: &Path) -> Option<String> {
     let log = logs
         .filter(|path| path.extension().is_some_and(|e| e == "jsonl"))
         .min()?;
-    let text = fs::read_to_string(log).ok()?;
-    text.lines().rev().find_map(|line| {
-        let record: Value = serde_json::from_str(line).ok()?;
-        let message = record.get("message").or_else(|| record.get("text"))?;
-        Some(message.as_str()?.to_string())
-    })
+    crate::report::last_message(&fs::read_to_string(log).ok()?)
 }
 
 /// What a report keeps of a search.

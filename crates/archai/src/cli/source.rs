@@ -123,4 +123,12 @@ impl FileSource for OwnText<'_> {
             _ => Disk.read(name),
         }
     }
+
+    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
+        match self.text {
+            // A text has no folder: what it includes is the program's own business.
+            Some(_) if top == self.name => Ok(()),
+            _ => Disk.check_include(top, included),
+        }
+    }
 }

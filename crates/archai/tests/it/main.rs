@@ -4,6 +4,7 @@ mod config;
 mod crash;
 mod desc;
 mod help;
+mod includes;
 mod report;
 mod run;
 mod support;

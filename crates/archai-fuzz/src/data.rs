@@ -1,0 +1,134 @@
+//! Readers of data sets and tables.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use archai::data::nasbench201::NasBench201Table;
+use archai::data::{DataError, Split, open};
+use archai::spec::settings::{Dataset, DatasetFormat};
+use flate2::{Compression, write::GzEncoder};
+
+use crate::SEPARATOR;
+
+fn settings(format: DatasetFormat, path: &Path) -> Dataset {
+    Dataset {
+        name: "fuzzed".into(),
+        format,
+        path: path.to_str().expect("a temporary folder in UTF-8").into(),
+        train: None,
+        test: None,
+        n_classes: 3,
+        channels: 3,
+        size: [4, 4],
+        mean: vec![0.0; 3],
+        std: vec![1.0; 3],
+        crop_padding: 0,
+        flip: false,
+        max_batches: -1,
+    }
+}
+
+/// Opens a data set and reads all of its images.
+fn read(settings: &Dataset) -> Result<(), DataError> {
+    let data = open(settings, Split::Train)?;
+    for i in 0..data.len() {
+        assert!((data.label(i) as usize) < data.n_classes());
+        let image = data.image(i)?;
+        assert_eq!(
+            image.pixels.len(),
+            image.channels * image.height * image.width
+        );
+        assert_eq!(
+            (image.channels, [image.height, image.width]),
+            (settings.channels, settings.size)
+        );
+    }
+    Ok(())
+}
+
+fn read_files(format: DatasetFormat, files: &[(&str, &[u8])]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, bytes) in files {
+        let path = folder.path().join(name);
+        if let Some(above) = path.parent() {
+            fs::create_dir_all(above).expect("a temporary folder");
+        }
+        fs::write(path, bytes).expect("a temporary file");
+    }
+    // Damage is an error, and nothing else is asked of it.
+    read(&settings(format, folder.path())).unwrap_or_default();
+}
+
+/// Both files of an IDX data set: labels, separator, images.
+pub fn idx(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |&byte| byte == SEPARATOR);
+    let (labels, images) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let files = [
+        ("train-labels-idx1-ubyte", labels),
+        ("train-images-idx3-ubyte", images),
+    ];
+    read_files(DatasetFormat::Idx, &files);
+}
+
+/// By the first byte: a file of records, an archive, or an archive that is still to be compressed.
+pub fn cifar(bytes: &[u8]) {
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return;
+    };
+    if kind % 3 == 0 {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut settings = settings(DatasetFormat::Cifar10Binary, folder.path());
+        settings.train = Some("data_batch_1.bin".into());
+        fs::write(folder.path().join("data_batch_1.bin"), bytes).expect("a temporary file");
+        return read(&settings).unwrap_or_default();
+    }
+    let archive = if kind % 3 == 1 {
+        bytes.to_vec()
+    } else {
+        gzip(bytes)
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("cifar.tar.gz");
+    fs::write(&path, archive).expect("a temporary file");
+    let mut settings = settings(DatasetFormat::Cifar10Binary, &path);
+    settings.train = Some("data_batch_*.bin".into());
+    read(&settings).unwrap_or_default();
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = GzEncoder::new(Vec::new(), Compression::none());
+    out.write_all(bytes)
+        .and_then(|()| out.finish())
+        .expect("memory takes all bytes")
+}
+
+/// A parquet table of images.
+pub fn parquet(bytes: &[u8]) {
+    read_files(DatasetFormat::Parquet, &[("train.parquet", bytes)]);
+}
+
+/// A picture, as each kind of file.
+pub fn image(bytes: &[u8]) {
+    for name in ["train/a/x.png", "train/a/x.jpg"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir_all(folder.path().join("train/a")).expect("a temporary folder");
+        fs::write(folder.path().join(name), bytes).expect("a temporary file");
+        let mut settings = settings(DatasetFormat::ImageFolder, folder.path());
+        settings.n_classes = 1;
+        read(&settings).unwrap_or_default();
+    }
+}
+
+/// The table of NAS-Bench-201.
+pub fn nasbench201(bytes: &[u8]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("table.csv");
+    fs::write(&path, bytes).expect("a temporary file");
+    if let Ok(table) = NasBench201Table::open(&path) {
+        assert!(!table.is_empty() && table.n_networks() <= table.len());
+    }
+}

@@ -1,0 +1,167 @@
+//! Readers of texts. Files that are not UTF-8 end before these readers, so other bytes are passed over.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use archai::spec::config::{ConfigLoader, Disk, Shape, parse_overrides};
+use archai::spec::desc::{
+    Genotype, ModelDesc, OpCatalog, draw_dot, draw_svg, from_genotype, import_archai,
+};
+use archai::spec::settings::Settings;
+
+use crate::SEPARATOR;
+
+thread_local! {
+    static SHAPE: OnceCell<Shape> = const { OnceCell::new() };
+    static CATALOG: OnceCell<OpCatalog> = const { OnceCell::new() };
+    static SETTINGS: OnceCell<Settings> = const { OnceCell::new() };
+}
+
+fn with_shape(use_it: impl FnOnce(&Shape)) {
+    SHAPE.with(|shape| use_it(shape.get_or_init(Shape::settings)));
+}
+
+fn with_catalog(use_it: impl FnOnce(&OpCatalog)) {
+    CATALOG.with(|catalog| use_it(catalog.get_or_init(OpCatalog::builtin)));
+}
+
+fn with_settings(use_it: impl FnOnce(&Settings)) {
+    SETTINGS.with(|settings| {
+        use_it(settings.get_or_init(|| {
+            let tree = ConfigLoader::new(&Disk)
+                .files("archai:algos/common.yaml")
+                .dataset("archai:datasets/cifar10.yaml")
+                .load(&Shape::settings());
+            let settings = tree.and_then(|tree| tree.settings());
+            settings.unwrap_or_else(|errors| panic!("the shipped files: {errors}"))
+        }));
+    });
+}
+
+/// A configuration of several files: `main.yaml`, then `1.yaml`, `2.yaml`, … for it to include.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let files: BTreeMap<String, String> = text
+        .split(char::from(SEPARATOR))
+        .enumerate()
+        .map(|(i, text)| {
+            let name = if i == 0 {
+                "main.yaml".into()
+            } else {
+                format!("{i}.yaml")
+            };
+            (name, text.to_owned())
+        })
+        .collect();
+    with_shape(|shape| {
+        let Ok(tree) = ConfigLoader::new(&files).files("main.yaml").load(shape) else {
+            return;
+        };
+        let again = BTreeMap::from([("again.yaml".to_owned(), tree.to_yaml())]);
+        let same = ConfigLoader::new(&again).files("again.yaml").load(shape);
+        let same =
+            same.unwrap_or_else(|errors| panic!("a written tree is not read back: {errors}"));
+        assert_eq!(same.to_yaml(), tree.to_yaml());
+        tree.to_yaml_with_origins();
+        if let Ok(settings) = tree.settings() {
+            settings.check();
+            tree.digest().map(drop).unwrap_or_default();
+        }
+    });
+}
+
+/// A command line: one argument in each line.
+pub fn overrides(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let args: Vec<String> = text.lines().map(str::to_owned).collect();
+    let Ok(overrides) = parse_overrides(&args) else {
+        return;
+    };
+    let base = "common: {seed: 2}\ndataset: {_copy: /other, n_classes: 3}\nother: {name: x}\n";
+    let files = BTreeMap::from([("base.yaml".to_owned(), base.to_owned())]);
+    with_shape(|shape| {
+        let loader = ConfigLoader::new(&files).files("base.yaml");
+        if let Ok(tree) = loader.overrides(overrides).load(shape) {
+            tree.to_yaml_with_origins();
+        }
+    });
+}
+
+/// The file of a data set, for the search and for the evaluation.
+pub fn dataset(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let files = BTreeMap::from([("set.yaml".to_owned(), text.to_owned())]);
+    with_shape(|shape| {
+        for loader in [
+            ConfigLoader::new(&files).dataset("set.yaml"),
+            ConfigLoader::new(&files).eval_dataset("set.yaml"),
+        ] {
+            if let Ok(tree) = loader.load(shape) {
+                tree.settings().map(drop).unwrap_or_default();
+            }
+        }
+    });
+}
+
+/// A model description, and all that is made of one.
+pub fn description(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    with_catalog(|catalog| {
+        if let Ok(desc) = ModelDesc::from_yaml(text, "model.yaml", catalog) {
+            use_description(&desc, catalog);
+        }
+    });
+}
+
+fn use_description(desc: &ModelDesc, catalog: &OpCatalog) {
+    // Numbers that YAML cannot hold (NaN, infinity) are refused.
+    if let Ok(text) = desc.to_yaml() {
+        let again = ModelDesc::from_yaml(&text, "again.yaml", catalog);
+        assert_eq!(again.as_ref(), Ok(desc), "{text}");
+    }
+    desc.shapes(catalog).map(drop).unwrap_or_default();
+    desc.cost(catalog).map(drop).unwrap_or_default();
+    desc.table(catalog).map(drop).unwrap_or_default();
+    desc.genotype().map(drop).unwrap_or_default();
+    draw_svg(desc);
+    draw_dot(desc);
+}
+
+/// A genotype, and the description that is built from it.
+pub fn genotype(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(genotype) = text.parse::<Genotype>() else {
+        return;
+    };
+    assert_eq!(genotype.to_string().parse(), Ok(genotype.clone()));
+    with_catalog(|catalog| {
+        with_settings(|settings| {
+            let macros = &settings.nas.eval.model_desc;
+            from_genotype(&genotype, macros, true, catalog)
+                .map(drop)
+                .unwrap_or_default();
+        });
+    });
+}
+
+/// A description as Archai writes it.
+pub fn import(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    with_catalog(|catalog| {
+        if let Ok(built) = import_archai(text, "archai.yaml", None, true, catalog) {
+            use_description(&built.desc, catalog);
+        }
+    });
+}

@@ -1,0 +1,18 @@
+//! Every reader against what fuzzing found, against damaged files, and against files made to harm.
+
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static MEMORY: PeakAlloc = PeakAlloc;
+
+#[path = "../../../archai-data/tests/it/fixtures.rs"]
+#[allow(dead_code)]
+mod fixtures;
+
+mod bombs;
+mod made_to_harm;
+mod measure;
+mod old_runs;
+mod properties;
+mod replay;
+mod samples;
