@@ -176,7 +176,7 @@ fn draw(
     n: usize,
 ) -> Result<Vec<ModelDesc>, EngineError> {
     let settings = &experiment.settings.nas.search;
-    let builder = runner.model_desc_builder();
+    let builder = experiment.builder(runner)?;
     let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
     if !desc.has_alphas() {
         return Err(EngineError::Config(
