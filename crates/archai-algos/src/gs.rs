@@ -175,6 +175,7 @@ impl ExperimentRunner for Gs {
         Ok(Box::new(GumbelFinalizers {
             num_sample: self.settings.num_sample,
             choice: self.settings.finalize,
+            one_op: search.space == settings::Space::Nasbench201,
             key: run.key("finalize"),
         }))
     }
@@ -308,6 +309,8 @@ pub struct GumbelFinalizers {
     pub num_sample: usize,
     /// Which.
     pub choice: Choice,
+    /// An edge keeps the op with the most hits, of equals the more probable: for spaces that know no `multi_op`.
+    pub one_op: bool,
     /// Names the draws.
     pub key: Key,
 }
@@ -402,6 +405,17 @@ impl Finalizers for GumbelFinalizers {
             let mut distinct = own.clone();
             distinct.sort_unstable();
             distinct.dedup();
+            if self.one_op {
+                let strength = |&hit: &usize| {
+                    let times = own.iter().filter(|&&other| other == hit).count();
+                    (times, pairs[hit].logit)
+                };
+                distinct.sort_by(|a, b| {
+                    let ((n, p), (m, q)) = (strength(a), strength(b));
+                    m.cmp(&n).then(q.total_cmp(&p))
+                });
+                distinct.truncate(1);
+            }
             let mut ops = Vec::new();
             let mut probability = 0.0;
             for &hit in &distinct {

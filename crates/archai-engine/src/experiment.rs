@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_data::Loaders;
-use archai_spec::desc::{Built, ModelDesc, ModelDescBuilder, build, nasbench201::NasBench201Builder};
+use archai_spec::desc::{
+    Built, ModelDesc, ModelDescBuilder, build, nasbench201::NasBench201Builder,
+};
 use archai_spec::settings::{self, Settings, Space};
 
 use crate::{

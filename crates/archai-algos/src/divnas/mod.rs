@@ -137,10 +137,10 @@ impl ExperimentRunner for Divnas {
             "mi" => Candidates::All,
             _ => return shared_finalizers(search, run, &["mi_ranked", "mi"]),
         };
-        Ok(Box::new(MutualInformation::new(
-            self.settings.clone(),
-            candidates,
-        )?))
+        Ok(Box::new(
+            MutualInformation::new(self.settings.clone(), candidates)?
+                .with_one_op(search.space == settings::Space::Nasbench201),
+        ))
     }
 
     fn relaxation(&self) -> Arc<dyn Relaxation> {
@@ -184,6 +184,8 @@ struct Choice {
 pub struct MutualInformation {
     settings: DivnasSettings,
     candidates: Candidates,
+    /// Of several ops on one edge the one of the largest weight remains.
+    one_op: bool,
     /// Of each node of an owning cell, once decided.
     kept: Option<BTreeMap<(usize, usize), Vec<Choice>>>,
 }
@@ -202,8 +204,16 @@ impl MutualInformation {
         Ok(MutualInformation {
             settings,
             candidates,
+            one_op: false,
             kept: None,
         })
+    }
+
+    /// Whether an edge keeps but one of the chosen ops, that of the largest weight: for spaces that know no `multi_op`.
+    #[must_use]
+    pub fn with_one_op(mut self, one_op: bool) -> Self {
+        self.one_op = one_op;
+        self
     }
 
     /// The choice at one node, given the weights of the ops.
@@ -228,6 +238,11 @@ impl MutualInformation {
             Selection::Greedy => greedy(&among, wanted)?,
         };
         let mut chosen: Vec<Choice> = chosen.iter().map(|&i| kernel.choices[rows[i]]).collect();
+        if self.one_op {
+            // The strongest first, so that it is the one of its edge that stays.
+            chosen.sort_by(|&a, &b| a.edge.cmp(&b.edge).then(weights(b).total_cmp(&weights(a))));
+            chosen.dedup_by_key(|choice| choice.edge);
+        }
         chosen.sort_unstable();
         Ok(chosen)
     }

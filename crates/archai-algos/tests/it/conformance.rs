@@ -90,6 +90,23 @@ const ROWS: &[Row] = &[
         planted: None,
         primitives: &[],
     },
+    // A network by its name, and a cell that is named or drawn: nothing is learnt, and their nodes have what edges they have.
+    Row {
+        algorithm: "manual",
+        settings: "dataset.max_batches=2",
+        moves_alphas: false,
+        bounds_edges: false,
+        planted: None,
+        primitives: &[],
+    },
+    Row {
+        algorithm: "nasbench101",
+        settings: "nas.eval.model_desc.model_stems.init_node_ch=16",
+        moves_alphas: false,
+        bounds_edges: false,
+        planted: None,
+        primitives: &[],
+    },
     // It trains its alphas in jobs, whose hooks are not those of `trainer_hooks`; its own tests look at them.
     Row {
         algorithm: "petridish",
@@ -392,4 +409,23 @@ fn an_alpha_that_never_moves_is_caught() {
         failure.message.contains("sep_conv_3x3 did not move"),
         "{failure}"
     );
+}
+
+#[test]
+#[ignore = "exploration"]
+fn explore() {
+    let algorithms = all();
+    let name = std::env::var("EX_ALGO").unwrap();
+    let set: &'static str = Box::leak(std::env::var("EX_SET").unwrap().into_boxed_str());
+    let algorithm = algorithms.get(&name).unwrap();
+    let row = Row {
+        algorithm: "x",
+        planted: Some(set),
+        ..SUPERNET
+    };
+    let start = Instant::now();
+    match check(&row, algorithm) {
+        Ok(report) => println!("PASS {set} {:.1}s: {report}", start.elapsed().as_secs_f64()),
+        Err(f) => println!("FAIL {set} {:.1}s: {}", start.elapsed().as_secs_f64(), lines(&f)),
+    }
 }

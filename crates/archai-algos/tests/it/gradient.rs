@@ -543,6 +543,7 @@ fn a_node_keeps_what_it_draws() {
         let finalizers = GumbelFinalizers {
             num_sample,
             choice,
+            one_op: false,
             key: Key::new(seed),
         };
         let desc = finalizers.finalize_model(&model).expect("a description");

@@ -19,6 +19,7 @@ mod run;
 mod shell;
 mod source;
 mod summary;
+mod table;
 mod terminal;
 
 use std::process::ExitCode;
@@ -94,6 +95,7 @@ fn dispatch(
         Command::Desc(command) => desc::run(command, algos),
         Command::Data(command) => data::run(command, env),
         Command::Bench(args) => bench::run(args, env),
+        Command::Table(args) => table::run(args),
         Command::Report(command) => report::run(command),
         Command::Completions { shell } => shell::completions(*shell, program),
         Command::Man { dir } => shell::man(dir.as_deref(), program),

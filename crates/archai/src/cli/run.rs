@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use archai_algos::{Algorithm, Algorithms};
 use archai_data::Split;
 use archai_engine::evaluater::EvalResult;
-use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
+use archai_engine::experiment::{Experiment, ExperimentRunner, builder_in, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
 use archai_engine::searcher::{GALLERY, SearchResult};
@@ -17,7 +17,7 @@ use archai_engine::{Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::{Level, LogPath, json};
-use archai_spec::settings::{Dataset, DatasetFormat, Settings};
+use archai_spec::settings::{Dataset, DatasetFormat, Settings, Space};
 use jiff::Zoned;
 
 use super::args::{DeviceArg, RunArgs, is_on};
@@ -28,6 +28,7 @@ use super::logs::{LogOptions, RunLog};
 use super::report;
 use super::source::ConfigRequest;
 use super::summary::{self, Outcome};
+use super::table::{Looked, Table};
 use super::terminal::Terminal;
 use crate::report::{RECORD_FILE, RECORD_VERSION, Record};
 
@@ -79,6 +80,7 @@ pub fn run(
 /// Everything that will be run, checked.
 struct Plan<'a> {
     jobs: Vec<Job<'a>>,
+    table: Option<Table>,
     full: bool,
     custom: bool,
     search: bool,
@@ -132,6 +134,7 @@ impl<'a> Plan<'a> {
         }
         given.extend(parse_overrides(overrides).map_err(CliError::config)?);
 
+        let table = args.table.as_deref().map(Table::open).transpose()?;
         let datasets = match &args.datasets {
             Some(names) => list("--datasets", names)?.into_iter().map(Some).collect(),
             None => vec![None],
@@ -147,6 +150,7 @@ impl<'a> Plan<'a> {
                     algo,
                     dataset,
                     eval_dataset: args.eval_dataset.as_deref(),
+                    space: args.space,
                     full: is_on(args.full),
                     config: args.config.as_deref(),
                     config_only: args.config_only.as_deref(),
@@ -164,6 +168,7 @@ impl<'a> Plan<'a> {
         }
         Ok(Plan {
             jobs,
+            table,
             full: is_on(args.full),
             custom: args.config_only.is_some(),
             search,
@@ -189,7 +194,7 @@ impl<'a> Job<'a> {
         vars.insert("logdir".into(), logdir.clone());
         let dirs = RunDirs::new(
             Path::new(&logdir),
-            algo.name(),
+            &in_space(algo, settings.nas.search.space, "-"),
             &settings.dataset.name,
             &args.exp_prefix,
         )?;
@@ -207,6 +212,17 @@ impl<'a> Job<'a> {
         let own = tree
             .with_expanded_section(&section, &vars)
             .map_err(CliError::config)?;
+        let space = settings.nas.search.space;
+        let runner = algo.runner(&own).map_err(CliError::config)?;
+        builder_in(runner.as_ref(), space)
+            .map_err(|e| CliError::usage(format!("{}: {e}", algo.name())))?;
+        if args.table.is_some() && space != Space::Nasbench201 {
+            return Err(CliError::usage(format!(
+                "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
+                 leave --table out",
+                algo.name()
+            )));
+        }
         let engine = Engine::from(args.engine);
         let mut digest = tree.digest().map_err(CliError::config)?;
         if engine != Engine::default() {
@@ -230,11 +246,20 @@ impl<'a> Job<'a> {
             &self.search.dataset.name,
             &self.eval.nas.eval.loader.dataset.name,
         );
+        let name = in_space(self.algo, self.search.nas.search.space, " in ");
         if search == eval {
-            format!("{} on {search}", self.algo.name())
+            format!("{name} on {search}")
         } else {
-            format!("{} on {search}, evaluated on {eval}", self.algo.name())
+            format!("{name} on {search}, evaluated on {eval}")
         }
+    }
+}
+
+/// `darts`, or `darts-nasbench201`: an algorithm, and the space where that is not its own.
+fn in_space(algo: &Algorithm, space: Space, between: &str) -> String {
+    match space {
+        Space::Own => algo.name().to_string(),
+        other => format!("{}{between}{}", algo.name(), other.name()),
     }
 }
 
@@ -295,8 +320,14 @@ impl Session<'_> {
             Some(template) if plan.eval => Some(self.eval(runner, &template)?),
             _ => None,
         };
+        let found = if search.is_some() {
+            &job.dirs.search
+        } else {
+            &job.dirs.eval
+        };
         let outcome = Outcome {
             title: job.title(),
+            looked: self.look_up(&found.join("final_model_desc.yaml"))?,
             search_dir: search.is_some().then(|| job.dirs.search.clone()),
             eval_dir: eval.is_some().then(|| job.dirs.eval.clone()),
             search,
@@ -315,8 +346,16 @@ impl Session<'_> {
         let found = self.phase("search", dir, &self.job.search, |experiment| {
             run_search(experiment, runner)
         })?;
-        self.record_end(dir, "search", None, report::figures_of_search(&found))?;
+        let mut figures = report::figures_of_search(&found);
+        figures.extend(self.look_up(&found.final_desc)?.unwrap_or_default().figures);
+        self.record_end(dir, "search", None, figures)?;
         Ok(found)
+    }
+
+    /// What the table says of a found cell.
+    fn look_up(&self, found: &Path) -> Result<Option<Looked>, CliError> {
+        let table = self.plan.table.as_ref();
+        table.map(|table| table.of_file(found)).transpose()
     }
 
     fn eval(
@@ -340,7 +379,11 @@ impl Session<'_> {
             run_eval(experiment, runner)
         })?;
         let given = (!template.is_ours).then_some(template.text.as_str());
-        self.record_end(dir, "evaluation", given, report::figures_of_eval(&result))?;
+        let mut figures = report::figures_of_eval(&result);
+        if !self.plan.search {
+            figures.extend(self.look_up(&own)?.unwrap_or_default().figures);
+        }
+        self.record_end(dir, "evaluation", given, figures)?;
         Ok(result)
     }
 

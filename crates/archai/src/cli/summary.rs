@@ -9,6 +9,7 @@ use archai_engine::experiment::RunFile;
 use archai_engine::searcher::SearchResult;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::table::Looked;
 use super::terminal::clock;
 
 /// Name of the summary's file.
@@ -18,6 +19,8 @@ pub const FILE: &str = "summary.md";
 pub struct Outcome {
     /// Algorithm and data sets, in words.
     pub title: String,
+    /// What the table of NAS-Bench-201 says of the found cell, where one was given.
+    pub looked: Option<Looked>,
     /// The search's result.
     pub search: Option<SearchResult>,
     /// The search's directory.
@@ -93,12 +96,12 @@ impl Outcome {
     /// What is to be said beside the figures: warnings first.
     fn remarks(&self) -> Vec<String> {
         let search = self.search.iter();
-        search
-            .flat_map(|s| {
-                let warnings = s.warnings.iter().map(|text| format!("warning: {text}"));
-                warnings.chain(s.notes.iter().map(|text| format!("note: {text}")))
-            })
-            .collect()
+        let remarks = search.flat_map(|s| {
+            let warnings = s.warnings.iter().map(|text| format!("warning: {text}"));
+            warnings.chain(s.notes.iter().map(|text| format!("note: {text}")))
+        });
+        let looked = self.looked.iter().flat_map(|looked| &looked.lines);
+        remarks.chain(looked.cloned()).collect()
     }
 
     /// Directories with the files in them that are worth knowing.
@@ -286,6 +289,7 @@ mod tests {
         };
         let outcome = Outcome {
             title: "darts on mnist".into(),
+            looked: None,
             search: Some(search),
             search_dir: None,
             eval: None,

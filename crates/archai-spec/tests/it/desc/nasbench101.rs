@@ -47,7 +47,9 @@ fn inception() -> Cell101 {
 }
 
 fn network(cell: &Cell101) -> ModelDesc {
-    let builder = NasBench101Builder { cell: Some(cell.clone()) };
+    let builder = NasBench101Builder {
+        cell: Some(cell.clone()),
+    };
     build(
         &builder,
         &macro_settings(),
