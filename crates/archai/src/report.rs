@@ -679,7 +679,7 @@ impl Collation {
     fn write_table_overview(&self, out: &mut String) -> std::fmt::Result {
         let find = |g: &'_ Group, figure: &str| g.rows.iter().find(|r| r.figure == figure).cloned();
         let all = self.groups.iter().flat_map(|g| {
-            let of_one = |(data, top1, rank): (&'static str, _, _)| {
+            let of_one = move |(data, top1, rank): (&'static str, _, _)| {
                 Some((g, data, find(g, top1)?, find(g, rank)))
             };
             TABLE_FIGURES.into_iter().filter_map(of_one)
