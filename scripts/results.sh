@@ -60,7 +60,7 @@ for algo in didarts xnas divnas; do
 done
 run cifar10 petridish 1 "$base;$here/results/petridish.yaml"
 run cifar10 manual 1 "$base;$here/results/manual.yaml"
-run cifar10 nasbench101 1 "$base"
+run cifar10 nasbench101 1 "$base;$here/results/nasbench101.yaml"
 
 base=$here/results/nasbench201.yaml
 for seed in 1 2 3; do

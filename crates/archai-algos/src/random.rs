@@ -188,8 +188,11 @@ fn draw(
     let mut drawn: Vec<ModelDesc> = Vec::new();
     for i in 0..n {
         let key = experiment.run.key("random architecture").with(i);
-        let mut draws = (0..MAX_DRAWS)
-            .map(|attempt| RandomFinalizers::new(key.with(attempt)).finalize_model(&supernet));
+        let mut draws = (0..MAX_DRAWS).map(|attempt| {
+            RandomFinalizers::new(key.with(attempt))
+                .with_one_op(settings.space.one_op_per_edge())
+                .finalize_model(&supernet)
+        });
         let new = draws.find(|found| !matches!(found, Ok(found) if drawn.contains(found)));
         match new {
             Some(found) => drawn.push(found?),

@@ -426,6 +426,10 @@ fn explore() {
     let start = Instant::now();
     match check(&row, algorithm) {
         Ok(report) => println!("PASS {set} {:.1}s: {report}", start.elapsed().as_secs_f64()),
-        Err(f) => println!("FAIL {set} {:.1}s: {}", start.elapsed().as_secs_f64(), lines(&f)),
+        Err(f) => println!(
+            "FAIL {set} {:.1}s: {}",
+            start.elapsed().as_secs_f64(),
+            lines(&f)
+        ),
     }
 }

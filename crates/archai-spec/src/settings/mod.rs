@@ -72,6 +72,14 @@ impl Space {
             Space::Nasbench201 => "nasbench201",
         }
     }
+
+    /// Whether two states are joined by at most one op: such a space has no `multi_op` and no second edge beside an edge.
+    pub fn one_op_per_edge(self) -> bool {
+        match self {
+            Space::Own => false,
+            Space::Nasbench201 => true,
+        }
+    }
 }
 
 /// The search phase.

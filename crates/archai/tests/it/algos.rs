@@ -24,8 +24,7 @@ nas:
 
 fn record(world: &World, dir: &str) -> Value {
     let path = world.path(&format!("logdir/{dir}/result.json"));
-    let text =
-        std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -50,9 +49,7 @@ fn all_algorithms_run_from_one_command() {
     let world = World::new();
     let config = world.write("tiny.yaml", TINY);
     let out = world
-        .run(&[
-            "run", "--algos", ALL, "--config", &config, "--threads", "2",
-        ])
+        .run(&["run", "--algos", ALL, "--config", &config, "--threads", "2"])
         .ok();
     assert_eq!(world.names("logdir").len(), 2 * ALL.split(',').count());
     for algo in ALL.split(',') {
@@ -122,7 +119,10 @@ fn supernets_and_random_search_run_in_nasbench201() {
         "| random | ImageNet16-120 | 1 |",
         "| table: rank on CIFAR-100 | 1 |",
     ] {
-        assert!(report.contains(expect), "{expect:?} is missing in:\n{report}");
+        assert!(
+            report.contains(expect),
+            "{expect:?} is missing in:\n{report}"
+        );
     }
     // Alone, an evaluation looks up what it evaluates.
     world
@@ -137,7 +137,10 @@ fn supernets_and_random_search_run_in_nasbench201() {
             &config,
         ])
         .ok();
-    let record = record(&world, "darts-nasbench201_fashion_mnist_mini_throwaway_eval");
+    let record = record(
+        &world,
+        "darts-nasbench201_fashion_mnist_mini_throwaway_eval",
+    );
     assert!(record["figures"]["nb201_cifar100_rank"].is_number());
 }
 
@@ -163,7 +166,10 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
             "run --algos nasbench101 --space nasbench201",
             vec!["nasbench101: "],
         ),
-        ("run --space nasbench301", vec!["nasbench301", "nasbench201"]),
+        (
+            "run --space nasbench301",
+            vec!["nasbench301", "nasbench201"],
+        ),
         (
             "run --table TABLE",
             vec!["darts searches in its own space", "add --space nasbench201"],
@@ -215,7 +221,10 @@ fn a_cell_that_is_named_is_the_one_that_is_evaluated() {
     let out = world
         .run(&["run", "--algos", "nasbench101", "--config", &config])
         .ok();
-    assert!(out.contains("the named cell") && out.contains("maxpool3x3"), "{out}");
+    assert!(
+        out.contains("the named cell") && out.contains("maxpool3x3"),
+        "{out}"
+    );
     let text = std::fs::read_to_string(
         world.path("logdir/nasbench101_fashion_mnist_mini_throwaway_eval/full_model_desc.yaml"),
     )
