@@ -7,7 +7,7 @@
 # --table    accuracies of NAS-Bench-201, as `archai run --table` takes them
 #
 # It can be stopped at any time and started again: a run whose evaluation left its result.json is not made again, one that was
-# cut off is made anew. Results do not depend on the number of threads.
+# cut off is made anew. Results do not depend on the number of threads. At the end it writes docs/results.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -67,3 +67,21 @@ for seed in 1 2 3; do
     run nasbench201 darts $seed "$base" --space nasbench201 --table "$table"
     run nasbench201 random $seed "$base;$here/results/random.yaml" --space nasbench201 --table "$table"
 done
+
+# The page: its head, and below it what the reports say, one heading lower.
+page=$here/../docs/results.md
+new=$(mktemp "$page.XXXXXX")
+trap 'rm -f "$new"' EXIT
+{
+    cat "$here/results/head.md"
+    for part in cifar10 nasbench201; do
+        case $part in
+            cifar10) echo -e "\n## CIFAR-10 (JPEG copy), each algorithm in its own space\n" ;;
+            nasbench201) echo -e "\n## NAS-Bench-201\n" ;;
+        esac
+        "$archai" report collate "$logdir/$part" | sed -e '1,2d' -e "s/^## Group/### Group/" -e "s|$logdir/||g"
+    done
+} > "$new"
+chmod 644 "$new"
+mv "$new" "$page"
+echo "$page"
