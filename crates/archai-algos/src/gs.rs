@@ -17,7 +17,7 @@ use archai_engine::{
     ArchKey, EngineError, Model, Relaxation,
     compute::to_host,
     experiment::ExperimentRunner,
-    finalize::{Finalizers, select_edges},
+    finalize::{DefaultFinalizers, Finalizers, select_edges},
     run::Run,
     tensor::{Tensor, TensorData, activation::softmax},
     trainer::{Fit, Step, TrainerHooks},
@@ -34,7 +34,7 @@ use crate::{darts::Darts, didarts::SingleLevel};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GsSettings {
-    /// Samples that a node draws in each pass, and again when it is finalised.
+    /// Samples that a node draws in each pass, and again when it is finalised by draws.
     #[schemars(range(min = 1, max = 1000))]
     pub num_sample: usize,
     /// Hard samples in the forward pass with the gradient of the soft ones, as in GDAS; false: soft in both.
@@ -46,7 +46,7 @@ pub struct GsSettings {
 }
 
 impl Default for GsSettings {
-    /// An ensemble of four straight-through samples; τ as in Jang et al., from 1 to 0.5.
+    /// An ensemble of four straight-through samples; τ as in Jang et al., from 1 to 0.5; what remains as in SNAS and GDAS.
     fn default() -> Self {
         GsSettings {
             num_sample: 4,
@@ -56,7 +56,7 @@ impl Default for GsSettings {
                 start: 1.0,
                 end: Some(0.5),
             },
-            finalize: Choice::Sample,
+            finalize: Choice::Strongest,
         }
     }
 }
@@ -120,6 +120,8 @@ impl Temperature {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Choice {
+    /// As SNAS and GDAS: of each edge the most probable op, of these the `max_final_edges` most probable.
+    Strongest,
     /// `num_sample` hard samples by their probabilities: the same pair may come several times.
     Sample,
     /// The `num_sample` most probable ones.
@@ -163,7 +165,7 @@ impl ExperimentRunner for Gs {
         ])
     }
 
-    /// `default` is [`GumbelFinalizers`]; the others are those of every supernet.
+    /// `default` is what `nas.search.gs.finalize` names; the others are those of every supernet.
     fn finalizers(
         &self,
         search: &settings::Search,
@@ -172,9 +174,16 @@ impl ExperimentRunner for Gs {
         if search.finalizer != "default" {
             return Darts::default().finalizers(search, run);
         }
+        let draws = match self.settings.finalize {
+            // The weights that it ranks by are the probabilities of the node's pairs.
+            Choice::Strongest => return Ok(Box::new(DefaultFinalizers)),
+            Choice::Sample => Draws::ByProbability,
+            Choice::Largest => Draws::Largest,
+        };
         Ok(Box::new(GumbelFinalizers {
             num_sample: self.settings.num_sample,
-            choice: self.settings.finalize,
+            draws,
+            one_op: search.space.one_op_per_edge(),
             key: run.key("finalize"),
         }))
     }
@@ -298,6 +307,15 @@ fn argmax(values: &[f64]) -> usize {
     (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }
 
+/// Which pairs [`GumbelFinalizers`] take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Draws {
+    /// Hard samples by their probabilities: the same pair may come several times.
+    ByProbability,
+    /// The most probable ones.
+    Largest,
+}
+
 /// Per node: `num_sample` (edge, op) pairs with `none` left out. The ops of an edge that was hit become one `multi_op`, or
 /// remain as they are where there is one; of the edges that were hit the `max_final_edges` with the most hits remain, of
 /// equals the more probable. Edges that are no choice between ops remain. Cells that share their architecture get the
@@ -307,7 +325,9 @@ pub struct GumbelFinalizers {
     /// How many pairs.
     pub num_sample: usize,
     /// Which.
-    pub choice: Choice,
+    pub draws: Draws,
+    /// An edge keeps the op with the most hits, of equals the more probable: for spaces that know no `multi_op`.
+    pub one_op: bool,
     /// Names the draws.
     pub key: Key,
 }
@@ -325,9 +345,9 @@ impl GumbelFinalizers {
         if pairs.is_empty() {
             return Vec::new();
         }
-        match self.choice {
+        match self.draws {
             // The largest of α + g is a draw by softmax(α) (Maddison et al. 2017, section 3.1), whatever τ is.
-            Choice::Sample => (0..self.num_sample)
+            Draws::ByProbability => (0..self.num_sample)
                 .map(|sample| {
                     let mut rng = key.with(sample).rng();
                     let noisy: Vec<f64> = (pairs.iter())
@@ -336,7 +356,7 @@ impl GumbelFinalizers {
                     argmax(&noisy)
                 })
                 .collect(),
-            Choice::Largest => {
+            Draws::Largest => {
                 let mut order: Vec<usize> = (0..pairs.len()).collect();
                 order.sort_by(|&a, &b| pairs[b].logit.total_cmp(&pairs[a].logit));
                 order.truncate(self.num_sample);
@@ -402,6 +422,17 @@ impl Finalizers for GumbelFinalizers {
             let mut distinct = own.clone();
             distinct.sort_unstable();
             distinct.dedup();
+            if self.one_op {
+                let strength = |&hit: &usize| {
+                    let times = own.iter().filter(|&&other| other == hit).count();
+                    (times, pairs[hit].logit)
+                };
+                distinct.sort_by(|a, b| {
+                    let ((n, p), (m, q)) = (strength(a), strength(b));
+                    m.cmp(&n).then(q.total_cmp(&p))
+                });
+                distinct.truncate(1);
+            }
             let mut ops = Vec::new();
             let mut probability = 0.0;
             for &hit in &distinct {

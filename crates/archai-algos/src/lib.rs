@@ -75,7 +75,10 @@ pub mod alpha_step;
 pub mod darts;
 pub mod didarts;
 pub mod divnas;
+mod given;
 pub mod gs;
+pub mod manual;
+pub mod nasbench101;
 pub mod petridish;
 pub mod random;
 mod registry;
@@ -85,6 +88,8 @@ pub use darts::{Darts, DartsSettings};
 pub use didarts::Didarts;
 pub use divnas::{Divnas, DivnasSettings};
 pub use gs::{Gs, GsSettings};
+pub use manual::{Manual, ManualSettings, ZooModel};
+pub use nasbench101::{NasBench101, NasBench101Settings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
 pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
@@ -161,12 +166,26 @@ pub fn all() -> Algorithms {
                 )
                 .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
         )
-    .with_algorithm(
-        Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
-            .paper(
-                "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of Krause, Singh, Guestrin: \
-                 Near-Optimal Sensor Placements in Gaussian Processes, 2008, Journal of Machine Learning Research 9",
+        .with_algorithm(
+            Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
+                .paper(
+                    "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of Krause, Singh, Guestrin: \
+                     Near-Optimal Sensor Placements in Gaussian Processes, 2008, Journal of Machine Learning Research 9",
+                )
+                .config(AlgorithmConfig::File("archai:algos/divnas.yaml".to_string())),
+        )
+        .with_algorithm(shipped(
+            Algorithm::new("manual", "no search: a network of the model zoo, by its name", Manual::new)
+                .paper("those of the networks: He et al. 2016 (ResNet) and others; each name's is in docs/spaces.md"),
+            "manual",
+        ))
+        .with_algorithm(shipped(
+            Algorithm::new(
+                "nasbench101",
+                "no search: the NAS-Bench-101 cell that is named, or a random one",
+                NasBench101::new,
             )
-            .config(AlgorithmConfig::File("archai:algos/divnas.yaml".to_string())),
-    )
+            .paper("Ying et al.: NAS-Bench-101: Towards Reproducible Neural Architecture Search, 2019, arXiv:1902.09635"),
+            "nasbench101",
+        ))
 }

@@ -175,7 +175,7 @@ fn draw(
     n: usize,
 ) -> Result<Vec<ModelDesc>, EngineError> {
     let settings = &experiment.settings.nas.search;
-    let builder = runner.model_desc_builder();
+    let builder = experiment.builder(runner)?;
     let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
     if !desc.has_alphas() {
         return Err(EngineError::Config(
@@ -187,8 +187,11 @@ fn draw(
     let mut drawn: Vec<ModelDesc> = Vec::new();
     for i in 0..n {
         let key = experiment.run.key("random architecture").with(i);
-        let mut draws = (0..MAX_DRAWS)
-            .map(|attempt| RandomFinalizers::new(key.with(attempt)).finalize_model(&supernet));
+        let mut draws = (0..MAX_DRAWS).map(|attempt| {
+            RandomFinalizers::new(key.with(attempt))
+                .with_one_op(settings.space.one_op_per_edge())
+                .finalize_model(&supernet)
+        });
         let new = draws.find(|found| !matches!(found, Ok(found) if drawn.contains(found)));
         match new {
             Some(found) => drawn.push(found?),

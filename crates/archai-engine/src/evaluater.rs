@@ -123,7 +123,7 @@ pub fn evaluate_template(
 ) -> Result<EvalResult, EngineError> {
     let run = experiment.run;
     let start = run.clock.now();
-    let builder = runner.model_desc_builder();
+    let builder = experiment.builder(runner)?;
     let desc = experiment.build(builder.as_ref(), &settings.model_desc, Some(template), true)?;
     save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
     let mut files = vec![RunFile::new(

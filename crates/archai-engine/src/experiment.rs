@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_data::Loaders;
-use archai_spec::desc::{Built, ModelDesc, ModelDescBuilder, build};
-use archai_spec::settings::{self, Settings};
+use archai_spec::desc::{
+    Built, ModelDesc, ModelDescBuilder, build, nasbench201::NasBench201Builder,
+};
+use archai_spec::settings::{self, Settings, Space};
 
 use crate::{
     arch::{AlphaInit, Relaxation, Softmax},
@@ -25,6 +27,12 @@ use crate::{
 pub trait ExperimentRunner {
     /// Builds the description of the search space.
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder>;
+
+    /// Whether it can search in a space that is not its own. By default it can: all that differs is the builder.
+    fn searches_in(&self, space: Space) -> bool {
+        let _ = space;
+        true
+    }
 
     /// What happens around the steps of the search's training. By default nothing.
     fn trainer_hooks(
@@ -97,6 +105,17 @@ impl<'a> Experiment<'a> {
         Ok(Loaders::new(settings, self.run.seed, phase)?)
     }
 
+    /// The description builder of the space that the settings name.
+    ///
+    /// # Errors
+    /// As [`builder_in`].
+    pub fn builder(
+        &self,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<Box<dyn ModelDescBuilder>, EngineError> {
+        builder_in(runner, self.settings.nas.search.space)
+    }
+
     /// A description from settings, and from a template where there is one; what the builder notes is logged.
     pub fn build(
         &self,
@@ -132,6 +151,25 @@ impl<'a> Experiment<'a> {
         let mut own = self.clone();
         runner.register_ops(&mut own.registry)?;
         Ok(own)
+    }
+}
+
+/// The description builder of an algorithm in a space.
+///
+/// # Errors
+/// The algorithm cannot search there.
+pub fn builder_in(
+    runner: &dyn ExperimentRunner,
+    space: Space,
+) -> Result<Box<dyn ModelDescBuilder>, EngineError> {
+    match space {
+        Space::Own => Ok(runner.model_desc_builder()),
+        other if !runner.searches_in(other) => Err(EngineError::Config(format!(
+            "the algorithm has a space of its own and cannot search in `{}`; leave out --space (nas.search.space), or take \
+             an algorithm that trains a supernet, or random search",
+            other.name()
+        ))),
+        Space::Nasbench201 => Ok(Box::new(NasBench201Builder)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! is split by level, so that an algorithm replaces one and keeps the others.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
 use archai_data::{Loaders, rng::Key};
 use archai_spec::desc::{CellDesc, EdgeDesc, ModelDesc, NodeDesc};
@@ -110,12 +111,20 @@ impl Finalizers for DefaultFinalizers {}
 #[derive(Clone, Copy, Debug)]
 pub struct RandomFinalizers {
     key: Key,
+    one_op: bool,
 }
 
 impl RandomFinalizers {
     /// Draws that depend on `key` and the place in the network alone.
     pub fn new(key: Key) -> Self {
-        RandomFinalizers { key }
+        RandomFinalizers { key, one_op: false }
+    }
+
+    /// Whether all pairs of a node must be of different edges, see [`settings::Space::one_op_per_edge`].
+    #[must_use]
+    pub fn with_one_op(mut self, one_op: bool) -> Self {
+        self.one_op = one_op;
+        self
     }
 }
 
@@ -139,6 +148,10 @@ impl Finalizers for RandomFinalizers {
             .with(node)
             .rng()
             .shuffle(&mut pairs);
+        if self.one_op {
+            let mut seen = BTreeSet::new();
+            pairs.retain(|(edge, _)| seen.insert(*edge));
+        }
         pairs.truncate(model.desc().max_final_edges);
         pairs.sort_unstable();
         node_of_ops(model, cell, node, &pairs)
@@ -222,7 +235,9 @@ pub fn shared_finalizers(
 ) -> Result<Box<dyn Finalizers>, EngineError> {
     match search.finalizer.as_str() {
         "default" => Ok(Box::new(DefaultFinalizers)),
-        "random" => Ok(Box::new(RandomFinalizers::new(run.key("finalize")))),
+        "random" => Ok(Box::new(
+            RandomFinalizers::new(run.key("finalize")).with_one_op(search.space.one_op_per_edge()),
+        )),
         "darts_pt" => Ok(Box::new(PerturbationFinalizers::new(
             search.darts_pt.clone(),
         ))),

@@ -76,7 +76,7 @@ impl Searcher for OneShotSearcher {
     ) -> Result<SearchResult, EngineError> {
         let (settings, run) = (&experiment.settings.nas.search, experiment.run);
         let start = run.clock.now();
-        let builder = runner.model_desc_builder();
+        let builder = experiment.builder(runner)?;
         let mut finalizers = runner.finalizers(settings, &run)?;
         let parent = LogPath::new("arch_search");
 
@@ -184,7 +184,7 @@ pub fn train_found(
     phase: &str,
     parent: &LogPath,
 ) -> Result<(Model, FitState), EngineError> {
-    let builder = runner.model_desc_builder();
+    let builder = experiment.builder(runner)?;
     let desc = experiment.build(builder.as_ref(), shape, Some(found), true)?;
     let mut model = experiment.compile(&desc, runner)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;

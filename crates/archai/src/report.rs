@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use archai_spec::settings::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -94,7 +95,7 @@ enum Unit {
 }
 
 /// The known figures, in the order in which they are shown: names in files, names for people.
-const FIGURES: [(&str, &str, Unit); 17] = [
+const FIGURES: [(&str, &str, Unit); 23] = [
     ("test_top1", "test accuracy", Unit::Percent),
     ("test_top5", "test accuracy (top-5)", Unit::Percent),
     ("val_top1", "validation accuracy", Unit::Percent),
@@ -132,6 +133,42 @@ const FIGURES: [(&str, &str, Unit); 17] = [
         Unit::Count,
     ),
     ("alphas", "architecture parameters", Unit::Count),
+    (
+        "nb201_cifar10_top1",
+        "table: true test accuracy on CIFAR-10",
+        Unit::Percent,
+    ),
+    ("nb201_cifar10_rank", "table: rank on CIFAR-10", Unit::Count),
+    (
+        "nb201_cifar100_top1",
+        "table: true test accuracy on CIFAR-100",
+        Unit::Percent,
+    ),
+    (
+        "nb201_cifar100_rank",
+        "table: rank on CIFAR-100",
+        Unit::Count,
+    ),
+    (
+        "nb201_imagenet16_top1",
+        "table: true test accuracy on ImageNet16-120",
+        Unit::Percent,
+    ),
+    (
+        "nb201_imagenet16_rank",
+        "table: rank on ImageNet16-120",
+        Unit::Count,
+    ),
+];
+/// The figures that the table of NAS-Bench-201 gives, shown in an overview of their own: accuracy and rank.
+const TABLE_FIGURES: [(&str, &str, &str); 3] = [
+    ("CIFAR-10", "nb201_cifar10_top1", "nb201_cifar10_rank"),
+    ("CIFAR-100", "nb201_cifar100_top1", "nb201_cifar100_rank"),
+    (
+        "ImageNet16-120",
+        "nb201_imagenet16_top1",
+        "nb201_imagenet16_rank",
+    ),
 ];
 
 /// A finished run: its search, its evaluation, or both.
@@ -317,6 +354,13 @@ impl Common {
             true => record.dataset.clone(),
             false => format!("{}, evaluated on {}", record.dataset, record.eval_dataset),
         };
+        // A space of cells is as much of a task as the pictures are.
+        let dataset = match record.settings.get("nas.search.space") {
+            Some(Value::String(space)) if space != Space::Own.name() => {
+                format!("{dataset} in {space}")
+            }
+            _ => dataset,
+        };
         let mut settings: BTreeMap<String, String> = (record.settings.iter())
             .filter(|(name, _)| *name != "common.seed")
             .map(|(name, value)| (name.clone(), value.to_string()))
@@ -352,9 +396,15 @@ impl Common {
 
 /// Whether a setting says how what was found is measured: there a baseline must not differ.
 fn is_measure(name: &str) -> bool {
-    ["dataset.", "nas.eval.", "engine", "phases"]
-        .iter()
-        .any(|part| name.starts_with(part))
+    [
+        "dataset.",
+        "nas.eval.",
+        "nas.search.space",
+        "engine",
+        "phases",
+    ]
+    .iter()
+    .any(|part| name.starts_with(part))
 }
 
 /// What two maps do not agree on, with both values (null where there is none).
@@ -598,6 +648,7 @@ impl Collation {
                 cells.join(" | ")
             )?;
         }
+        self.write_table_overview(out)?;
         for g in &self.groups {
             write!(
                 out,
@@ -659,6 +710,43 @@ impl Collation {
             for l in &self.left_out {
                 writeln!(out, "- `{}`: {}", l.name, l.reason)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The true accuracies of found cells of NAS-Bench-201, where runs looked them up.
+    fn write_table_overview(&self, out: &mut String) -> std::fmt::Result {
+        let find = |g: &'_ Group, figure: &str| g.rows.iter().find(|r| r.figure == figure).cloned();
+        let all = self.groups.iter().flat_map(|g| {
+            let of_one = move |(data, top1, rank): (&'static str, _, _)| {
+                Some((g, data, find(g, top1)?, find(g, rank)))
+            };
+            TABLE_FIGURES.into_iter().filter_map(of_one)
+        });
+        let all: Vec<_> = all.collect();
+        if all.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            out,
+            "\nWhat the found cells reach at the benchmark's own size and training, as its table says (mean of its runs):\n"
+        )?;
+        writeln!(
+            out,
+            "| group | algorithm | table's data set | seeds | true test accuracy | 95 % interval | random | difference | 95 % \
+             interval | rank |"
+        )?;
+        writeln!(out, "|--:|---|---|--:|--:|--:|--:|--:|--:|--:|")?;
+        for (g, data, top1, rank) in all {
+            writeln!(
+                out,
+                "| {} | {} | {data} | {} | {} | {} |",
+                g.number,
+                g.algorithm,
+                top1.own.n,
+                top1.cells(g).join(" | "),
+                rank.map_or_else(|| "–".to_string(), |rank| rank.cells(g)[0].clone())
+            )?;
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::darts::{Bilevel, DartsSettings};
-use select::{Kernel, brute_force, greedy};
+use select::{Kernel, brute_force_where, greedy_where};
 
 /// The section `nas.search.divnas`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -137,10 +137,10 @@ impl ExperimentRunner for Divnas {
             "mi" => Candidates::All,
             _ => return shared_finalizers(search, run, &["mi_ranked", "mi"]),
         };
-        Ok(Box::new(MutualInformation::new(
-            self.settings.clone(),
-            candidates,
-        )?))
+        Ok(Box::new(
+            MutualInformation::new(self.settings.clone(), candidates)?
+                .with_one_op(search.space.one_op_per_edge()),
+        ))
     }
 
     fn relaxation(&self) -> Arc<dyn Relaxation> {
@@ -184,6 +184,8 @@ struct Choice {
 pub struct MutualInformation {
     settings: DivnasSettings,
     candidates: Candidates,
+    /// The chosen ops are of different edges.
+    one_op: bool,
     /// Of each node of an owning cell, once decided.
     kept: Option<BTreeMap<(usize, usize), Vec<Choice>>>,
 }
@@ -202,8 +204,17 @@ impl MutualInformation {
         Ok(MutualInformation {
             settings,
             candidates,
+            one_op: false,
             kept: None,
         })
+    }
+
+    /// Whether the chosen ops must be of different edges, see [`settings::Space::one_op_per_edge`]. The better half is then
+    /// that of each edge.
+    #[must_use]
+    pub fn with_one_op(mut self, one_op: bool) -> Self {
+        self.one_op = one_op;
+        self
     }
 
     /// The choice at one node, given the weights of the ops.
@@ -213,19 +224,37 @@ impl MutualInformation {
         weights: impl Fn(Choice) -> f64,
         most: usize,
     ) -> Result<Vec<Choice>, select::SelectError> {
+        let edge = |row: usize| kernel.choices[row].edge;
         let mut rows: Vec<usize> = (0..kernel.choices.len()).collect();
+        let mut edges: Vec<usize> = rows.iter().map(|&row| edge(row)).collect();
+        edges.dedup();
         if self.candidates == Candidates::BetterHalf {
             let weight = |row: usize| weights(kernel.choices[row]);
             rows.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
-            rows.truncate(most.max(kernel.choices.len() / 2));
+            if self.one_op {
+                // The better half of each edge's ops, so that every edge can be chosen.
+                let of_edge = |e: usize| rows.iter().copied().filter(move |&row| edge(row) == e);
+                let halves = edges.iter().flat_map(|&e| {
+                    let n = of_edge(e).count();
+                    of_edge(e).take(n.div_ceil(2)).collect::<Vec<_>>()
+                });
+                rows = halves.collect();
+            } else {
+                rows.truncate(most.max(kernel.choices.len() / 2));
+            }
             rows.sort_unstable();
         }
         let mut among = kernel.kernel.restrict(&rows);
         among.add_jitter(self.settings.jitter);
-        let wanted = most.min(rows.len());
+        let room = if self.one_op { edges.len() } else { rows.len() };
+        let wanted = most.min(room);
+        let apart = |items: &[usize]| {
+            let place = |i: usize| edge(rows[items[i]]);
+            !self.one_op || (1..items.len()).all(|i| (0..i).all(|j| place(i) != place(j)))
+        };
         let chosen = match self.settings.selection {
-            Selection::BruteForce => brute_force(&among, wanted)?,
-            Selection::Greedy => greedy(&among, wanted)?,
+            Selection::BruteForce => brute_force_where(&among, wanted, apart)?,
+            Selection::Greedy => greedy_where(&among, wanted, apart)?,
         };
         let mut chosen: Vec<Choice> = chosen.iter().map(|&i| kernel.choices[rows[i]]).collect();
         chosen.sort_unstable();
@@ -396,6 +425,34 @@ mod tests {
         check([0.1, 0.6, 0.2, 0.3, 0.9, 0.8], [(0, 2), (2, 1)]);
         // The better half are rows 2, 3 and 5.
         check([0.1, 0.2, 0.6, 0.9, 0.3, 0.8], [(1, 1), (2, 2)]);
+    }
+
+    #[test]
+    fn where_an_edge_has_one_op_the_chosen_ones_are_of_different_edges() {
+        // The two ops of the first edge are a close pair: apart from each other, each tells about the other.
+        let kernel = node(&on_a_line([0.0, 0.3, 0.1, 50.0, 0.2, 90.0]));
+        for selection in [Selection::BruteForce, Selection::Greedy] {
+            for candidates in [Candidates::All, Candidates::BetterHalf] {
+                let settings = DivnasSettings {
+                    selection,
+                    ..DivnasSettings::default()
+                };
+                let finalizer = MutualInformation::new(settings, candidates).expect("settings");
+                let finalizer = finalizer.with_one_op(true);
+                let weight = |c: Choice| [0.1, 0.2, 0.9, 0.8, 0.7, 0.6][2 * c.edge + c.child - 1];
+                for (most, edges) in [(1, 1), (2, 2), (3, 3), (9, 3)] {
+                    let chosen = finalizer.choose(&kernel, weight, most).expect("definite");
+                    let mut of: Vec<usize> = chosen.iter().map(|c| c.edge).collect();
+                    of.dedup();
+                    assert_eq!((of.len(), chosen.len()), (edges, edges), "{selection:?}");
+                }
+                if candidates == Candidates::BetterHalf {
+                    let chosen = finalizer.choose(&kernel, weight, 3).expect("definite");
+                    let ops: Vec<usize> = chosen.iter().map(|c| c.child).collect();
+                    assert_eq!(ops, [2, 1, 1], "the better op of each edge");
+                }
+            }
+        }
     }
 
     #[test]

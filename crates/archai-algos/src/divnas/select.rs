@@ -25,7 +25,7 @@ pub enum SelectError {
     /// More items wanted than there are.
     #[error("{wanted} of {items} items cannot be chosen")]
     TooFew {
-        /// Items that there are.
+        /// Items that there are, or that may be chosen.
         items: usize,
         /// Items wanted.
         wanted: usize,
@@ -194,6 +194,18 @@ pub fn mutual_information(kernel: &Kernel, chosen: &[usize]) -> Result<f64, Sele
 /// # Errors
 /// As [`mutual_information`]; more items wanted than there are; more than a million choices.
 pub fn brute_force(kernel: &Kernel, wanted: usize) -> Result<Vec<usize>, SelectError> {
+    brute_force_where(kernel, wanted, |_| true)
+}
+
+/// As [`brute_force`], among the choices that are allowed (asked in ascending order).
+///
+/// # Errors
+/// As [`brute_force`]; no choice is allowed.
+pub fn brute_force_where(
+    kernel: &Kernel,
+    wanted: usize,
+    allowed: impl Fn(&[usize]) -> bool,
+) -> Result<Vec<usize>, SelectError> {
     let items = check_wanted(kernel, wanted)?;
     // n·(n−1)/2·(n−2)/3…: whole at every step.
     let subsets = (0..wanted as u128).try_fold(1u128, |count, i| {
@@ -208,19 +220,25 @@ pub fn brute_force(kernel: &Kernel, wanted: usize) -> Result<Vec<usize>, SelectE
         });
     }
     let mut choice: Vec<usize> = (0..wanted).collect();
-    let mut best = (mutual_information(kernel, &choice)?, choice.clone());
-    // The last place that can move on does, and those after it follow closely.
-    while let Some(place) = (0..wanted).rfind(|&p| choice[p] < items - wanted + p) {
+    let mut best: Option<(f64, Vec<usize>)> = None;
+    loop {
+        if allowed(&choice) {
+            let information = mutual_information(kernel, &choice)?;
+            if best.as_ref().is_none_or(|(most, _)| information > *most) {
+                best = Some((information, choice.clone()));
+            }
+        }
+        // The last place that can move on does, and those after it follow closely.
+        let Some(place) = (0..wanted).rfind(|&p| choice[p] < items - wanted + p) else {
+            break;
+        };
         choice[place] += 1;
         for p in place + 1..wanted {
             choice[p] = choice[p - 1] + 1;
         }
-        let information = mutual_information(kernel, &choice)?;
-        if information > best.0 {
-            best = (information, choice.clone());
-        }
     }
-    Ok(best.1)
+    let best = best.map(|(_, choice)| choice);
+    best.ok_or(SelectError::TooFew { items: 0, wanted })
 }
 
 /// `wanted` items one by one, each the one that adds most to the mutual information; of equals the first. In the order in which
@@ -230,6 +248,18 @@ pub fn brute_force(kernel: &Kernel, wanted: usize) -> Result<Vec<usize>, SelectE
 /// # Errors
 /// As [`mutual_information`]; more items wanted than there are.
 pub fn greedy(kernel: &Kernel, wanted: usize) -> Result<Vec<usize>, SelectError> {
+    greedy_where(kernel, wanted, |_| true)
+}
+
+/// As [`greedy`], of the items that are allowed together with those that were chosen before (asked in that order).
+///
+/// # Errors
+/// As [`greedy`]; nothing more is allowed.
+pub fn greedy_where(
+    kernel: &Kernel,
+    wanted: usize,
+    allowed: impl Fn(&[usize]) -> bool,
+) -> Result<Vec<usize>, SelectError> {
     let items = check_wanted(kernel, wanted)?;
     let mut chosen: Vec<usize> = Vec::with_capacity(wanted);
     while chosen.len() < wanted {
@@ -239,13 +269,22 @@ pub fn greedy(kernel: &Kernel, wanted: usize) -> Result<Vec<usize>, SelectError>
             .collect::<Vec<_>>()
         {
             chosen.push(item);
-            let information = mutual_information(kernel, &chosen)?;
+            let information = match allowed(&chosen) {
+                true => Some(mutual_information(kernel, &chosen)?),
+                false => None,
+            };
             chosen.pop();
-            if best.is_none_or(|(most, _)| information > most) {
+            if let Some(information) = information
+                && best.is_none_or(|(most, _)| information > most)
+            {
                 best = Some((information, item));
             }
         }
-        chosen.extend(best.map(|(_, item)| item));
+        let (_, item) = best.ok_or(SelectError::TooFew {
+            items: chosen.len(),
+            wanted,
+        })?;
+        chosen.push(item);
     }
     Ok(chosen)
 }

@@ -106,6 +106,11 @@ impl ExperimentRunner for Petridish {
         Box::new(DartsModelDescBuilder)
     }
 
+    /// Its cells grow: they are of no space with a fixed number of nodes.
+    fn searches_in(&self, _: settings::Space) -> bool {
+        false
+    }
+
     fn searcher(&self) -> Box<dyn Searcher> {
         Box::new(PetridishSearcher::new(
             self.settings.clone(),

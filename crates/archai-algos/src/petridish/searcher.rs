@@ -319,7 +319,7 @@ fn seeds(
     own: &PetridishSettings,
 ) -> Result<Vec<Job>, EngineError> {
     let shape = &experiment.settings.nas.search.model_desc;
-    let builder = runner.model_desc_builder();
+    let builder = experiment.builder(runner)?;
     let mut jobs = Vec::new();
     for (n_reductions, n_cells, n_nodes) in seed_shapes(shape, &own.pareto) {
         let mut shape = shape.clone();

@@ -57,15 +57,10 @@ const ROWS: &[Row] = &[
         algorithm: "didarts",
         ..SUPERNET
     },
-    // A node has one distribution over all its edges, so one edge is what it can be sure of. Straight-through samples find the
-    // planted op less often, see docs/algorithms/gs.md.
+    // A node has one distribution over all its edges, so one edge is what it can be sure of.
     Row {
         algorithm: "gs",
-        planted: Some(
-            "nas.search.trainer.alpha_optimizer.type=adam nas.search.trainer.alpha_optimizer.momentum=null
-            nas.search.trainer.alpha_optimizer.nesterov=null nas.search.model_desc.max_final_edges=1
-            nas.search.gs.num_sample=8 nas.search.gs.straight_through=false nas.search.trainer.epochs=20",
-        ),
+        planted: Some("nas.search.model_desc.max_final_edges=1 nas.search.trainer.epochs=20"),
         ..SUPERNET
     },
     // The strongest of an edge stays at 0: only ratios count. Its own tests show that every reward arrives.
@@ -87,6 +82,23 @@ const ROWS: &[Row] = &[
         settings: "",
         moves_alphas: false,
         bounds_edges: true,
+        planted: None,
+        primitives: &[],
+    },
+    // A network by its name, and a cell that is named or drawn: nothing is learnt, and their nodes have what edges they have.
+    Row {
+        algorithm: "manual",
+        settings: "dataset.max_batches=2",
+        moves_alphas: false,
+        bounds_edges: false,
+        planted: None,
+        primitives: &[],
+    },
+    Row {
+        algorithm: "nasbench101",
+        settings: "nas.eval.model_desc.model_stems.init_node_ch=16",
+        moves_alphas: false,
+        bounds_edges: false,
         planted: None,
         primitives: &[],
     },

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use archai_algos::gs::{
-    Choice, GumbelFinalizers, GumbelSoftmax, Temperature, TemperatureKind, gumbel,
+    Draws, GumbelFinalizers, GumbelSoftmax, Temperature, TemperatureKind, gumbel,
 };
 use archai_algos::xnas::{DEAD, Rule, is_dead, mixture_grads};
 use archai_data::{Batch, rng::Key};
@@ -542,7 +542,8 @@ fn a_node_keeps_what_it_draws() {
     let finalized = |choice, num_sample, seed| {
         let finalizers = GumbelFinalizers {
             num_sample,
-            choice,
+            draws: choice,
+            one_op: false,
             key: Key::new(seed),
         };
         let desc = finalizers.finalize_model(&model).expect("a description");
@@ -565,20 +566,20 @@ fn a_node_keeps_what_it_draws() {
     let pair = ["skip_connect", "sep_conv_3x3"].map(str::to_string);
     let multi = (1, "multi_op".to_string(), pair.to_vec());
     let single = (2, "dil_conv_3x3".to_string(), Vec::new());
-    for cell in finalized(Choice::Largest, 3, 0) {
+    for cell in finalized(Draws::Largest, 3, 0) {
         assert_eq!(cell, [multi.clone(), single.clone()]);
     }
-    for cell in finalized(Choice::Largest, 2, 0) {
+    for cell in finalized(Draws::Largest, 2, 0) {
         assert_eq!(cell, std::slice::from_ref(&multi));
     }
     // At most `max_final_edges`, which is 2: the fourth pair would bring in edge 0.
-    for cell in finalized(Choice::Largest, 4, 0) {
+    for cell in finalized(Draws::Largest, 4, 0) {
         assert_eq!(cell, [multi.clone(), single.clone()]);
     }
     let mut seen = std::collections::HashSet::new();
     for seed in 0..8 {
-        let cells = finalized(Choice::Sample, 3, seed);
-        assert_eq!(cells, finalized(Choice::Sample, 3, seed));
+        let cells = finalized(Draws::ByProbability, 3, seed);
+        assert_eq!(cells, finalized(Draws::ByProbability, 3, seed));
         for edges in cells {
             assert!(!edges.is_empty() && edges.len() <= 2);
             for (from, op, inner) in &edges {
@@ -594,7 +595,7 @@ fn a_node_keeps_what_it_draws() {
     }
     assert!(seen.len() > 1, "eight seeds draw the same");
     let kinds: Vec<_> = model.desc().cells.iter().map(|c| c.alphas_from).collect();
-    let cells = finalized(Choice::Sample, 3, 1);
+    let cells = finalized(Draws::ByProbability, 3, 1);
     for (a, b) in [(0, 1), (0, 2), (1, 2)] {
         assert!(kinds[a] != kinds[b] || cells[a] == cells[b]);
     }

@@ -681,7 +681,7 @@ impl Conformance<'_> {
         let events = self.watchdog(f64::INFINITY);
         let mut experiment = at.experiment(&settings, &dir, &events);
         runner.register_ops(&mut experiment.registry).map_err(say)?;
-        let builder = runner.model_desc_builder();
+        let builder = experiment.builder(runner.as_ref()).map_err(say)?;
         let shape = &settings.nas.search.model_desc;
         let desc = experiment
             .build(builder.as_ref(), shape, None, false)

@@ -44,6 +44,9 @@ impl ExperimentRunner for Watched<'_> {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
         self.inner.model_desc_builder()
     }
+    fn searches_in(&self, space: settings::Space) -> bool {
+        self.inner.searches_in(space)
+    }
     fn trainer_hooks(
         &self,
         search: &settings::Search,

@@ -107,7 +107,7 @@ fn nasbench101_cells_compute() {
     let mut rng = archai_data::rng::Key::new(3).with("cells").rng();
     for i in 0..6 {
         let cell = Cell101::random(|n| rng.uniform_u32_below(n)).unwrap();
-        let desc = built(&NasBench101Builder { cell }, &s, true);
+        let desc = built(&NasBench101Builder { cell: Some(cell) }, &s, true);
         check_network(&desc, &OpRegistry::builtin(), 3, 0.0);
         check_weights(&format!("cell {i}"), &desc, 8);
     }

@@ -117,6 +117,10 @@ shipped![
     "algos/gs.yaml",
     "algos/gs_toy.yaml",
     "algos/xnas.yaml",
+    "algos/manual.yaml",
+    "algos/manual_toy.yaml",
+    "algos/nasbench101.yaml",
+    "algos/nasbench101_toy.yaml",
     "algos/petridish.yaml",
     "algos/petridish_toy.yaml",
     "algos/random.yaml",
@@ -128,6 +132,9 @@ shipped![
     "datasets/fashion_mnist_mini.yaml",
     "datasets/imagenet.yaml",
     "datasets/mnist.yaml",
+    "spaces/nasbench101.yaml",
+    "spaces/nasbench201.yaml",
+    "spaces/nasbench201_toy.yaml",
     "toy.yaml",
 ];
 

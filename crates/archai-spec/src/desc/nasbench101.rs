@@ -412,8 +412,8 @@ fn read(cell: &CellDesc) -> Option<Cell101> {
 /// With a template, the template's cell stands in place of the builder's.
 #[derive(Clone, Debug)]
 pub struct NasBench101Builder {
-    /// The cell.
-    pub cell: Cell101,
+    /// The cell; none builds from templates alone.
+    pub cell: Option<Cell101>,
 }
 
 impl NasBench101Builder {
@@ -423,7 +423,12 @@ impl NasBench101Builder {
             Some(template) => Cell101::from_desc(template)
                 .map_err(|e| e.at("template"))?
                 .nodes(input, output),
-            None => self.cell.nodes(input, output),
+            None => match &self.cell {
+                Some(cell) => cell.nodes(input, output),
+                None => Err(error(
+                    "no cell is named and there is no template to take one from",
+                )),
+            },
         }
     }
 }

@@ -215,8 +215,8 @@ pub fn genotype(name: &str) -> Option<Genotype> {
     }
 }
 
-/// The builder of a name. A whole network's takes from the settings the data set alone (image, channels, classes); the cells'
-/// takes the macro structure from the settings like any found cell.
+/// The builder of a name. A whole network's takes from the settings the data set alone (image, channels, classes), and as a
+/// template its own description alone, for whatever data; the cells' takes the macro structure from the settings like any found cell.
 ///
 /// ```
 /// use archai_spec::desc::{OpCatalog, build, zoo};
@@ -419,6 +419,12 @@ impl Network {
     }
 }
 
+/// Whether two blocks are the same but for the size of what they give.
+fn same_but_size(a: &CellDesc, b: &CellDesc) -> bool {
+    let parts = |c: &CellDesc| (c.cell_type, c.stems.clone(), c.concat.clone());
+    parts(a) == parts(b) && a.nodes == b.nodes && a.post_op == b.post_op
+}
+
 fn biased(op: OpDesc) -> OpDesc {
     op.with_param("bias", ParamValue::Bool(true))
 }
@@ -447,16 +453,6 @@ impl ModelDescBuilder for Network {
         model: &ModelPlan<'_>,
         inputs: [Shape; 2],
     ) -> Result<Vec<CellDesc>, DescErrors> {
-        if model.template.is_some() {
-            return Err(DescError::new(
-                DescErrorKind::Template,
-                format!(
-                    "`{}` is a whole network and has no place for the cells of a found description; build it without",
-                    self.0.name
-                ),
-            )
-            .into());
-        }
         let small = is_small(model.settings);
         let mut blocks = Blocks {
             model,
@@ -539,6 +535,21 @@ impl ModelDescBuilder for Network {
                 }
             }
             Arch::Cells(_) => {}
+        }
+        // The description of the same network for other images or classes is all that can be a template.
+        if let Some(template) = model.template
+            && !(template.cells.len() == blocks.cells.len()
+                && (template.cells.iter().zip(&blocks.cells)).all(|(a, b)| same_but_size(a, b)))
+        {
+            return Err(DescError::new(
+                DescErrorKind::Template,
+                format!(
+                    "`{}` is a whole network and has no place for the cells of another description, or for edited ones; build \
+                     it without, or name the network that the description was made from",
+                    self.0.name
+                ),
+            )
+            .into());
         }
         Ok(blocks.cells)
     }

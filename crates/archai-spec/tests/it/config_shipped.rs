@@ -40,7 +40,7 @@ fn every_data_set_and_mode_loads() {
 fn the_shipped_files_are_those_of_the_folder() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../confs");
     let mut found = Vec::new();
-    for sub in ["", "algos/", "datasets/"] {
+    for sub in ["", "algos/", "datasets/", "spaces/"] {
         for entry in std::fs::read_dir(format!("{folder}/{sub}")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.ends_with(".yaml") {

@@ -96,6 +96,9 @@ pub enum Command {
     /// Measure how fast this machine searches and evaluates
     #[command(after_help = BENCH_EXAMPLES)]
     Bench(BenchArgs),
+    /// Look up what a NAS-Bench-201 cell truly reaches
+    #[command(after_help = TABLE_EXAMPLES)]
+    Table(TableArgs),
     /// Put the results of many runs together
     #[command(subcommand, arg_required_else_help = true)]
     Report(ReportCommand),
@@ -134,12 +137,14 @@ Examples:
   archai run --no-search                       evaluate what was found last
   archai run --no-search --nas.eval.final_desc_filename found.yaml
   archai run --config mine.yaml                your file over the defaults
+  archai run --algos darts,random --space nasbench201 --table nb201.csv.gz
+  archai run --algos manual nas.search.manual.model=resnet56
 
 A run leaves two folders below the log folder, NAME_search and NAME_eval; NAME
-is made of algorithm, data set and prefix. Interrupt (Ctrl-C) once to stop after
-the present step, twice to stop at once. The same command, given again, goes on
-where it stopped, was interrupted or killed; when it had ended well, it starts
-anew, and the older folders are kept under a number: .1, .2, ...
+is made of algorithm, space, data set and prefix. Interrupt (Ctrl-C) once to stop
+after the present step, twice to stop at once. The same command, given again,
+goes on where it stopped, was interrupted or killed; when it had ended well, it
+starts anew, and the older folders are kept under a number: .1, .2, ...
 
 Exit status: 0 all well, 1 something failed, 2 the command line or a
 configuration cannot be used, 130 interrupted.";
@@ -253,6 +258,14 @@ pub struct RunArgs {
           value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     pub full: Option<bool>,
 
+    /// Search in another space than the algorithm's own, with the sizes that belong to it
+    #[arg(long, value_enum, value_name = "SPACE")]
+    pub space: Option<SpaceArg>,
+
+    /// Accuracies of all NAS-Bench-201 cells (CSV, plain or gzip): tells what the found cell truly reaches
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub table: Option<PathBuf>,
+
     /// Evaluate only, what an earlier search found or nas.eval.final_desc_filename names
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
@@ -277,7 +290,7 @@ pub struct RunArgs {
 
     /// Configuration files to use instead of all defaults, separated by semicolons
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["config", "datasets", "eval_dataset", "full"])]
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
     pub config_only: Option<String>,
 
     /// Where to compute
@@ -304,6 +317,22 @@ pub struct RunArgs {
     /// Take up a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
+}
+
+/// Spaces that an algorithm can be sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpaceArg {
+    // No help text, so that the list stays on one line.
+    Nasbench201,
+}
+
+impl SpaceArg {
+    /// The shipped file of the space: what names it, and its sizes.
+    pub fn file(self) -> &'static str {
+        match self {
+            SpaceArg::Nasbench201 => "archai:spaces/nasbench201.yaml",
+        }
+    }
 }
 
 /// Engines.
@@ -377,12 +406,15 @@ pub struct ShowArgs {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     pub full: Option<bool>,
+    /// Another space than the algorithm's own
+    #[arg(long, value_enum, value_name = "SPACE")]
+    pub space: Option<SpaceArg>,
     /// Configuration files to lay over the defaults, separated by semicolons
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
     pub config: Option<String>,
     /// Configuration files to use instead of all defaults, separated by semicolons
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["config", "datasets", "eval_dataset", "full"])]
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
     pub config_only: Option<String>,
 }
 
@@ -525,6 +557,22 @@ pub enum DataCommand {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dataroot: Option<PathBuf>,
     },
+}
+
+const TABLE_EXAMPLES: &str = "\
+Examples:
+  archai table nb201.csv.gz 433000
+  archai table nb201.csv.gz darts-nasbench201_cifar10_throwaway_search/final_model_desc.yaml";
+
+/// `archai table`.
+#[derive(Debug, Args)]
+pub struct TableArgs {
+    /// Accuracies of all cells (CSV, plain or gzip)
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub table: PathBuf,
+    /// The cell: six digits, the benchmark's text `|op~0|+|op~0|op~1|+…`, or a found description
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub cell: String,
 }
 
 /// `archai report …`.

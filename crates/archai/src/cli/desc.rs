@@ -167,6 +167,7 @@ fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, C
         algo,
         dataset: Some(&args.dataset),
         eval_dataset: None,
+        space: None,
         full: true,
         config: None,
         config_only: None,

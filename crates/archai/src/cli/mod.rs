@@ -20,6 +20,7 @@ mod shell;
 mod source;
 mod started;
 mod summary;
+mod table;
 mod terminal;
 mod verify;
 
@@ -191,6 +192,7 @@ fn dispatch(
         Command::Desc(command) => desc::run(command, algos),
         Command::Data(command) => data::run(command, env),
         Command::Bench(args) => bench::run(args, env),
+        Command::Table(args) => table::run(args),
         Command::Report(command) => report::run(command),
         Command::Completions { shell } => shell::completions(*shell, program),
         Command::Man { dir } => shell::man(dir.as_deref(), program),

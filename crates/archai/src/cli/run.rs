@@ -13,7 +13,7 @@ use archai_algos::{Algorithm, Algorithms};
 use archai_data::Split;
 use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::evaluater::EvalResult;
-use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
+use archai_engine::experiment::{Experiment, ExperimentRunner, builder_in, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
 use archai_engine::searcher::{GALLERY, SearchResult};
@@ -21,7 +21,7 @@ use archai_engine::{Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::{Level, LogPath, json};
-use archai_spec::settings::{Dataset, DatasetFormat, Settings};
+use archai_spec::settings::{Dataset, DatasetFormat, Settings, Space};
 use jiff::Zoned;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,6 +35,7 @@ use super::report;
 use super::source::ConfigRequest;
 use super::started::{DirLock, Phase, Started, sweep};
 use super::summary::{self, Outcome};
+use super::table::{Looked, Table};
 use super::terminal::Terminal;
 use crate::report::{RECORD_FILE, RECORD_VERSION, Record};
 
@@ -178,6 +179,7 @@ fn carry_out(plan: &Plan<'_>, env: &Env, live: &Live) -> Result<CarriedOut, CliE
 /// Everything that will be run, checked.
 struct Plan<'a> {
     jobs: Vec<Job<'a>>,
+    table: Option<Table>,
     full: bool,
     custom: bool,
     search: bool,
@@ -236,6 +238,7 @@ impl<'a> Plan<'a> {
         }
         given.extend(parse_overrides(overrides).map_err(CliError::config)?);
 
+        let table = args.table.as_deref().map(Table::open).transpose()?;
         let datasets = match &args.datasets {
             Some(names) => list("--datasets", names)?.into_iter().map(Some).collect(),
             None => vec![None],
@@ -251,6 +254,7 @@ impl<'a> Plan<'a> {
                     algo,
                     dataset,
                     eval_dataset: args.eval_dataset.as_deref(),
+                    space: args.space,
                     full: is_on(args.full),
                     config: args.config.as_deref(),
                     config_only: args.config_only.as_deref(),
@@ -268,6 +272,7 @@ impl<'a> Plan<'a> {
         }
         Ok(Plan {
             jobs,
+            table,
             full: is_on(args.full),
             custom: args.config_only.is_some(),
             search,
@@ -359,7 +364,7 @@ impl<'a> Job<'a> {
         vars.insert("logdir".into(), logdir.clone());
         let dirs = RunDirs::new(
             Path::new(&logdir),
-            algo.name(),
+            &in_space(algo, settings.nas.search.space, "-"),
             &settings.dataset.name,
             &args.exp_prefix,
         )?;
@@ -377,6 +382,17 @@ impl<'a> Job<'a> {
         let own = tree
             .with_expanded_section(&section, &vars)
             .map_err(CliError::config)?;
+        let space = settings.nas.search.space;
+        let runner = algo.runner(&own).map_err(CliError::config)?;
+        builder_in(runner.as_ref(), space)
+            .map_err(|e| CliError::usage(format!("{}: {e}", algo.name())))?;
+        if args.table.is_some() && space != Space::Nasbench201 {
+            return Err(CliError::usage(format!(
+                "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
+                 leave --table out",
+                algo.name()
+            )));
+        }
         let engine = Engine::from(args.engine);
         let mut digest = tree.digest().map_err(CliError::config)?;
         if engine != Engine::default() {
@@ -400,11 +416,20 @@ impl<'a> Job<'a> {
             &self.search.dataset.name,
             &self.eval.nas.eval.loader.dataset.name,
         );
+        let name = in_space(self.algo, self.search.nas.search.space, " in ");
         if search == eval {
-            format!("{} on {search}", self.algo.name())
+            format!("{name} on {search}")
         } else {
-            format!("{} on {search}, evaluated on {eval}", self.algo.name())
+            format!("{name} on {search}, evaluated on {eval}")
         }
+    }
+}
+
+/// `darts`, or `darts-nasbench201`: an algorithm, and the space where that is not its own.
+fn in_space(algo: &Algorithm, space: Space, between: &str) -> String {
+    match space {
+        Space::Own => algo.name().to_string(),
+        other => format!("{}{between}{}", algo.name(), other.name()),
     }
 }
 
@@ -458,18 +483,24 @@ impl Session<'_> {
         };
         let mut outcome = Outcome {
             title: job.title(),
+            looked: None,
             search_dir: search.is_some().then(|| job.dirs.search.clone()),
             eval_dir: plan.eval.then(|| job.dirs.eval.clone()),
             search,
             eval: None,
         };
+        if let Some(found) = &outcome.search {
+            outcome.looked = self.look_up(&found.final_desc)?;
+        }
         match &stands.eval {
             Stand::Unwanted => {
                 if let (Some(found), false) =
                     (&outcome.search, matches!(stands.search, Stand::Done(_)))
                 {
                     self.summarise(&outcome, &job.dirs.search)?;
-                    self.record_end("search", None, report::figures_of_search(found), found)?;
+                    let mut figures = report::figures_of_search(found);
+                    figures.extend(figures_of(&outcome.looked));
+                    self.record_end("search", None, figures, found)?;
                 }
             }
             Stand::Done(record) => {
@@ -477,6 +508,9 @@ impl Session<'_> {
                 self.terminal
                     .say(&format!("  the evaluation in {place} is complete"));
                 outcome.eval = Some(outcome_of(record, &job.dirs.eval)?);
+                if !plan.search {
+                    outcome.looked = self.look_up(&job.dirs.eval.join("final_model_desc.yaml"))?;
+                }
             }
             stand => {
                 let template = match (&outcome.search, template) {
@@ -486,8 +520,12 @@ impl Session<'_> {
                 };
                 let result = self.eval(runner, &template, stand)?;
                 outcome.eval = Some(result.clone());
+                let mut figures = report::figures_of_eval(&result);
+                if !plan.search {
+                    outcome.looked = self.look_up(&job.dirs.eval.join("final_model_desc.yaml"))?;
+                    figures.extend(figures_of(&outcome.looked));
+                }
                 self.summarise(&outcome, &job.dirs.eval)?;
-                let figures = report::figures_of_eval(&result);
                 self.record_end("evaluation", given, figures, &result)?;
             }
         }
@@ -627,10 +665,19 @@ impl Session<'_> {
         let found = self.phase(&started, dir, &self.job.search, stand, |experiment| {
             run_search(experiment, runner)
         })?;
+        // Without an evaluation the summary comes first, because a record is what makes a run complete.
         if self.plan.eval {
-            self.record_end("search", None, report::figures_of_search(&found), &found)?;
+            let mut figures = report::figures_of_search(&found);
+            figures.extend(figures_of(&self.look_up(&found.final_desc)?));
+            self.record_end("search", None, figures, &found)?;
         }
         Ok(found)
+    }
+
+    /// What the table says of a found cell.
+    fn look_up(&self, found: &Path) -> Result<Option<Looked>, CliError> {
+        let table = self.plan.table.as_ref();
+        table.map(|table| table.of_file(found)).transpose()
     }
 
     fn eval(
@@ -973,6 +1020,11 @@ impl Template {
         self.gallery.sort();
         Ok(self)
     }
+}
+
+/// The figures of a table, where one was looked into.
+fn figures_of(looked: &Option<Looked>) -> BTreeMap<String, f64> {
+    looked.as_ref().map_or_else(BTreeMap::new, |l| l.figures.clone())
 }
 
 /// The result that a finished phase left.

@@ -7,6 +7,7 @@ use archai_spec::config::{
     ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets, shipped_files,
 };
 
+use super::args::SpaceArg;
 use super::error::CliError;
 
 /// What a configuration is made from.
@@ -18,6 +19,8 @@ pub struct ConfigRequest<'a> {
     pub dataset: Option<&'a str>,
     /// Another data set for the evaluation.
     pub eval_dataset: Option<&'a str>,
+    /// Another space than the algorithm's own.
+    pub space: Option<SpaceArg>,
     /// The published settings, or toy mode.
     pub full: bool,
     /// Files over the defaults.
@@ -47,8 +50,14 @@ impl ConfigRequest<'_> {
             loader = loader
                 .files(&own.name)
                 .dataset(&dataset_file(self.dataset.unwrap_or(default))?);
+            if let Some(space) = self.space {
+                loader = loader.files(space.file());
+            }
             if !self.full {
                 loader = loader.files("archai:toy.yaml");
+                if let Some(space) = self.space {
+                    loader = loader.files(&space.file().replace(".yaml", "_toy.yaml"));
+                }
                 // What toy mode means for this algorithm's own settings.
                 let own_toy = own.name.replace(".yaml", "_toy.yaml");
                 if shipped_files().any(|file| file == own_toy) {

@@ -9,6 +9,7 @@ use archai_engine::experiment::RunFile;
 use archai_engine::searcher::SearchResult;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
+use super::table::Looked;
 use super::terminal::clock;
 
 /// Name of the summary's file.
@@ -18,6 +19,8 @@ pub const FILE: &str = "summary.md";
 pub struct Outcome {
     /// Algorithm and data sets, in words.
     pub title: String,
+    /// What the table of NAS-Bench-201 says of the found cell, where one was given.
+    pub looked: Option<Looked>,
     /// The search's result.
     pub search: Option<SearchResult>,
     /// The search's directory.
@@ -96,8 +99,10 @@ impl Outcome {
         let warnings =
             (search.clone().flat_map(|s| &s.warnings)).chain(eval.flat_map(|e| &e.warnings));
         let notes = search.flat_map(|s| &s.notes);
+        let looked = self.looked.iter().flat_map(|looked| &looked.lines);
         (warnings.map(|text| format!("warning: {text}")))
             .chain(notes.map(|text| format!("note: {text}")))
+            .chain(looked.cloned())
             .collect()
     }
 
@@ -286,6 +291,7 @@ mod tests {
         };
         let outcome = Outcome {
             title: "darts on mnist".into(),
+            looked: None,
             search: Some(search),
             search_dir: None,
             eval: None,

@@ -1,5 +1,6 @@
 //! The program as its users meet it: commands in, text, files and exit status out.
 
+mod algos;
 mod config;
 mod crash;
 mod desc;

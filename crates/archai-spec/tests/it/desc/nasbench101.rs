@@ -47,7 +47,9 @@ fn inception() -> Cell101 {
 }
 
 fn network(cell: &Cell101) -> ModelDesc {
-    let builder = NasBench101Builder { cell: cell.clone() };
+    let builder = NasBench101Builder {
+        cell: Some(cell.clone()),
+    };
     build(
         &builder,
         &macro_settings(),
@@ -155,11 +157,16 @@ fn a_description_gives_its_cell_to_other_sizes() {
     settings.model_stems.init_node_ch = 30;
     settings.n_cells = 5;
     let other = NasBench101Builder {
-        cell: cell(&["01", "00"], &[I, O]),
+        cell: Some(cell(&["01", "00"], &[I, O])),
     };
     let built = build(&other, &settings, Some(&again), true, &catalog).unwrap();
     assert_eq!(Cell101::from_desc(&built.desc).unwrap(), inception());
     assert_eq!(built.notes.len(), 1);
+    let none = NasBench101Builder { cell: None };
+    let built = build(&none, &settings, Some(&again), true, &catalog).unwrap();
+    assert_eq!(Cell101::from_desc(&built.desc).unwrap(), inception());
+    let e = build(&none, &settings, None, true, &catalog).unwrap_err();
+    assert!(e.to_string().contains("no cell is named"), "{e}");
     let mut broken = template.clone();
     broken.cells[0].nodes[1].edges.reverse();
     broken.cells[0].nodes.swap(0, 1);

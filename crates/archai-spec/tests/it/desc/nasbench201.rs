@@ -442,7 +442,7 @@ fn overlays_give_the_macro_structures() {
     let nas = load("nasbench101").nas;
     let rows = [vec![0, 1, 0], vec![0, 0, 1], vec![0, 0, 0]];
     let cell = Cell101::new(&rows, &["input", "conv3x3-bn-relu", "output"]).unwrap();
-    let builder = NasBench101Builder { cell };
+    let builder = NasBench101Builder { cell: Some(cell) };
     let desc = build(&builder, &nas.eval.model_desc, None, true, &catalog)
         .unwrap()
         .desc;

@@ -152,10 +152,20 @@ fn every_name_builds_for_every_data_set() {
         }
     }
     assert!(zoo::builder("nope").is_none() && zoo::about("nope").is_none());
+    // Its own description is a template for other data; another's, or an edited one, is none.
     let template = built("resnet20", &grey).desc;
-    let builder = zoo::builder("resnet32").unwrap();
-    let e = build(&*builder, &grey, Some(&template), true, &catalog).unwrap_err();
-    assert_eq!(e.0[0].kind, DescErrorKind::Template);
+    let mut coloured = grey.clone();
+    (coloured.dataset.channels, coloured.dataset.n_classes) = (3, 17);
+    let own = zoo::builder("resnet20").unwrap();
+    let again = build(&*own, &coloured, Some(&template), true, &catalog).unwrap();
+    assert_eq!(again.desc, built("resnet20", &coloured).desc);
+    let mut edited = template.clone();
+    edited.cells[1].nodes.swap(0, 1);
+    let other = zoo::builder("resnet32").unwrap();
+    for (builder, template) in [(&other, &template), (&own, &edited)] {
+        let e = build(&**builder, &grey, Some(template), true, &catalog).unwrap_err();
+        assert_eq!(e.0[0].kind, DescErrorKind::Template);
+    }
     let mut minute = grey;
     minute.dataset.size = [16, 16];
     let builder = zoo::builder("vgg11_bn").unwrap();
