@@ -20,7 +20,7 @@ pub(crate) fn leave(
     let start = run.clock.now();
     let desc: ModelDesc = experiment.build(builder, &settings.model_desc, None, true)?;
     let final_desc = PathBuf::from(&settings.final_desc_filename);
-    save_desc(&final_desc, &desc)?;
+    save_desc(experiment, &final_desc, &desc)?;
     let mut files = vec![RunFile::new("description", &final_desc)];
     files.extend(draw_cells(experiment, &desc)?);
     let log = run.log(LogPath::root());
