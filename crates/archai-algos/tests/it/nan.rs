@@ -70,7 +70,7 @@ fn p10_an_evaluation_that_diverges_leaves_no_model() {
         ("skip", "10 skipped steps"),
     ] {
         let overrides =
-            format!("{overrides} nas.eval.trainer.on_nan={policy} nas.eval.trainer.epochs=9");
+            format!("{overrides} nas.eval.trainer.on_nan={policy} nas.eval.trainer.epochs=30");
         let bench = Workbench::new("darts", dir.path(), &overrides);
         bench.search().expect("a search");
         let error = bench.eval().expect_err("an error").to_string();

@@ -18,12 +18,6 @@ fn one_mistake_in_a_file() {
             "nas: {eval: {trainer: {on_nan: \"go\\non\"}}}",
             "f.yaml:1:24: nas.eval.trainer.on_nan: unknown value `go …` (valid: stop, skip)".into(),
         ),
-        (
-            "nas:\n  eval: |\n    go\n    on",
-            "f.yaml:2:9: nas.eval: expected a section (final_desc_filename, full_desc_filename, metric_filename, \
-             model_filename, test_every_epoch, model_desc, loader, trainer), found the text `go …`"
-                .into(),
-        ),
         // Unknown keys.
         (
             "nas:\n  eval:\n    trainer:\n      epoch: 3",
