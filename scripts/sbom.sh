@@ -10,7 +10,7 @@ out=${1:-target/archai.cdx.json}
 if ! command -v cargo-cyclonedx >/dev/null; then
     export PATH="$PWD/target/ci-tools/bin:$PATH"
     if ! command -v cargo-cyclonedx >/dev/null; then
-        cargo install --quiet --locked --debug --version VERSION --root target/ci-tools cargo-cyclonedx
+        cargo install --quiet --locked --debug --version 0.5.9 --root target/ci-tools cargo-cyclonedx
     fi
 fi
 
