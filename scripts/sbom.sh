@@ -17,7 +17,7 @@ fi
 # The tool writes a file beside each manifest of the workspace.
 name=archai-sbom-$$
 trap 'rm -f crates/*/"$name".json' EXIT
-cargo cyclonedx --quiet --format json --describe crate --override-filename "$name"
+cargo cyclonedx --quiet --format json --override-filename "$name"
 mkdir -p "$(dirname "$out")"
 mv "crates/archai/$name.json" "$out"
 echo "$out: $(grep -c '"purl": "pkg:cargo/' "$out") crates"

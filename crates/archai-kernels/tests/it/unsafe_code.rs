@@ -81,7 +81,7 @@ fn p30_unsafe_stands_in_named_modules_alone() {
             let text = fs::read_to_string(&manifest).unwrap();
             assert!(
                 text.contains("[lints]\nworkspace = true"),
-                "{} forbids no unsafe code",
+                "{} does not take the lints of the workspace",
                 manifest.display()
             );
         }
