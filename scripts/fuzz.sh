@@ -41,7 +41,7 @@ for target in "${targets[@]}"; do
     : >"$log"
     while left=$((seconds - (SECONDS - start))) && [ "$left" -gt 0 ]; do
         "fuzz/target/$host/release/$target" "fuzz/work/$target" "fuzz/corpus/$target" \
-            -max_total_time="$left" -timeout=10 -rss_limit_mb=4096 -max_len=65536 -print_final_stats=1 \
+            -max_total_time="$left" -timeout=60 -rss_limit_mb=4096 -max_len=65536 -print_final_stats=1 \
             -artifact_prefix="fuzz/artifacts/$target/" >"$log.round" 2>&1 && ok=1 || ok=0
         cat "$log.round" >>"$log"
         n=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log.round")

@@ -10,14 +10,14 @@ out=${1:-target/archai.cdx.json}
 if ! command -v cargo-cyclonedx >/dev/null; then
     export PATH="$PWD/target/ci-tools/bin:$PATH"
     if ! command -v cargo-cyclonedx >/dev/null; then
-        cargo install --quiet --locked --debug --version VERSION --root target/ci-tools cargo-cyclonedx
+        cargo install --quiet --locked --debug --version 0.5.9 --root target/ci-tools cargo-cyclonedx
     fi
 fi
 
 # The tool writes a file beside each manifest of the workspace.
 name=archai-sbom-$$
 trap 'rm -f crates/*/"$name".json' EXIT
-cargo cyclonedx --quiet --format json --describe crate --override-filename "$name"
+cargo cyclonedx --quiet --format json --override-filename "$name"
 mkdir -p "$(dirname "$out")"
 mv "crates/archai/$name.json" "$out"
 echo "$out: $(grep -c '"purl": "pkg:cargo/' "$out") crates"

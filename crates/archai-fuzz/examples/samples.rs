@@ -1,4 +1,5 @@
-//! Writes whole files for every reader, and files made to harm, into `fuzz/corpus`: what a fuzzer starts from.
+//! Writes whole files for every reader, and files made to harm, into `fuzz/corpus` and
+//! `fuzz/harm`. A fuzzer starts from the former; the latter would only slow it down.
 
 use std::fs;
 use std::path::Path;
@@ -12,9 +13,11 @@ mod made_to_harm;
 mod samples;
 
 fn main() -> std::io::Result<()> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    for (target, name, bytes) in samples::all().into_iter().chain(made_to_harm::kept()) {
-        let folder = corpus.join(target);
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    let samples = samples::all().into_iter().map(|sample| ("corpus", sample));
+    let harm = made_to_harm::kept().map(|sample| ("harm", sample));
+    for (folder, (target, name, bytes)) in samples.chain(harm) {
+        let folder = fuzz.join(folder).join(target);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(name), bytes)?;
     }

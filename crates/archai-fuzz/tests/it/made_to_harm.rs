@@ -16,10 +16,9 @@ use crate::samples::Sample;
 /// Largest one that is kept as a file.
 const KEPT: usize = 50_000;
 
-/// Those that are small enough to be kept in the corpus.
+/// Those that are small enough to be kept as files.
 pub fn kept() -> impl Iterator<Item = Sample> {
-    let small = all().into_iter().filter(|sample| sample.2.len() <= KEPT);
-    small.map(|(target, name, bytes)| (target, format!("harm_{name}"), bytes))
+    all().into_iter().filter(|sample| sample.2.len() <= KEPT)
 }
 
 /// All of them.

@@ -30,7 +30,6 @@ pub fn read(name: &str, bytes: &[u8], what: &str) {
 /// The same; the error is what was found.
 pub fn try_read(name: &str, bytes: &[u8], what: &str) -> Result<(), String> {
     let target = target(name).ok_or_else(|| format!("no target {name}"))?;
-    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (before, start) = (MEMORY.current_usage(), cpu_time());
     MEMORY.reset_peak_usage();
     catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)))

@@ -1,47 +1,51 @@
-//! The inputs that are kept in `fuzz/corpus`: samples, bombs, and what fuzzing found.
+//! The inputs that are kept: samples and what fuzzing found in `fuzz/corpus`, files made to harm in `fuzz/harm`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use archai_fuzz::TARGETS;
 
 use crate::measure::{alone, read};
+use crate::{made_to_harm, samples};
+
+fn kept(folder: &str, target: &str) -> PathBuf {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    fuzz.join(folder).join(target)
+}
 
 #[test]
 fn p15_p18_p20_kept_inputs() {
     let _alone = alone();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
     let mut inputs = 0;
     for target in TARGETS {
-        let folder = corpus.join(target.name);
-        let mut files: Vec<_> = fs::read_dir(&folder)
-            .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
-            .map(|entry| entry.unwrap().path())
-            .collect();
-        files.sort();
-        assert!(!files.is_empty(), "{} is empty", folder.display());
-        inputs += files.len();
-        for file in files {
-            read(
-                target.name,
-                &fs::read(&file).unwrap(),
-                &file.display().to_string(),
-            );
+        for folder in ["corpus", "harm"].map(|folder| kept(folder, target.name)) {
+            let mut files: Vec<_> = fs::read_dir(&folder)
+                .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+                .map(|entry| entry.unwrap().path())
+                .collect();
+            files.sort();
+            assert!(!files.is_empty(), "{} is empty", folder.display());
+            inputs += files.len();
+            for file in files {
+                read(
+                    target.name,
+                    &fs::read(&file).unwrap(),
+                    &file.display().to_string(),
+                );
+            }
         }
     }
     assert!(inputs > 100, "{inputs}");
 }
 
-/// Every sample of the readers' own formats is in the corpus, so that a fuzzer starts from whole files.
+/// A fuzzer starts from whole files, and older programs can be tried on the harmful ones.
 #[test]
 fn samples_are_kept() {
     let _alone = alone();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
-    for (target, name, _) in crate::samples::all()
-        .into_iter()
-        .chain(crate::made_to_harm::kept())
-    {
-        let file = corpus.join(target).join(&name);
+    let samples = samples::all().into_iter().map(|sample| ("corpus", sample));
+    let harm = made_to_harm::kept().map(|sample| ("harm", sample));
+    for (folder, (target, name, _)) in samples.chain(harm) {
+        let file = kept(folder, target).join(&name);
         let help = "make it with `cargo run --release -p archai-fuzz --example samples`";
         assert!(file.is_file(), "{} is missing; {help}", file.display());
     }
