@@ -210,13 +210,7 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
 #[test]
 fn a_cell_that_is_named_is_the_one_that_is_evaluated() {
     let world = World::new();
-    let config = world.write(
-        "cell.yaml",
-        &format!(
-            "{}__include__: mine.yaml\n",
-            tiny()
-        ),
-    );
+    let config = world.write("cell.yaml", &format!("{}__include__: mine.yaml\n", tiny()));
     world.write(
         "mine.yaml",
         "nas: {search: {nasbench101: {cell: {\
