@@ -198,6 +198,17 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
         .run(&["run", "--space", "nasbench201", "--table", "nowhere.csv"])
         .fails(1, &["nowhere.csv"]);
     assert!(world.names("logdir").is_empty());
+    for args in [
+        ["show", "nasbench101", "--full", "--datasets=imagenet"],
+        [
+            "show",
+            "darts",
+            "--space=nasbench201",
+            "--datasets=imagenet",
+        ],
+    ] {
+        world.run(&[&["config"], &args[..]].concat()).ok();
+    }
     let shown = world
         .run(&["config", "show", "darts", "--space", "nasbench201"])
         .ok();
