@@ -69,7 +69,7 @@ for seed in 1 2 3; do
 done
 
 # The page: its head, and below it what the reports say, one heading lower.
-page=$here/../docs/results.md
+page=$(dirname "$here")/docs/results.md
 new=$(mktemp "$page.XXXXXX")
 trap 'rm -f "$new"' EXIT
 {

@@ -362,7 +362,11 @@ impl Common {
             _ => dataset,
         };
         let mut settings: BTreeMap<String, String> = (record.settings.iter())
-            .filter(|(name, _)| *name != "common.seed")
+            .filter(|(name, value)| {
+                // The algorithm's own space is what an absent key means.
+                *name != "common.seed"
+                    && !(*name == "nas.search.space" && **value == Space::Own.name())
+            })
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect();
         settings.insert(

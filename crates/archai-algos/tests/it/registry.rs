@@ -62,12 +62,16 @@ fn every_shipped_configuration_loads_on_every_data_set() {
         let own_toy = shipped_files().find(|name| *name == own_toy);
         let toy = ["archai:toy.yaml".to_string()].into_iter().chain(own_toy);
         let toy = toy.collect::<Vec<_>>().join(";");
+        let own_space = file.replace("/algos/", "/spaces/");
+        let own_space = shipped_files().find(|name| *name == own_space);
+        let own_space = own_space.unwrap_or_default();
         for dataset in shipped_datasets() {
             for overlay in ["", &toy] {
                 let what = format!("{} on {dataset} with `{overlay}`", algo.name());
                 let tree = ConfigLoader::new(&Shipped)
                     .files(file)
                     .dataset(&format!("archai:datasets/{dataset}.yaml"))
+                    .files(&own_space)
                     .files(overlay)
                     .load(&algo.shape())
                     .unwrap_or_else(|e| panic!("{what}: {e}"));

@@ -32,8 +32,8 @@ fn one_mistake_in_a_file() {
         ),
         (
             "nas: {search: {gs: {num_sample: 1}}}",
-            "f.yaml:1:16: unknown key `gs` in nas.search (valid: finalizer, final_desc_filename, model_desc, loader, \
-             trainer, post_train, guard, darts_pt, darts)"
+            "f.yaml:1:16: unknown key `gs` in nas.search (valid: space, finalizer, final_desc_filename, model_desc, \
+             loader, trainer, post_train, guard, darts_pt, darts)"
                 .into(),
         ),
         (

@@ -150,6 +150,56 @@ fn supernets_and_random_search_run_in_nasbench201() {
 }
 
 #[test]
+fn every_way_of_finalising_leaves_a_cell_of_the_space() {
+    let world = World::new();
+    let config = world.write("few.yaml", FEW);
+    for (algo, setting) in [
+        ("gs", "nas.search.gs.finalize=sample"),
+        ("gs", "nas.search.gs.finalize=largest"),
+        ("divnas", "nas.search.divnas.selection=greedy"),
+        ("divnas", "nas.search.finalizer=mi"),
+        ("darts", "nas.search.finalizer=random"),
+        ("darts", "nas.search.finalizer=darts_pt"),
+    ] {
+        world
+            .run(&[
+                "run",
+                "--no-eval",
+                "--algos",
+                algo,
+                "--space",
+                "nasbench201",
+                "--config",
+                &config,
+                setting,
+            ])
+            .ok();
+        let dir = format!("logdir/{algo}-nasbench201_fashion_mnist_mini_throwaway_search");
+        let text =
+            std::fs::read_to_string(world.path(&format!("{dir}/final_model_desc.yaml"))).unwrap();
+        let desc = ModelDesc::from_yaml(&text, "found", &OpCatalog::builtin()).unwrap();
+        let cell = Cell201::from_desc(&desc);
+        assert!(cell.is_ok(), "{algo}, {setting}: {:?}", cell.err());
+    }
+}
+
+#[test]
+fn a_part_of_a_table_says_what_it_lacks() {
+    let world = World::new();
+    let table = world.write(
+        "part.csv",
+        "index,edges,c10_test_200ep,c100_test_200ep,in16_test_200ep\n7,433000,91.5,66.5,40\n",
+    );
+    let look = |cell: &str| world.run(&["table", &table, cell]).ok();
+    assert!(look("433000").contains("CIFAR-100: 66.50 %, rank 1 of 1 cells, 1 of 1 distinct"));
+    let lacks = look("433001");
+    assert!(
+        lacks.contains("no row") && !lacks.contains("rank"),
+        "{lacks}"
+    );
+}
+
+#[test]
 fn what_does_not_fit_together_is_said_before_anything_runs() {
     let world = World::new();
     let table = table(&world);
@@ -198,6 +248,17 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
         .run(&["run", "--space", "nasbench201", "--table", "nowhere.csv"])
         .fails(1, &["nowhere.csv"]);
     assert!(world.names("logdir").is_empty());
+    for args in [
+        ["show", "nasbench101", "--full", "--datasets=imagenet"],
+        [
+            "show",
+            "darts",
+            "--space=nasbench201",
+            "--datasets=imagenet",
+        ],
+    ] {
+        world.run(&[&["config"], &args[..]].concat()).ok();
+    }
     let shown = world
         .run(&["config", "show", "darts", "--space", "nasbench201"])
         .ok();
@@ -210,13 +271,7 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
 #[test]
 fn a_cell_that_is_named_is_the_one_that_is_evaluated() {
     let world = World::new();
-    let config = world.write(
-        "cell.yaml",
-        &format!(
-            "{}__include__: mine.yaml\n",
-            tiny()
-        ),
-    );
+    let config = world.write("cell.yaml", &format!("{}__include__: mine.yaml\n", tiny()));
     world.write(
         "mine.yaml",
         "nas: {search: {nasbench101: {cell: {\
