@@ -79,8 +79,16 @@ fn open_checkpoint(bytes: &[u8]) {
     });
 }
 
-/// The record of a run, and the report of it; and the log of a run.
+/// The record of a run, and the report of it; the log of a run, and what is compared of its other files.
 pub fn record(bytes: &[u8]) {
+    for name in ["log.jsonl", "metrics.yaml", "pool.tsv"] {
+        in_file(name, bytes, |path| {
+            let folder = path.parent().expect("the folder above");
+            archai::digests::of_run(folder)
+                .map(drop)
+                .unwrap_or_default();
+        });
+    }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };

@@ -81,7 +81,7 @@ pub fn load_safetensors(
     {
         let length = u64::from_le_bytes(*length);
         return Err(failed(invalid(format!(
-            "its header claims {length} bytes; expected at most {} MiB",
+            "it is not a whole safetensors file: its header claims {length} bytes, expected at most {} MiB",
             MAX_HEADER >> 20
         ))));
     }

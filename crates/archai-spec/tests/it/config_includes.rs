@@ -109,7 +109,7 @@ fn p19_included_files_lie_in_the_folder_of_the_configuration() {
     write(
         root.path(),
         "conf/top.yaml",
-        "__include__: archai:algos/common.yaml\ncommon: {seed: 9}\n",
+        "__include__: archai:datasets/fashion_mnist_mini.yaml\ncommon: {seed: 9}\n",
     );
     assert_eq!(load(&at("conf/top.yaml")), Ok(9));
 }

@@ -74,9 +74,7 @@ impl Lines {
     /// Cuts the file after the last whole line within `length` bytes and gives what is left.
     fn cut(&mut self, length: u64) -> Result<Vec<u8>, FileError> {
         let failed = |action, e| FileError::new(action, &self.path, e);
-        let mut bytes = RealDisk
-            .read(&self.path)
-            .map_err(|e| failed("read", e))?;
+        let mut bytes = RealDisk.read(&self.path).map_err(|e| failed("read", e))?;
         bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         let end = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
         bytes.truncate(end);

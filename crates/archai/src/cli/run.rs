@@ -1024,7 +1024,9 @@ impl Template {
 
 /// The figures of a table, where one was looked into.
 fn figures_of(looked: &Option<Looked>) -> BTreeMap<String, f64> {
-    looked.as_ref().map_or_else(BTreeMap::new, |l| l.figures.clone())
+    looked
+        .as_ref()
+        .map_or_else(BTreeMap::new, |l| l.figures.clone())
 }
 
 /// The result that a finished phase left.
