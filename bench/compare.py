@@ -24,6 +24,8 @@ NAMES = {
     "bilevel": "second-order DARTS step",
     "eval": "evaluated network",
     "infer": "evaluated network, forward",
+    "nasbench201": "NAS-Bench-201 network",
+    "resnet20": "ResNet-20",
 }
 
 
@@ -54,7 +56,8 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--steps", type=int, default=3)
-    p.add_argument("--what", default="cell:64,supernet:32,supernet:64,bilevel:64,eval:96,infer:96", help="STEP:BATCH,…")
+    p.add_argument("--what", default="cell:64,supernet:32,supernet:64,bilevel:64,eval:96,infer:96,nasbench201:256,resnet20:128",
+                   help="STEP:BATCH,…")
     p.add_argument("--no-bilevel-warmup", action="store_true", help="PyTorch's first bilevel step counts")
     a = p.parse_args()
     whos = ["archai", "nchw", "channels_last"]

@@ -19,7 +19,8 @@ use archai_kernels::{
     CellEdge, CellPlan, CellWant, Exec, FeatureMap, ParamLayout, Primitive, fma_burst,
 };
 use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
-use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype};
+use archai_spec::desc::nasbench201::Cell201;
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype, zoo};
 use archai_spec::settings::Settings;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ const DARTS_V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1
     normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
     ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
     reduce_concat=[2, 3, 4, 5])";
+
+/// The cell of NAS-Bench-201 with the best test accuracy on CIFAR-10 (index 6111 of its table).
+const BEST_201: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
 
 /// What one measurement gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -205,7 +209,7 @@ fn table(results: &[Measured], ceiling: f64) -> Result<(), CliError> {
 
 /// How long the full run of the shipped settings would take at these speeds.
 fn estimates(results: &[Measured]) -> Result<(), CliError> {
-    let settings = settings()?;
+    let settings = settings(&[])?;
     let days = |r: &Measured, images: usize, epochs: usize| {
         let steps = images.div_ceil(r.batch) * epochs;
         (steps, steps as f64 * r.ms / 1e3 / 86_400.0)
@@ -274,14 +278,25 @@ fn peak_rss_mb() -> Option<f64> {
     Some(kb / 1024.0)
 }
 
-/// The shipped settings, with the stem of the original code: one, shared, with learnt norms.
-fn settings() -> Result<Settings, CliError> {
-    let flags = [
+/// NAS-Bench-201's macro structure: 16 channels, three stages of five cells, a residual block before the second and third.
+const MACRO_201: [&str; 7] = [
+    "nas.eval.model_desc.n_cells=17",
+    "nas.eval.model_desc.model_post_op=bnrelu_pool_avg2d",
+    "nas.eval.model_desc.aux_weight=0",
+    "nas.eval.model_desc.model_stems.stem_multiplier=1",
+    "nas.eval.model_desc.model_stems.init_node_ch=16",
+    "nas.eval.model_desc.cell.n_nodes=3",
+    "nas.eval.model_desc.cell.cell_post_op=identity",
+];
+
+/// The shipped settings, with the stem of the original code (one, shared, with learnt norms) and with `more`.
+fn settings(more: &[&str]) -> Result<Settings, CliError> {
+    let stems = [
         "nas.search.model_desc.model_stems.wiring=shared",
         "nas.search.model_desc.model_stems.affine=true",
         "nas.eval.model_desc.model_stems.wiring=shared",
-    ]
-    .map(String::from);
+    ];
+    let flags: Vec<String> = stems.iter().chain(more).map(|s| s.to_string()).collect();
     ConfigLoader::new(&Shipped)
         .files("archai:algos/darts.yaml")
         .dataset("archai:datasets/cifar10.yaml")
@@ -302,20 +317,34 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
         }
         return cell(batch, args.steps);
     }
-    let settings = settings()?;
+    let settings = settings(match workload {
+        Workload::NasBench201 => &MACRO_201,
+        _ => &[],
+    })?;
     let catalog = OpCatalog::builtin();
     let search = matches!(workload, Workload::Supernet | Workload::Bilevel);
-    let desc = if search {
-        build(
+    let eval = &settings.nas.eval.model_desc;
+    let desc = match workload {
+        Workload::Supernet | Workload::Bilevel => build(
             &DartsModelDescBuilder,
             &settings.nas.search.model_desc,
             None,
             false,
             &catalog,
-        )
-    } else {
-        let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
-        from_genotype(&genotype, &settings.nas.eval.model_desc, true, &catalog)
+        ),
+        Workload::Eval | Workload::Infer | Workload::Cell => {
+            let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
+            from_genotype(&genotype, eval, true, &catalog)
+        }
+        Workload::NasBench201 => {
+            let cell: Cell201 = BEST_201.parse().map_err(CliError::caused)?;
+            cell.to_desc(eval, &catalog)
+        }
+        Workload::ResNet20 => {
+            let builder = zoo::builder(workload.name())
+                .ok_or_else(|| CliError::failure("the zoo has no ResNet-20"))?;
+            build(builder.as_ref(), eval, None, true, &catalog)
+        }
     }
     .map_err(CliError::caused)?
     .desc;
@@ -343,7 +372,7 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
                 arch: true,
             }),
             Workload::Bilevel => step.bilevel(),
-            Workload::Eval => step.train(Want {
+            Workload::Eval | Workload::NasBench201 | Workload::ResNet20 => step.train(Want {
                 weights: true,
                 arch: false,
             }),
@@ -585,16 +614,22 @@ impl Workload {
     fn flop_per_mac(self) -> f64 {
         match self {
             Workload::Infer => 2.0,
-            Workload::Cell | Workload::Supernet | Workload::Eval => 6.0,
+            Workload::Cell
+            | Workload::Supernet
+            | Workload::Eval
+            | Workload::NasBench201
+            | Workload::ResNet20 => 6.0,
             Workload::Bilevel => 3.0 * 6.0 + 2.0 * 4.0,
         }
     }
 
-    /// Images per batch in the paper.
+    /// Images per batch in the papers.
     fn default_batch(self) -> usize {
         match self {
             Workload::Cell | Workload::Supernet | Workload::Bilevel => 64,
             Workload::Eval | Workload::Infer => 96,
+            Workload::NasBench201 => 256,
+            Workload::ResNet20 => 128,
         }
     }
 }
