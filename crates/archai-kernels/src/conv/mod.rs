@@ -11,6 +11,7 @@ use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
 use crate::micro::pad::{PadCopy, PadMap, ReluMask};
+use crate::micro::pointwise::Ahead;
 use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
 use crate::simd::LANES;
@@ -191,8 +192,9 @@ impl ConvNorm {
             for i in range {
                 // SAFETY: each sample is visited once.
                 let z = unsafe { zs.get(i) };
+                let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                 self.core
-                    .forward(exec, self.relu, xs.get(i), params, &mut scratch, z);
+                    .forward(exec, self.relu, xs.get(i), params, &mut scratch, z, ahead);
                 if self.norm != NormKind::None {
                     exec.run(ChannelSums {
                         z,
@@ -285,8 +287,9 @@ impl ConvNorm {
                 for i in range {
                     // SAFETY: each sample is visited once.
                     let y = unsafe { ys.get(i) };
+                    let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                     self.core
-                        .forward(exec, self.relu, xs.get(i), params, &mut scratch, y);
+                        .forward(exec, self.relu, xs.get(i), params, &mut scratch, y, ahead);
                     if let Some((scale, shift)) = &fold {
                         exec.run(ScaleShift {
                             data: y,
@@ -332,6 +335,14 @@ impl ConvNorm {
         );
         let zs = Samples::whole(save.z.as_deref().unwrap_or(y), map.sample_len());
         let normalised = save.z.is_none();
+        let with_norm = save.moments.is_some();
+        let zs_after = |i: usize| {
+            if with_norm {
+                zs.get_or_empty(i + 1)
+            } else {
+                &[]
+            }
+        };
         let mut norm_sums = None;
         let coefficients = save.moments.as_ref().map(|moments| {
             let sums = batch_dots(exec, map, gs, &[zs], n);
@@ -389,6 +400,7 @@ impl ConvNorm {
                         &mut scratch,
                         dx,
                         grad,
+                        Ahead([xs.get_or_empty(i + 1), gs.get_or_empty(i + 1), zs_after(i)]),
                     );
                 }
                 grad
@@ -526,6 +538,7 @@ impl Core {
         s
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn forward(
         &self,
         exec: &Exec,
@@ -534,6 +547,7 @@ impl Core {
         params: &[f32],
         s: &mut Scratch,
         z: &mut [f32],
+        ahead: Ahead<'_>,
     ) {
         let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         match self {
@@ -547,7 +561,7 @@ impl Core {
                 });
                 c.forward(exec, &s.padded, params, &mut s.mid, z);
             }
-            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z),
+            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z, ahead),
             Core::Dense(c) => {
                 exec.run(PadCopy {
                     src: x,
@@ -598,6 +612,7 @@ impl Core {
         s: &mut Scratch,
         dx: Option<&mut [f32]>,
         grad: Option<&mut [f32]>,
+        ahead: Ahead<'_>,
     ) {
         let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         let Scratch {
@@ -635,7 +650,7 @@ impl Core {
             }
             Core::Pointwise(c) => {
                 let scratch = (&mut mid[..], &mut mid2[..]);
-                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad);
+                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad, ahead);
             }
             Core::Dense(c) => {
                 if let Some(grad) = grad {
