@@ -186,15 +186,16 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut z = unsafe { overwritten::<f32>(n * len) };
         let zs = SamplesMut::whole(&mut z, len);
-        let sums = sum_runs(exec.runs(n, n * len.max(self.input.sample_len()), |range| {
+        let elements = n * len.max(self.input.sample_len());
+        let make = || self.core.scratch(self.relu, false);
+        let sums = sum_runs(exec.runs_with(n, elements, make, |range, scratch| {
             let mut sums = vec![0.0; 2 * c];
-            let mut scratch = self.core.scratch(self.relu, false);
             for i in range {
                 // SAFETY: each sample is visited once.
                 let z = unsafe { zs.get(i) };
                 let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                 self.core
-                    .forward(exec, self.relu, xs.get(i), params, &mut scratch, z, ahead);
+                    .forward(exec, self.relu, xs.get(i), params, scratch, z, ahead);
                 if self.norm != NormKind::None {
                     exec.run(ChannelSums {
                         z,
@@ -279,17 +280,17 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * map.sample_len()) };
         let ys = SamplesMut::whole(&mut y, map.sample_len());
-        exec.runs(
+        exec.runs_with(
             n,
             n * map.sample_len().max(self.input.sample_len()),
-            |range| {
-                let mut scratch = self.core.scratch(self.relu, false);
+            || self.core.scratch(self.relu, false),
+            |range, scratch| {
                 for i in range {
                     // SAFETY: each sample is visited once.
                     let y = unsafe { ys.get(i) };
                     let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                     self.core
-                        .forward(exec, self.relu, xs.get(i), params, &mut scratch, y, ahead);
+                        .forward(exec, self.relu, xs.get(i), params, scratch, y, ahead);
                     if let Some((scale, shift)) = &fold {
                         exec.run(ScaleShift {
                             data: y,
@@ -364,26 +365,29 @@ impl ConvNorm {
             .as_mut()
             .map(|dx| SamplesMut::whole(dx, self.input.sample_len()));
         let transposed = self.core.transposed(params);
-        let runs = exec.runs(
+        let make = || {
+            // SAFETY: written before it is read, per sample.
+            let dz = unsafe {
+                overwritten::<f32>(if coefficients.is_some() {
+                    map.sample_len()
+                } else {
+                    0
+                })
+            };
+            (self.core.scratch(self.relu, true), dz)
+        };
+        let runs = exec.runs_with(
             n,
             n * map.sample_len().max(self.input.sample_len()),
-            |range| {
-                let mut scratch = self.core.scratch(self.relu, true);
+            make,
+            |range, (scratch, dz)| {
                 let mut grad = vec![0.0; if want.params { self.layout.len() } else { 0 }];
-                // SAFETY: written before it is read, per sample.
-                let mut dz = unsafe {
-                    overwritten::<f32>(if coefficients.is_some() {
-                        map.sample_len()
-                    } else {
-                        0
-                    })
-                };
                 for i in range {
                     let (x, g) = (xs.get(i), gs.get(i));
                     let dz: &[f32] = match &coefficients {
                         Some(k) => {
-                            k.apply(exec, g, zs.get(i), map, &mut dz);
-                            &dz
+                            k.apply(exec, g, zs.get(i), map, dz);
+                            dz
                         }
                         None => g,
                     };
@@ -397,7 +401,7 @@ impl ConvNorm {
                         params,
                         &transposed,
                         dz,
-                        &mut scratch,
+                        scratch,
                         dx,
                         grad,
                         Ahead([xs.get_or_empty(i + 1), gs.get_or_empty(i + 1), zs_after(i)]),
