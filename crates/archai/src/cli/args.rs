@@ -127,6 +127,8 @@ auxiliary tower. A step's time is the median.
   infer        the evaluated network forward
   nasbench201  as eval, the best network of NAS-Bench-201 on CIFAR-10
   resnet20     as eval, ResNet-20
+  overheads    a training of the search network, and what of its steps is not
+               the network: data, optimiser, metrics, log
 
 Examples:
   archai bench
@@ -181,11 +183,12 @@ pub enum Workload {
     NasBench201,
     #[value(name = "resnet20")]
     ResNet20,
+    Overheads,
 }
 
 impl Workload {
     /// All, in the order in which they are shown.
-    pub const ALL: [Workload; 7] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Cell,
         Workload::Supernet,
         Workload::Bilevel,
@@ -193,6 +196,7 @@ impl Workload {
         Workload::Infer,
         Workload::NasBench201,
         Workload::ResNet20,
+        Workload::Overheads,
     ];
 
     /// The name on the command line.
@@ -205,6 +209,7 @@ impl Workload {
             Workload::Infer => "infer",
             Workload::NasBench201 => "nasbench201",
             Workload::ResNet20 => "resnet20",
+            Workload::Overheads => "overheads",
         }
     }
 }
