@@ -144,12 +144,12 @@ impl Kernel for Pointwise<'_> {
                 let line = x..(x + across).min(cols);
                 for i in (0..ci).step_by(depth) {
                     let inputs = i..(i + depth).min(ci);
-                    // Eight accumulators just hide the latency of the multiply-add, more are better; more than there are
-                    // registers for would be worse than that latency.
+                    // Eight accumulators at least hide the latency of the multiply-add; more than there are registers
+                    // for would be worse than that latency.
                     for_groups!(I, args.co_blocks, |c, CB| for y in lines.clone() {
                         // SAFETY: the asserts cover every pixel of every block.
                         unsafe {
-                            if CB == 1 || CB == 2 && I::WIDE {
+                            if CB == 1 {
                                 strip::<I, CB, 8>(&mut args, c, y, &line, &inputs, per_tile);
                             } else {
                                 strip::<I, CB, 4>(&mut args, c, y, &line, &inputs, per_tile);
@@ -341,7 +341,7 @@ unsafe fn grad_strip<I: Isa, const CB: usize>(
     unsafe {
         while i < args.ci {
             match args.ci - i {
-                8.. if CB == 1 || CB < 5 && I::WIDE => {
+                8.. if CB != 2 && CB < 5 => {
                     grad_tile::<I, CB, 8>(args, c, i, pixels);
                     i += 8;
                 }
