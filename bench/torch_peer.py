@@ -219,18 +219,23 @@ def nasbench201(c=16, n=5, classes=10):
 
 
 class Basic(nn.Module):
+    """Two 3×3 convolutions; the shortcut takes every other pixel and zeros for the new channels (option A)."""
+
     def __init__(self, cin, cout, stride):
         super().__init__()
+        self.stride, self.new = stride, cout - cin
         self.body = nn.Sequential(nn.Conv2d(cin, cout, 3, stride, 1, bias=False), nn.BatchNorm2d(cout), nn.ReLU(),
                                   nn.Conv2d(cout, cout, 3, padding=1, bias=False), nn.BatchNorm2d(cout))
-        self.down = nn.Identity() if cin == cout else nn.Sequential(nn.Conv2d(cin, cout, 1, stride, bias=False), nn.BatchNorm2d(cout))
 
     def forward(self, x):
-        return F.relu(self.body(x) + self.down(x))
+        y = self.body(x)
+        if self.stride > 1:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
+        return F.relu(y + x)
 
 
 def resnet20(classes=10):
-    """ResNet-20 for CIFAR (He et al., 2016, section 4.2), projections where the size changes."""
+    """ResNet-20 for CIFAR (He et al., 2016, section 4.2)."""
     layers, c = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()], 16
     for stage in range(3):
         for block in range(3):

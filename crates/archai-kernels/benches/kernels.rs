@@ -159,6 +159,7 @@ impl Bench {
             };
             let name = format!("evaluated: sep half 3x3 {c}@{side}");
             self.conv(&name, map, c, kind, NormKind::Affine);
+            self.found_cell(map);
         }
         for (c, side, reduction) in [
             (16, 32, false),
@@ -265,17 +266,40 @@ impl Bench {
             })
             .collect();
         let plan = CellPlan::new(map, 4, reduction, edges).expect("a supported cell");
+        let kind = if reduction { "reduction" } else { "normal" };
+        let name = format!("{kind} cell {}@{}", map.channels, map.height);
+        self.plan(&name, map, &plan);
+    }
+
+    /// The normal cell that DARTS found (second order), with learnt norms.
+    fn found_cell(&self, map: FeatureMap) {
+        let (sep, dil) = (Primitive::Sep { kernel: 3 }, Primitive::Dil { kernel: 3 });
+        let edges = [
+            (0, 0, sep),
+            (0, 1, sep),
+            (1, 0, sep),
+            (1, 1, sep),
+            (2, 1, sep),
+            (2, 0, Primitive::Skip),
+            (3, 0, Primitive::Skip),
+            (3, 2, dil),
+        ];
+        let edges = edges.map(|(node, from, primitive)| CellEdge {
+            from,
+            node,
+            primitives: vec![primitive],
+        });
+        let plan = CellPlan::with_affine_norms(map, 4, false, edges.to_vec());
+        let name = format!("evaluated: cell {}@{}", map.channels, map.height);
+        self.plan(&name, map, &plan.expect("a supported cell"));
+    }
+
+    fn plan(&self, name: &str, map: FeatureMap, plan: &CellPlan) {
         let s = noise(BATCH * map.sample_len());
         let (params, mixing) = (noise(plan.params().len()), vec![0.125; plan.mixing_len()]);
         let (out, save) = plan.forward(&self.exec, [&s, &s], &mixing, &params);
         let node = FeatureMap::new(map.channels, plan.output().height, plan.output().width);
         let macs = multiply_adds(plan.params(), node);
-        let name = format!(
-            "{} cell {}@{}",
-            if reduction { "reduction" } else { "normal" },
-            map.channels,
-            map.height
-        );
         let forward = || plan.forward(&self.exec, [&s, &s], &mixing, &params);
         let backward = |want: CellWant| {
             let g = out.clone();

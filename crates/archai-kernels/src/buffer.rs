@@ -60,6 +60,17 @@ impl<'a, T> Samples<'a, T> {
     }
 }
 
+impl<'a> Samples<'a> {
+    /// As [`Samples::get`]; nothing beyond the last sample.
+    #[inline]
+    pub fn get_or_empty(&self, n: usize) -> &'a [f32] {
+        match n < self.count {
+            true => self.get(n),
+            false => &[],
+        }
+    }
+}
+
 /// The samples of a tensor, or of a range of its channels, to write from several threads.
 #[derive(Clone, Copy)]
 pub(crate) struct SamplesMut<'a, T = f32> {

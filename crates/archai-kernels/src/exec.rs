@@ -6,6 +6,7 @@
 use crate::simd::{Kernel, Simd};
 use rayon::prelude::*;
 use std::ops::{AddAssign, Range};
+use std::sync::{Mutex, PoisonError};
 
 /// Most runs into which a batch is split: enough for the cores of a workstation, few enough that adding up the weight
 /// gradients of all runs costs little.
@@ -83,6 +84,31 @@ impl Exec {
                 .map(|i| run(range(i)))
                 .collect()
         }
+    }
+
+    /// As [`Exec::runs`], with scratch that a run takes over from one before it. As many are made as runs can be under way
+    /// at once, before the first begins: how many of them are in use would depend on how the threads meet, and with it
+    /// the memory that a later step of the same kind asks for.
+    pub(crate) fn runs_with<S: Send, A: Send>(
+        &self,
+        samples: usize,
+        elements: usize,
+        scratch: impl Fn() -> S + Sync,
+        run: impl Fn(Range<usize>, &mut S) -> A + Sync,
+    ) -> Vec<A> {
+        let at_once = match elements < SERIAL_BELOW {
+            true => 1,
+            false => rayon::current_num_threads().min(samples).min(MAX_RUNS),
+        };
+        let spare: Mutex<Vec<S>> = Mutex::new((0..at_once).map(|_| scratch()).collect());
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        self.runs(samples, elements, |range| {
+            let taken = spare().pop();
+            let mut own = taken.unwrap_or_else(&scratch);
+            let result = run(range, &mut own);
+            spare().push(own);
+            result
+        })
     }
 
     /// As [`Exec::runs`], for work that returns nothing.

@@ -191,13 +191,15 @@ impl Pool {
         // SAFETY: every sample is cleared below.
         let mut dx = unsafe { overwritten::<f32>(n * self.input.sample_len()) };
         let dxs = SamplesMut::whole(&mut dx, self.input.sample_len());
-        exec.runs(n, n * self.input.sample_len(), |range| {
-            let mut dz = scratch(if coefficients.is_some() { len } else { 0 });
-            let mut tmp = scratch(scratch_len(self.window));
+        let make = || {
+            let dz = scratch(if coefficients.is_some() { len } else { 0 });
+            (dz, scratch(scratch_len(self.window)))
+        };
+        exec.runs_with(n, n * self.input.sample_len(), make, |range, (dz, tmp)| {
             for i in range {
                 let mut g = gs.get(i);
                 if let Some(k) = &coefficients {
-                    k.apply(exec, g, ys.get(i), map, &mut dz);
+                    k.apply(exec, g, ys.get(i), map, dz);
                     g = &dz;
                 }
                 // SAFETY: each sample is visited once.

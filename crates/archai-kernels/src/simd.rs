@@ -138,6 +138,19 @@ pub(crate) trait Isa: Copy {
     /// # Safety
     /// `i + 8` does not exceed the length of `d`.
     unsafe fn store(d: &mut [f32], i: usize, v: Self::V);
+    /// As `store`, past the caches where `d[i]` is aligned to a vector: for what is not read again soon. Such stores are
+    /// ordered before later ones of this thread by `fence`.
+    ///
+    /// # Safety
+    /// `i + 8` does not exceed the length of `d`; `fence` comes before anybody may read it.
+    unsafe fn stream(d: &mut [f32], i: usize, v: Self::V);
+    /// Ends a series of `stream`s.
+    fn fence();
+    /// Asks for the cache line of `s[i]`; nothing where there is no such instruction.
+    ///
+    /// # Safety
+    /// `i` lies within `s`.
+    unsafe fn prefetch(s: &[f32], i: usize);
     fn splat(x: f32) -> Self::V;
     /// `a * b + c`, rounded once where the instruction exists.
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
@@ -190,6 +203,15 @@ impl Isa for Portable {
         // SAFETY: promised by the caller; the write is unaligned.
         unsafe { d.as_mut_ptr().add(i).cast::<Self::V>().write_unaligned(v) }
     }
+    #[inline(always)]
+    unsafe fn stream(d: &mut [f32], i: usize, v: Self::V) {
+        // SAFETY: promised by the caller.
+        unsafe { Self::store(d, i, v) }
+    }
+    #[inline(always)]
+    fn fence() {}
+    #[inline(always)]
+    unsafe fn prefetch(_: &[f32], _: usize) {}
     #[inline(always)]
     fn splat(x: f32) -> Self::V {
         [x; LANES]
@@ -285,6 +307,26 @@ mod x86 {
                 unsafe fn store(d: &mut [f32], i: usize, v: __m256) {
                     check_bounds!(d, i, LANES);
                     unsafe { _mm256_storeu_ps(d.as_mut_ptr().add(i), v) }
+                }
+                #[inline(always)]
+                unsafe fn stream(d: &mut [f32], i: usize, v: __m256) {
+                    check_bounds!(d, i, LANES);
+                    unsafe {
+                        let to = d.as_mut_ptr().add(i);
+                        match to.cast::<__m256>().is_aligned() {
+                            true => _mm256_stream_ps(to, v),
+                            false => _mm256_storeu_ps(to, v),
+                        }
+                    }
+                }
+                #[inline(always)]
+                fn fence() {
+                    unsafe { _mm_sfence() };
+                }
+                #[inline(always)]
+                unsafe fn prefetch(s: &[f32], i: usize) {
+                    check_bounds!(s, i, 1);
+                    unsafe { _mm_prefetch::<_MM_HINT_T1>(s.as_ptr().add(i).cast()) };
                 }
                 #[inline(always)]
                 fn splat(x: f32) -> __m256 {

@@ -243,30 +243,33 @@ impl GroupBackward<'_> {
             .map(|_| unsafe { overwritten::<f32>(n * len) })
             .collect();
         let masked_views = views(&mut masked, len);
-        let runs = exec.runs(n, n * len * halves.len(), |range| {
+        let side = halves[0].core.side();
+        let make = || {
+            let pads = [(); 2].map(|()| side.scratch(blocks));
+            (pads, [(); 3].map(|()| scratch(len)))
+        };
+        let runs = exec.runs_with(n, n * len * halves.len(), make, |range, scratch| {
+            let ([padded, padded_g], [mid, dz, dr]) = scratch;
             let mut sums = vec![0.0; halves.len() * 2 * c];
             let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
-            let side = halves[0].core.side();
-            let (mut padded, mut padded_g) = (side.scratch(blocks), side.scratch(blocks));
-            let (mut mid, mut dz, mut dr) = (scratch(len), scratch(len), scratch(len));
             for i in range {
                 for (k, half) in halves.iter().enumerate() {
                     let b = &branches[half.slot];
                     let z = half.first.get(i);
-                    half.pad(exec, i, &mut padded);
-                    self.dz(b, i, &mut dz);
+                    half.pad(exec, i, padded);
+                    self.dz(b, i, dz);
                     let args = SeparableGrad {
-                        padded: &padded,
+                        padded,
                         params,
                         transposed: &transposed[k],
-                        dz: &dz,
-                        padded_g: &mut padded_g,
-                        mid: &mut mid,
+                        dz,
+                        padded_g,
+                        mid,
                     };
                     half.core.backward(
                         exec,
                         args,
-                        Some(&mut dr),
+                        Some(&mut *dr),
                         false,
                         self.want.params.then_some(&mut grad),
                     );
@@ -274,7 +277,7 @@ impl GroupBackward<'_> {
                         z,
                         scale: &half.scale,
                         shift: &half.shift,
-                        g: &dr,
+                        g: dr,
                         blocks,
                         pixels,
                         // SAFETY: each sample is visited once.
@@ -366,23 +369,25 @@ impl GroupBackward<'_> {
             .iter()
             .map(|f| f.as_ref().map(|f| Samples::whole(&f.masked, len)))
             .collect();
-        let runs = exec.runs(n, n * input.sample_len() * branches.len().max(1), |range| {
+        let elements = n * input.sample_len() * branches.len().max(1);
+        let make = || {
+            let pads = |side: Padded| match any_sep {
+                true => side.scratch(blocks),
+                false => Vec::new(),
+            };
+            let half = || scratch(if any_reduce { len } else { 0 });
+            (
+                pads(Padded::new(input.height, input.width)),
+                pads(Padded::new(map.height, map.width)),
+                [scratch(len), scratch(len), half(), half()],
+                scratch(input.sample_len()),
+                scratch(scratch_len(group.pool)),
+            )
+        };
+        let runs = exec.runs_with(n, elements, make, |range, scratch| {
+            let (padded, padded_g, [mid, dz, even, odd], dr, pool_scratch) = scratch;
             let mut grad = vec![0.0; if grad_wanted { count } else { 0 }];
             let side = Padded::new(input.height, input.width);
-            let out_side = Padded::new(map.height, map.width);
-            let pads = |used: bool, side: Padded| {
-                if used {
-                    side.scratch(blocks)
-                } else {
-                    Vec::new()
-                }
-            };
-            let (mut padded, mut padded_g) = (pads(any_sep, side), pads(any_sep, out_side));
-            let (mut mid, mut dz) = (scratch(len), scratch(len));
-            let half = || scratch(if any_reduce { len } else { 0 });
-            let (mut even, mut odd) = (half(), half());
-            let mut dr = scratch(input.sample_len());
-            let mut pool_scratch = scratch(scratch_len(group.pool));
             for i in range {
                 let x = self.x.get(i);
                 // SAFETY: each sample is visited once.
@@ -416,7 +421,7 @@ impl GroupBackward<'_> {
                         dx.fill(0.0);
                     }
                     for pool in &pools {
-                        pool.gradient(self, i, &mut dz);
+                        pool.gradient(self, i, dz);
                         let (window, g, scratch) = (group.pool, &dz[..], &mut pool_scratch[..]);
                         if pool.max {
                             let at = &self.save.at[i * len..(i + 1) * len];
@@ -445,7 +450,7 @@ impl GroupBackward<'_> {
                         src: x,
                         blocks,
                         to: side,
-                        dst: &mut padded,
+                        dst: padded,
                         map: PadMap::Relu,
                     });
                 }
@@ -458,35 +463,33 @@ impl GroupBackward<'_> {
                         (Kind::Identity | Kind::Pool { .. }, ..) => continue,
                         (Kind::Sep { .. }, Some(first), Some(masked)) => {
                             let z = &self.save.first[slot][i * len..(i + 1) * len];
-                            first
-                                .coefficients
-                                .apply(exec, masked.get(i), z, map, &mut dz);
+                            first.coefficients.apply(exec, masked.get(i), z, map, dz);
                         }
-                        _ => self.dz(b, i, &mut dz),
+                        _ => self.dz(b, i, dz),
                     }
                     let dr = dx.is_some().then_some(&mut dr[..]);
                     if let Kind::Reduce { core, .. } = &b.branch.kind {
                         if let Some(grad) = wanted {
                             if !gathered {
-                                core.gather(exec, x, true, &mut even, &mut odd);
+                                core.gather(exec, x, true, even, odd);
                                 gathered = true;
                             }
-                            core.weight_grad(exec, &even, &odd, &dz, grad);
+                            core.weight_grad(exec, even, odd, dz, grad);
                         }
                         if let Some(dr) = dr {
                             if !started {
                                 dr.fill(0.0);
                             }
-                            core.data_grad(exec, &transposed[slot], &dz, &mut mid, dr);
+                            core.data_grad(exec, &transposed[slot], dz, mid, dr);
                         }
                     } else if let Some(core) = b.branch.kind.separable() {
                         let args = SeparableGrad {
-                            padded: &padded,
+                            padded,
                             params,
                             transposed: &transposed[slot][0],
-                            dz: &dz,
-                            padded_g: &mut padded_g,
-                            mid: &mut mid,
+                            dz,
+                            padded_g,
+                            mid,
                         };
                         core.backward(exec, args, dr, started, wanted);
                     }
@@ -495,7 +498,7 @@ impl GroupBackward<'_> {
                 if started && let Some((dx, _)) = dx {
                     exec.run(ReluMask {
                         x,
-                        g: &dr,
+                        g: dr,
                         dx,
                         add: true,
                     });

@@ -195,16 +195,19 @@ impl Group {
         let side = Padded::new(self.input.height, self.input.width);
 
         // Everything that reads the state itself.
-        let sums = sum_runs(exec.runs(n, work, |range| {
-            let mut sums = vec![0.0; (2 + branches.len()) * 2 * c];
-            let mut padded = if any_sep {
+        let make = || {
+            let padded = if any_sep {
                 side.scratch(self.input.blocks())
             } else {
                 Vec::new()
             };
-            let mut mid = scratch(if any_sep { len } else { 0 });
+            let mid = scratch(if any_sep { len } else { 0 });
             let half = || scratch(if any_reduce { len } else { 0 });
-            let (mut even, mut odd) = (half(), half());
+            (padded, mid, half(), half())
+        };
+        let sums = sum_runs(exec.runs_with(n, work, make, |range, scratch| {
+            let (padded, mid, even, odd) = scratch;
+            let mut sums = vec![0.0; (2 + branches.len()) * 2 * c];
             for i in range {
                 let x = x.get(i);
                 let mut sum = |slot: usize, z: &[f32]| {
@@ -247,7 +250,7 @@ impl Group {
                         src: x,
                         blocks,
                         to: side,
-                        dst: &mut padded,
+                        dst: padded,
                         map: PadMap::Relu,
                     });
                 }
@@ -260,12 +263,12 @@ impl Group {
                     let z = unsafe { z.get(i) };
                     if let Kind::Reduce { core, .. } = &branch.kind {
                         if !gathered {
-                            core.gather(exec, x, true, &mut even, &mut odd);
+                            core.gather(exec, x, true, even, odd);
                             gathered = true;
                         }
-                        core.forward(exec, &even, &odd, params1, z);
+                        core.forward(exec, even, odd, params1, z);
                     } else if let Some(core) = branch.kind.separable() {
-                        core.forward(exec, &padded, params1, &mut mid, z);
+                        core.forward(exec, padded, params1, mid, z);
                     }
                     sum(2 + slot, z);
                 }
@@ -304,16 +307,17 @@ impl Group {
             return save;
         }
         let params2 = &params[self.second.0..][..self.second.1];
-        let sums = sum_runs(exec.runs(n, n * len * halves.len(), |range| {
+        let side = halves[0].core.side();
+        let make = || (side.scratch(blocks), scratch(len));
+        let elements = n * len * halves.len();
+        let sums = sum_runs(exec.runs_with(n, elements, make, |range, (padded, mid)| {
             let mut sums = vec![0.0; halves.len() * 2 * c];
-            let side = halves[0].core.side();
-            let (mut padded, mut mid) = (side.scratch(blocks), scratch(len));
             for i in range {
                 for (half, sums) in halves.iter().zip(sums.chunks_exact_mut(2 * c)) {
-                    half.pad(exec, i, &mut padded);
+                    half.pad(exec, i, padded);
                     // SAFETY: each sample is visited once.
                     let z = unsafe { seconds[half.slot].get(i) };
-                    half.core.forward(exec, &padded, params2, &mut mid, z);
+                    half.core.forward(exec, padded, params2, mid, z);
                     if !given {
                         exec.run(ChannelSums {
                             z,

@@ -8,7 +8,7 @@ use crate::micro::depthwise::{DataGrad, Window};
 use crate::micro::pad::{
     EverySecond, Gather, PAD, PadCopy, PadMap, Padded, ReluCopy, ReluMask, Scatter,
 };
-use crate::micro::pointwise::{Plane, Pointwise, PointwiseGrad};
+use crate::micro::pointwise::{Ahead, Plane, Pointwise, PointwiseGrad};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
 use crate::simd::LANES;
 use std::ops::Range;
@@ -36,6 +36,7 @@ pub(super) fn flat_pointwise(
         rows: 1,
         cols: pixels,
         add,
+        ahead: Ahead::default(),
     });
 }
 
@@ -48,7 +49,7 @@ pub(super) struct PointwiseCore {
 }
 
 /// Pixels of a run.
-const RUN: usize = 128;
+const RUN: usize = 512;
 
 impl PointwiseCore {
     /// Elements of scratch for one run.
@@ -98,8 +99,10 @@ impl PointwiseCore {
         weights: &[f32],
         scratch: &mut [f32],
         z: &mut [f32],
+        ahead: Ahead<'_>,
     ) {
-        for run in self.runs() {
+        let count = self.runs().count();
+        for (i, run) in self.runs().enumerate() {
             let (src, from) = match relu {
                 true => {
                     self.relu(exec, x, &run, scratch);
@@ -118,6 +121,7 @@ impl PointwiseCore {
                 rows: 1,
                 cols: run.len(),
                 add: false,
+                ahead: ahead.part(i, count),
             });
         }
     }
@@ -135,10 +139,12 @@ impl PointwiseCore {
         scratch: (&mut [f32], &mut [f32]),
         mut dx: Option<&mut [f32]>,
         mut grad: Option<&mut [f32]>,
+        ahead: Ahead<'_>,
     ) {
+        let count = self.runs().count();
         let (behind, before) = scratch;
         let (blocks, pixels) = (self.input.blocks(), self.input.pixels());
-        for run in self.runs() {
+        for (i, run) in self.runs().enumerate() {
             if let Some(grad) = &mut grad {
                 let (x, x_block) = match relu {
                     true => {
@@ -174,6 +180,7 @@ impl PointwiseCore {
                 rows: 1,
                 cols: run.len(),
                 add: false,
+                ahead: ahead.part(i, count),
             });
             if !relu {
                 continue;
@@ -327,6 +334,7 @@ impl Separable {
             rows: out.height,
             cols: out.width,
             add: false,
+            ahead: Ahead::default(),
         });
         let taps = &s.params[self.depthwise..];
         if let Some(grad) = grad {

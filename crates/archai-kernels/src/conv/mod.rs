@@ -11,6 +11,7 @@ use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
 use crate::micro::pad::{PadCopy, PadMap, ReluMask};
+use crate::micro::pointwise::Ahead;
 use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
 use crate::simd::LANES;
@@ -185,14 +186,16 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut z = unsafe { overwritten::<f32>(n * len) };
         let zs = SamplesMut::whole(&mut z, len);
-        let sums = sum_runs(exec.runs(n, n * len.max(self.input.sample_len()), |range| {
+        let elements = n * len.max(self.input.sample_len());
+        let make = || self.core.scratch(self.relu, false);
+        let sums = sum_runs(exec.runs_with(n, elements, make, |range, scratch| {
             let mut sums = vec![0.0; 2 * c];
-            let mut scratch = self.core.scratch(self.relu, false);
             for i in range {
                 // SAFETY: each sample is visited once.
                 let z = unsafe { zs.get(i) };
+                let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                 self.core
-                    .forward(exec, self.relu, xs.get(i), params, &mut scratch, z);
+                    .forward(exec, self.relu, xs.get(i), params, scratch, z, ahead);
                 if self.norm != NormKind::None {
                     exec.run(ChannelSums {
                         z,
@@ -277,16 +280,17 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * map.sample_len()) };
         let ys = SamplesMut::whole(&mut y, map.sample_len());
-        exec.runs(
+        exec.runs_with(
             n,
             n * map.sample_len().max(self.input.sample_len()),
-            |range| {
-                let mut scratch = self.core.scratch(self.relu, false);
+            || self.core.scratch(self.relu, false),
+            |range, scratch| {
                 for i in range {
                     // SAFETY: each sample is visited once.
                     let y = unsafe { ys.get(i) };
+                    let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
                     self.core
-                        .forward(exec, self.relu, xs.get(i), params, &mut scratch, y);
+                        .forward(exec, self.relu, xs.get(i), params, scratch, y, ahead);
                     if let Some((scale, shift)) = &fold {
                         exec.run(ScaleShift {
                             data: y,
@@ -332,6 +336,14 @@ impl ConvNorm {
         );
         let zs = Samples::whole(save.z.as_deref().unwrap_or(y), map.sample_len());
         let normalised = save.z.is_none();
+        let with_norm = save.moments.is_some();
+        let zs_after = |i: usize| {
+            if with_norm {
+                zs.get_or_empty(i + 1)
+            } else {
+                &[]
+            }
+        };
         let mut norm_sums = None;
         let coefficients = save.moments.as_ref().map(|moments| {
             let sums = batch_dots(exec, map, gs, &[zs], n);
@@ -353,26 +365,29 @@ impl ConvNorm {
             .as_mut()
             .map(|dx| SamplesMut::whole(dx, self.input.sample_len()));
         let transposed = self.core.transposed(params);
-        let runs = exec.runs(
+        let make = || {
+            // SAFETY: written before it is read, per sample.
+            let dz = unsafe {
+                overwritten::<f32>(if coefficients.is_some() {
+                    map.sample_len()
+                } else {
+                    0
+                })
+            };
+            (self.core.scratch(self.relu, true), dz)
+        };
+        let runs = exec.runs_with(
             n,
             n * map.sample_len().max(self.input.sample_len()),
-            |range| {
-                let mut scratch = self.core.scratch(self.relu, true);
+            make,
+            |range, (scratch, dz)| {
                 let mut grad = vec![0.0; if want.params { self.layout.len() } else { 0 }];
-                // SAFETY: written before it is read, per sample.
-                let mut dz = unsafe {
-                    overwritten::<f32>(if coefficients.is_some() {
-                        map.sample_len()
-                    } else {
-                        0
-                    })
-                };
                 for i in range {
                     let (x, g) = (xs.get(i), gs.get(i));
                     let dz: &[f32] = match &coefficients {
                         Some(k) => {
-                            k.apply(exec, g, zs.get(i), map, &mut dz);
-                            &dz
+                            k.apply(exec, g, zs.get(i), map, dz);
+                            dz
                         }
                         None => g,
                     };
@@ -386,9 +401,10 @@ impl ConvNorm {
                         params,
                         &transposed,
                         dz,
-                        &mut scratch,
+                        scratch,
                         dx,
                         grad,
+                        Ahead([xs.get_or_empty(i + 1), gs.get_or_empty(i + 1), zs_after(i)]),
                     );
                 }
                 grad
@@ -526,6 +542,7 @@ impl Core {
         s
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn forward(
         &self,
         exec: &Exec,
@@ -534,6 +551,7 @@ impl Core {
         params: &[f32],
         s: &mut Scratch,
         z: &mut [f32],
+        ahead: Ahead<'_>,
     ) {
         let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         match self {
@@ -547,7 +565,7 @@ impl Core {
                 });
                 c.forward(exec, &s.padded, params, &mut s.mid, z);
             }
-            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z),
+            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z, ahead),
             Core::Dense(c) => {
                 exec.run(PadCopy {
                     src: x,
@@ -598,6 +616,7 @@ impl Core {
         s: &mut Scratch,
         dx: Option<&mut [f32]>,
         grad: Option<&mut [f32]>,
+        ahead: Ahead<'_>,
     ) {
         let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         let Scratch {
@@ -635,7 +654,7 @@ impl Core {
             }
             Core::Pointwise(c) => {
                 let scratch = (&mut mid[..], &mut mid2[..]);
-                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad);
+                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad, ahead);
             }
             Core::Dense(c) => {
                 if let Some(grad) = grad {

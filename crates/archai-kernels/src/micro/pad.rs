@@ -128,7 +128,8 @@ impl Kernel for ReluCopy<'_> {
     }
 }
 
-/// `dx (+)= g` where `x > 0`: the gradient of a ReLU.
+/// `dx (+)= g` where `x > 0`: the gradient of a ReLU. Without `add` it goes past the caches: `dx` is a whole tensor's, which
+/// is read again only when the batch is done.
 pub(crate) struct ReluMask<'a> {
     pub x: &'a [f32],
     pub g: &'a [f32],
@@ -143,12 +144,16 @@ impl Kernel for ReluMask<'_> {
         let ReluMask { x, g, dx, add } = self;
         assert!(x.len() == dx.len() && g.len() >= x.len() && x.len().is_multiple_of(LANES));
         for i in (0..x.len()).step_by(LANES) {
-            // SAFETY: whole vectors of slices that are long enough.
+            // SAFETY: whole vectors of slices that are long enough; the fence follows.
             unsafe {
                 let v = I::where_positive(I::load(x, i), I::load(g, i));
-                I::store(dx, i, if add { I::add(I::load(dx, i), v) } else { v });
+                match add {
+                    true => I::store(dx, i, I::add(I::load(dx, i), v)),
+                    false => I::stream(dx, i, v),
+                }
             }
         }
+        I::fence();
     }
 }
 

@@ -26,6 +26,43 @@ impl Plane {
     }
 }
 
+/// Memory that is read next, asked for while the processor multiplies and the memory would have nothing to do: passes over
+/// memory otherwise wait for it, and the products take longer than it takes to come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ahead<'a>(pub [&'a [f32]; 3]);
+
+impl<'a> Ahead<'a> {
+    /// Part `i` of `n` equal ones.
+    pub fn part(&self, i: usize, n: usize) -> Self {
+        Ahead(self.0.map(|s| &s[i * s.len() / n..(i + 1) * s.len() / n]))
+    }
+
+    fn lines(&self) -> usize {
+        self.0.iter().map(|s| s.len().div_ceil(LINE)).sum()
+    }
+
+    /// Asks for the next lines.
+    #[inline(always)]
+    fn fetch<I: Isa>(&mut self, lines: usize) {
+        for _ in 0..lines {
+            let [first, b, c] = self.0;
+            if first.is_empty() {
+                if b.is_empty() && c.is_empty() {
+                    return;
+                }
+                self.0 = [b, c, &[]];
+                continue;
+            }
+            // SAFETY: there is a first element.
+            unsafe { I::prefetch(first, 0) };
+            self.0[0] = &first[LINE.min(first.len())..];
+        }
+    }
+}
+
+/// Elements of a cache line.
+const LINE: usize = 16;
+
 /// `dst[o] (+)= Σ_i w[o][i] · src[i]` for `rows`×`cols` pixels. Weights `[⌈co/8⌉][ci][8]`.
 pub(crate) struct Pointwise<'a> {
     pub weights: &'a [f32],
@@ -38,6 +75,7 @@ pub(crate) struct Pointwise<'a> {
     pub rows: usize,
     pub cols: usize,
     pub add: bool,
+    pub ahead: Ahead<'a>,
 }
 
 /// Pixels that one group of output blocks works on before the next group does: a group's weights stay in the first
@@ -48,27 +86,37 @@ const PANEL: usize = 64;
 const DEPTH: usize = 192;
 
 /// Runs `$body` for every group of blocks: two by two and perhaps a single one, or, with 32 registers, three by three and
-/// the rest (twice two instead of three and one).
+/// the rest (five instead of three and two, twice two instead of three and one).
 macro_rules! for_groups {
     ($I:ident, $blocks:expr, |$c:ident, $CB:ident| $body:expr) => {{
         let blocks: usize = $blocks;
-        let threes = match blocks % 3 {
-            _ if !$I::WIDE => 0,
-            1 if blocks > 1 => (blocks - 4) / 3 * 3,
-            _ => blocks / 3 * 3,
+        let rest = match blocks % 3 {
+            _ if !$I::WIDE => blocks,
+            1 if blocks > 1 => 4,
+            2 if blocks > 2 => 5,
+            rest => rest,
         };
+        let threes = blocks - rest;
         if $I::WIDE {
             for $c in (0..threes).step_by(3) {
                 const $CB: usize = 3;
                 $body
             }
+            if rest == 5 {
+                let $c = threes;
+                const $CB: usize = 5;
+                $body
+            }
         }
-        let twos = threes + (blocks - threes) / 2 * 2;
-        for $c in (threes..twos).step_by(2) {
+        let (start, pairs) = match $I::WIDE && rest == 5 {
+            true => (blocks, 0),
+            false => (threes, rest / 2 * 2),
+        };
+        for $c in (start..start + pairs).step_by(2) {
             const $CB: usize = 2;
             $body
         }
-        for $c in twos..blocks {
+        for $c in start + pairs..blocks {
             const $CB: usize = 1;
             $body
         }
@@ -87,6 +135,9 @@ impl Kernel for Pointwise<'_> {
         let mut args = self;
         let (down, across) = ((PANEL / cols).max(1), cols.min(PANEL));
         let depth = ci.div_ceil(ci.div_ceil(DEPTH)).next_multiple_of(LANES);
+        // Tiles of four pixels and two blocks, about.
+        let tiles = rows * cols.div_ceil(4) * args.co_blocks.div_ceil(2) * ci.div_ceil(depth);
+        let per_tile = args.ahead.lines().div_ceil(tiles);
         for y in (0..rows).step_by(down) {
             let lines = y..(y + down).min(rows);
             for x in (0..cols).step_by(across) {
@@ -99,9 +150,9 @@ impl Kernel for Pointwise<'_> {
                         // SAFETY: the asserts cover every pixel of every block.
                         unsafe {
                             if CB == 1 {
-                                strip::<I, CB, 8>(&mut args, c, y, &line, &inputs);
+                                strip::<I, CB, 8>(&mut args, c, y, &line, &inputs, per_tile);
                             } else {
-                                strip::<I, CB, 4>(&mut args, c, y, &line, &inputs);
+                                strip::<I, CB, 4>(&mut args, c, y, &line, &inputs, per_tile);
                             }
                         };
                     });
@@ -123,6 +174,7 @@ unsafe fn strip<I: Isa, const CB: usize, const P: usize>(
     y: usize,
     line: &Range<usize>,
     inputs: &Range<usize>,
+    per_tile: usize,
 ) {
     let overlap = !args.add && inputs.len() == args.ci && line.len() >= P;
     let mut x = line.start;
@@ -130,6 +182,7 @@ unsafe fn strip<I: Isa, const CB: usize, const P: usize>(
     unsafe {
         while x + P <= line.end {
             tile::<I, CB, P>(args, c, y, x, inputs);
+            args.ahead.fetch::<I>(per_tile);
             x += P;
         }
         if x < line.end && overlap {
@@ -288,7 +341,7 @@ unsafe fn grad_strip<I: Isa, const CB: usize>(
     unsafe {
         while i < args.ci {
             match args.ci - i {
-                8.. if CB != 2 => {
+                8.. if CB != 2 && CB < 5 => {
                     grad_tile::<I, CB, 8>(args, c, i, pixels);
                     i += 8;
                 }

@@ -150,14 +150,18 @@ Exit status: 0 all well, 1 something failed, 2 the command line or a
 configuration cannot be used, 130 interrupted.";
 
 const BENCH_EXAMPLES: &str = "\
-All steps are at the sizes of the DARTS paper: the search network has 16
-channels and 8 cells, the evaluated one 36 channels, 20 cells and the auxiliary
-tower. A step's time is the median.
-  cell      forward and backward of the first search cell
-  supernet  forward and backward of the search network, clipping, SGD
-  bilevel   a whole second-order step: architecture and weights
-  eval      forward and backward of the evaluated network, clipping, SGD
-  infer     the evaluated network forward
+The first five steps are at the sizes of the DARTS paper: the search network has
+16 channels and 8 cells, the evaluated one 36 channels, 20 cells and the
+auxiliary tower. A step's time is the median.
+  cell         forward and backward of the first search cell
+  supernet     forward and backward of the search network, clipping, SGD
+  bilevel      a whole second-order step: architecture and weights
+  eval         forward and backward of the evaluated network, clipping, SGD
+  infer        the evaluated network forward
+  nasbench201  as eval, the best network of NAS-Bench-201 on CIFAR-10
+  resnet20     as eval, ResNet-20
+  overheads    a training of the search network, and what of its steps is not
+               the network: data, optimiser, metrics, log
 
 Examples:
   archai bench
@@ -167,7 +171,7 @@ Examples:
 /// `archai bench`.
 #[derive(Clone, Debug, Args)]
 pub struct BenchArgs {
-    /// Images per batch [default: 64 in the search, 96 in the evaluation]
+    /// Images per batch [default: 64 in the search, 96 in the evaluation, 256 nasbench201, 128 resnet20]
     #[arg(long, value_name = "B", value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Option<u16>,
 
@@ -208,16 +212,24 @@ pub enum Workload {
     Bilevel,
     Eval,
     Infer,
+    #[value(name = "nasbench201")]
+    NasBench201,
+    #[value(name = "resnet20")]
+    ResNet20,
+    Overheads,
 }
 
 impl Workload {
     /// All, in the order in which they are shown.
-    pub const ALL: [Workload; 5] = [
+    pub const ALL: [Workload; 8] = [
         Workload::Cell,
         Workload::Supernet,
         Workload::Bilevel,
         Workload::Eval,
         Workload::Infer,
+        Workload::NasBench201,
+        Workload::ResNet20,
+        Workload::Overheads,
     ];
 
     /// The name on the command line.
@@ -228,6 +240,9 @@ impl Workload {
             Workload::Bilevel => "bilevel",
             Workload::Eval => "eval",
             Workload::Infer => "infer",
+            Workload::NasBench201 => "nasbench201",
+            Workload::ResNet20 => "resnet20",
+            Workload::Overheads => "overheads",
         }
     }
 }

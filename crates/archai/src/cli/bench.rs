@@ -4,22 +4,27 @@
 
 use std::hint::black_box;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use archai_algos::DartsSettings;
 use archai_algos::darts::LookAhead;
-use archai_data::Batch;
 use archai_data::rng::Key;
+use archai_data::{Batch, InMemory, Loader, Loaders, Transform};
 use archai_engine::optim::{Optimizer, clip_factor};
+use archai_engine::run::{Clock, Run, StopFlag};
+use archai_engine::trainer::{ArchTrainer, Outcome, Step as TrainerStep, TrainerHooks};
 use archai_engine::{
-    ArchParams, Compute, Engine, Model, ModelOptions, Objective, OpRegistry, ParamVec, Regular,
-    Want,
+    ArchParams, Compute, Engine, EngineError, Model, ModelOptions, Objective, OpRegistry, ParamVec,
+    Regular, Want,
 };
 use archai_kernels::{
     CellEdge, CellPlan, CellWant, Exec, FeatureMap, ParamLayout, Primitive, fma_burst,
 };
 use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
-use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype};
+use archai_spec::desc::nasbench201::Cell201;
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype, zoo};
+use archai_spec::event::{Event, EventSink, LogPath};
 use archai_spec::settings::Settings;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -35,6 +40,9 @@ const DARTS_V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1
     normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
     ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
     reduce_concat=[2, 3, 4, 5])";
+
+/// The cell of NAS-Bench-201 with the best test accuracy on CIFAR-10 (index 6111 of its table).
+const BEST_201: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
 
 /// What one measurement gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +61,18 @@ struct Measured {
     /// Arithmetic of convolutions and the classifier in a step.
     gflop: f64,
     peak_rss_mb: Option<f64>,
+    /// Of `overheads` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    overheads: Option<Overheads>,
+}
+
+/// What of a training's step is not the network, in milliseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Overheads {
+    /// Preparing the batch (crop, flip, normalise), metrics, logging every step: median between two steps' passes.
+    between_ms: f64,
+    /// Clipping and the optimiser's step.
+    optimizer_ms: f64,
 }
 
 impl Measured {
@@ -194,6 +214,18 @@ fn table(results: &[Measured], ceiling: f64) -> Result<(), CliError> {
     }
     let mut out = io::stdout();
     writeln!(out, "{table}")?;
+    for (r, o) in results
+        .iter()
+        .filter_map(|r| Some((r, r.overheads.as_ref()?)))
+    {
+        writeln!(
+            out,
+            "overheads of a step: {:.1} ms for data, metrics and log, {:.1} ms for the optimiser: {:.1} %",
+            o.between_ms,
+            o.optimizer_ms,
+            100.0 * (o.between_ms + o.optimizer_ms) / r.ms
+        )?;
+    }
     writeln!(
         out,
         "{}, {} threads; ceiling {ceiling:.0} GFLOP/s: multiply-adds in registers, nothing else",
@@ -205,7 +237,7 @@ fn table(results: &[Measured], ceiling: f64) -> Result<(), CliError> {
 
 /// How long the full run of the shipped settings would take at these speeds.
 fn estimates(results: &[Measured]) -> Result<(), CliError> {
-    let settings = settings()?;
+    let settings = settings(&[])?;
     let days = |r: &Measured, images: usize, epochs: usize| {
         let steps = images.div_ceil(r.batch) * epochs;
         (steps, steps as f64 * r.ms / 1e3 / 86_400.0)
@@ -274,14 +306,25 @@ fn peak_rss_mb() -> Option<f64> {
     Some(kb / 1024.0)
 }
 
-/// The shipped settings, with the stem of the original code: one, shared, with learnt norms.
-fn settings() -> Result<Settings, CliError> {
-    let flags = [
+/// NAS-Bench-201's macro structure: 16 channels, three stages of five cells, a residual block before the second and third.
+const MACRO_201: [&str; 7] = [
+    "nas.eval.model_desc.n_cells=17",
+    "nas.eval.model_desc.model_post_op=bnrelu_pool_avg2d",
+    "nas.eval.model_desc.aux_weight=0",
+    "nas.eval.model_desc.model_stems.stem_multiplier=1",
+    "nas.eval.model_desc.model_stems.init_node_ch=16",
+    "nas.eval.model_desc.cell.n_nodes=3",
+    "nas.eval.model_desc.cell.cell_post_op=identity",
+];
+
+/// The shipped settings, with the stem of the original code (one, shared, with learnt norms) and with `more`.
+fn settings(more: &[&str]) -> Result<Settings, CliError> {
+    let stems = [
         "nas.search.model_desc.model_stems.wiring=shared",
         "nas.search.model_desc.model_stems.affine=true",
         "nas.eval.model_desc.model_stems.wiring=shared",
-    ]
-    .map(String::from);
+    ];
+    let flags: Vec<String> = stems.iter().chain(more).map(|s| s.to_string()).collect();
     ConfigLoader::new(&Shipped)
         .files("archai:algos/darts.yaml")
         .dataset("archai:datasets/cifar10.yaml")
@@ -302,20 +345,37 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
         }
         return cell(batch, args.steps);
     }
-    let settings = settings()?;
+    let settings = settings(match workload {
+        Workload::NasBench201 => &MACRO_201,
+        _ => &[],
+    })?;
     let catalog = OpCatalog::builtin();
-    let search = matches!(workload, Workload::Supernet | Workload::Bilevel);
-    let desc = if search {
-        build(
+    let search = matches!(
+        workload,
+        Workload::Supernet | Workload::Bilevel | Workload::Overheads
+    );
+    let eval = &settings.nas.eval.model_desc;
+    let desc = match workload {
+        Workload::Supernet | Workload::Bilevel | Workload::Overheads => build(
             &DartsModelDescBuilder,
             &settings.nas.search.model_desc,
             None,
             false,
             &catalog,
-        )
-    } else {
-        let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
-        from_genotype(&genotype, &settings.nas.eval.model_desc, true, &catalog)
+        ),
+        Workload::Eval | Workload::Infer | Workload::Cell => {
+            let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
+            from_genotype(&genotype, eval, true, &catalog)
+        }
+        Workload::NasBench201 => {
+            let cell: Cell201 = BEST_201.parse().map_err(CliError::caused)?;
+            cell.to_desc(eval, &catalog)
+        }
+        Workload::ResNet20 => {
+            let builder = zoo::builder(workload.name())
+                .ok_or_else(|| CliError::failure("the zoo has no ResNet-20"))?;
+            build(builder.as_ref(), eval, None, true, &catalog)
+        }
     }
     .map_err(CliError::caused)?
     .desc;
@@ -325,13 +385,16 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
     };
     let model =
         Model::compile(&desc, &OpRegistry::builtin(), &options).map_err(CliError::engine)?;
-    let mut step = Step::new(model, &settings, search, batch)?;
     let macs = macs(&desc, &catalog, workload == Workload::Eval)?;
     let size = Size {
         batch,
         images: batch * if workload == Workload::Bilevel { 2 } else { 1 },
         flop: macs * batch as f64 * workload.flop_per_mac(),
     };
+    if workload == Workload::Overheads {
+        return overheads(model, &settings, args, size);
+    }
+    let mut step = Step::new(model, &settings, search, batch)?;
     timed(
         workload,
         args.engine.into(),
@@ -343,11 +406,11 @@ fn measure(workload: Workload, args: &BenchArgs) -> Result<Measured, CliError> {
                 arch: true,
             }),
             Workload::Bilevel => step.bilevel(),
-            Workload::Eval => step.train(Want {
+            Workload::Eval | Workload::NasBench201 | Workload::ResNet20 => step.train(Want {
                 weights: true,
                 arch: false,
             }),
-            Workload::Infer | Workload::Cell => step.infer(),
+            Workload::Infer | Workload::Cell | Workload::Overheads => step.infer(),
         },
     )
 }
@@ -456,6 +519,124 @@ impl Step {
         black_box(logits.map_err(CliError::engine)?);
         Ok(())
     }
+}
+
+/// Seconds since the watch was made.
+#[derive(Clone, Copy)]
+struct Watch(Instant);
+
+impl Clock for Watch {
+    fn now(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+/// Notes when the passes of a training begin and end.
+struct Passes {
+    watch: Watch,
+    times: Arc<Mutex<Vec<[f64; 2]>>>,
+}
+
+impl TrainerHooks for Passes {
+    fn pre_step(&mut self, _: &mut TrainerStep<'_>) -> Result<(), EngineError> {
+        let now = self.watch.now();
+        self.times().push([now; 2]);
+        Ok(())
+    }
+    fn post_step(&mut self, _: &mut TrainerStep<'_>, _: &Outcome) -> Result<(), EngineError> {
+        let now = self.watch.now();
+        if let Some([_, end]) = self.times().last_mut() {
+            *end = now;
+        }
+        Ok(())
+    }
+}
+
+impl Passes {
+    fn times(&self) -> std::sync::MutexGuard<'_, Vec<[f64; 2]>> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes events as a run's log has them, to nowhere.
+struct ToNowhere;
+
+impl EventSink for ToNowhere {
+    fn emit(&self, event: Event) -> io::Result<()> {
+        serde_json::to_writer(io::sink(), &event).map_err(io::Error::other)
+    }
+}
+
+/// A training of the search network on images of CIFAR's size, prepared in the training's own thread so that all of it
+/// counts, and logged at every step.
+fn overheads(
+    mut model: Model,
+    settings: &Settings,
+    args: &BenchArgs,
+    size: Size,
+) -> Result<Measured, CliError> {
+    let search = &settings.nas.search;
+    let images = size.batch * (args.steps + 2);
+    let mut rng = Key::new(6).with("bench images").rng();
+    let input = model.desc().input;
+    let shape = [input.channels, input.height, input.width];
+    let pixels = images * shape.iter().product::<usize>();
+    let pixels = (0..pixels).map(|_| rng.uniform_u32_below(256) as u8);
+    let labels = (0..images as u32).map(|i| i % 10).collect();
+    let data = InMemory::new("noise", 10, shape, pixels.collect(), labels);
+    let data = Arc::new(data.map_err(CliError::caused)?);
+    let transform = Transform::train(&search.loader.dataset, search.loader.cutout);
+    let transform = transform.map_err(CliError::caused)?;
+    let loaders = Loaders {
+        train: Loader::new(data, transform, size.batch).shuffled(Key::new(7)),
+        valid: None,
+        valid_arch: None,
+        test: None,
+    };
+    let mut trainer = search.trainer.clone();
+    (trainer.epochs, trainer.logger_freq) = (1, 1);
+    let watch = Watch(Instant::now());
+    let times: Arc<Mutex<Vec<[f64; 2]>>> = Arc::default();
+    let passes = Passes {
+        watch,
+        times: times.clone(),
+    };
+    let mut hooks: [Box<dyn TrainerHooks>; 1] = [Box::new(passes)];
+    let stop = StopFlag::new();
+    let run = Run::new(&ToNowhere, &watch, &stop, 0);
+    ArchTrainer::new(&trainer, run, &LogPath::new("bench"), &mut hooks)
+        .fit(&mut model, &loaders)
+        .map_err(CliError::engine)?;
+    let times = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
+
+    // The optimiser alone, on some gradient.
+    let mut optimizer = Optimizer::new(&trainer.optimizer).map_err(CliError::engine)?;
+    let grads = model.weights().clone();
+    let mut optimizer_ms = Vec::new();
+    for _ in 0..11 {
+        let start = Instant::now();
+        let clipped = grads.scale(clip_factor(grads.norm(), trainer.grad_clip));
+        model.set_weights(optimizer.step(model.weights(), &clipped, trainer.optimizer.lr));
+        optimizer_ms.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    let median = |mut ms: Vec<f64>| {
+        ms.sort_by(f64::total_cmp);
+        ms[ms.len() / 2]
+    };
+    // From one pass's beginning to the next one's; the first step does not count.
+    let starts = times.windows(2).skip(1);
+    let mut steps: Vec<f64> = starts.clone().map(|w| (w[1][0] - w[0][0]) * 1e3).collect();
+    let between_ms = median(starts.map(|w| (w[1][0] - w[0][1]) * 1e3).collect());
+    let mut measured = timed(Workload::Overheads, args.engine.into(), 1, size, || Ok(()))?;
+    steps.sort_by(f64::total_cmp);
+    measured.ms = steps[steps.len() / 2];
+    (measured.min_ms, measured.max_ms) = (steps[0], steps[steps.len() - 1]);
+    measured.steps = steps.len();
+    measured.overheads = Some(Overheads {
+        between_ms,
+        optimizer_ms: median(optimizer_ms),
+    });
+    Ok(measured)
 }
 
 /// A batch of noise.
@@ -576,6 +757,7 @@ fn timed(
         images: size.images,
         gflop: size.flop / 1e9,
         peak_rss_mb: peak_rss_mb(),
+        overheads: None,
     })
 }
 
@@ -585,16 +767,23 @@ impl Workload {
     fn flop_per_mac(self) -> f64 {
         match self {
             Workload::Infer => 2.0,
-            Workload::Cell | Workload::Supernet | Workload::Eval => 6.0,
+            Workload::Cell
+            | Workload::Supernet
+            | Workload::Eval
+            | Workload::NasBench201
+            | Workload::ResNet20
+            | Workload::Overheads => 6.0,
             Workload::Bilevel => 3.0 * 6.0 + 2.0 * 4.0,
         }
     }
 
-    /// Images per batch in the paper.
+    /// Images per batch in the papers.
     fn default_batch(self) -> usize {
         match self {
-            Workload::Cell | Workload::Supernet | Workload::Bilevel => 64,
+            Workload::Cell | Workload::Supernet | Workload::Bilevel | Workload::Overheads => 64,
             Workload::Eval | Workload::Infer => 96,
+            Workload::NasBench201 => 256,
+            Workload::ResNet20 => 128,
         }
     }
 }
