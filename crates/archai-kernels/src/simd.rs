@@ -100,7 +100,7 @@ macro_rules! check_bounds {
     ($slice:expr, $start:expr, $len:expr) => {
         if cfg!(any(debug_assertions, feature = "checked")) {
             assert!(
-                $start + $len <= $slice.len(),
+                $slice.get($start..$start + $len).is_some(),
                 "{} + {} exceeds {}",
                 $start,
                 $len,

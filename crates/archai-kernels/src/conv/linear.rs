@@ -91,6 +91,7 @@ impl PointwiseCore {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is something of its own")]
     pub fn forward(
         &self,
         exec: &Exec,

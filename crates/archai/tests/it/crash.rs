@@ -279,7 +279,7 @@ fn p25_signals_keep_a_checkpoint() {
             .run(&["resume", tiny.dir("search").to_str().unwrap()]);
         assert!(resumed.err.contains("goes on in"), "{}", resumed.err);
         resumed.ok();
-        same(&tiny.digests(), &expect, &format!("{name}"));
+        same(&tiny.digests(), &expect, name);
         let text = fs::read_to_string(tiny.dir("search").join("log.jsonl")).unwrap();
         let records = text
             .lines()
@@ -558,10 +558,8 @@ fn p05_a_damaged_checkpoint_is_named_and_the_one_before_used() {
             all.sort();
             all
         };
-        while !checkpoints()
-            .last()
-            .is_some_and(|p| p >= &folder.join("000009.checkpoint"))
-        {
+        let enough = folder.join("000009.checkpoint");
+        while checkpoints().last().is_none_or(|p| *p < enough) {
             assert!(child.try_wait().unwrap().is_none());
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -582,14 +580,15 @@ fn p05_a_damaged_checkpoint_is_named_and_the_one_before_used() {
         done.ok();
         let log = fs::read_to_string(tiny.dir("search").join("log.log")).unwrap();
         assert!(log.contains(&name), "{what} is not in the log");
-        same(&tiny.digests(), &expect, &format!("{what}"));
+        same(&tiny.digests(), &expect, what);
     }
 }
 
 #[test]
 fn p03_p28_time_place_and_threads_do_not_matter() {
     let (expect, _) = undisturbed("darts", &[]);
-    let conditions: [(&str, &[&str], &[(&str, &str)]); 6] = [
+    type Condition<'a> = (&'a str, &'a [&'a str], &'a [(&'a str, &'a str)]);
+    let conditions: [Condition; 6] = [
         ("eight threads", &["--threads=8"], &[]),
         ("another zone", &["--threads=2"], &[("TZ", "Pacific/Apia")]),
         (
@@ -622,7 +621,7 @@ fn p03_p28_time_place_and_threads_do_not_matter() {
         let mut command = tiny.command(more);
         command.envs(env.iter().copied());
         Done::new(command.output().unwrap()).ok();
-        same(&tiny.digests(), &expect, &format!("{what}"));
+        same(&tiny.digests(), &expect, what);
     }
     for folder in ["a folder with blanks", "ütf-8 文字", "🦀 $x ~ {a}"] {
         let tiny = Tiny::new("darts", &[]);
