@@ -37,12 +37,14 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Whether a line of code, its comment aside, has the word `unsafe`.
+/// In two parts, so that this file has it nowhere.
+const WORD: &str = concat!("un", "safe");
+
+/// Whether a line of code, its comment aside, has the word.
 fn is_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     code.split(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .any(|word| word == "unsafe")
-        && !code.contains("\"unsafe\"")
+        .any(|word| word == WORD)
 }
 
 #[test]
