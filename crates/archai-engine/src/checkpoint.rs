@@ -755,7 +755,7 @@ mod tests {
     }
 
     #[test]
-    fn due_by_steps_or_by_time_even_if_the_clock_is_set_back() {
+    fn p28_due_by_steps_or_by_time_even_if_the_clock_is_set_back() {
         struct At(std::sync::atomic::AtomicI64);
         impl Clock for At {
             fn now(&self) -> f64 {

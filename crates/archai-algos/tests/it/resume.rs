@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::experiment::{Experiment, run_eval, run_search};
-use archai_engine::run::{NoClock, Run, StopFlag};
+use archai_engine::run::{Clock, NoClock, Run, StopFlag};
 use archai_engine::{Compute, EngineError, OpRegistry};
 use archai_spec::event::{Event, EventSink, Progress};
 use serde_json::Value;
@@ -77,6 +77,18 @@ struct Left {
 
 /// Search and evaluation, ended after every `every` steps and taken up again until they end.
 fn run(algo: &str, overrides: &str, policy: Policy, end: End, every: usize) -> Left {
+    run_by(&NoClock, algo, overrides, policy, end, every)
+}
+
+/// The same with a clock.
+fn run_by(
+    clock: &dyn Clock,
+    algo: &str,
+    overrides: &str,
+    policy: Policy,
+    end: End,
+    every: usize,
+) -> Left {
     // Paths of files stand in no result, so that two directories can be compared.
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();
@@ -93,12 +105,12 @@ fn run(algo: &str, overrides: &str, policy: Policy, end: End, every: usize) -> L
         let open = |phase: &str| {
             let at = dir.join(format!("checkpoints_{phase}"));
             let mark = Box::new(|| Ok(Value::Null));
-            CheckpointStore::open(&at, policy, &NoClock, mark).expect("a store")
+            CheckpointStore::open(&at, policy, clock, mark).expect("a store")
         };
         let (search, found) = open("search");
         assert!(found.damaged.is_empty());
         let (eval, _) = open("eval");
-        let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
+        let run = Run::new(&events, clock, &stop, settings.common.seed);
         let experiment = |run| Experiment {
             settings: &settings,
             registry: OpRegistry::builtin(),
@@ -304,5 +316,43 @@ fn p03_threads_prefetching_and_checkpoints_change_no_byte() {
             .install(|| run("darts", &with(workers), policy, End::Stop, usize::MAX));
         let what = format!("{threads} threads, {workers} workers, {policy:?}");
         left.assert_same(&expect, &what);
+    }
+}
+
+/// Goes a day ahead and a day back, again and again.
+#[derive(Default)]
+struct Jumping(AtomicUsize);
+
+impl Clock for Jumping {
+    fn now(&self) -> f64 {
+        let n = self.0.fetch_add(1, Ordering::Relaxed);
+        1.8e9 + n as f64 + if n % 5 < 2 { 86_400.0 } else { -86_400.0 }
+    }
+}
+
+#[test]
+fn p28_a_clock_that_jumps_changes_no_result() {
+    let overrides = "nas.search.darts.second_order=false nas.eval.loader.val_ratio=0.5";
+    let expect = run("darts", overrides, USUAL, End::Stop, usize::MAX);
+    for every in [usize::MAX, 3] {
+        let clock = Jumping::default();
+        let left = run_by(&clock, "darts", overrides, USUAL, End::Stop, every);
+        // The metrics hold times as well; their numbers are among the values below.
+        for (name, bytes) in expect
+            .files
+            .iter()
+            .filter(|(n, _)| !n.ends_with("_metrics.yaml"))
+        {
+            assert!(left.files[name] == *bytes, "{name} differs");
+        }
+        let is_time = |name: &str| {
+            let times = ["time", "duration", "images_per_s", "timings/"];
+            times.iter().any(|time| name.contains(time))
+        };
+        let values = expect.values.iter().filter(|(name, _)| !is_time(name));
+        assert!(values.clone().count() > 50);
+        for (name, value) in values {
+            assert_eq!(left.values.get(name), Some(value), "{name}");
+        }
     }
 }
