@@ -200,7 +200,7 @@ impl Pool {
                 let mut g = gs.get(i);
                 if let Some(k) = &coefficients {
                     k.apply(exec, g, ys.get(i), map, dz);
-                    g = &dz;
+                    g = dz;
                 }
                 // SAFETY: each sample is visited once.
                 let dx = unsafe { dxs.get(i) };

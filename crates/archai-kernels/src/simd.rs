@@ -325,7 +325,7 @@ mod x86 {
                 }
                 #[inline(always)]
                 unsafe fn prefetch(s: &[f32], i: usize) {
-                    check_bounds!(s, i, 1);
+                    debug_assert!(i < s.len());
                     unsafe { _mm_prefetch::<_MM_HINT_T1>(s.as_ptr().add(i).cast()) };
                 }
                 #[inline(always)]

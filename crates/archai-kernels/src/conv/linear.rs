@@ -91,6 +91,7 @@ impl PointwiseCore {
         }
     }
 
+    #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
         exec: &Exec,
