@@ -797,6 +797,13 @@ impl Session<'_> {
             for text in &found.damaged {
                 log.warn_first(text).map_err(in_log)?;
             }
+            if found.mark.is_none() {
+                // It was cut off before its first checkpoint, which the trainings below know nothing of.
+                let at = LogPath::new("resumed").join(name).join(0).join(0);
+                let values = [("phase", json(name)), ("epoch", json(0)), ("step", json(0))];
+                let values = values.map(|(key, value)| (key.to_string(), value));
+                log.record(at, values.to_vec()).map_err(in_log)?;
+            }
             if missing > 0 {
                 let text = format!(
                     "{missing} bytes of the logs are missing; the run tells them again where it can"
