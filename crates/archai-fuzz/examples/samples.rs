@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 #[path = "../../archai-data/tests/it/fixtures.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the readers' tests use more of it")]
 mod fixtures;
 #[path = "../tests/it/made_to_harm.rs"]
 mod made_to_harm;

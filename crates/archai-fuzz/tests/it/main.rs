@@ -6,7 +6,7 @@ use peak_alloc::PeakAlloc;
 static MEMORY: PeakAlloc = PeakAlloc;
 
 #[path = "../../../archai-data/tests/it/fixtures.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the readers' tests use more of it")]
 mod fixtures;
 
 mod bombs;

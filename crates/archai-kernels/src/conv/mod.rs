@@ -542,7 +542,7 @@ impl Core {
         s
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[expect(clippy::too_many_arguments, reason = "each is something of its own")]
     fn forward(
         &self,
         exec: &Exec,

@@ -217,7 +217,10 @@ struct Owner {
 
 /// A directory that this process alone works in. The system lets go of it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct DirLock(#[allow(dead_code, reason = "held, not read")] File);
+pub struct DirLock {
+    /// Held, not read.
+    _file: File,
+}
 
 impl DirLock {
     /// Locks a directory for this process.
@@ -252,7 +255,7 @@ impl DirLock {
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         file.write_all(text.as_bytes()).map_err(failed)?;
-        Ok(DirLock(file))
+        Ok(DirLock { _file: file })
     }
 
     /// Waits until this process alone holds the directory: for what takes a moment.
@@ -262,7 +265,7 @@ impl DirLock {
     pub fn wait_for(dir: &Path) -> Result<Self, CliError> {
         let (path, file) = Self::open(dir)?;
         file.lock().map_err(|e| FileError::new("lock", &path, e))?;
-        Ok(DirLock(file))
+        Ok(DirLock { _file: file })
     }
 
     fn open(dir: &Path) -> Result<(PathBuf, File), FileError> {

@@ -5,10 +5,10 @@ use crate::support::World;
 #[test]
 fn p19_files_below_the_working_folder_may_be_included() {
     let world = World::new();
-    world.write("project/shared/seed.yaml", "common: {seed: 41}\n");
+    world.write("project/common/seed.yaml", "common: {seed: 41}\n");
     world.write(
         "project/confs/mine.yaml",
-        "__include__: ../shared/seed.yaml\n",
+        "__include__: ../common/seed.yaml\n",
     );
     let show = |folder: &str, config: &str| {
         let mut command = world.command(&["config", "show", "darts", "--config", config]);
