@@ -1,8 +1,8 @@
 //! Eight lanes at a time: the only vocabulary in which the kernels are written.
 //!
 //! A kernel is a value that holds its arguments and runs generically over an instruction set ([`Isa`]); [`Simd`] picks
-//! the set at run time. One source thus yields the code for AVX-512 (vectors of eight as well, but twice the registers),
-//! for AVX2 with FMA, and the portable code, and they can be compared.
+//! the set at run time. One source thus yields the code for AVX-512 (where two vectors share a register in the matrix
+//! products), for AVX2 with FMA, and the portable code, and they can be compared.
 
 /// Channels per block of the layout, and lanes of a vector.
 pub(crate) const LANES: usize = 8;
@@ -126,7 +126,9 @@ pub(crate) unsafe fn scalar(s: &[f32], i: usize) -> f32 {
 /// The operations on vectors of eight `f32`.
 pub(crate) trait Isa: Copy {
     type V: Copy;
-    /// Whether there are 32 registers rather than 16, for tiles that fill them.
+    /// Two vectors: one register, where it is wide enough.
+    type Pair: Copy;
+    /// Whether there are 32 registers that hold a pair each, for tiles that fill them; otherwise 16 that hold a vector.
     const WIDE: bool;
     /// Eight values from `s[i]` on.
     ///
@@ -152,6 +154,24 @@ pub(crate) trait Isa: Copy {
     /// `i` lies within `s`.
     unsafe fn prefetch(s: &[f32], i: usize);
     fn splat(x: f32) -> Self::V;
+    /// Two vectors, the first from `s[i]` and the second from `s[j]` on.
+    ///
+    /// # Safety
+    /// Neither `i + 8` nor `j + 8` exceeds the length of `s`.
+    unsafe fn load_pair(s: &[f32], i: usize, j: usize) -> Self::Pair;
+    /// Writes the first vector from `d[i]`, the second from `d[j]` on.
+    ///
+    /// # Safety
+    /// Neither `i + 8` nor `j + 8` exceeds the length of `d`.
+    unsafe fn store_pair(d: &mut [f32], i: usize, j: usize, v: Self::Pair);
+    fn splat_pair(x: f32) -> Self::Pair;
+    /// [`Isa::fma`] on both vectors.
+    fn fma_pair(a: Self::Pair, b: Self::Pair, c: Self::Pair) -> Self::Pair;
+    /// `s[i] * b + c` on both vectors, with one instruction where it exists.
+    ///
+    /// # Safety
+    /// `i` lies within `s`.
+    unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: Self::Pair, c: Self::Pair) -> Self::Pair;
     /// `a * b + c`, rounded once where the instruction exists.
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -188,9 +208,43 @@ pub(crate) trait Isa: Copy {
 #[derive(Clone, Copy)]
 pub(crate) struct Portable;
 
+/// A pair as an array of two, where no register holds both.
+macro_rules! pair_of_two {
+    () => {
+        type Pair = [Self::V; 2];
+        #[inline(always)]
+        unsafe fn load_pair(s: &[f32], i: usize, j: usize) -> Self::Pair {
+            // SAFETY: promised by the caller.
+            unsafe { [Self::load(s, i), Self::load(s, j)] }
+        }
+        #[inline(always)]
+        unsafe fn store_pair(d: &mut [f32], i: usize, j: usize, v: Self::Pair) {
+            // SAFETY: promised by the caller.
+            unsafe {
+                Self::store(d, i, v[0]);
+                Self::store(d, j, v[1]);
+            }
+        }
+        #[inline(always)]
+        fn splat_pair(x: f32) -> Self::Pair {
+            [Self::splat(x); 2]
+        }
+        #[inline(always)]
+        fn fma_pair(a: Self::Pair, b: Self::Pair, c: Self::Pair) -> Self::Pair {
+            [Self::fma(a[0], b[0], c[0]), Self::fma(a[1], b[1], c[1])]
+        }
+        #[inline(always)]
+        unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: Self::Pair, c: Self::Pair) -> Self::Pair {
+            // SAFETY: promised by the caller.
+            Self::fma_pair(Self::splat_pair(unsafe { scalar(s, i) }), b, c)
+        }
+    };
+}
+
 impl Isa for Portable {
     type V = [f32; LANES];
     const WIDE: bool = false;
+    pair_of_two!();
     #[inline(always)]
     unsafe fn load(s: &[f32], i: usize) -> Self::V {
         check_bounds!(s, i, LANES);
@@ -279,25 +333,27 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
+    use super::scalar;
     use super::{Isa, LANES};
-    use std::arch::x86_64::*;
+    use std::arch::{asm, x86_64::*};
 
     /// AVX2 and FMA. Only [`super::run_avx2`] runs kernels on it.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2;
 
-    /// The same instructions with the registers of AVX-512. Only [`super::run_avx512`] runs kernels on it.
+    /// The same, and the registers of AVX-512: 32, each of which holds a pair of vectors. Only [`super::run_avx512`] runs kernels on it.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
     macro_rules! vectors_of_eight {
-        ($isa:ty, $wide:literal) => {
+        ($isa:ty, $wide:literal, { $($pair:tt)* }) => {
             // SAFETY (of every block below): the methods are inlined into `run_avx2` or `run_avx512`, which are entered only on
             // processors that have AVX2 and FMA; `load` and `store` moreover rely on the bounds that their callers promise.
             #[allow(clippy::undocumented_unsafe_blocks)]
             impl Isa for $isa {
                 type V = __m256;
                 const WIDE: bool = $wide;
+                $($pair)*
                 #[inline(always)]
                 unsafe fn load(s: &[f32], i: usize) -> __m256 {
                     check_bounds!(s, i, LANES);
@@ -404,6 +460,61 @@ mod x86 {
         };
     }
 
-    vectors_of_eight!(Avx2, false);
-    vectors_of_eight!(Avx512, true);
+    /// `*s * b + c`, reading the scalar in the instruction itself. Left to itself, the compiler broadcasts a scalar into a
+    /// register as soon as it is used twice, which takes longer than to read it twice.
+    ///
+    /// # Safety
+    /// `s` may be read.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn multiply_scalar(s: *const f32, b: __m512, c: __m512) -> __m512 {
+        let mut sum = c;
+        // SAFETY: the instruction exists, and reads what the caller says may be read.
+        unsafe {
+            asm!(
+                "vfmadd231ps {sum}, {b}, dword ptr [{s}]{{1to16}}",
+                sum = inout(zmm_reg) sum,
+                b = in(zmm_reg) b,
+                s = in(reg) s,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        sum
+    }
+
+    vectors_of_eight!(Avx2, false, {
+        pair_of_two!();
+    });
+    vectors_of_eight!(Avx512, true, {
+        type Pair = __m512;
+        #[inline(always)]
+        unsafe fn load_pair(s: &[f32], i: usize, j: usize) -> __m512 {
+            unsafe {
+                let first = _mm512_castps256_ps512(Self::load(s, i));
+                let second = _mm256_castps_pd(Self::load(s, j));
+                _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castps_pd(first), second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_pair(d: &mut [f32], i: usize, j: usize, v: __m512) {
+            unsafe {
+                Self::store(d, i, _mm512_castps512_ps256(v));
+                let second = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v));
+                Self::store(d, j, _mm256_castpd_ps(second));
+            }
+        }
+        #[inline(always)]
+        fn splat_pair(x: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn fma_pair(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: __m512, c: __m512) -> __m512 {
+            check_bounds!(s, i, 1);
+            unsafe { multiply_scalar(s.as_ptr().add(i), b, c) }
+        }
+    });
 }

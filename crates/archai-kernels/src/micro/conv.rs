@@ -2,8 +2,9 @@
 //! stride > 1 once for each parity of the pixels.
 
 use super::pad::Padded;
-use super::pointwise::step;
-use crate::simd::{Isa, Kernel, LANES, scalar};
+use super::tile::{Places, Tile, for_groups};
+use crate::simd::{Isa, Kernel, LANES};
+use std::ops::Range;
 
 /// One tap: its place in the padded source, in pixels from the first output pixel, and its index in the weights.
 #[derive(Clone, Copy, Debug)]
@@ -61,31 +62,30 @@ impl Kernel for Conv<'_> {
             + (cols - 1) * to.col
             + 1;
         assert!(args.dst.len() >= end * LANES);
-        let pairs = args.co_blocks / 2 * 2;
-        for y in 0..rows {
-            // SAFETY: the asserts bound the last pixel. A tile that hangs over the end reads at most 7 · 4 pixels
-            // further, which the slack covers, and stores only pixels that exist.
+        for_groups!(I, args.co_blocks, |c, CP, CS, P| for y in 0..rows {
+            // SAFETY: the asserts bound the last pixel. A tile wider than the row reads at most 7 · 4 pixels further,
+            // which the slack covers, and stores only pixels that exist.
             unsafe {
-                // Blocks two by two on four pixels; an odd one last, on eight.
-                for x in (0..cols).step_by(4) {
-                    for c in (0..pairs).step_by(2) {
-                        conv_tile::<I, 2, 4>(&mut args, c, y, x);
-                    }
+                let mut x = 0;
+                while x + P <= cols {
+                    conv_tile::<I, CP, CS, P>(&mut args, c, y, x);
+                    x += P;
                 }
-                if pairs < args.co_blocks {
-                    for x in (0..cols).step_by(8) {
-                        conv_tile::<I, 1, 8>(&mut args, pairs, y, x);
-                    }
+                // The last tile overlaps the one before, if there is one; it computes the same values.
+                match cols - x {
+                    0 => (),
+                    1..=4 => conv_tile::<I, CP, CS, 4>(&mut args, c, y, cols.max(4) - 4),
+                    _ => conv_tile::<I, CP, CS, P>(&mut args, c, y, cols.max(P) - P),
                 }
             }
-        }
+        });
     }
 }
 
 /// # Safety
-/// Blocks `c..c + CB` exist, and the tile at (`y`, `x`) begins at an existing pixel.
+/// The group's blocks from `c` on exist, and the tile at (`y`, `x`) begins at an existing pixel.
 #[inline(always)]
-unsafe fn conv_tile<I: Isa, const CB: usize, const TILE: usize>(
+unsafe fn conv_tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     args: &mut Conv<'_>,
     c: usize,
     y: usize,
@@ -107,8 +107,7 @@ unsafe fn conv_tile<I: Isa, const CB: usize, const TILE: usize>(
     let (ci, t_all, dx) = (*ci, *t_all, stride.1 * LANES);
     let s = (y * stride.0 * side.row() + x * stride.1) * LANES;
     let w_block = ci * t_all * LANES;
-    let m = (*cols - x).min(TILE);
-    let mut acc = [[I::zero(); TILE]; CB];
+    let mut sums = Tile::<I, CP, CS, P>::zero();
     // SAFETY: promised by the caller, together with the asserts of `Conv::run`.
     unsafe {
         for b in 0..ci.div_ceil(LANES) {
@@ -119,32 +118,26 @@ unsafe fn conv_tile<I: Isa, const CB: usize, const TILE: usize>(
                 let w = w + tap.index * lanes * LANES;
                 if lanes == LANES && dx == LANES {
                     for i in 0..LANES {
-                        step::<I, CB, TILE>(weights, w + i * LANES, w_block, src, q + i, &mut acc);
+                        sums.step(weights, w + i * LANES, w_block, src, q + i, LANES);
                     }
                 } else {
                     for i in 0..lanes {
-                        let wv: [I::V; CB] =
-                            std::array::from_fn(|r| I::load(weights, w + i * LANES + r * w_block));
-                        for p in 0..TILE {
-                            let v = I::splat(scalar(src, q + i + p * dx));
-                            for r in 0..CB {
-                                acc[r][p] = I::fma(v, wv[r], acc[r][p]);
-                            }
-                        }
+                        sums.step(weights, w + i * LANES, w_block, src, q + i, dx);
                     }
                 }
             }
         }
-        let d = (to.origin + c * to.block + y * to.row + x * to.col) * LANES;
-        for (r, acc) in acc.iter().enumerate() {
-            for (p, acc) in acc.iter().enumerate() {
-                if p < m {
-                    I::store(dst, d + (r * to.block + p * to.col) * LANES, *acc);
-                }
-            }
-        }
+        let at = Places {
+            start: (to.origin + c * to.block + y * to.row + x * to.col) * LANES,
+            block: to.block * LANES,
+            pixel: to.col * LANES,
+        };
+        sums.store(dst, at, *cols - x);
     }
 }
+
+/// Pixels whose sums are taken at a time in weight gradients.
+const GRAD_PANEL: usize = 128;
 
 /// `dw[o][i][tap] += Σ_pixels g[o] · src[i][pixel + tap]`; `g` contiguous, `src` padded.
 pub(crate) struct ConvGrad<'a> {
@@ -173,47 +166,46 @@ impl Kernel for ConvGrad<'_> {
         assert!(args.g.len() >= args.co_blocks * rows * cols * LANES);
         assert!(args.dw.len() >= args.co_blocks * ci * args.taps.len() * LANES);
         assert!(args.taps.iter().all(|t| t.index < args.taps.len()));
-        let pairs = args.co_blocks / 2 * 2;
-        for t in 0..args.taps.len() {
-            // SAFETY: the asserts cover all blocks, channels, taps and pixels; the channels of a tile stay in one block.
-            unsafe {
-                for c in (0..pairs).step_by(2) {
-                    for i in (0..ci).step_by(4) {
-                        match ci - i {
-                            4.. => conv_grad_tile::<I, 2, 4>(&mut args, c, i, t),
-                            3 => conv_grad_tile::<I, 2, 3>(&mut args, c, i, t),
-                            lanes => (i..i + lanes)
-                                .for_each(|i| conv_grad_tile::<I, 2, 1>(&mut args, c, i, t)),
+        // Some rows at a time, so that what all taps read stays in the first two caches.
+        let down = (GRAD_PANEL / cols).max(1);
+        for y in (0..rows).step_by(down) {
+            let lines = y..(y + down).min(rows);
+            for_groups!(
+                I,
+                args.co_blocks,
+                |c, CP, CS, P| for t in 0..args.taps.len() {
+                    // SAFETY: the asserts cover all blocks, channels, taps and pixels; four or eight channels from a multiple of
+                    // as many on stay within one block.
+                    unsafe {
+                        let mut i = 0;
+                        while i + P <= ci {
+                            conv_grad_tile::<I, CP, CS, P>(&mut args, c, i, t, &lines);
+                            i += P;
+                        }
+                        while P > 4 && i + 4 <= ci {
+                            conv_grad_tile::<I, CP, CS, 4>(&mut args, c, i, t, &lines);
+                            i += 4;
+                        }
+                        while i < ci {
+                            conv_grad_tile::<I, CP, CS, 1>(&mut args, c, i, t, &lines);
+                            i += 1;
                         }
                     }
                 }
-                for c in pairs..args.co_blocks {
-                    for i in (0..ci).step_by(LANES) {
-                        match ci - i {
-                            8.. => conv_grad_tile::<I, 1, 8>(&mut args, c, i, t),
-                            lanes @ 4.. => {
-                                conv_grad_tile::<I, 1, 4>(&mut args, c, i, t);
-                                (i + 4..i + lanes)
-                                    .for_each(|i| conv_grad_tile::<I, 1, 1>(&mut args, c, i, t));
-                            }
-                            lanes => (i..i + lanes)
-                                .for_each(|i| conv_grad_tile::<I, 1, 1>(&mut args, c, i, t)),
-                        }
-                    }
-                }
-            }
+            );
         }
     }
 }
 
 /// # Safety
-/// Output blocks `c..c + CB`, input channels `i..i + R` (within one block) and tap `t` exist.
+/// The group's output blocks from `c` on, input channels `i..i + R` (within one block), tap `t` and the rows exist.
 #[inline(always)]
-unsafe fn conv_grad_tile<I: Isa, const CB: usize, const R: usize>(
+unsafe fn conv_grad_tile<I: Isa, const CP: usize, const CS: usize, const R: usize>(
     args: &mut ConvGrad<'_>,
     c: usize,
     i: usize,
     t: usize,
+    lines: &Range<usize>,
 ) {
     let ConvGrad {
         g,
@@ -228,32 +220,26 @@ unsafe fn conv_grad_tile<I: Isa, const CB: usize, const R: usize>(
         ..
     } = args;
     let tap = taps[t];
-    let np = *rows * *cols;
+    let block = *rows * *cols * LANES;
     let s = (i / LANES * side.block() + tap.offset) * LANES + i % LANES;
-    let mut acc = [[I::zero(); R]; CB];
+    let mut sums = Tile::<I, CP, CS, R>::zero();
     // SAFETY: promised by the caller.
     unsafe {
-        for y in 0..*rows {
+        for y in lines.clone() {
             let line = s + y * stride.0 * side.row() * LANES;
+            let g_line = c * block + y * *cols * LANES;
             for x in 0..*cols {
-                let gv: [I::V; CB] =
-                    std::array::from_fn(|q| I::load(g, ((c + q) * np + y * *cols + x) * LANES));
                 let s = line + x * stride.1 * LANES;
-                for r in 0..R {
-                    let v = I::splat(scalar(src, s + r));
-                    for q in 0..CB {
-                        acc[q][r] = I::fma(v, gv[q], acc[q][r]);
-                    }
-                }
+                sums.step(g, g_line + x * LANES, block, src, s, 1);
             }
         }
         let (b, lane, n) = (i / LANES, i % LANES, taps.len());
         let lanes = (*ci - b * LANES).min(LANES);
-        for (q, acc) in acc.iter().enumerate() {
-            for (r, acc) in acc.iter().enumerate() {
-                let o = ((c + q) * *ci * n + b * LANES * n + tap.index * lanes + lane + r) * LANES;
-                I::store(dw, o, I::add(I::load(dw, o), *acc));
-            }
-        }
+        let at = Places {
+            start: (c * *ci * n + b * LANES * n + tap.index * lanes + lane) * LANES,
+            block: *ci * n * LANES,
+            pixel: LANES,
+        };
+        sums.add_to(dw, at);
     }
 }

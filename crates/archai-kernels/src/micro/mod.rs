@@ -10,3 +10,4 @@ pub(crate) mod norm;
 pub(crate) mod pad;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+pub(crate) mod tile;

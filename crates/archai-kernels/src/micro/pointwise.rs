@@ -1,6 +1,7 @@
 //! 1×1 convolutions: a matrix product per sample, with a tile of output blocks by pixels in registers.
 
-use crate::simd::{Isa, Kernel, LANES, scalar};
+use super::tile::{Places, Tile, for_groups};
+use crate::simd::{Isa, Kernel, LANES};
 use std::ops::Range;
 
 /// Where the pixels of a plane stand, in pixels: a plane inside a padded one is described as well as a contiguous one.
@@ -85,44 +86,6 @@ const PANEL: usize = 64;
 /// Most input channels that are summed up at a time, so that the weights of a group fill about half of the first cache.
 const DEPTH: usize = 192;
 
-/// Runs `$body` for every group of blocks: two by two and perhaps a single one, or, with 32 registers, three by three and
-/// the rest (five instead of three and two, twice two instead of three and one).
-macro_rules! for_groups {
-    ($I:ident, $blocks:expr, |$c:ident, $CB:ident| $body:expr) => {{
-        let blocks: usize = $blocks;
-        let rest = match blocks % 3 {
-            _ if !$I::WIDE => blocks,
-            1 if blocks > 1 => 4,
-            2 if blocks > 2 => 5,
-            rest => rest,
-        };
-        let threes = blocks - rest;
-        if $I::WIDE {
-            for $c in (0..threes).step_by(3) {
-                const $CB: usize = 3;
-                $body
-            }
-            if rest == 5 {
-                let $c = threes;
-                const $CB: usize = 5;
-                $body
-            }
-        }
-        let (start, pairs) = match $I::WIDE && rest == 5 {
-            true => (blocks, 0),
-            false => (threes, rest / 2 * 2),
-        };
-        for $c in (start..start + pairs).step_by(2) {
-            const $CB: usize = 2;
-            $body
-        }
-        for $c in start + pairs..blocks {
-            const $CB: usize = 1;
-            $body
-        }
-    }};
-}
-
 impl Kernel for Pointwise<'_> {
     type Out = ();
     #[inline(always)]
@@ -144,17 +107,13 @@ impl Kernel for Pointwise<'_> {
                 let line = x..(x + across).min(cols);
                 for i in (0..ci).step_by(depth) {
                     let inputs = i..(i + depth).min(ci);
-                    // Eight accumulators at least hide the latency of the multiply-add; more than there are registers
-                    // for would be worse than that latency.
-                    for_groups!(I, args.co_blocks, |c, CB| for y in lines.clone() {
-                        // SAFETY: the asserts cover every pixel of every block.
-                        unsafe {
-                            if CB == 1 {
-                                strip::<I, CB, 8>(&mut args, c, y, &line, &inputs, per_tile);
-                            } else {
-                                strip::<I, CB, 4>(&mut args, c, y, &line, &inputs, per_tile);
-                            }
-                        };
+                    for_groups!(I, args.co_blocks, |c, CP, CS, P| {
+                        for y in lines.clone() {
+                            // SAFETY: the asserts cover every pixel of every block.
+                            unsafe {
+                                strip::<I, CP, CS, P>(&mut args, c, y, &line, &inputs, per_tile)
+                            };
+                        }
                     });
                 }
             }
@@ -168,7 +127,7 @@ impl Kernel for Pointwise<'_> {
 /// # Safety
 /// As for [`tile`].
 #[inline(always)]
-unsafe fn strip<I: Isa, const CB: usize, const P: usize>(
+unsafe fn strip<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     args: &mut Pointwise<'_>,
     c: usize,
     y: usize,
@@ -181,30 +140,33 @@ unsafe fn strip<I: Isa, const CB: usize, const P: usize>(
     // SAFETY: promised by the caller.
     unsafe {
         while x + P <= line.end {
-            tile::<I, CB, P>(args, c, y, x, inputs);
+            tile::<I, CP, CS, P>(args, c, y, x, inputs);
             args.ahead.fetch::<I>(per_tile);
             x += P;
         }
         if x < line.end && overlap {
-            tile::<I, CB, P>(args, c, y, line.end - P, inputs);
+            match line.end - x {
+                ..=4 => tile::<I, CP, CS, 4>(args, c, y, line.end - 4, inputs),
+                _ => tile::<I, CP, CS, P>(args, c, y, line.end - P, inputs),
+            }
             return;
         }
         while P > 4 && x + 4 <= line.end {
-            tile::<I, CB, 4>(args, c, y, x, inputs);
+            tile::<I, CP, CS, 4>(args, c, y, x, inputs);
             x += 4;
         }
         while x < line.end {
-            tile::<I, CB, 1>(args, c, y, x, inputs);
+            tile::<I, CP, CS, 1>(args, c, y, x, inputs);
             x += 1;
         }
     }
 }
 
 /// # Safety
-/// Blocks `c..c + CB`, pixels `x..x + P` of row `y` and input channels `inputs`, which begin with a block, exist in source,
-/// destination and weights.
+/// The group's blocks from `c` on, pixels `x..x + P` of row `y` and input channels `inputs`, which begin with a block, exist in
+/// source, destination and weights.
 #[inline(always)]
-unsafe fn tile<I: Isa, const CB: usize, const P: usize>(
+unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     args: &mut Pointwise<'_>,
     c: usize,
     y: usize,
@@ -222,70 +184,31 @@ unsafe fn tile<I: Isa, const CB: usize, const P: usize>(
         ..
     } = args;
     let s = (from.origin + y * from.row + x) * LANES;
-    let d = (to.origin + c * to.block + y * to.row + x) * LANES;
-    let w = c * *ci * LANES;
+    let at = Places {
+        start: (to.origin + c * to.block + y * to.row + x) * LANES,
+        block: to.block * LANES,
+        pixel: LANES,
+    };
     let w_block = *ci * LANES;
-    let mut acc = [[I::zero(); P]; CB];
+    let w = c * w_block;
     let whole = inputs.end / LANES;
     // SAFETY: promised by the caller.
     unsafe {
+        let mut sums = match *add || inputs.start > 0 {
+            true => Tile::<I, CP, CS, P>::load(dst, at),
+            false => Tile::zero(),
+        };
         for b in inputs.start / LANES..whole {
-            let sb = s + b * from.block * LANES;
+            let (w, s) = (w + b * LANES * LANES, s + b * from.block * LANES);
             for i in 0..LANES {
-                step::<I, CB, P>(
-                    weights,
-                    w + (b * LANES + i) * LANES,
-                    w_block,
-                    src,
-                    sb + i,
-                    &mut acc,
-                );
+                sums.step(weights, w + i * LANES, w_block, src, s + i, LANES);
             }
         }
         for i in whole * LANES..inputs.end {
-            let sb = s + whole * from.block * LANES + i % LANES;
-            step::<I, CB, P>(weights, w + i * LANES, w_block, src, sb, &mut acc);
+            let s = s + whole * from.block * LANES + i % LANES;
+            sums.step(weights, w + i * LANES, w_block, src, s, LANES);
         }
-        let add = *add || inputs.start > 0;
-        for (r, acc) in acc.iter().enumerate() {
-            for (p, acc) in acc.iter().enumerate() {
-                let d = d + (r * to.block + p) * LANES;
-                I::store(
-                    dst,
-                    d,
-                    if add {
-                        I::add(I::load(dst, d), *acc)
-                    } else {
-                        *acc
-                    },
-                );
-            }
-        }
-    }
-}
-
-/// One input channel of `P` pixels times its weights of `CB` blocks.
-///
-/// # Safety
-/// `CB` weight vectors `w_block` apart and `P` pixels from `s` on exist.
-#[inline(always)]
-pub(crate) unsafe fn step<I: Isa, const CB: usize, const P: usize>(
-    weights: &[f32],
-    w: usize,
-    w_block: usize,
-    src: &[f32],
-    s: usize,
-    acc: &mut [[I::V; P]; CB],
-) {
-    // SAFETY: promised by the caller.
-    unsafe {
-        let wv: [I::V; CB] = std::array::from_fn(|r| I::load(weights, w + r * w_block));
-        for p in 0..P {
-            let v = I::splat(scalar(src, s + p * LANES));
-            for r in 0..CB {
-                acc[r][p] = I::fma(v, wv[r], acc[r][p]);
-            }
-        }
+        sums.store(dst, at, P);
     }
 }
 
@@ -314,10 +237,10 @@ impl Kernel for PointwiseGrad<'_> {
         assert!(args.dw.len() >= args.co_blocks * ci * LANES);
         for p in (0..np).step_by(GRAD_PANEL) {
             let pixels = p..(p + GRAD_PANEL).min(np);
-            for_groups!(I, args.co_blocks, |c, CB| {
+            for_groups!(I, args.co_blocks, |c, CP, CS, P| {
                 // SAFETY: the asserts cover all blocks, input channels and pixels; four or eight channels from a
                 // multiple of as many on stay within one block.
-                unsafe { grad_strip::<I, CB>(&mut args, c, &pixels) }
+                unsafe { grad_strip::<I, CP, CS, P>(&mut args, c, &pixels) }
             });
         }
     }
@@ -331,7 +254,7 @@ const GRAD_PANEL: usize = 128;
 /// # Safety
 /// As for [`grad_tile`], for all input channels.
 #[inline(always)]
-unsafe fn grad_strip<I: Isa, const CB: usize>(
+unsafe fn grad_strip<I: Isa, const CP: usize, const CS: usize, const R: usize>(
     args: &mut PointwiseGrad<'_>,
     c: usize,
     pixels: &Range<usize>,
@@ -339,53 +262,43 @@ unsafe fn grad_strip<I: Isa, const CB: usize>(
     let mut i = 0;
     // SAFETY: promised by the caller.
     unsafe {
+        while i + R <= args.ci {
+            grad_tile::<I, CP, CS, R>(args, c, i, pixels);
+            i += R;
+        }
+        while R > 4 && i + 4 <= args.ci {
+            grad_tile::<I, CP, CS, 4>(args, c, i, pixels);
+            i += 4;
+        }
         while i < args.ci {
-            match args.ci - i {
-                8.. if CB != 2 && CB < 5 => {
-                    grad_tile::<I, CB, 8>(args, c, i, pixels);
-                    i += 8;
-                }
-                4.. => {
-                    grad_tile::<I, CB, 4>(args, c, i, pixels);
-                    i += 4;
-                }
-                _ => {
-                    grad_tile::<I, CB, 1>(args, c, i, pixels);
-                    i += 1;
-                }
-            }
+            grad_tile::<I, CP, CS, 1>(args, c, i, pixels);
+            i += 1;
         }
     }
 }
 
 /// # Safety
-/// Output blocks `c..c + CB`, input channels `i..i + R` (within one block) and the pixels exist.
+/// The group's output blocks from `c` on, input channels `i..i + R` (within one block) and the pixels exist.
 #[inline(always)]
-unsafe fn grad_tile<I: Isa, const CB: usize, const R: usize>(
+unsafe fn grad_tile<I: Isa, const CP: usize, const CS: usize, const R: usize>(
     args: &mut PointwiseGrad<'_>,
     c: usize,
     i: usize,
     pixels: &Range<usize>,
 ) {
     let s = i / LANES * args.x_block * LANES + i % LANES;
-    let mut acc = [[I::zero(); R]; CB];
+    let at = Places {
+        start: (c * args.ci + i) * LANES,
+        block: args.ci * LANES,
+        pixel: LANES,
+    };
+    let (g, g_block) = (c * args.g_block * LANES, args.g_block * LANES);
     // SAFETY: promised by the caller.
     unsafe {
+        let mut sums = Tile::<I, CP, CS, R>::zero();
         for p in pixels.clone() {
-            let gv: [I::V; CB] =
-                std::array::from_fn(|q| I::load(args.g, ((c + q) * args.g_block + p) * LANES));
-            for r in 0..R {
-                let v = I::splat(scalar(args.x, s + p * LANES + r));
-                for q in 0..CB {
-                    acc[q][r] = I::fma(v, gv[q], acc[q][r]);
-                }
-            }
+            sums.step(args.g, g + p * LANES, g_block, args.x, s + p * LANES, 1);
         }
-        for (q, acc) in acc.iter().enumerate() {
-            for (r, acc) in acc.iter().enumerate() {
-                let o = ((c + q) * args.ci + i + r) * LANES;
-                I::store(args.dw, o, I::add(I::load(args.dw, o), *acc));
-            }
-        }
+        sums.add_to(args.dw, at);
     }
 }

@@ -1,0 +1,201 @@
+//! The register tile of all matrix products: the sums of some blocks for some pixels (or, in weight gradients, for some
+//! input channels), kept in registers while the products are added up.
+//!
+//! Blocks go in pairs, since a pair fills a register of AVX-512; a single one may stand behind the pairs. The order in which a
+//! sum's products are added does not depend on the tile's shape, and so neither does the result.
+
+use crate::simd::{Isa, scalar};
+
+/// Sums of `CP` pairs of blocks and `CS` (0 or 1) single ones, for `P` pixels.
+pub(crate) struct Tile<I: Isa, const CP: usize, const CS: usize, const P: usize> {
+    pairs: [[I::Pair; P]; CP],
+    singles: [[I::V; P]; CS],
+}
+
+/// Where the vectors of a tile stand in a slice: the first one, from block to block, and from pixel to pixel, in elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Places {
+    pub start: usize,
+    pub block: usize,
+    pub pixel: usize,
+}
+
+impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P> {
+    #[inline(always)]
+    pub fn zero() -> Self {
+        Tile {
+            pairs: [[I::splat_pair(0.0); P]; CP],
+            singles: [[I::zero(); P]; CS],
+        }
+    }
+
+    /// The sums that stand in `s`.
+    ///
+    /// # Safety
+    /// All vectors of the tile lie within `s`.
+    #[inline(always)]
+    pub unsafe fn load(s: &[f32], at: Places) -> Self {
+        let place = |c: usize, p: usize| at.start + c * at.block + p * at.pixel;
+        let mut tile = Self::zero();
+        // SAFETY: promised by the caller.
+        unsafe {
+            for p in 0..P {
+                for c in 0..CP {
+                    tile.pairs[c][p] = I::load_pair(s, place(2 * c, p), place(2 * c + 1, p));
+                }
+                for c in 0..CS {
+                    tile.singles[c][p] = I::load(s, place(2 * CP + c, p));
+                }
+            }
+        }
+        tile
+    }
+
+    /// Writes the sums of the first `pixels` pixels.
+    ///
+    /// # Safety
+    /// Their vectors lie within `d`.
+    #[inline(always)]
+    pub unsafe fn store(&self, d: &mut [f32], at: Places, pixels: usize) {
+        let place = |c: usize, p: usize| at.start + c * at.block + p * at.pixel;
+        // SAFETY: promised by the caller.
+        unsafe {
+            for c in 0..CP {
+                for p in 0..P {
+                    if p < pixels {
+                        let (first, second) = (place(2 * c, p), place(2 * c + 1, p));
+                        I::store_pair(d, first, second, self.pairs[c][p]);
+                    }
+                }
+            }
+            for c in 0..CS {
+                for p in 0..P {
+                    if p < pixels {
+                        I::store(d, place(2 * CP + c, p), self.singles[c][p]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the sums to those in `d`.
+    ///
+    /// # Safety
+    /// All vectors of the tile lie within `d`.
+    #[inline(always)]
+    pub unsafe fn add_to(&self, d: &mut [f32], at: Places) {
+        let one = I::splat_pair(1.0);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut total = Self::load(d, at);
+            for p in 0..P {
+                for c in 0..CP {
+                    total.pairs[c][p] = I::fma_pair(one, self.pairs[c][p], total.pairs[c][p]);
+                }
+                for c in 0..CS {
+                    total.singles[c][p] = I::add(self.singles[c][p], total.singles[c][p]);
+                }
+            }
+            total.store(d, at, P);
+        }
+    }
+
+    /// Adds the products of one vector per block, `block` elements apart from `v[at]` on, and one scalar per pixel, `pixel`
+    /// elements apart from `s[from]` on.
+    ///
+    /// # Safety
+    /// All of them lie within their slices.
+    #[inline(always)]
+    pub unsafe fn step(
+        &mut self,
+        v: &[f32],
+        at: usize,
+        block: usize,
+        s: &[f32],
+        from: usize,
+        pixel: usize,
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let pairs: [I::Pair; CP] = std::array::from_fn(|c| {
+                I::load_pair(v, at + 2 * c * block, at + (2 * c + 1) * block)
+            });
+            let singles: [I::V; CS] =
+                std::array::from_fn(|c| I::load(v, at + (2 * CP + c) * block));
+            for p in 0..P {
+                let at = from + p * pixel;
+                for c in 0..CP {
+                    self.pairs[c][p] = I::fma_pair_scalar(s, at, pairs[c], self.pairs[c][p]);
+                }
+                for c in 0..CS {
+                    self.singles[c][p] =
+                        I::fma(I::splat(scalar(s, at)), singles[c], self.singles[c][p]);
+                }
+            }
+        }
+    }
+}
+
+/// Runs `$body` for every group of `$blocks` blocks, from block `$c` on: `$CP` pairs and `$CS` single ones, with tiles of `$P`
+/// pixels. A tile has eight sums at least, which hide the latency of the multiply-add, and no more than there are
+/// registers for: 16, or 32 twice as wide.
+macro_rules! for_groups {
+    ($I:ident, $blocks:expr, |$c:ident, $CP:ident, $CS:ident, $P:ident| $body:expr) => {{
+        let blocks: usize = $blocks;
+        let mut $c = 0;
+        while $c < blocks {
+            $c += match blocks - $c {
+                1 => {
+                    const $CP: usize = 0;
+                    const $CS: usize = 1;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+                _ if !$I::WIDE => {
+                    const $CP: usize = 1;
+                    const $CS: usize = 0;
+                    const $P: usize = 4;
+                    $body;
+                    2 * $CP + $CS
+                }
+                6 | 10.. => {
+                    const $CP: usize = 3;
+                    const $CS: usize = 0;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+                5 => {
+                    const $CP: usize = 2;
+                    const $CS: usize = 1;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+                3 => {
+                    const $CP: usize = 1;
+                    const $CS: usize = 1;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+                2 => {
+                    const $CP: usize = 1;
+                    const $CS: usize = 0;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+                _ => {
+                    const $CP: usize = 2;
+                    const $CS: usize = 0;
+                    const $P: usize = 8;
+                    $body;
+                    2 * $CP + $CS
+                }
+            };
+        }
+    }};
+}
+pub(crate) use for_groups;
