@@ -28,6 +28,8 @@ const SERIAL_BELOW: usize = 50_000;
 #[derive(Clone, Copy, Debug)]
 pub struct Exec {
     simd: Simd,
+    /// Whether the last run comes first.
+    backwards: bool,
 }
 
 impl Default for Exec {
@@ -41,6 +43,7 @@ impl Exec {
     pub fn new() -> Self {
         Exec {
             simd: Simd::detect(),
+            backwards: false,
         }
     }
 
@@ -48,17 +51,27 @@ impl Exec {
     pub fn portable() -> Self {
         Exec {
             simd: Simd::portable(),
+            backwards: false,
         }
     }
 
     /// One for each instruction set of this processor, the best first; for tests and comparisons.
     pub fn all() -> Vec<Self> {
-        Simd::all().into_iter().map(|simd| Exec { simd }).collect()
+        Simd::all().into_iter().map(|simd| Exec { simd, backwards: false }).collect()
     }
 
     /// The instruction set in use.
     pub fn simd(&self) -> Simd {
         self.simd
+    }
+
+    /// The same with the runs in the other order: a pass over tensors too large for the caches finds in them what the pass
+    /// before touched last. It makes no difference to any result.
+    pub(crate) fn turned(self) -> Self {
+        Exec {
+            backwards: !self.backwards,
+            ..self
+        }
     }
 
     #[inline(always)]
@@ -74,8 +87,11 @@ impl Exec {
         run: impl Fn(Range<usize>) -> A + Sync,
     ) -> Vec<A> {
         let count = samples.min(MAX_RUNS);
-        let range = |i: usize| i * samples / count..(i + 1) * samples / count;
-        if elements < SERIAL_BELOW || count < 2 {
+        let range = |i: usize| {
+            let i = if self.backwards { count - 1 - i } else { i };
+            i * samples / count..(i + 1) * samples / count
+        };
+        let mut results: Vec<A> = if elements < SERIAL_BELOW || count < 2 {
             (0..count).map(|i| run(range(i))).collect()
         } else {
             (0..count)
@@ -83,7 +99,11 @@ impl Exec {
                 .with_max_len(1)
                 .map(|i| run(range(i)))
                 .collect()
+        };
+        if self.backwards {
+            results.reverse();
         }
+        results
     }
 
     /// As [`Exec::runs`], with scratch that a run takes over from one before it. As many are made as runs can be under way

@@ -248,7 +248,7 @@ impl GroupBackward<'_> {
             let pads = [(); 2].map(|()| side.scratch(blocks));
             (pads, [(); 3].map(|()| scratch(len)))
         };
-        let runs = exec.runs_with(n, n * len * halves.len(), make, |range, scratch| {
+        let runs = exec.turned().runs_with(n, n * len * halves.len(), make, |range, scratch| {
             let ([padded, padded_g], [mid, dz, dr]) = scratch;
             let mut sums = vec![0.0; halves.len() * 2 * c];
             let mut grad = vec![0.0; if self.want.params { count } else { 0 }];

@@ -310,7 +310,7 @@ impl Group {
         let side = halves[0].core.side();
         let make = || (side.scratch(blocks), scratch(len));
         let elements = n * len * halves.len();
-        let sums = sum_runs(exec.runs_with(n, elements, make, |range, (padded, mid)| {
+        let sums = sum_runs(exec.turned().runs_with(n, elements, make, |range, (padded, mid)| {
             let mut sums = vec![0.0; halves.len() * 2 * c];
             for i in range {
                 for (half, sums) in halves.iter().zip(sums.chunks_exact_mut(2 * c)) {

@@ -525,10 +525,11 @@ impl CellPlan {
                 .collect(),
         };
         let mut groups: Vec<GroupSave> = Vec::new();
+        let mut turn = *exec;
         for (state, x) in states.iter().enumerate() {
             if state >= 2 {
                 self.mix(
-                    exec,
+                    &turn,
                     n,
                     state - 2,
                     &states,
@@ -540,10 +541,11 @@ impl CellPlan {
                     nodes[state - 2],
                     joined,
                 );
+                turn = turn.turned();
             }
             if let Some(group) = self.groups.get(state) {
                 let norms = (&mut moments[..], &self.affine[..]);
-                groups.push(group.forward(exec, n, *x, params, norms, given.is_some()));
+                groups.push(group.forward(&turn, n, *x, params, norms, given.is_some()));
             }
         }
         drop((states, nodes));
@@ -686,7 +688,9 @@ impl CellPlan {
         if !want.params {
             sums.params = Vec::new();
         }
+        let mut turn = exec.turned();
         for state in (0..self.groups.len()).rev() {
+            turn = turn.turned();
             let target = match (state, &mut dinputs) {
                 (2.., _) => Some((grads[state - 2], true)),
                 (_, Some(d)) => Some((SamplesMut::whole(&mut d[state], input_len), false)),
@@ -696,7 +700,7 @@ impl CellPlan {
             // and no longer written.
             let read: Vec<Samples<'_>> = grads.iter().map(|g| unsafe { g.read() }).collect();
             let pass = GroupBackward {
-                exec,
+                exec: &turn,
                 n,
                 group: &self.groups[state],
                 save: &save.groups[state],

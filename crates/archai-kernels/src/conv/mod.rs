@@ -219,7 +219,7 @@ impl ConvNorm {
         let moments = Moments::from_sums(&sums, map.channels, n * map.pixels());
         let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
         if self.norm == NormKind::Plain {
-            scale_shift(exec, map, SamplesMut::whole(&mut z, len), n, &scale, &shift);
+            scale_shift(&exec.turned(), map, SamplesMut::whole(&mut z, len), n, &scale, &shift);
             return (
                 z,
                 ConvSave {
@@ -231,7 +231,7 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let (zs, ys) = (Samples::whole(&z, len), SamplesMut::whole(&mut y, len));
-        exec.for_samples(n, n * len, |i| {
+        exec.turned().for_samples(n, n * len, |i| {
             let terms = [Term {
                 src: zs.get(i),
                 scale: &scale,
@@ -376,7 +376,7 @@ impl ConvNorm {
             };
             (self.core.scratch(self.relu, true), dz)
         };
-        let runs = exec.runs_with(
+        let runs = exec.turned().runs_with(
             n,
             n * map.sample_len().max(self.input.sample_len()),
             make,
