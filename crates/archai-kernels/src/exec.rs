@@ -57,7 +57,13 @@ impl Exec {
 
     /// One for each instruction set of this processor, the best first; for tests and comparisons.
     pub fn all() -> Vec<Self> {
-        Simd::all().into_iter().map(|simd| Exec { simd, backwards: false }).collect()
+        Simd::all()
+            .into_iter()
+            .map(|simd| Exec {
+                simd,
+                backwards: false,
+            })
+            .collect()
     }
 
     /// The instruction set in use.

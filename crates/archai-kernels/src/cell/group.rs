@@ -6,6 +6,7 @@ use crate::exec::{Exec, sum_runs};
 use crate::layout::FeatureMap;
 use crate::micro::norm::ChannelSums;
 use crate::micro::pad::{PadCopy, PadMap, Padded};
+use crate::micro::pointwise::Ahead;
 use crate::micro::pool::{PoolForward, PoolWindow};
 use crate::norm::{Moments, NormParams};
 
@@ -209,6 +210,8 @@ impl Group {
             let (padded, mid, even, odd) = scratch;
             let mut sums = vec![0.0; (2 + branches.len()) * 2 * c];
             for i in range {
+                // The next sample, while the first product of this one is computed.
+                let mut ahead = Ahead([x.get_or_empty(i + 1), &[], &[]]);
                 let x = x.get(i);
                 let mut sum = |slot: usize, z: &[f32]| {
                     if !given {
@@ -268,7 +271,8 @@ impl Group {
                         }
                         core.forward(exec, even, odd, params1, z);
                     } else if let Some(core) = branch.kind.separable() {
-                        core.forward(exec, padded, params1, mid, z);
+                        let ahead = std::mem::take(&mut ahead);
+                        core.forward(exec, padded, params1, mid, z, ahead);
                     }
                     sum(2 + slot, z);
                 }
@@ -310,26 +314,42 @@ impl Group {
         let side = halves[0].core.side();
         let make = || (side.scratch(blocks), scratch(len));
         let elements = n * len * halves.len();
-        let sums = sum_runs(exec.turned().runs_with(n, elements, make, |range, (padded, mid)| {
-            let mut sums = vec![0.0; halves.len() * 2 * c];
-            for i in range {
-                for (half, sums) in halves.iter().zip(sums.chunks_exact_mut(2 * c)) {
-                    half.pad(exec, i, padded);
-                    // SAFETY: each sample is visited once.
-                    let z = unsafe { seconds[half.slot].get(i) };
-                    half.core.forward(exec, padded, params2, mid, z);
-                    if !given {
-                        exec.run(ChannelSums {
-                            z,
-                            blocks,
-                            pixels,
-                            sums,
-                        });
+        let sums = sum_runs(
+            exec.turned()
+                .runs_with(n, elements, make, |range, (padded, mid)| {
+                    let mut sums = vec![0.0; halves.len() * 2 * c];
+                    for i in range {
+                        for (k, (half, sums)) in
+                            halves.iter().zip(sums.chunks_exact_mut(2 * c)).enumerate()
+                        {
+                            let next = match halves.get(k + 1) {
+                                Some(next) => next.first.get(i),
+                                None => halves[0].first.get_or_empty(i + 1),
+                            };
+                            half.pad(exec, i, padded);
+                            // SAFETY: each sample is visited once.
+                            let z = unsafe { seconds[half.slot].get(i) };
+                            half.core.forward(
+                                exec,
+                                padded,
+                                params2,
+                                mid,
+                                z,
+                                Ahead([next, &[], &[]]),
+                            );
+                            if !given {
+                                exec.run(ChannelSums {
+                                    z,
+                                    blocks,
+                                    pixels,
+                                    sums,
+                                });
+                            }
+                        }
                     }
-                }
-            }
-            sums
-        }));
+                    sums
+                }),
+        );
         if !given {
             let norms: Vec<usize> = halves.iter().map(|h| h.norm2).collect();
             drop(halves);

@@ -274,6 +274,7 @@ impl Separable {
         params: &[f32],
         mid: &mut [f32],
         z: &mut [f32],
+        ahead: Ahead<'_>,
     ) {
         self.window.forward(
             exec,
@@ -283,17 +284,20 @@ impl Separable {
             self.input.blocks(),
             mid,
         );
-        let (weights, pixels) = (&params[self.pointwise..], self.output.pixels());
-        flat_pointwise(
-            exec,
-            weights,
-            self.input.channels,
-            self.output.blocks(),
-            mid,
-            z,
-            pixels,
-            false,
-        );
+        let plane = Plane::flat(self.output.pixels());
+        exec.run(Pointwise {
+            weights: &params[self.pointwise..],
+            ci: self.input.channels,
+            co_blocks: self.output.blocks(),
+            src: mid,
+            from: plane,
+            dst: z,
+            to: plane,
+            rows: 1,
+            cols: self.output.pixels(),
+            add: false,
+            ahead,
+        });
     }
 
     /// The pointwise weights with exchanged channels.

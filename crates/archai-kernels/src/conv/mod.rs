@@ -219,7 +219,14 @@ impl ConvNorm {
         let moments = Moments::from_sums(&sums, map.channels, n * map.pixels());
         let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
         if self.norm == NormKind::Plain {
-            scale_shift(&exec.turned(), map, SamplesMut::whole(&mut z, len), n, &scale, &shift);
+            scale_shift(
+                &exec.turned(),
+                map,
+                SamplesMut::whole(&mut z, len),
+                n,
+                &scale,
+                &shift,
+            );
             return (
                 z,
                 ConvSave {
@@ -404,7 +411,7 @@ impl ConvNorm {
                         scratch,
                         dx,
                         grad,
-                        Ahead([xs.get_or_empty(i + 1), gs.get_or_empty(i + 1), zs_after(i)]),
+                        Ahead([gs.get_or_empty(i + 1), zs_after(i), &[]]),
                     );
                 }
                 grad
@@ -563,7 +570,7 @@ impl Core {
                     dst: &mut s.padded,
                     map: map(),
                 });
-                c.forward(exec, &s.padded, params, &mut s.mid, z);
+                c.forward(exec, &s.padded, params, &mut s.mid, z, ahead);
             }
             Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z, ahead),
             Core::Dense(c) => {

@@ -98,9 +98,11 @@ impl Kernel for Pointwise<'_> {
         let mut args = self;
         let (down, across) = ((PANEL / cols).max(1), cols.min(PANEL));
         let depth = ci.div_ceil(ci.div_ceil(DEPTH)).next_multiple_of(LANES);
-        // Tiles of four pixels and two blocks, about.
-        let tiles = rows * cols.div_ceil(4) * args.co_blocks.div_ceil(2) * ci.div_ceil(depth);
-        let per_tile = args.ahead.lines().div_ceil(tiles);
+        // So many lines are asked for with every block of inputs: few at a time, or the loads that are needed would wait.
+        let mut tiles = 0;
+        for_groups!(I, args.co_blocks, |c, CP, CS, P| tiles += cols.div_ceil(P));
+        let fetch = args.ahead.lines();
+        let fetch = fetch.div_ceil(rows * tiles * ci.div_ceil(LANES));
         for y in (0..rows).step_by(down) {
             let lines = y..(y + down).min(rows);
             for x in (0..cols).step_by(across) {
@@ -111,7 +113,7 @@ impl Kernel for Pointwise<'_> {
                         for y in lines.clone() {
                             // SAFETY: the asserts cover every pixel of every block.
                             unsafe {
-                                strip::<I, CP, CS, P>(&mut args, c, y, &line, &inputs, per_tile)
+                                strip::<I, CP, CS, P>(&mut args, c, y, &line, &inputs, fetch)
                             };
                         }
                     });
@@ -133,30 +135,29 @@ unsafe fn strip<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     y: usize,
     line: &Range<usize>,
     inputs: &Range<usize>,
-    per_tile: usize,
+    fetch: usize,
 ) {
     let overlap = !args.add && inputs.len() == args.ci && line.len() >= P;
     let mut x = line.start;
     // SAFETY: promised by the caller.
     unsafe {
         while x + P <= line.end {
-            tile::<I, CP, CS, P>(args, c, y, x, inputs);
-            args.ahead.fetch::<I>(per_tile);
+            tile::<I, CP, CS, P>(args, c, y, x, inputs, fetch);
             x += P;
         }
         if x < line.end && overlap {
             match line.end - x {
-                ..=4 => tile::<I, CP, CS, 4>(args, c, y, line.end - 4, inputs),
-                _ => tile::<I, CP, CS, P>(args, c, y, line.end - P, inputs),
+                ..=4 => tile::<I, CP, CS, 4>(args, c, y, line.end - 4, inputs, 0),
+                _ => tile::<I, CP, CS, P>(args, c, y, line.end - P, inputs, 0),
             }
             return;
         }
         while P > 4 && x + 4 <= line.end {
-            tile::<I, CP, CS, 4>(args, c, y, x, inputs);
+            tile::<I, CP, CS, 4>(args, c, y, x, inputs, 0);
             x += 4;
         }
         while x < line.end {
-            tile::<I, CP, CS, 1>(args, c, y, x, inputs);
+            tile::<I, CP, CS, 1>(args, c, y, x, inputs, 0);
             x += 1;
         }
     }
@@ -172,6 +173,7 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     y: usize,
     x: usize,
     inputs: &Range<usize>,
+    fetch: usize,
 ) {
     let Pointwise {
         weights,
@@ -181,6 +183,7 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
         dst,
         to,
         add,
+        ahead,
         ..
     } = args;
     let s = (from.origin + y * from.row + x) * LANES;
@@ -203,6 +206,7 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
             for i in 0..LANES {
                 sums.step(weights, w + i * LANES, w_block, src, s + i, LANES);
             }
+            ahead.fetch::<I>(fetch);
         }
         for i in whole * LANES..inputs.end {
             let s = s + whole * from.block * LANES + i % LANES;
