@@ -419,7 +419,7 @@ impl GroupBackward<'_> {
                             dst: dx,
                             add: *add,
                         });
-                    } else if !*add {
+                    } else if !*add && !pools.is_empty() {
                         dx.fill(0.0);
                     }
                     for pool in &pools {
@@ -497,13 +497,12 @@ impl GroupBackward<'_> {
                     }
                     started = true;
                 }
-                if started && let Some((dx, _)) = dx {
-                    exec.run(ReluMask {
-                        x,
-                        g: dr,
-                        dx,
-                        add: true,
-                    });
+                let Some((dx, add)) = dx else { continue };
+                let add = add || !identities.is_empty() || !pools.is_empty();
+                if started {
+                    exec.run(ReluMask { x, g: dr, dx, add });
+                } else if !add {
+                    dx.fill(0.0);
                 }
             }
             grad

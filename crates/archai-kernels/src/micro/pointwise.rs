@@ -83,8 +83,9 @@ pub(crate) struct Pointwise<'a> {
 /// cache for so many pixels, and the pixels in the second for all groups.
 const PANEL: usize = 64;
 
-/// Most input channels that are summed up at a time, so that the weights of a group fill about half of the first cache.
-const DEPTH: usize = 192;
+/// Most input channels that are summed up at a time, so that the weights of the largest group fill about half of the first
+/// cache.
+const DEPTH: usize = 96;
 
 impl Kernel for Pointwise<'_> {
     type Out = ();
