@@ -122,3 +122,42 @@ fn convolutions() {
         });
     }
 }
+
+/// Every number of blocks that a tile of registers can meet, and the ends of rows: the instruction sets that multiply and add
+/// in one step give the same bits, however many blocks they take at a time.
+#[test]
+fn instruction_sets() {
+    let fast: Vec<_> = Exec::all()
+        .into_iter()
+        .filter(|exec| exec.simd().name() != "portable")
+        .collect();
+    for blocks in 1..=13 {
+        for (kind, side) in [
+            (ConvKind::Pointwise, 9),
+            (ConvKind::dense(3, 1), 5),
+            (ConvKind::dense(3, 2), 15),
+        ] {
+            let (n, map) = (2, FeatureMap::new(104 - 8 * blocks + 3, side, side));
+            let rng = &mut Rng(blocks as u64);
+            let op = ConvNorm::new(map, 8 * blocks - 1, kind, true, NormKind::Affine).unwrap();
+            let x = floats(rng, n * map.sample_len());
+            let x = archai_kernels::from_nchw(&Exec::new(), map, &x[..n * map.plain_len()]);
+            let (params, _) = crate::conv::random_params(op.params(), rng);
+            let g = floats(rng, n * op.output().plain_len());
+            let g = archai_kernels::from_nchw(&Exec::new(), op.output(), &g);
+            let pass = |exec: &Exec| {
+                let (y, save) = op.forward(exec, &x, &params);
+                let grads = op.backward(exec, &x, &params, &y, &save, &g, Want::ALL);
+                (y, grads)
+            };
+            for pair in fast.windows(2) {
+                assert!(
+                    pass(&pair[0]) == pass(&pair[1]),
+                    "{blocks} blocks, {kind:?}: {} and {} differ",
+                    pair[0].simd().name(),
+                    pair[1].simd().name()
+                );
+            }
+        }
+    }
+}
