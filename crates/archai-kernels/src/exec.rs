@@ -41,29 +41,24 @@ impl Default for Exec {
 impl Exec {
     /// The best instructions of this processor.
     pub fn new() -> Self {
-        Exec {
-            simd: Simd::detect(),
-            backwards: false,
-        }
+        Self::with(Simd::detect())
     }
 
     /// Only the instructions that every processor of the target has; for tests and comparisons.
     pub fn portable() -> Self {
-        Exec {
-            simd: Simd::portable(),
-            backwards: false,
-        }
+        Self::with(Simd::portable())
     }
 
     /// One for each instruction set of this processor, the best first; for tests and comparisons.
     pub fn all() -> Vec<Self> {
-        Simd::all()
-            .into_iter()
-            .map(|simd| Exec {
-                simd,
-                backwards: false,
-            })
-            .collect()
+        Simd::all().into_iter().map(Self::with).collect()
+    }
+
+    fn with(simd: Simd) -> Self {
+        Exec {
+            simd,
+            backwards: false,
+        }
     }
 
     /// The instruction set in use.

@@ -333,22 +333,22 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::scalar;
-    use super::{Isa, LANES};
+    use super::{Isa, LANES, scalar};
     use std::arch::{asm, x86_64::*};
 
     /// AVX2 and FMA. Only [`super::run_avx2`] runs kernels on it.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2;
 
-    /// The same, and the registers of AVX-512: 32, each of which holds a pair of vectors. Only [`super::run_avx512`] runs kernels on it.
+    /// The same, and the registers of AVX-512: 32, each of which holds a pair of vectors. Only [`super::run_avx512`] runs
+    /// kernels on it.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
     macro_rules! vectors_of_eight {
         ($isa:ty, $wide:literal, { $($pair:tt)* }) => {
             // SAFETY (of every block below): the methods are inlined into `run_avx2` or `run_avx512`, which are entered only on
-            // processors that have AVX2 and FMA; `load` and `store` moreover rely on the bounds that their callers promise.
+            // processors that have AVX2 and FMA, the latter only with AVX-512 (F and VL); `load` and `store` moreover rely on the bounds that their callers promise.
             #[allow(clippy::undocumented_unsafe_blocks)]
             impl Isa for $isa {
                 type V = __m256;

@@ -248,48 +248,47 @@ impl GroupBackward<'_> {
             let pads = [(); 2].map(|()| side.scratch(blocks));
             (pads, [(); 3].map(|()| scratch(len)))
         };
-        let runs = exec
-            .turned()
-            .runs_with(n, n * len * halves.len(), make, |range, scratch| {
-                let ([padded, padded_g], [mid, dz, dr]) = scratch;
-                let mut sums = vec![0.0; halves.len() * 2 * c];
-                let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
-                for i in range {
-                    for (k, half) in halves.iter().enumerate() {
-                        let b = &branches[half.slot];
-                        let z = half.first.get(i);
-                        half.pad(exec, i, padded);
-                        self.dz(b, i, dz);
-                        let args = SeparableGrad {
-                            padded,
-                            params,
-                            transposed: &transposed[k],
-                            dz,
-                            padded_g,
-                            mid,
-                        };
-                        half.core.backward(
-                            exec,
-                            args,
-                            Some(&mut *dr),
-                            false,
-                            self.want.params.then_some(&mut grad),
-                        );
-                        exec.run(MaskedSums {
-                            z,
-                            scale: &half.scale,
-                            shift: &half.shift,
-                            g: dr,
-                            blocks,
-                            pixels,
-                            // SAFETY: each sample is visited once.
-                            dst: unsafe { masked_views[k].get(i) },
-                            sums: &mut sums[k * 2 * c..][..2 * c],
-                        });
-                    }
+        let back = exec.turned();
+        let runs = back.runs_with(n, n * len * halves.len(), make, |range, scratch| {
+            let ([padded, padded_g], [mid, dz, dr]) = scratch;
+            let mut sums = vec![0.0; halves.len() * 2 * c];
+            let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
+            for i in range {
+                for (k, half) in halves.iter().enumerate() {
+                    let b = &branches[half.slot];
+                    let z = half.first.get(i);
+                    half.pad(exec, i, padded);
+                    self.dz(b, i, dz);
+                    let args = SeparableGrad {
+                        padded,
+                        params,
+                        transposed: &transposed[k],
+                        dz,
+                        padded_g,
+                        mid,
+                    };
+                    half.core.backward(
+                        exec,
+                        args,
+                        Some(&mut *dr),
+                        false,
+                        self.want.params.then_some(&mut grad),
+                    );
+                    exec.run(MaskedSums {
+                        z,
+                        scale: &half.scale,
+                        shift: &half.shift,
+                        g: dr,
+                        blocks,
+                        pixels,
+                        // SAFETY: each sample is visited once.
+                        dst: unsafe { masked_views[k].get(i) },
+                        sums: &mut sums[k * 2 * c..][..2 * c],
+                    });
                 }
-                (sums, grad)
-            });
+            }
+            (sums, grad)
+        });
         let (norm_sums, grads): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
         let norm_sums = sum_runs(norm_sums);
         if self.want.params {

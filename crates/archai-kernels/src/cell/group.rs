@@ -314,42 +314,33 @@ impl Group {
         let side = halves[0].core.side();
         let make = || (side.scratch(blocks), scratch(len));
         let elements = n * len * halves.len();
-        let sums = sum_runs(
-            exec.turned()
-                .runs_with(n, elements, make, |range, (padded, mid)| {
-                    let mut sums = vec![0.0; halves.len() * 2 * c];
-                    for i in range {
-                        for (k, (half, sums)) in
-                            halves.iter().zip(sums.chunks_exact_mut(2 * c)).enumerate()
-                        {
-                            let next = match halves.get(k + 1) {
-                                Some(next) => next.first.get(i),
-                                None => halves[0].first.get_or_empty(i + 1),
-                            };
-                            half.pad(exec, i, padded);
-                            // SAFETY: each sample is visited once.
-                            let z = unsafe { seconds[half.slot].get(i) };
-                            half.core.forward(
-                                exec,
-                                padded,
-                                params2,
-                                mid,
-                                z,
-                                Ahead([next, &[], &[]]),
-                            );
-                            if !given {
-                                exec.run(ChannelSums {
-                                    z,
-                                    blocks,
-                                    pixels,
-                                    sums,
-                                });
-                            }
-                        }
+        let back = exec.turned();
+        let sums = sum_runs(back.runs_with(n, elements, make, |range, (padded, mid)| {
+            let mut sums = vec![0.0; halves.len() * 2 * c];
+            for i in range {
+                for (k, (half, sums)) in halves.iter().zip(sums.chunks_exact_mut(2 * c)).enumerate()
+                {
+                    let next = match halves.get(k + 1) {
+                        Some(next) => next.first.get(i),
+                        None => halves[0].first.get_or_empty(i + 1),
+                    };
+                    half.pad(exec, i, padded);
+                    // SAFETY: each sample is visited once.
+                    let z = unsafe { seconds[half.slot].get(i) };
+                    let ahead = Ahead([next, &[], &[]]);
+                    half.core.forward(exec, padded, params2, mid, z, ahead);
+                    if !given {
+                        exec.run(ChannelSums {
+                            z,
+                            blocks,
+                            pixels,
+                            sums,
+                        });
                     }
-                    sums
-                }),
-        );
+                }
+            }
+            sums
+        }));
         if !given {
             let norms: Vec<usize> = halves.iter().map(|h| h.norm2).collect();
             drop(halves);

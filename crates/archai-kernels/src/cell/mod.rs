@@ -525,6 +525,7 @@ impl CellPlan {
                 .collect(),
         };
         let mut groups: Vec<GroupSave> = Vec::new();
+        // Each pass over the batch goes the other way than the one before, here and within the groups.
         let mut turn = *exec;
         for (state, x) in states.iter().enumerate() {
             if state >= 2 {
@@ -688,9 +689,8 @@ impl CellPlan {
         if !want.params {
             sums.params = Vec::new();
         }
-        let mut turn = exec.turned();
+        let mut turn = *exec;
         for state in (0..self.groups.len()).rev() {
-            turn = turn.turned();
             let target = match (state, &mut dinputs) {
                 (2.., _) => Some((grads[state - 2], true)),
                 (_, Some(d)) => Some((SamplesMut::whole(&mut d[state], input_len), false)),
@@ -714,6 +714,7 @@ impl CellPlan {
                 want,
             };
             pass.run(target, &mut sums);
+            turn = turn.turned();
         }
         CellGrads {
             inputs: dinputs,

@@ -23,6 +23,7 @@ pub(super) fn flat_pointwise(
     dst: &mut [f32],
     pixels: usize,
     add: bool,
+    ahead: Ahead<'_>,
 ) {
     let plane = Plane::flat(pixels);
     exec.run(Pointwise {
@@ -36,7 +37,7 @@ pub(super) fn flat_pointwise(
         rows: 1,
         cols: pixels,
         add,
-        ahead: Ahead::default(),
+        ahead,
     });
 }
 
@@ -284,20 +285,18 @@ impl Separable {
             self.input.blocks(),
             mid,
         );
-        let plane = Plane::flat(self.output.pixels());
-        exec.run(Pointwise {
-            weights: &params[self.pointwise..],
-            ci: self.input.channels,
-            co_blocks: self.output.blocks(),
-            src: mid,
-            from: plane,
-            dst: z,
-            to: plane,
-            rows: 1,
-            cols: self.output.pixels(),
-            add: false,
+        let (weights, pixels) = (&params[self.pointwise..], self.output.pixels());
+        flat_pointwise(
+            exec,
+            weights,
+            self.input.channels,
+            self.output.blocks(),
+            mid,
+            z,
+            pixels,
+            false,
             ahead,
-        });
+        );
     }
 
     /// The pointwise weights with exchanged channels.
@@ -653,16 +652,27 @@ impl Reduce {
             z,
             pixels,
             false,
+            Ahead::default(),
         );
         let (mut weights, mut z) = (&params[self.second..], &mut z[self.second_start()..]);
         let mut blocks = self.second_lanes().div_ceil(LANES);
         if self.shared() > 0 {
-            flat_pointwise(exec, weights, ci, 1, odd, z, pixels, true);
+            flat_pointwise(exec, weights, ci, 1, odd, z, pixels, true, Ahead::default());
             (weights, z) = (&weights[ci * LANES..], &mut z[pixels * LANES..]);
             blocks -= 1;
         }
         if blocks > 0 {
-            flat_pointwise(exec, weights, ci, blocks, odd, z, pixels, false);
+            flat_pointwise(
+                exec,
+                weights,
+                ci,
+                blocks,
+                odd,
+                z,
+                pixels,
+                false,
+                Ahead::default(),
+            );
         }
     }
 
@@ -729,6 +739,7 @@ impl Reduce {
             half,
             pixels,
             false,
+            Ahead::default(),
         );
         exec.run(Scatter {
             at: self.at(0),
@@ -745,6 +756,7 @@ impl Reduce {
             half,
             pixels,
             false,
+            Ahead::default(),
         );
         exec.run(Scatter {
             at: self.at(1),

@@ -219,14 +219,8 @@ impl ConvNorm {
         let moments = Moments::from_sums(&sums, map.channels, n * map.pixels());
         let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
         if self.norm == NormKind::Plain {
-            scale_shift(
-                &exec.turned(),
-                map,
-                SamplesMut::whole(&mut z, len),
-                n,
-                &scale,
-                &shift,
-            );
+            let (back, zs) = (exec.turned(), SamplesMut::whole(&mut z, len));
+            scale_shift(&back, map, zs, n, &scale, &shift);
             return (
                 z,
                 ConvSave {

@@ -102,8 +102,7 @@ impl Kernel for Pointwise<'_> {
         // So many lines are asked for with every block of inputs: few at a time, or the loads that are needed would wait.
         let mut tiles = 0;
         for_groups!(I, args.co_blocks, |c, CP, CS, P| tiles += cols.div_ceil(P));
-        let fetch = args.ahead.lines();
-        let fetch = fetch.div_ceil(rows * tiles * ci.div_ceil(LANES));
+        let fetch = (args.ahead.lines()).div_ceil(rows * tiles * ci.div_ceil(LANES));
         for y in (0..rows).step_by(down) {
             let lines = y..(y + down).min(rows);
             for x in (0..cols).step_by(across) {

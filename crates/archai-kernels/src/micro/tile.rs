@@ -84,6 +84,7 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
     /// All vectors of the tile lie within `d`.
     #[inline(always)]
     pub unsafe fn add_to(&self, d: &mut [f32], at: Places) {
+        // Multiplied by one, the sum is rounded once, as an addition is.
         let one = I::splat_pair(1.0);
         // SAFETY: promised by the caller.
         unsafe {
@@ -145,57 +146,22 @@ macro_rules! for_groups {
         let mut $c = 0;
         while $c < blocks {
             $c += match blocks - $c {
-                1 => {
-                    const $CP: usize = 0;
-                    const $CS: usize = 1;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
-                _ if !$I::WIDE => {
-                    const $CP: usize = 1;
-                    const $CS: usize = 0;
-                    const $P: usize = 4;
-                    $body;
-                    2 * $CP + $CS
-                }
-                6 | 10.. => {
-                    const $CP: usize = 3;
-                    const $CS: usize = 0;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
-                5 => {
-                    const $CP: usize = 2;
-                    const $CS: usize = 1;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
-                3 => {
-                    const $CP: usize = 1;
-                    const $CS: usize = 1;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
-                2 => {
-                    const $CP: usize = 1;
-                    const $CS: usize = 0;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
-                _ => {
-                    const $CP: usize = 2;
-                    const $CS: usize = 0;
-                    const $P: usize = 8;
-                    $body;
-                    2 * $CP + $CS
-                }
+                1 => for_groups!(@group $CP = 0, $CS = 1, $P = 8, $body),
+                _ if !$I::WIDE => for_groups!(@group $CP = 1, $CS = 0, $P = 4, $body),
+                6 | 10.. => for_groups!(@group $CP = 3, $CS = 0, $P = 8, $body),
+                5 => for_groups!(@group $CP = 2, $CS = 1, $P = 8, $body),
+                3 => for_groups!(@group $CP = 1, $CS = 1, $P = 8, $body),
+                2 => for_groups!(@group $CP = 1, $CS = 0, $P = 8, $body),
+                _ => for_groups!(@group $CP = 2, $CS = 0, $P = 8, $body),
             };
         }
+    }};
+    (@group $CP:ident = $pairs:literal, $CS:ident = $singles:literal, $P:ident = $pixels:literal, $body:expr) => {{
+        const $CP: usize = $pairs;
+        const $CS: usize = $singles;
+        const $P: usize = $pixels;
+        $body;
+        2 * $CP + $CS
     }};
 }
 pub(crate) use for_groups;
