@@ -104,23 +104,19 @@ impl<'a, T> SamplesMut<'a, T> {
         Self::new(data, 0, len, len)
     }
 
-    /// Interleaved parts of one tensor: part `i` is the `i`-th run of `len` elements of each sample.
-    pub fn parts(data: &'a mut [T], parts: usize, len: usize) -> Vec<Self> {
-        let stride = parts * len;
-        let count = count(data.len(), 0, stride, stride);
-        let base = data.as_mut_ptr();
-        let part = |i: usize| {
-            // SAFETY: within the data, since a sample has `parts * len` elements.
-            let data = unsafe { base.add(i * len) };
-            SamplesMut {
-                data,
-                stride,
-                len,
-                count,
-                life: PhantomData,
-            }
-        };
-        (0..parts).map(part).collect()
+    /// A part of every sample.
+    pub fn part(&self, start: usize, len: usize) -> Self {
+        assert!(
+            start + len <= self.len,
+            "{start} + {len} exceeds {}",
+            self.len
+        );
+        SamplesMut {
+            // Within the first sample, or not read if there is none.
+            data: self.data.wrapping_add(start),
+            len,
+            ..*self
+        }
     }
 
     pub fn count(&self) -> usize {

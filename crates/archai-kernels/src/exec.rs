@@ -138,6 +138,21 @@ impl Exec {
     }
 }
 
+/// For passes over a batch that follow each other: each goes the other way than the one before.
+pub(crate) struct Turn(Exec);
+
+impl Turn {
+    pub fn new(exec: &Exec) -> Self {
+        Turn(*exec)
+    }
+
+    pub fn next(&mut self) -> Exec {
+        let exec = self.0;
+        self.0 = exec.turned();
+        exec
+    }
+}
+
 /// Adds up the runs' partial sums, in their order.
 pub(crate) fn sum_runs<T: Copy + AddAssign + Send + Sync>(mut runs: Vec<Vec<T>>) -> Vec<T> {
     if runs.is_empty() {

@@ -4,6 +4,7 @@ use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::exec::Exec;
 use crate::layout::FeatureMap;
 use crate::micro::norm::{Combine, Term};
+use crate::micro::place::Place;
 use crate::norm::{ChannelStats, Moments, batch_dots};
 
 /// One primitive's result.
@@ -64,10 +65,7 @@ impl WeightedSum {
             let terms: Vec<Term<'_>> = values
                 .iter()
                 .zip(&scales)
-                .map(|(v, scale)| Term {
-                    src: v.get(i),
-                    scale,
-                })
+                .map(|(v, scale)| Term::new(v.get(i), scale))
                 .collect();
             // SAFETY: each sample is visited once.
             let dst = unsafe { ys.get(i) };
@@ -77,6 +75,7 @@ impl WeightedSum {
                 blocks: map.blocks(),
                 pixels: map.pixels(),
                 dst,
+                to: Place::Blocks,
                 add: false,
             });
         });
@@ -126,10 +125,7 @@ impl WeightedSum {
         let base = vec![0.0; map.padded_channels()];
         exec.for_samples(n, n * len * terms.len(), |i| {
             for (dst, scale) in dsts.iter().zip(&scales) {
-                let terms = [Term {
-                    src: gs.get(i),
-                    scale,
-                }];
+                let terms = [Term::new(gs.get(i), scale)];
                 // SAFETY: each sample is visited once.
                 let dst = unsafe { dst.get(i) };
                 exec.run(Combine {
@@ -138,6 +134,7 @@ impl WeightedSum {
                     blocks: map.blocks(),
                     pixels: map.pixels(),
                     dst,
+                    to: Place::Blocks,
                     add: false,
                 });
             }

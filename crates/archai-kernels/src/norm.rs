@@ -9,6 +9,7 @@ use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::exec::{Exec, sum_runs};
 use crate::layout::FeatureMap;
 use crate::micro::norm::{ChannelSums, Combine, Dots, ScaleShift, Term};
+use crate::micro::place::{Part, Place};
 use crate::pack::{ParamLayout, PieceKind};
 use std::borrow::Cow;
 
@@ -158,7 +159,7 @@ pub(crate) struct NormGrad {
 impl NormGrad {
     /// Writes the gradient for one sample.
     pub fn apply(&self, exec: &Exec, g: &[f32], z: &[f32], map: FeatureMap, dz: &mut [f32]) {
-        self.apply_scaled(exec, 1.0, g, z, map, dz);
+        self.apply_scaled(exec, 1.0, g.into(), z, map, dz);
     }
 
     /// As [`NormGrad::apply`], where `factor · g` is the gradient.
@@ -166,26 +167,21 @@ impl NormGrad {
         &self,
         exec: &Exec,
         factor: f32,
-        g: &[f32],
+        g: Part<'_>,
         z: &[f32],
         map: FeatureMap,
         dz: &mut [f32],
     ) {
         exec.run(Combine {
             terms: &[
-                Term {
-                    src: g,
-                    scale: &scaled(&self.of_g, factor),
-                },
-                Term {
-                    src: z,
-                    scale: &self.of_z,
-                },
+                Term::new(g, &scaled(&self.of_g, factor)),
+                Term::new(z, &self.of_z),
             ],
             base: &self.constant,
             blocks: map.blocks(),
             pixels: map.pixels(),
             dst: dz,
+            to: Place::Blocks,
             add: false,
         });
     }
@@ -278,7 +274,7 @@ pub(crate) fn batch_dots(
         for i in range {
             let zs: Vec<&[f32]> = zs.iter().map(|z| z.get(i)).collect();
             exec.run(Dots {
-                g: g.get(i),
+                g: g.get(i).into(),
                 zs: &zs,
                 blocks: map.blocks(),
                 pixels: map.pixels(),
@@ -361,10 +357,7 @@ impl BatchNorm {
             SamplesMut::whole(&mut y, map.sample_len()),
         );
         exec.for_samples(n, x.len(), |i| {
-            let terms = [Term {
-                src: src.get(i),
-                scale: &scale,
-            }];
+            let terms = [Term::new(src.get(i), &scale)];
             // SAFETY: each sample is visited once.
             let dst = unsafe { dst.get(i) };
             exec.run(Combine {
@@ -373,6 +366,7 @@ impl BatchNorm {
                 blocks: map.blocks(),
                 pixels: map.pixels(),
                 dst,
+                to: Place::Blocks,
                 add: false,
             });
         });

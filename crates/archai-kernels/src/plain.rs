@@ -5,6 +5,7 @@ use crate::exec::Exec;
 use crate::layout::FeatureMap;
 use crate::micro::norm::{Combine, Term};
 use crate::micro::pad::{Accumulate, ReluCopy, ReluMask};
+use crate::micro::place::Place;
 use crate::simd::LANES;
 
 /// Elements that one task of an elementwise op takes.
@@ -119,7 +120,7 @@ pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]
             .collect();
         let terms: Vec<Term<'_>> = scaled
             .iter()
-            .map(|(src, scale)| Term { src, scale })
+            .map(|(src, scale)| Term::new(*src, scale))
             .collect();
         exec.run(Combine {
             terms: &terms,
@@ -128,6 +129,7 @@ pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]
             pixels: map.pixels(),
             // SAFETY: each sample is visited once.
             dst: unsafe { dst.get(i) },
+            to: Place::Blocks,
             add: false,
         });
     });

@@ -7,6 +7,9 @@
 /// Channels per block of the layout, and lanes of a vector.
 pub(crate) const LANES: usize = 8;
 
+/// Half of a vector.
+pub(crate) const HALF: usize = LANES / 2;
+
 /// Which instructions the kernels use. Obtained by [`Simd::detect`], so that a value of it is the proof that they exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simd(Level);
@@ -140,6 +143,26 @@ pub(crate) trait Isa: Copy {
     /// # Safety
     /// `i + 8` does not exceed the length of `d`.
     unsafe fn store(d: &mut [f32], i: usize, v: Self::V);
+    /// Four values from `s[i]` on, and four zeros.
+    ///
+    /// # Safety
+    /// `i + 4` does not exceed the length of `s`.
+    unsafe fn load_half(s: &[f32], i: usize) -> Self::V;
+    /// Four values from `s[i]` and four from `s[j]` on.
+    ///
+    /// # Safety
+    /// Neither `i + 4` nor `j + 4` exceeds the length of `s`.
+    unsafe fn load_halves(s: &[f32], i: usize, j: usize) -> Self::V;
+    /// Writes the first four values from `d[i]` on.
+    ///
+    /// # Safety
+    /// `i + 4` does not exceed the length of `d`.
+    unsafe fn store_half(d: &mut [f32], i: usize, v: Self::V);
+    /// Writes the first four values from `d[i]`, the last four from `d[j]` on.
+    ///
+    /// # Safety
+    /// Neither `i + 4` nor `j + 4` exceeds the length of `d`.
+    unsafe fn store_halves(d: &mut [f32], i: usize, j: usize, v: Self::V);
     /// As `store`, past the caches where `d[i]` is aligned to a vector: for what is not read again soon. Such stores are
     /// ordered before later ones of this thread by `fence`.
     ///
@@ -258,6 +281,26 @@ impl Isa for Portable {
         unsafe { d.as_mut_ptr().add(i).cast::<Self::V>().write_unaligned(v) }
     }
     #[inline(always)]
+    unsafe fn load_half(s: &[f32], i: usize) -> Self::V {
+        check_bounds!(s, i, HALF);
+        let half = &s[i..i + HALF];
+        std::array::from_fn(|k| half.get(k).copied().unwrap_or(0.0))
+    }
+    #[inline(always)]
+    unsafe fn load_halves(s: &[f32], i: usize, j: usize) -> Self::V {
+        // SAFETY: promised by the caller.
+        std::array::from_fn(|k| unsafe { scalar(s, if k < HALF { i + k } else { j + k - HALF }) })
+    }
+    #[inline(always)]
+    unsafe fn store_half(d: &mut [f32], i: usize, v: Self::V) {
+        d[i..i + HALF].copy_from_slice(&v[..HALF]);
+    }
+    #[inline(always)]
+    unsafe fn store_halves(d: &mut [f32], i: usize, j: usize, v: Self::V) {
+        d[i..i + HALF].copy_from_slice(&v[..HALF]);
+        d[j..j + HALF].copy_from_slice(&v[HALF..]);
+    }
+    #[inline(always)]
     unsafe fn stream(d: &mut [f32], i: usize, v: Self::V) {
         // SAFETY: promised by the caller.
         unsafe { Self::store(d, i, v) }
@@ -333,7 +376,7 @@ pub(crate) use x86::{Avx2, Avx512};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{Isa, LANES, scalar};
+    use super::{HALF, Isa, LANES, scalar};
     use std::arch::{asm, x86_64::*};
 
     /// AVX2 and FMA. Only [`super::run_avx2`] runs kernels on it.
@@ -363,6 +406,33 @@ mod x86 {
                 unsafe fn store(d: &mut [f32], i: usize, v: __m256) {
                     check_bounds!(d, i, LANES);
                     unsafe { _mm256_storeu_ps(d.as_mut_ptr().add(i), v) }
+                }
+                #[inline(always)]
+                unsafe fn load_half(s: &[f32], i: usize) -> __m256 {
+                    check_bounds!(s, i, HALF);
+                    unsafe { _mm256_zextps128_ps256(_mm_loadu_ps(s.as_ptr().add(i))) }
+                }
+                #[inline(always)]
+                unsafe fn load_halves(s: &[f32], i: usize, j: usize) -> __m256 {
+                    check_bounds!(s, i, HALF);
+                    check_bounds!(s, j, HALF);
+                    unsafe {
+                        let (first, second) = (s.as_ptr().add(i), s.as_ptr().add(j));
+                        _mm256_set_m128(_mm_loadu_ps(second), _mm_loadu_ps(first))
+                    }
+                }
+                #[inline(always)]
+                unsafe fn store_half(d: &mut [f32], i: usize, v: __m256) {
+                    check_bounds!(d, i, HALF);
+                    unsafe { _mm_storeu_ps(d.as_mut_ptr().add(i), _mm256_castps256_ps128(v)) }
+                }
+                #[inline(always)]
+                unsafe fn store_halves(d: &mut [f32], i: usize, j: usize, v: __m256) {
+                    check_bounds!(d, j, HALF);
+                    unsafe {
+                        Self::store_half(d, i, v);
+                        _mm_storeu_ps(d.as_mut_ptr().add(j), _mm256_extractf128_ps::<1>(v));
+                    }
                 }
                 #[inline(always)]
                 unsafe fn stream(d: &mut [f32], i: usize, v: __m256) {

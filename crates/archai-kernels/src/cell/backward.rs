@@ -4,12 +4,14 @@
 //! itself: each needs the sums of the one before.
 
 use super::group::{Branch, Group, GroupSave, Kind, views};
+use super::incoming::{Incoming, NodeSamples};
 use super::{CellWant, Factors, factor};
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::{SeparableGrad, scratch};
-use crate::exec::{Exec, sum_runs};
-use crate::micro::norm::{Combine, Dots, MaskedSums, Term};
+use crate::exec::{Exec, Turn, sum_runs};
+use crate::micro::norm::{Combine, MaskedSums, Term};
 use crate::micro::pad::{PadCopy, PadMap, Padded, ReluMask};
+use crate::micro::place::{Part, Place};
 use crate::micro::pool::{PoolBackward, scratch_len};
 use crate::norm::{Moments, NormGrad, NormParams, scaled};
 
@@ -17,6 +19,25 @@ use crate::norm::{Moments, NormGrad, NormParams, scaled};
 pub(super) struct BackwardSums {
     pub mixing: Vec<f32>,
     pub params: Vec<f32>,
+    /// For each edge of which the node's gradient is complete: `Σ g`, then `Σ g·z` for the results that need it.
+    pub edges: Vec<Vec<f64>>,
+}
+
+/// Where the gradient of a state goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub to: SamplesMut<'a>,
+    pub start: Start<'a>,
+}
+
+/// What is added to.
+#[derive(Clone, Copy)]
+pub(super) enum Start<'a> {
+    Nothing,
+    /// What stands in the target.
+    There,
+    /// What stands elsewhere.
+    At(NodeSamples<'a>),
 }
 
 /// The backward pass of one group.
@@ -30,7 +51,7 @@ pub(super) struct GroupBackward<'a> {
     pub moments: &'a [Moments],
     pub x: Samples<'a>,
     /// Complete gradients of the nodes that the group feeds, by node.
-    pub grads: &'a [Samples<'a>],
+    pub grads: &'a [NodeSamples<'a>],
     pub mixing: &'a [f32],
     pub params: &'a [f32],
     pub want: CellWant,
@@ -59,14 +80,21 @@ pub(super) struct LearntGrad {
 }
 
 impl GroupBackward<'_> {
-    /// Writes (or adds to) the gradient of the state, and the group's part of `sums`.
-    pub fn run(&self, target: Option<(SamplesMut<'_>, bool)>, sums: &mut BackwardSums) {
+    /// Writes (or adds to) the gradient of the state, of which `of_target` are the incoming edges, and the group's part of
+    /// `sums`. The sums of its own edges are there already.
+    pub fn run(
+        &self,
+        turn: &mut Turn,
+        target: Option<Target<'_>>,
+        of_target: Option<&Incoming<'_>>,
+        sums: &mut BackwardSums,
+    ) {
         let (branches, last_norms) = self.reduce(sums);
         if target.is_none() && !self.want.params {
             return;
         }
-        let (firsts, first_norms) = self.second_halves(&branches, sums);
-        self.rest(&branches, &firsts, target, sums);
+        let (firsts, first_norms) = self.second_halves(turn, &branches, sums);
+        self.rest(turn.next(), &branches, &firsts, target, of_target, sums);
         if self.want.params {
             for norm in last_norms.iter().chain(&first_norms) {
                 norm.params
@@ -88,86 +116,21 @@ impl GroupBackward<'_> {
             .apply_scaled(self.exec, f, g, z, self.group.output, dz);
     }
 
-    /// The sums over each node's gradient times each result: gradients of the mixing weights, coefficients of the norms.
+    /// What the sums over the batch give: gradients of the mixing weights, coefficients of the norms.
     fn reduce(&self, sums: &mut BackwardSums) -> (Vec<BranchGrad<'_>>, Vec<LearntGrad>) {
-        let Self { exec, n, group, .. } = *self;
-        let (map, c) = (group.output, group.output.padded_channels());
-        let (blocks, pixels) = (map.blocks(), map.pixels());
-        // Per edge: its node's gradient and the results that are needed with it.
-        let edges: Vec<(usize, Vec<(&Branch, Samples<'_>)>)> = group
-            .edges
-            .iter()
-            .map(|edge| {
-                (
-                    edge.node,
-                    group.results(self.save, self.x, |e| std::ptr::eq(e, edge)),
-                )
-            })
-            .collect();
-        let mut scratch_len = 0;
-        for (_, results) in &edges {
-            scratch_len = scratch_len.max((results.len() + 1) * c);
-        }
-        let needed = |b: &Branch| self.want.mixing || b.kind.last_norm().is_some();
-        let slots: usize = edges.iter().map(|(_, r)| r.len() + 1).sum();
-        let totals = sum_runs(exec.runs(n, n * map.sample_len() * slots, |range| {
-            let mut sums = vec![0.0; slots * c];
-            let mut own = vec![
-                0.0;
-                if self.factors.is_empty() {
-                    0
-                } else {
-                    scratch_len
-                }
-            ];
-            for i in range {
-                let mut at = 0;
-                for (node, results) in &edges {
-                    let g = self.grads[*node].get(i);
-                    let zs: Vec<&[f32]> = results
-                        .iter()
-                        .filter(|(b, _)| needed(b))
-                        .map(|(_, z)| z.get(i))
-                        .collect();
-                    let part = &mut sums[at..at + (zs.len() + 1) * c];
-                    at += part.len();
-                    let f = results
-                        .first()
-                        .map_or(1.0, |(b, _)| factor(self.factors, b.edge, i));
-                    if zs.is_empty() || f == 0.0 {
-                        continue;
-                    }
-                    let dots = |sums: &mut [f64]| {
-                        exec.run(Dots {
-                            g,
-                            zs: &zs,
-                            blocks,
-                            pixels,
-                            sums,
-                        });
-                    };
-                    if f == 1.0 {
-                        dots(part);
-                        continue;
-                    }
-                    let own = &mut own[..part.len()];
-                    own.fill(0.0);
-                    dots(own);
-                    for (sum, own) in part.iter_mut().zip(own) {
-                        *sum += f64::from(f) * *own;
-                    }
-                }
-            }
-            sums
-        }));
-        let mut totals = totals.chunks_exact(c);
-        let mut next = || totals.next().expect("as many sums as slots");
+        let Self { n, group, .. } = *self;
+        let (c, pixels) = (group.output.padded_channels(), group.output.pixels());
         let (mut out, mut learnt) = (Vec::new(), Vec::new());
-        for (node, results) in edges {
+        for edge in &group.edges {
+            let mut totals = sums.edges[edge.index].chunks_exact(c);
+            let mut next = || totals.next().expect("as many sums as results");
             let sg = next();
-            for (branch, values) in results {
+            for (branch, values) in group.results(self.save, self.x, |e| e.index == edge.index) {
                 let w = self.mixing[branch.weight];
-                let dot = if needed(branch) { next() } else { &[] };
+                let dot = match branch.needs_dot(self.want) {
+                    true => next(),
+                    false => &[],
+                };
                 let coefficients = match branch.kind.last_norm() {
                     Some(norm) => {
                         let moments = &self.moments[norm];
@@ -199,7 +162,7 @@ impl GroupBackward<'_> {
                 };
                 out.push(BranchGrad {
                     branch,
-                    node,
+                    node: edge.node,
                     values,
                     coefficients,
                 });
@@ -211,6 +174,7 @@ impl GroupBackward<'_> {
     /// The second halves of separable convolutions, down to the norm of the first ones. By branch.
     fn second_halves(
         &self,
+        turn: &mut Turn,
         branches: &[BranchGrad<'_>],
         sums: &mut BackwardSums,
     ) -> (Vec<Option<FirstHalfGrad>>, Vec<LearntGrad>) {
@@ -248,47 +212,48 @@ impl GroupBackward<'_> {
             let pads = [(); 2].map(|()| side.scratch(blocks));
             (pads, [(); 3].map(|()| scratch(len)))
         };
-        let back = exec.turned();
-        let runs = back.runs_with(n, n * len * halves.len(), make, |range, scratch| {
-            let ([padded, padded_g], [mid, dz, dr]) = scratch;
-            let mut sums = vec![0.0; halves.len() * 2 * c];
-            let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
-            for i in range {
-                for (k, half) in halves.iter().enumerate() {
-                    let b = &branches[half.slot];
-                    let z = half.first.get(i);
-                    half.pad(exec, i, padded);
-                    self.dz(b, i, dz);
-                    let args = SeparableGrad {
-                        padded,
-                        params,
-                        transposed: &transposed[k],
-                        dz,
-                        padded_g,
-                        mid,
-                    };
-                    half.core.backward(
-                        exec,
-                        args,
-                        Some(&mut *dr),
-                        false,
-                        self.want.params.then_some(&mut grad),
-                    );
-                    exec.run(MaskedSums {
-                        z,
-                        scale: &half.scale,
-                        shift: &half.shift,
-                        g: dr,
-                        blocks,
-                        pixels,
-                        // SAFETY: each sample is visited once.
-                        dst: unsafe { masked_views[k].get(i) },
-                        sums: &mut sums[k * 2 * c..][..2 * c],
-                    });
+        let runs = turn
+            .next()
+            .runs_with(n, n * len * halves.len(), make, |range, scratch| {
+                let ([padded, padded_g], [mid, dz, dr]) = scratch;
+                let mut sums = vec![0.0; halves.len() * 2 * c];
+                let mut grad = vec![0.0; if self.want.params { count } else { 0 }];
+                for i in range {
+                    for (k, half) in halves.iter().enumerate() {
+                        let b = &branches[half.slot];
+                        let z = half.first.get(i);
+                        half.pad(exec, i, padded);
+                        self.dz(b, i, dz);
+                        let args = SeparableGrad {
+                            padded,
+                            params,
+                            transposed: &transposed[k],
+                            dz,
+                            padded_g,
+                            mid,
+                        };
+                        half.core.backward(
+                            exec,
+                            args,
+                            Some(&mut *dr),
+                            false,
+                            self.want.params.then_some(&mut grad),
+                        );
+                        exec.run(MaskedSums {
+                            z,
+                            scale: &half.scale,
+                            shift: &half.shift,
+                            g: dr,
+                            blocks,
+                            pixels,
+                            // SAFETY: each sample is visited once.
+                            dst: unsafe { masked_views[k].get(i) },
+                            sums: &mut sums[k * 2 * c..][..2 * c],
+                        });
+                    }
                 }
-            }
-            (sums, grad)
-        });
+                (sums, grad)
+            });
         let (norm_sums, grads): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
         let norm_sums = sum_runs(norm_sums);
         if self.want.params {
@@ -328,9 +293,11 @@ impl GroupBackward<'_> {
     /// Everything that reads the state itself: pools, identities, first halves, factorised reduces.
     fn rest(
         &self,
+        direction: Exec,
         branches: &[BranchGrad<'_>],
         firsts: &[Option<FirstHalfGrad>],
-        target: Option<(SamplesMut<'_>, bool)>,
+        target: Option<Target<'_>>,
+        of_target: Option<&Incoming<'_>>,
         sums: &mut BackwardSums,
     ) {
         let Self { exec, n, group, .. } = *self;
@@ -364,7 +331,8 @@ impl GroupBackward<'_> {
             .collect();
         let any_sep = group.branches().any(|b| b.kind.separable().is_some());
         let any_reduce = group.any(|k| matches!(k, Kind::Reduce { .. }));
-        let zeros = vec![0.0; c];
+        let (zeros, ones) = (vec![0.0; c], vec![1.0; c]);
+        let there = matches!(&target, Some(t) if matches!(t.start, Start::There));
         let grad_wanted = self.want.params && count > 0;
         let firsts_views: Vec<Option<Samples<'_>>> = firsts
             .iter()
@@ -385,41 +353,47 @@ impl GroupBackward<'_> {
                 scratch(scratch_len(group.pool)),
             )
         };
-        let runs = exec.runs_with(n, elements, make, |range, scratch| {
+        let runs = direction.runs_with(n, elements, make, |range, scratch| {
             let (padded, padded_g, [mid, dz, even, odd], dr, pool_scratch) = scratch;
             let mut grad = vec![0.0; if grad_wanted { count } else { 0 }];
+            let mut dots = vec![0.0; of_target.map_or(0, Incoming::len)];
             let side = Padded::new(input.height, input.width);
             for i in range {
                 let x = self.x.get(i);
                 // SAFETY: each sample is visited once.
-                let mut dx = target.as_ref().map(|(t, add)| (unsafe { t.get(i) }, *add));
-                if let Some((dx, add)) = &mut dx {
-                    if !identities.is_empty() {
-                        let scales: Vec<_> = identities
-                            .iter()
-                            .map(|b| {
-                                let f = factor(self.factors, b.branch.edge, i);
-                                scaled(&b.coefficients.of_g, f)
-                            })
-                            .collect();
-                        let terms: Vec<Term<'_>> = identities
-                            .iter()
-                            .zip(&scales)
-                            .map(|(b, scale)| Term {
-                                src: self.grads[b.node].get(i),
-                                scale,
-                            })
-                            .collect();
+                let mut dx = target.as_ref().map(|t| unsafe { t.to.get(i) });
+                let mut started = there;
+                if let (Some(dx), Some(target)) = (&mut dx, &target) {
+                    let start = match target.start {
+                        Start::At(samples) => Some(Term::new(samples.get(i), &ones)),
+                        Start::Nothing | Start::There => None,
+                    };
+                    let scales: Vec<_> = identities
+                        .iter()
+                        .map(|b| {
+                            let f = factor(self.factors, b.branch.edge, i);
+                            scaled(&b.coefficients.of_g, f)
+                        })
+                        .collect();
+                    let others = identities
+                        .iter()
+                        .zip(&scales)
+                        .map(|(b, scale)| Term::new(self.grads[b.node].get(i), scale));
+                    let terms: Vec<Term<'_>> = start.into_iter().chain(others).collect();
+                    if !terms.is_empty() {
                         exec.run(Combine {
                             terms: &terms,
                             base: &zeros,
                             blocks,
                             pixels,
                             dst: dx,
-                            add: *add,
+                            to: Place::Blocks,
+                            add: there,
                         });
-                    } else if !*add && !pools.is_empty() {
+                        started = true;
+                    } else if !there && !pools.is_empty() {
                         dx.fill(0.0);
+                        started = true;
                     }
                     for pool in &pools {
                         pool.gradient(self, i, dz);
@@ -455,8 +429,8 @@ impl GroupBackward<'_> {
                         map: PadMap::Relu,
                     });
                 }
-                // What has been added to `dr` so far; the first one replaces what the scratch holds.
-                let mut started = false;
+                // The first one replaces what the scratch holds.
+                let mut in_dr = false;
                 let mut gathered = false;
                 for (slot, b) in branches.iter().enumerate() {
                     let wanted = grad_wanted.then_some(&mut grad[..]);
@@ -478,7 +452,7 @@ impl GroupBackward<'_> {
                             core.weight_grad(exec, even, odd, dz, grad);
                         }
                         if let Some(dr) = dr {
-                            if !started {
+                            if !in_dr {
                                 dr.fill(0.0);
                             }
                             core.data_grad(exec, &transposed[slot], dz, mid, dr);
@@ -492,22 +466,28 @@ impl GroupBackward<'_> {
                             padded_g,
                             mid,
                         };
-                        core.backward(exec, args, dr, started, wanted);
+                        core.backward(exec, args, dr, in_dr, wanted);
                     }
-                    started = true;
+                    in_dr = true;
                 }
-                let Some((dx, add)) = dx else { continue };
-                let add = add || !identities.is_empty() || !pools.is_empty();
-                if started {
-                    exec.run(ReluMask { x, g: dr, dx, add });
-                } else if !add {
-                    dx.fill(0.0);
+                let Some(dx) = dx else { continue };
+                match (in_dr, started) {
+                    (true, add) => exec.run(ReluMask { x, g: dr, dx, add }),
+                    (false, true) => {}
+                    (false, false) => dx.fill(0.0),
+                }
+                if let Some(incoming) = of_target {
+                    incoming.add(exec, self.factors, i, Part::from(&*dx), &mut dots);
                 }
             }
-            grad
+            (grad, dots)
         });
+        let (grads, dots): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+        if let Some(incoming) = of_target {
+            incoming.share(&sum_runs(dots), &mut sums.edges);
+        }
         if grad_wanted {
-            let mut grad = sum_runs(runs);
+            let mut grad = sum_runs(grads);
             for branch in group.branches() {
                 if let Kind::Reduce { core, .. } = &branch.kind {
                     core.clear_padding(&mut grad);
@@ -568,16 +548,10 @@ impl<'a> SharedPool<'a> {
             .edges
             .iter()
             .zip(&scales)
-            .map(|((node, ..), scale)| Term {
-                src: pass.grads[*node].get(i),
-                scale,
-            })
+            .map(|((node, ..), scale)| Term::new(pass.grads[*node].get(i), scale))
             .collect();
         if self.of_z.iter().any(|&k| k != 0.0) {
-            terms.push(Term {
-                src: self.values.get(i),
-                scale: &self.of_z,
-            });
+            terms.push(Term::new(self.values.get(i), &self.of_z));
         }
         let (base, blocks, pixels) = (&self.constant, map.blocks(), map.pixels());
         pass.exec.run(Combine {
@@ -586,6 +560,7 @@ impl<'a> SharedPool<'a> {
             blocks,
             pixels,
             dst: dz,
+            to: Place::Blocks,
             add: false,
         });
     }

@@ -1,8 +1,9 @@
 //! The edges that leave one state: what they consist of, and their forward pass.
 
+use super::CellWant;
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::{Reduce, Separable, scratch};
-use crate::exec::{Exec, sum_runs};
+use crate::exec::{Exec, Turn, sum_runs};
 use crate::layout::FeatureMap;
 use crate::micro::norm::ChannelSums;
 use crate::micro::pad::{PadCopy, PadMap, Padded};
@@ -25,6 +26,8 @@ pub(super) struct Group {
 
 #[derive(Clone, Debug)]
 pub(super) struct GroupEdge {
+    /// Its place among the edges of the cell.
+    pub index: usize,
     pub node: usize,
     pub branches: Vec<Branch>,
 }
@@ -61,6 +64,13 @@ pub(super) enum Kind {
         second: Separable,
         norm2: usize,
     },
+}
+
+impl Branch {
+    /// Whether a backward pass needs the product of the node's gradient with the result.
+    pub fn needs_dot(&self, want: CellWant) -> bool {
+        want.mixing || self.kind.last_norm().is_some()
+    }
 }
 
 impl Kind {
@@ -151,7 +161,7 @@ impl Group {
     /// statistics, and scales and shifts, of the cell's norms.
     pub fn forward(
         &self,
-        exec: &Exec,
+        turn: &mut Turn,
         n: usize,
         x: Samples<'_>,
         params: &[f32],
@@ -159,6 +169,7 @@ impl Group {
         given: bool,
     ) -> GroupSave {
         let (moments, affine) = norms;
+        let exec = &turn.next();
         let (map, len, c) = (
             self.output,
             self.output.sample_len(),
@@ -314,8 +325,8 @@ impl Group {
         let side = halves[0].core.side();
         let make = || (side.scratch(blocks), scratch(len));
         let elements = n * len * halves.len();
-        let back = exec.turned();
-        let sums = sum_runs(back.runs_with(n, elements, make, |range, (padded, mid)| {
+        let exec = &turn.next();
+        let sums = sum_runs(exec.runs_with(n, elements, make, |range, (padded, mid)| {
             let mut sums = vec![0.0; halves.len() * 2 * c];
             for i in range {
                 for (k, (half, sums)) in halves.iter().zip(sums.chunks_exact_mut(2 * c)).enumerate()

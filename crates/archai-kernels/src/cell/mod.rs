@@ -7,20 +7,23 @@
 
 mod backward;
 mod group;
+mod incoming;
 
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::{Reduce, Separable};
-use crate::exec::Exec;
+use crate::exec::{Exec, Turn};
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{Combine, Term};
+use crate::micro::place::Place;
 use crate::micro::pool::PoolWindow;
 use crate::norm::{ChannelStats, Moments, NormParams, scaled};
 use crate::pack::ParamLayout;
 use crate::plain::{place_channels, split_channels};
 use crate::simd::LANES;
-use backward::{BackwardSums, GroupBackward};
-use group::{Branch, Group, GroupEdge, GroupSave, Kind, moment, views};
+use backward::{BackwardSums, GroupBackward, Start, Target};
+use group::{Branch, Group, GroupEdge, GroupSave, Kind, moment};
+use incoming::{Incoming, NodeSamples};
 
 /// A candidate operation of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,7 +157,7 @@ pub struct CellPlan {
 pub struct CellSave {
     groups: Vec<GroupSave>,
     moments: Vec<Moments>,
-    /// The nodes' values where they are not blocks of the output (C no multiple of eight).
+    /// The nodes' values where they are not kept in the output.
     nodes: Vec<Vec<f32>>,
     factors: Factors,
 }
@@ -354,6 +357,7 @@ impl CellPlan {
                 });
             }
             edges.push(GroupEdge {
+                index,
                 node: edge.node,
                 branches,
             });
@@ -480,9 +484,26 @@ impl CellPlan {
         n
     }
 
-    /// Whether the nodes are blocks of the output, so that nothing need be copied.
-    fn is_compact(&self) -> bool {
-        self.node.channels.is_multiple_of(LANES)
+    /// Where a node stands in the output, if it is kept nowhere else: its values are to be blocks if other nodes read them.
+    fn in_output(&self, node: usize) -> Option<Place> {
+        let place = self.place(node)?;
+        (place == Place::Blocks || !self.is_read(node)).then_some(place)
+    }
+
+    fn place(&self, node: usize) -> Option<Place> {
+        Place::of(node * self.node.channels, self.node.channels)
+    }
+
+    /// The first element of a node's first block in a sample of the output.
+    fn start(&self, node: usize) -> usize {
+        node * self.node.channels / LANES * LANES * self.node.pixels()
+    }
+
+    /// Whether other nodes read a node.
+    fn is_read(&self, node: usize) -> bool {
+        self.groups
+            .get(node + 2)
+            .is_some_and(|g| !g.edges.is_empty())
     }
 
     fn pass(
@@ -496,21 +517,25 @@ impl CellPlan {
     ) -> (Vec<f32>, CellSave) {
         let n = self.check(inputs, mixing, params);
         let (node, len) = (self.node, self.node.sample_len());
-        // SAFETY: every sample of every node is written by its weighted sum.
-        let buffer = |nodes: usize| unsafe { overwritten::<f32>(n * nodes * len) };
-        let mut out;
-        let mut separate = Vec::new();
-        let (nodes, joined): (Vec<SamplesMut<'_>>, _) = if self.is_compact() {
-            out = buffer(self.nodes);
-            (SamplesMut::parts(&mut out, self.nodes, len), None)
-        } else {
-            separate = (0..self.nodes).map(|_| buffer(1)).collect();
-            let whole = self.output().sample_len();
-            // SAFETY: the nodes' channels, and the padding behind them, make up every sample.
-            out = unsafe { overwritten::<f32>(n * whole) };
-            let joined = SamplesMut::whole(&mut out, whole);
-            (views(&mut separate, len), Some(joined))
-        };
+        let whole = self.output().sample_len();
+        // SAFETY: the nodes' channels, and the padding behind them, make up every sample.
+        let mut out = unsafe { overwritten::<f32>(n * whole) };
+        let joined = SamplesMut::whole(&mut out, whole);
+        let mut separate: Vec<Vec<f32>> = (0..self.nodes)
+            .map(|i| match self.in_output(i) {
+                Some(_) => Vec::new(),
+                // SAFETY: every sample is written by the node's weighted sum.
+                None => unsafe { overwritten(n * len) },
+            })
+            .collect();
+        let nodes: Vec<SamplesMut<'_>> = separate
+            .iter_mut()
+            .enumerate()
+            .map(|(i, own)| match self.in_output(i) {
+                Some(_) => joined.part(self.start(i), len),
+                None => SamplesMut::whole(own, len),
+            })
+            .collect();
         let mut states: Vec<Samples<'_>> = inputs
             .iter()
             .map(|s| Samples::whole(s, self.input.sample_len()))
@@ -525,12 +550,11 @@ impl CellPlan {
                 .collect(),
         };
         let mut groups: Vec<GroupSave> = Vec::new();
-        // Each pass over the batch goes the other way than the one before, here and within the groups.
-        let mut turn = *exec;
+        let mut turn = Turn::new(exec);
         for (state, x) in states.iter().enumerate() {
             if state >= 2 {
                 self.mix(
-                    &turn,
+                    &turn.next(),
                     n,
                     state - 2,
                     &states,
@@ -542,11 +566,10 @@ impl CellPlan {
                     nodes[state - 2],
                     joined,
                 );
-                turn = turn.turned();
             }
             if let Some(group) = self.groups.get(state) {
                 let norms = (&mut moments[..], &self.affine[..]);
-                groups.push(group.forward(&turn, n, *x, params, norms, given.is_some()));
+                groups.push(group.forward(&mut turn, n, *x, params, norms, given.is_some()));
             }
         }
         drop((states, nodes));
@@ -563,7 +586,7 @@ impl CellPlan {
     }
 
     /// A node: the weighted sum over the primitives of all its edges, norms folded in. It goes to `dst`, and to its
-    /// channels of `joined` if that is not the same memory.
+    /// channels of `joined`, the output, unless `dst` is a part of that.
     #[allow(clippy::too_many_arguments)]
     fn mix(
         &self,
@@ -577,7 +600,7 @@ impl CellPlan {
         params: &[f32],
         factors: &Factors,
         dst: SamplesMut<'_>,
-        joined: Option<SamplesMut<'_>>,
+        joined: SamplesMut<'_>,
     ) {
         let (map, len) = (self.node, self.node.sample_len());
         /// A result, its edge, and its scale and shift per channel.
@@ -623,8 +646,14 @@ impl CellPlan {
             }
             let terms: Vec<Term<'_>> = scales
                 .iter()
-                .map(|(src, scale)| Term { src, scale })
+                .map(|(src, scale)| Term::new(*src, scale))
                 .collect();
+            let (whole, place) = (self.output(), self.in_output(node));
+            if node == 0 && whole.channels < whole.padded_channels() {
+                // SAFETY: each sample is visited once, and the result is gone before the next one is made.
+                let joined = unsafe { joined.get(i) };
+                joined[(whole.blocks() - 1) * whole.pixels() * LANES..].fill(0.0);
+            }
             // SAFETY: each sample is visited once.
             let dst = unsafe { dst.get(i) };
             exec.run(Combine {
@@ -633,16 +662,14 @@ impl CellPlan {
                 blocks: map.blocks(),
                 pixels: map.pixels(),
                 dst: &mut *dst,
+                to: place.unwrap_or(Place::Blocks),
                 add: false,
             });
-            let Some(joined) = joined else { return };
-            // SAFETY: each sample is visited once.
-            let joined = unsafe { joined.get(i) };
-            let whole = self.output();
-            if node == 0 && whole.channels < whole.padded_channels() {
-                joined[(whole.blocks() - 1) * whole.pixels() * LANES..].fill(0.0);
+            if place.is_none() {
+                // SAFETY: each sample is visited once; `dst` is a tensor of its own.
+                let joined = unsafe { joined.get(i) };
+                place_channels(map, dst, node * map.channels, joined);
             }
-            place_channels(map, dst, node * map.channels, joined);
         });
     }
 
@@ -664,57 +691,98 @@ impl CellPlan {
         self.output().check("output", out, n);
         self.output().check("gradient", &g, n);
         let (len, input_len) = (self.node.sample_len(), self.input.sample_len());
+        let whole = self.output().sample_len();
         let mut states: Vec<Samples<'_>> = inputs
             .iter()
             .map(|s| Samples::whole(s, input_len))
             .collect();
-        let mut separate;
-        let grads: Vec<SamplesMut<'_>> = if self.is_compact() {
-            states
-                .extend((0..self.nodes).map(|i| Samples::new(out, i * len, self.nodes * len, len)));
-            SamplesMut::parts(&mut g, self.nodes, len)
-        } else {
-            states.extend(save.nodes.iter().map(|v| Samples::whole(v, len)));
-            separate = split_channels(exec, &vec![self.node; self.nodes], &g);
-            views(&mut separate, len)
+        states.extend((0..self.nodes).map(|i| match self.in_output(i) {
+            Some(_) => Samples::new(out, self.start(i), whole, len),
+            None => Samples::whole(&save.nodes[i], len),
+        }));
+        // Where the channels of a node cannot be worked on in the output's gradient, the node gets a tensor of its own.
+        let mut separate: Vec<Vec<f32>> = match self.place(0).is_some() {
+            true => (0..self.nodes)
+                .map(|i| match self.in_output(i) {
+                    Some(_) => Vec::new(),
+                    // SAFETY: every sample is written by the node's group before anybody reads it.
+                    None => unsafe { overwritten(n * len) },
+                })
+                .collect(),
+            false => split_channels(exec, &vec![self.node; self.nodes], &g),
         };
+        let joined = SamplesMut::whole(&mut g, whole);
+        let targets: Vec<Target<'_>> = separate
+            .iter_mut()
+            .enumerate()
+            .map(|(i, own)| {
+                let part = joined.part(self.start(i), len);
+                let (to, start) = match (self.in_output(i), self.place(i)) {
+                    (Some(_), _) => (part, Start::There),
+                    (None, Some(at)) => {
+                        // SAFETY: that part of the output's gradient is not written.
+                        let part = unsafe { part.read() };
+                        let start = Start::At(NodeSamples::new(part, at));
+                        (SamplesMut::whole(own, len), start)
+                    }
+                    (None, None) => (SamplesMut::whole(own, len), Start::There),
+                };
+                Target { to, start }
+            })
+            .collect();
+        let grads: Vec<NodeSamples<'_>> = (0..self.nodes)
+            .map(|i| {
+                let at = self.in_output(i).unwrap_or(Place::Blocks);
+                // SAFETY: a node's gradient is read only when it is complete and no longer written: when the groups of
+                // all states from the node's on have had their turn.
+                NodeSamples::new(unsafe { targets[i].to.read() }, at)
+            })
+            .collect();
         // SAFETY: if they are wanted, every sample is written by the groups of states 0 and 1.
         let mut dinputs = want
             .inputs
             .then(|| unsafe { [overwritten(n * input_len), overwritten(n * input_len)] });
         let mut sums = BackwardSums {
             mixing: vec![0.0; self.mixing_len],
-            params: vec![0.0; self.layout.len()],
+            params: vec![0.0; if want.params { self.layout.len() } else { 0 }],
+            edges: vec![Vec::new(); self.edges.len()],
         };
-        if !want.params {
-            sums.params = Vec::new();
-        }
-        let mut turn = *exec;
-        for state in (0..self.groups.len()).rev() {
-            let target = match (state, &mut dinputs) {
-                (2.., _) => Some((grads[state - 2], true)),
-                (_, Some(d)) => Some((SamplesMut::whole(&mut d[state], input_len), false)),
-                (_, None) => None,
+        let incoming: Vec<Incoming<'_>> = (0..self.nodes)
+            .map(|node| Incoming::new(node, self.node, &self.groups, &save.groups, &states, want))
+            .collect();
+        let mut turn = Turn::new(exec);
+        // What no other node reads has its gradient already.
+        let complete: Vec<(&Incoming<'_>, NodeSamples<'_>)> = (0..self.nodes)
+            .filter(|&i| !self.is_read(i))
+            .map(|i| (&incoming[i], grads[i]))
+            .collect();
+        incoming::sum(turn.next(), n, &complete, &save.factors, &mut sums.edges);
+        for (state, group) in self.groups.iter().enumerate().rev() {
+            let (target, of_target) = match (state, &mut dinputs) {
+                (2.., _) if group.edges.is_empty() => continue,
+                (2.., _) => (Some(targets[state - 2]), Some(&incoming[state - 2])),
+                (_, Some(d)) => {
+                    let to = SamplesMut::whole(&mut d[state], input_len);
+                    let start = Start::Nothing;
+                    (Some(Target { to, start }), None)
+                }
+                (_, None) => (None, None),
             };
-            // SAFETY: groups come in reverse, so that the nodes which this one feeds, all after its state, are complete
-            // and no longer written.
-            let read: Vec<Samples<'_>> = grads.iter().map(|g| unsafe { g.read() }).collect();
             let pass = GroupBackward {
-                exec: &turn,
+                exec,
                 n,
-                group: &self.groups[state],
+                group,
                 save: &save.groups[state],
                 factors: &save.factors,
                 affine: &self.affine,
                 moments: &save.moments,
                 x: states[state],
-                grads: &read,
+                grads: &grads,
                 mixing,
                 params,
                 want,
             };
-            pass.run(target, &mut sums);
-            turn = turn.turned();
+            pass.run(&mut turn, target, of_target, &mut sums);
         }
         CellGrads {
             inputs: dinputs,

@@ -11,6 +11,7 @@ use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
 use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
 use crate::micro::pad::{PadCopy, PadMap, ReluMask};
+use crate::micro::place::Place;
 use crate::micro::pointwise::Ahead;
 use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
 use crate::pack::{ParamLayout, PieceKind, transpose_dense};
@@ -233,10 +234,7 @@ impl ConvNorm {
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let (zs, ys) = (Samples::whole(&z, len), SamplesMut::whole(&mut y, len));
         exec.turned().for_samples(n, n * len, |i| {
-            let terms = [Term {
-                src: zs.get(i),
-                scale: &scale,
-            }];
+            let terms = [Term::new(zs.get(i), &scale)];
             // SAFETY: each sample is visited once.
             let dst = unsafe { ys.get(i) };
             let (blocks, pixels) = (map.blocks(), map.pixels());
@@ -246,6 +244,7 @@ impl ConvNorm {
                 blocks,
                 pixels,
                 dst,
+                to: Place::Blocks,
                 add: false,
             });
         });

@@ -8,6 +8,7 @@ pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod norm;
 pub(crate) mod pad;
+pub(crate) mod place;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod tile;

@@ -1,6 +1,7 @@
 //! Reductions per channel and linear combinations with coefficients per channel: all that batch norm, its gradient, and
 //! weighted sums consist of.
 
+use super::place::{Lanes, Part, Place};
 use crate::simd::{Isa, Kernel, LANES};
 
 /// Pixels whose sum is kept in single precision before it joins the total in double precision.
@@ -64,7 +65,7 @@ impl Kernel for ChannelSums<'_> {
 /// `sums[0..C] += Σ g` and, for each `t`, `sums[(t+1)C..] += Σ g · zs[t]`: what the gradients of norms and of mixing
 /// weights need. Reads `g` from memory once.
 pub(crate) struct Dots<'a> {
-    pub g: &'a [f32],
+    pub g: Part<'a>,
     pub zs: &'a [&'a [f32]],
     pub blocks: usize,
     pub pixels: usize,
@@ -75,56 +76,77 @@ impl Kernel for Dots<'_> {
     type Out = ();
     #[inline(always)]
     fn run<I: Isa>(self) {
+        let c = self.blocks * LANES;
+        let len = c * self.pixels;
+        assert!(self.g.values.len() >= len && self.zs.iter().all(|z| z.len() >= len));
+        assert!(self.sums.len() >= (self.zs.len() + 1) * c);
+        let mut args = self;
+        for b in 0..args.blocks {
+            let lanes = args.g.at.block(b, args.blocks, args.pixels);
+            let g = args.g.values;
+            // SAFETY: pixels of existing blocks; the last one never continues in another.
+            unsafe {
+                match lanes {
+                    Lanes::Whole => args.block::<I>(b, |at| I::load(g, at)),
+                    _ => args.block::<I>(b, |at| lanes.load::<I>(g, at)),
+                }
+            }
+        }
+    }
+}
+
+impl Dots<'_> {
+    /// One block, where `g` reads a vector of the gradient.
+    ///
+    /// # Safety
+    /// `g` may be called for all pixels of the block.
+    #[inline(always)]
+    unsafe fn block<I: Isa>(&mut self, b: usize, g: impl Fn(usize) -> I::V) {
         let Dots {
-            g,
             zs,
             blocks,
             pixels,
             sums,
+            ..
         } = self;
-        let c = blocks * LANES;
-        assert!(g.len() >= c * pixels && zs.iter().all(|z| z.len() >= c * pixels));
-        assert!(sums.len() >= (zs.len() + 1) * c);
-        for b in 0..blocks {
-            for start in (0..pixels).step_by(RUN) {
-                let end = (start + RUN).min(pixels);
-                let at = |p: usize| (b * pixels + p) * LANES;
-                let mut keep = |t: usize, v: I::V| {
-                    let o = t * c + b * LANES;
-                    let slot: &mut [f64; LANES] =
-                        (&mut sums[o..o + LANES]).try_into().expect("eight sums");
-                    I::add_to(slot, v);
-                };
-                // SAFETY: pixels of existing blocks.
-                unsafe {
+        for start in (0..*pixels).step_by(RUN) {
+            let end = (start + RUN).min(*pixels);
+            let at = |p: usize| (b * *pixels + p) * LANES;
+            let mut keep = |t: usize, v: I::V| {
+                let o = (t * *blocks + b) * LANES;
+                let slot: &mut [f64; LANES] =
+                    (&mut sums[o..o + LANES]).try_into().expect("eight sums");
+                I::add_to(slot, v);
+            };
+            // SAFETY: pixels of an existing block.
+            unsafe {
+                let mut s = [I::zero(); 4];
+                let mut p = start;
+                while p + 4 <= end {
+                    for (k, s) in s.iter_mut().enumerate() {
+                        *s = I::add(*s, g(at(p + k)));
+                    }
+                    p += 4;
+                }
+                while p < end {
+                    s[0] = I::add(s[0], g(at(p)));
+                    p += 1;
+                }
+                keep(0, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
+                for (t, z) in zs.iter().enumerate() {
                     let mut s = [I::zero(); 4];
                     let mut p = start;
                     while p + 4 <= end {
                         for (k, s) in s.iter_mut().enumerate() {
-                            *s = I::add(*s, I::load(g, at(p + k)));
+                            *s = I::fma(g(at(p + k)), I::load(z, at(p + k)), *s);
                         }
                         p += 4;
                     }
                     while p < end {
-                        s[0] = I::add(s[0], I::load(g, at(p)));
+                        s[0] = I::fma(g(at(p)), I::load(z, at(p)), s[0]);
                         p += 1;
                     }
-                    keep(0, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
-                    for (t, z) in zs.iter().enumerate() {
-                        let mut s = [I::zero(); 4];
-                        let mut p = start;
-                        while p + 4 <= end {
-                            for (k, s) in s.iter_mut().enumerate() {
-                                *s = I::fma(I::load(g, at(p + k)), I::load(z, at(p + k)), *s);
-                            }
-                            p += 4;
-                        }
-                        while p < end {
-                            s[0] = I::fma(I::load(g, at(p)), I::load(z, at(p)), s[0]);
-                            p += 1;
-                        }
-                        keep(t + 1, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
-                    }
+                    keep(t + 1, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
                 }
             }
         }
@@ -134,17 +156,26 @@ impl Kernel for Dots<'_> {
 /// One summand of a [`Combine`]: values and their coefficient per channel.
 #[derive(Clone, Copy)]
 pub(crate) struct Term<'a> {
-    pub src: &'a [f32],
+    pub src: Part<'a>,
     pub scale: &'a [f32],
 }
 
-/// `dst = base + Σ_t scale_t · src_t`, base and scales per channel; `add` keeps what is in `dst` as a further summand.
+impl<'a> Term<'a> {
+    pub fn new(src: impl Into<Part<'a>>, scale: &'a [f32]) -> Self {
+        let src = src.into();
+        Term { src, scale }
+    }
+}
+
+/// `dst = base + Σ_t scale_t · src_t`, base and scales per channel; `add` keeps what is in `dst` as a further summand, which
+/// must have blocks of its own then.
 pub(crate) struct Combine<'a> {
     pub terms: &'a [Term<'a>],
     pub base: &'a [f32],
     pub blocks: usize,
     pub pixels: usize,
     pub dst: &'a mut [f32],
+    pub to: Place,
     pub add: bool,
 }
 
@@ -153,57 +184,74 @@ impl Kernel for Combine<'_> {
     #[inline(always)]
     fn run<I: Isa>(self) {
         const TILE: usize = 8;
-        let Combine {
-            terms,
-            base,
-            blocks,
-            pixels,
-            dst,
-            add,
-        } = self;
+        let (blocks, pixels) = (self.blocks, self.pixels);
         let len = blocks * pixels * LANES;
-        assert!(base.len() >= blocks * LANES && dst.len() >= len);
+        assert!(self.base.len() >= blocks * LANES && self.dst.len() >= len);
         assert!(
-            terms
+            self.terms
                 .iter()
-                .all(|t| t.src.len() >= len && t.scale.len() >= blocks * LANES)
+                .all(|t| t.src.values.len() >= len && t.scale.len() >= blocks * LANES)
         );
+        assert!(!self.add || self.to == Place::Blocks);
+        let mut args = self;
         for b in 0..blocks {
-            // SAFETY: pixels of existing blocks.
+            let mut p = 0;
+            // SAFETY: pixels of existing blocks; the last one never continues in another.
             unsafe {
-                let base = I::load(base, b * LANES);
-                let mut p = 0;
                 while p + TILE <= pixels {
-                    let o = (b * pixels + p) * LANES;
-                    let mut acc = [base; TILE];
-                    if add {
-                        for (i, acc) in acc.iter_mut().enumerate() {
-                            *acc = I::add(*acc, I::load(dst, o + i * LANES));
-                        }
-                    }
-                    for t in terms {
-                        let k = I::load(t.scale, b * LANES);
-                        for (i, acc) in acc.iter_mut().enumerate() {
-                            *acc = I::fma(I::load(t.src, o + i * LANES), k, *acc);
-                        }
-                    }
-                    for (i, acc) in acc.iter().enumerate() {
-                        I::store(dst, o + i * LANES, *acc);
-                    }
+                    args.tile::<I, TILE>(b, p);
                     p += TILE;
                 }
                 while p < pixels {
-                    let o = (b * pixels + p) * LANES;
-                    let mut acc = if add {
-                        I::add(base, I::load(dst, o))
-                    } else {
-                        base
-                    };
-                    for t in terms {
-                        acc = I::fma(I::load(t.src, o), I::load(t.scale, b * LANES), acc);
-                    }
-                    I::store(dst, o, acc);
+                    args.tile::<I, 1>(b, p);
                     p += 1;
+                }
+            }
+        }
+    }
+}
+
+impl Combine<'_> {
+    /// # Safety
+    /// Block `b` and the pixels `p..p + P` exist in all slices.
+    #[inline(always)]
+    unsafe fn tile<I: Isa, const P: usize>(&mut self, b: usize, p: usize) {
+        let (blocks, pixels) = (self.blocks, self.pixels);
+        let o = (b * pixels + p) * LANES;
+        // SAFETY: promised by the caller.
+        unsafe {
+            let mut acc = [I::load(self.base, b * LANES); P];
+            if self.add {
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    *acc = I::add(*acc, I::load(self.dst, o + i * LANES));
+                }
+            }
+            for t in self.terms {
+                let k = I::load(t.scale, b * LANES);
+                let src = t.src.values;
+                match t.src.at.block(b, blocks, pixels) {
+                    Lanes::Whole => {
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = I::fma(I::load(src, o + i * LANES), k, *acc);
+                        }
+                    }
+                    lanes => {
+                        for (i, acc) in acc.iter_mut().enumerate() {
+                            *acc = I::fma(lanes.load::<I>(src, o + i * LANES), k, *acc);
+                        }
+                    }
+                }
+            }
+            match self.to.block(b, blocks, pixels) {
+                Lanes::Whole => {
+                    for (i, acc) in acc.iter().enumerate() {
+                        I::store(self.dst, o + i * LANES, *acc);
+                    }
+                }
+                lanes => {
+                    for (i, acc) in acc.iter().enumerate() {
+                        lanes.store::<I>(self.dst, o + i * LANES, *acc);
+                    }
                 }
             }
         }
