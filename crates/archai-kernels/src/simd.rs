@@ -190,11 +190,16 @@ pub(crate) trait Isa: Copy {
     fn splat_pair(x: f32) -> Self::Pair;
     /// [`Isa::fma`] on both vectors.
     fn fma_pair(a: Self::Pair, b: Self::Pair, c: Self::Pair) -> Self::Pair;
-    /// `s[i] * b + c` on both vectors, with one instruction where it exists.
+    /// `s[i + K * STEP] * b + c` on both vectors, with one instruction where it exists.
     ///
     /// # Safety
-    /// `i` lies within `s`.
-    unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: Self::Pair, c: Self::Pair) -> Self::Pair;
+    /// `i + K * STEP` lies within `s`.
+    unsafe fn fma_pair_scalar<const K: usize, const STEP: usize>(
+        s: &[f32],
+        i: usize,
+        b: Self::Pair,
+        c: Self::Pair,
+    ) -> Self::Pair;
     /// `a * b + c`, rounded once where the instruction exists.
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -257,9 +262,14 @@ macro_rules! pair_of_two {
             [Self::fma(a[0], b[0], c[0]), Self::fma(a[1], b[1], c[1])]
         }
         #[inline(always)]
-        unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: Self::Pair, c: Self::Pair) -> Self::Pair {
+        unsafe fn fma_pair_scalar<const K: usize, const STEP: usize>(
+            s: &[f32],
+            i: usize,
+            b: Self::Pair,
+            c: Self::Pair,
+        ) -> Self::Pair {
             // SAFETY: promised by the caller.
-            Self::fma_pair(Self::splat_pair(unsafe { scalar(s, i) }), b, c)
+            Self::fma_pair(Self::splat_pair(unsafe { scalar(s, i + K * STEP) }), b, c)
         }
     };
 }
@@ -530,22 +540,27 @@ mod x86 {
         };
     }
 
-    /// `*s * b + c`, reading the scalar in the instruction itself. Left to itself, the compiler broadcasts a scalar into a
-    /// register as soon as it is used twice, which takes longer than to read it twice.
+    /// `s[K * STEP] * b + c`, reading the scalar in the instruction itself. Left to itself, the compiler broadcasts a scalar
+    /// into a register as soon as it is used twice, which takes longer than to read it twice.
     ///
     /// # Safety
-    /// `s` may be read.
+    /// `s[K * STEP]` may be read.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn multiply_scalar(s: *const f32, b: __m512, c: __m512) -> __m512 {
+    unsafe fn multiply_scalar<const K: usize, const STEP: usize>(
+        s: *const f32,
+        b: __m512,
+        c: __m512,
+    ) -> __m512 {
         let mut sum = c;
         // SAFETY: the instruction exists, and reads what the caller says may be read.
         unsafe {
             asm!(
-                "vfmadd231ps {sum}, {b}, dword ptr [{s}]{{1to16}}",
+                "vfmadd231ps {sum}, {b}, dword ptr [{s} + {offset}]{{1to16}}",
                 sum = inout(zmm_reg) sum,
                 b = in(zmm_reg) b,
                 s = in(reg) s,
+                offset = const 4 * K * STEP,
                 options(pure, readonly, nostack, preserves_flags),
             );
         }
@@ -582,9 +597,14 @@ mod x86 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
-        unsafe fn fma_pair_scalar(s: &[f32], i: usize, b: __m512, c: __m512) -> __m512 {
-            check_bounds!(s, i, 1);
-            unsafe { multiply_scalar(s.as_ptr().add(i), b, c) }
+        unsafe fn fma_pair_scalar<const K: usize, const STEP: usize>(
+            s: &[f32],
+            i: usize,
+            b: __m512,
+            c: __m512,
+        ) -> __m512 {
+            check_bounds!(s, i + K * STEP, 1);
+            unsafe { multiply_scalar::<K, STEP>(s.as_ptr().add(i), b, c) }
         }
     });
 }

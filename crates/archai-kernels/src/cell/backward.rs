@@ -12,6 +12,7 @@ use crate::exec::{Exec, Turn, sum_runs};
 use crate::micro::norm::{Combine, MaskedSums, Term};
 use crate::micro::pad::{PadCopy, PadMap, Padded, ReluMask};
 use crate::micro::place::{Part, Place};
+use crate::micro::pointwise::Ahead;
 use crate::micro::pool::{PoolBackward, scratch_len};
 use crate::norm::{Moments, NormGrad, NormParams, scaled};
 
@@ -224,6 +225,11 @@ impl GroupBackward<'_> {
                         let z = half.first.get(i);
                         half.pad(exec, i, padded);
                         self.dz(b, i, dz);
+                        let (next, of) = match halves.get(k + 1) {
+                            Some(next) => (next, i),
+                            None => (&halves[0], i + 1),
+                        };
+                        let next_branch = &branches[next.slot];
                         let args = SeparableGrad {
                             padded,
                             params,
@@ -231,6 +237,11 @@ impl GroupBackward<'_> {
                             dz,
                             padded_g,
                             mid,
+                            ahead: Ahead::new([
+                                next.first.get_or_empty(of),
+                                next_branch.values.get_or_empty(of),
+                                self.grads[next_branch.node].get_or_empty(of),
+                            ]),
                         };
                         half.core.backward(
                             exec,
@@ -353,6 +364,21 @@ impl GroupBackward<'_> {
                 scratch(scratch_len(group.pool)),
             )
         };
+        // What the gradients of the separable convolutions read besides the state, for fetching it ahead.
+        let separable: Vec<usize> = (0..branches.len())
+            .filter(|&slot| branches[slot].branch.kind.separable().is_some())
+            .collect();
+        let read_by = |slot: usize, i: usize, x| match &firsts_views[slot] {
+            Some(masked) => {
+                let z = Samples::whole(&self.save.first[slot], len);
+                [masked.get_or_empty(i), z.get_or_empty(i), x]
+            }
+            None => {
+                let b = &branches[slot];
+                let g = self.grads[b.node].get_or_empty(i);
+                [g, b.values.get_or_empty(i), x]
+            }
+        };
         let runs = direction.runs_with(n, elements, make, |range, scratch| {
             let (padded, padded_g, [mid, dz, even, odd], dr, pool_scratch) = scratch;
             let mut grad = vec![0.0; if grad_wanted { count } else { 0 }];
@@ -458,6 +484,10 @@ impl GroupBackward<'_> {
                             core.data_grad(exec, &transposed[slot], dz, mid, dr);
                         }
                     } else if let Some(core) = b.branch.kind.separable() {
+                        let ahead = Ahead::new(match separable.iter().find(|&&s| s > slot) {
+                            Some(&next) => read_by(next, i, &[]),
+                            None => read_by(separable[0], i + 1, self.x.get_or_empty(i + 1)),
+                        });
                         let args = SeparableGrad {
                             padded,
                             params,
@@ -465,6 +495,7 @@ impl GroupBackward<'_> {
                             dz,
                             padded_g,
                             mid,
+                            ahead,
                         };
                         core.backward(exec, args, dr, in_dr, wanted);
                     }

@@ -222,7 +222,7 @@ impl Group {
             let mut sums = vec![0.0; (2 + branches.len()) * 2 * c];
             for i in range {
                 // The next sample, while the first product of this one is computed.
-                let mut ahead = Ahead([x.get_or_empty(i + 1), &[], &[]]);
+                let mut ahead = Ahead::new([x.get_or_empty(i + 1), &[], &[]]);
                 let x = x.get(i);
                 let mut sum = |slot: usize, z: &[f32]| {
                     if !given {
@@ -338,7 +338,7 @@ impl Group {
                     half.pad(exec, i, padded);
                     // SAFETY: each sample is visited once.
                     let z = unsafe { seconds[half.slot].get(i) };
-                    let ahead = Ahead([next, &[], &[]]);
+                    let ahead = Ahead::new([next, &[], &[]]);
                     half.core.forward(exec, padded, params2, mid, z, ahead);
                     if !given {
                         exec.run(ChannelSums {

@@ -21,6 +21,11 @@ impl<'a> NodeSamples<'a> {
         NodeSamples { samples, at }
     }
 
+    /// As [`Samples::get_or_empty`].
+    pub fn get_or_empty(&self, i: usize) -> &'a [f32] {
+        self.samples.get_or_empty(i)
+    }
+
     pub fn get(&self, i: usize) -> Part<'a> {
         Part {
             values: self.samples.get(i),

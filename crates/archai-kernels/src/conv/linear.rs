@@ -218,6 +218,7 @@ pub(crate) struct SeparableGrad<'a> {
     pub dz: &'a [f32],
     pub padded_g: &'a mut [f32],
     pub mid: &'a mut [f32],
+    pub ahead: Ahead<'a>,
 }
 
 impl Separable {
@@ -319,6 +320,22 @@ impl Separable {
         grad: Option<&mut [f32]>,
     ) {
         let (out, blocks, side) = (self.output, self.input.blocks(), self.out_side());
+        let taps = &s.params[self.depthwise..];
+        let mut grad = grad;
+        if let Some(grad) = &mut grad {
+            self.window
+                .forward(exec, s.padded, self.side(), taps, blocks, s.mid);
+            exec.run(PointwiseGrad {
+                g: s.dz,
+                g_block: out.pixels(),
+                co_blocks: out.blocks(),
+                x: s.mid,
+                x_block: out.pixels(),
+                ci: self.input.channels,
+                pixels: out.pixels(),
+                dw: &mut grad[self.pointwise..],
+            });
+        }
         exec.run(Pointwise {
             weights: s.transposed,
             ci: out.channels,
@@ -338,22 +355,9 @@ impl Separable {
             rows: out.height,
             cols: out.width,
             add: false,
-            ahead: Ahead::default(),
+            ahead: s.ahead,
         });
-        let taps = &s.params[self.depthwise..];
         if let Some(grad) = grad {
-            self.window
-                .forward(exec, s.padded, self.side(), taps, blocks, s.mid);
-            exec.run(PointwiseGrad {
-                g: s.dz,
-                g_block: out.pixels(),
-                co_blocks: out.blocks(),
-                x: s.mid,
-                x_block: out.pixels(),
-                ci: self.input.channels,
-                pixels: out.pixels(),
-                dw: &mut grad[self.pointwise..],
-            });
             self.window.weight_grad(
                 exec,
                 s.padded,

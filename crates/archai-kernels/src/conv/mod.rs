@@ -194,7 +194,7 @@ impl ConvNorm {
             for i in range {
                 // SAFETY: each sample is visited once.
                 let z = unsafe { zs.get(i) };
-                let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
+                let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
                 self.core
                     .forward(exec, self.relu, xs.get(i), params, scratch, z, ahead);
                 if self.norm != NormKind::None {
@@ -288,7 +288,7 @@ impl ConvNorm {
                 for i in range {
                     // SAFETY: each sample is visited once.
                     let y = unsafe { ys.get(i) };
-                    let ahead = Ahead([xs.get_or_empty(i + 1), &[], &[]]);
+                    let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
                     self.core
                         .forward(exec, self.relu, xs.get(i), params, scratch, y, ahead);
                     if let Some((scale, shift)) = &fold {
@@ -404,7 +404,7 @@ impl ConvNorm {
                         scratch,
                         dx,
                         grad,
-                        Ahead([gs.get_or_empty(i + 1), zs_after(i), &[]]),
+                        Ahead::new([gs.get_or_empty(i + 1), zs_after(i), &[]]),
                     );
                 }
                 grad
@@ -649,6 +649,7 @@ impl Core {
                     dz,
                     padded_g,
                     mid,
+                    ahead,
                 };
                 c.backward(exec, args, target, false, grad);
             }

@@ -118,11 +118,11 @@ unsafe fn conv_tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
                 let w = w + tap.index * lanes * LANES;
                 if lanes == LANES && dx == LANES {
                     for i in 0..LANES {
-                        sums.step(weights, w + i * LANES, w_block, src, q + i, LANES);
+                        sums.step::<LANES>(weights, w + i * LANES, w_block, src, q + i);
                     }
                 } else {
                     for i in 0..lanes {
-                        sums.step(weights, w + i * LANES, w_block, src, q + i, dx);
+                        sums.step_apart(weights, w + i * LANES, w_block, src, q + i, dx);
                     }
                 }
             }
@@ -230,7 +230,7 @@ unsafe fn conv_grad_tile<I: Isa, const CP: usize, const CS: usize, const R: usiz
             let g_line = c * block + y * *cols * LANES;
             for x in 0..*cols {
                 let s = line + x * stride.1 * LANES;
-                sums.step(g, g_line + x * LANES, block, src, s, 1);
+                sums.step::<1>(g, g_line + x * LANES, block, src, s);
             }
         }
         let (b, lane, n) = (i / LANES, i % LANES, taps.len());

@@ -30,33 +30,46 @@ impl Plane {
 /// Memory that is read next, asked for while the processor multiplies and the memory would have nothing to do: passes over
 /// memory otherwise wait for it, and the products take longer than it takes to come.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ahead<'a>(pub [&'a [f32]; 3]);
+pub(crate) struct Ahead<'a> {
+    parts: [&'a [f32]; 3],
+    /// Elements of the first part that have been asked for.
+    done: usize,
+}
 
 impl<'a> Ahead<'a> {
+    pub fn new(parts: [&'a [f32]; 3]) -> Self {
+        Ahead { parts, done: 0 }
+    }
+
     /// Part `i` of `n` equal ones.
     pub fn part(&self, i: usize, n: usize) -> Self {
-        Ahead(self.0.map(|s| &s[i * s.len() / n..(i + 1) * s.len() / n]))
+        Self::new(
+            self.parts
+                .map(|s| &s[i * s.len() / n..(i + 1) * s.len() / n]),
+        )
     }
 
     fn lines(&self) -> usize {
-        self.0.iter().map(|s| s.len().div_ceil(LINE)).sum()
+        self.parts.iter().map(|s| s.len().div_ceil(LINE)).sum()
     }
 
-    /// Asks for the next lines.
+    /// Asks for the next lines of the first part. A few instructions each, since they stand between multiply-adds.
     #[inline(always)]
     fn fetch<I: Isa>(&mut self, lines: usize) {
         for _ in 0..lines {
-            let [first, b, c] = self.0;
-            if first.is_empty() {
-                if b.is_empty() && c.is_empty() {
-                    return;
-                }
-                self.0 = [b, c, &[]];
-                continue;
+            if self.done < self.parts[0].len() {
+                // SAFETY: just compared.
+                unsafe { I::prefetch(self.parts[0], self.done) };
+                self.done += LINE;
             }
-            // SAFETY: there is a first element.
-            unsafe { I::prefetch(first, 0) };
-            self.0[0] = &first[LINE.min(first.len())..];
+        }
+    }
+
+    /// Goes on to the next part if the first is done.
+    #[inline(always)]
+    fn advance(&mut self) {
+        if self.done >= self.parts[0].len() {
+            *self = Self::new([self.parts[1], self.parts[2], &[]]);
         }
     }
 }
@@ -204,15 +217,18 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
         for b in inputs.start / LANES..whole {
             let (w, s) = (w + b * LANES * LANES, s + b * from.block * LANES);
             for i in 0..LANES {
-                sums.step(weights, w + i * LANES, w_block, src, s + i, LANES);
+                sums.step::<LANES>(weights, w + i * LANES, w_block, src, s + i);
             }
             ahead.fetch::<I>(fetch);
         }
         for i in whole * LANES..inputs.end {
             let s = s + whole * from.block * LANES + i % LANES;
-            sums.step(weights, w + i * LANES, w_block, src, s, LANES);
+            sums.step::<LANES>(weights, w + i * LANES, w_block, src, s);
         }
         sums.store(dst, at, P);
+    }
+    if fetch > 0 {
+        ahead.advance();
     }
 }
 
@@ -301,7 +317,7 @@ unsafe fn grad_tile<I: Isa, const CP: usize, const CS: usize, const R: usize>(
     unsafe {
         let mut sums = Tile::<I, CP, CS, R>::zero();
         for p in pixels.clone() {
-            sums.step(args.g, g + p * LANES, g_block, args.x, s + p * LANES, 1);
+            sums.step::<1>(args.g, g + p * LANES, g_block, args.x, s + p * LANES);
         }
         sums.add_to(args.dw, at);
     }

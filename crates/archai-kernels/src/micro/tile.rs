@@ -6,6 +6,20 @@
 
 use crate::simd::{Isa, scalar};
 
+/// Runs `$body` for each of at most eight pixels, whose number `$K` is a constant: the address of its scalar then needs no
+/// instruction of its own.
+macro_rules! for_pixels {
+    ($P:ident, |$K:ident| $body:expr) => {
+        for_pixels!(@each $P, $K, $body, 0 1 2 3 4 5 6 7)
+    };
+    (@each $P:ident, $K:ident, $body:expr, $($number:literal)*) => {
+        const { assert!($P <= 8) };
+        $(if $number < $P {
+            const $K: usize = $number;
+            $body
+        })*
+    };
+}
 /// Sums of `CP` pairs of blocks and `CS` (0 or 1) single ones, for `P` pixels.
 pub(crate) struct Tile<I: Isa, const CP: usize, const CS: usize, const P: usize> {
     pairs: [[I::Pair; P]; CP],
@@ -101,13 +115,42 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
         }
     }
 
-    /// Adds the products of one vector per block, `block` elements apart from `v[at]` on, and one scalar per pixel, `pixel`
+    /// Adds the products of one vector per block, `block` elements apart from `v[at]` on, and one scalar per pixel, `PIXEL`
     /// elements apart from `s[from]` on.
     ///
     /// # Safety
     /// All of them lie within their slices.
     #[inline(always)]
-    pub unsafe fn step(
+    pub unsafe fn step<const PIXEL: usize>(
+        &mut self,
+        v: &[f32],
+        at: usize,
+        block: usize,
+        s: &[f32],
+        from: usize,
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let (pairs, singles) = Self::vectors(v, at, block);
+            for_pixels!(P, |K| {
+                for c in 0..CP {
+                    let sum = self.pairs[c][K];
+                    self.pairs[c][K] = I::fma_pair_scalar::<K, PIXEL>(s, from, pairs[c], sum);
+                }
+                for c in 0..CS {
+                    let x = I::splat(scalar(s, from + K * PIXEL));
+                    self.singles[c][K] = I::fma(x, singles[c], self.singles[c][K]);
+                }
+            });
+        }
+    }
+
+    /// As [`Tile::step`], with the scalars any number of elements apart.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn step_apart(
         &mut self,
         v: &[f32],
         at: usize,
@@ -118,21 +161,34 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
     ) {
         // SAFETY: promised by the caller.
         unsafe {
-            let pairs: [I::Pair; CP] = std::array::from_fn(|c| {
-                I::load_pair(v, at + 2 * c * block, at + (2 * c + 1) * block)
-            });
-            let singles: [I::V; CS] =
-                std::array::from_fn(|c| I::load(v, at + (2 * CP + c) * block));
+            let (pairs, singles) = Self::vectors(v, at, block);
             for p in 0..P {
                 let at = from + p * pixel;
                 for c in 0..CP {
-                    self.pairs[c][p] = I::fma_pair_scalar(s, at, pairs[c], self.pairs[c][p]);
+                    let sum = self.pairs[c][p];
+                    self.pairs[c][p] = I::fma_pair_scalar::<0, 0>(s, at, pairs[c], sum);
                 }
                 for c in 0..CS {
-                    self.singles[c][p] =
-                        I::fma(I::splat(scalar(s, at)), singles[c], self.singles[c][p]);
+                    let x = I::splat(scalar(s, at));
+                    self.singles[c][p] = I::fma(x, singles[c], self.singles[c][p]);
                 }
             }
+        }
+    }
+
+    /// One vector per block.
+    ///
+    /// # Safety
+    /// All of them lie within `v`.
+    #[inline(always)]
+    unsafe fn vectors(v: &[f32], at: usize, block: usize) -> ([I::Pair; CP], [I::V; CS]) {
+        let place = |c: usize| at + c * block;
+        // SAFETY: promised by the caller.
+        unsafe {
+            (
+                std::array::from_fn(|c| I::load_pair(v, place(2 * c), place(2 * c + 1))),
+                std::array::from_fn(|c| I::load(v, place(2 * CP + c))),
+            )
         }
     }
 }
