@@ -56,12 +56,11 @@ impl<'a> Ahead<'a> {
     /// Asks for the next lines of the first part. A few instructions each, since they stand between multiply-adds.
     #[inline(always)]
     fn fetch<I: Isa>(&mut self, lines: usize) {
-        for _ in 0..lines {
-            if self.done < self.parts[0].len() {
-                // SAFETY: just compared.
-                unsafe { I::prefetch(self.parts[0], self.done) };
-                self.done += LINE;
-            }
+        let end = (self.done + lines * LINE).min(self.parts[0].len());
+        while self.done < end {
+            // SAFETY: just compared.
+            unsafe { I::prefetch(self.parts[0], self.done) };
+            self.done += LINE;
         }
     }
 
