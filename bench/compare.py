@@ -68,7 +68,10 @@ def measure(who, what, batch, a):
         printed = run(command + ["--batch", str(batch), "--threads", str(a.threads)])
         result = {**printed["measurements"][0], "others": printed["others"]}
     else:
-        command = [sys.executable, str(HERE / "torch_peer.py"), "--only", what, "--steps", str(steps), "--layout", who]
+        layout = "channels_last" if who == "compiled" else who
+        command = [sys.executable, str(HERE / "torch_peer.py"), "--only", what, "--steps", str(steps), "--layout", layout]
+        if who == "compiled":
+            command += ["--compile"]
         if what == "bilevel":
             command += ["--warmup", "0" if a.no_bilevel_warmup else "1"]
         result = run(command + ["--batch", str(batch), "--threads", str(a.threads)])
@@ -85,10 +88,13 @@ def main():
     p.add_argument("--what", default="cell:64,supernet:32,supernet:64,bilevel:64,eval:96,infer:96,nasbench201:256,resnet20:128",
                    help="STEP:BATCH,…")
     p.add_argument("--no-bilevel-warmup", action="store_true", help="PyTorch's first bilevel step counts")
+    p.add_argument("--compiled", action="store_true",
+                   help="torch.compile too, on channels-last: needs a C++ compiler, and minutes per process before its first step")
     a = p.parse_args()
-    whos = ["archai", "nchw", "channels_last"]
-    print("| step | batch | archai ms | PyTorch ms | channels-last ms | of PyTorch | of channels-last | memory of PyTorch |")
-    print("|---|---|---|---|---|---|---|---|")
+    whos = ["archai", "nchw", "channels_last"] + ["compiled"] * a.compiled
+    more = " compiled ms | of compiled |" * a.compiled
+    print("| step | batch | archai ms | PyTorch ms | channels-last ms | of PyTorch | of channels-last | memory of PyTorch |" + more)
+    print("|---|---|---|---|---|---|---|---|" + "---|---|" * a.compiled)
     for item in a.what.split(","):
         what, batch = item.split(":")
         ms = {who: [] for who in whos}
@@ -100,10 +106,11 @@ def main():
                 rss[who].append(result["peak_rss_mb"])
         m = {who: statistics.median(ms[who]) for who in whos}
         r = {who: statistics.median(rss[who]) for who in whos}
+        more = f" {m['compiled']:.0f} | **{m['archai'] / m['compiled']:.3f}** |" if a.compiled else ""
         print(
             f"| {NAMES[what]} | {batch} | {m['archai']:.0f} | {m['nchw']:.0f} | {m['channels_last']:.0f} "
             f"| **{m['archai'] / m['nchw']:.3f}** | **{m['archai'] / m['channels_last']:.3f}** "
-            f"| {r['archai']:.0f} / {r['nchw']:.0f} MB = {r['archai'] / r['nchw']:.2f} |",
+            f"| {r['archai']:.0f} / {r['nchw']:.0f} MB = {r['archai'] / r['nchw']:.2f} |{more}",
             flush=True,
         )
     import torch
