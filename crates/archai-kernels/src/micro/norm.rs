@@ -3,6 +3,7 @@
 
 use super::place::{Lanes, Part, Place};
 use crate::simd::{Isa, Kernel, LANES};
+use std::ops::Range;
 
 /// Pixels whose sum is kept in single precision before it joins the total in double precision.
 const RUN: usize = 128;
@@ -118,39 +119,37 @@ impl Dots<'_> {
                     (&mut sums[o..o + LANES]).try_into().expect("eight sums");
                 I::add_to(slot, v);
             };
-            // SAFETY: pixels of an existing block.
-            unsafe {
-                let mut s = [I::zero(); 4];
-                let mut p = start;
-                while p + 4 <= end {
-                    for (k, s) in s.iter_mut().enumerate() {
-                        *s = I::add(*s, g(at(p + k)));
-                    }
-                    p += 4;
-                }
-                while p < end {
-                    s[0] = I::add(s[0], g(at(p)));
-                    p += 1;
-                }
-                keep(0, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
-                for (t, z) in zs.iter().enumerate() {
-                    let mut s = [I::zero(); 4];
-                    let mut p = start;
-                    while p + 4 <= end {
-                        for (k, s) in s.iter_mut().enumerate() {
-                            *s = I::fma(g(at(p + k)), I::load(z, at(p + k)), *s);
-                        }
-                        p += 4;
-                    }
-                    while p < end {
-                        s[0] = I::fma(g(at(p)), I::load(z, at(p)), s[0]);
-                        p += 1;
-                    }
-                    keep(t + 1, I::add(I::add(s[0], s[1]), I::add(s[2], s[3])));
-                }
+            let sum = sum_run::<I>(start..end, |p, sum| I::add(sum, g(at(p))));
+            keep(0, sum);
+            for (t, z) in zs.iter().enumerate() {
+                let dot = |p: usize, sum: I::V| {
+                    // SAFETY: a pixel of an existing block.
+                    let z = unsafe { I::load(z, at(p)) };
+                    I::fma(g(at(p)), z, sum)
+                };
+                let sum = sum_run::<I>(start..end, dot);
+                keep(t + 1, sum);
             }
         }
     }
+}
+
+/// A sum over pixels in four parts, whose additions need not wait for each other; `add` adds a pixel's value to one.
+#[inline(always)]
+fn sum_run<I: Isa>(pixels: Range<usize>, add: impl Fn(usize, I::V) -> I::V) -> I::V {
+    let mut s = [I::zero(); 4];
+    let mut p = pixels.start;
+    while p + 4 <= pixels.end {
+        for (k, s) in s.iter_mut().enumerate() {
+            *s = add(p + k, *s);
+        }
+        p += 4;
+    }
+    while p < pixels.end {
+        s[0] = add(p, s[0]);
+        p += 1;
+    }
+    I::add(I::add(s[0], s[1]), I::add(s[2], s[3]))
 }
 
 /// One summand of a [`Combine`]: values and their coefficient per channel.

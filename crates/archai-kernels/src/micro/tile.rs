@@ -131,17 +131,8 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
     ) {
         // SAFETY: promised by the caller.
         unsafe {
-            let (pairs, singles) = Self::vectors(v, at, block);
-            for_pixels!(P, |K| {
-                for c in 0..CP {
-                    let sum = self.pairs[c][K];
-                    self.pairs[c][K] = I::fma_pair_scalar::<K, PIXEL>(s, from, pairs[c], sum);
-                }
-                for c in 0..CS {
-                    let x = I::splat(scalar(s, from + K * PIXEL));
-                    self.singles[c][K] = I::fma(x, singles[c], self.singles[c][K]);
-                }
-            });
+            let vectors = Self::vectors(v, at, block);
+            for_pixels!(P, |K| self.pixel::<K, PIXEL>(K, &vectors, s, from));
         }
     }
 
@@ -161,17 +152,34 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
     ) {
         // SAFETY: promised by the caller.
         unsafe {
-            let (pairs, singles) = Self::vectors(v, at, block);
+            let vectors = Self::vectors(v, at, block);
             for p in 0..P {
-                let at = from + p * pixel;
-                for c in 0..CP {
-                    let sum = self.pairs[c][p];
-                    self.pairs[c][p] = I::fma_pair_scalar::<0, 0>(s, at, pairs[c], sum);
-                }
-                for c in 0..CS {
-                    let x = I::splat(scalar(s, at));
-                    self.singles[c][p] = I::fma(x, singles[c], self.singles[c][p]);
-                }
+                self.pixel::<0, 0>(p, &vectors, s, from + p * pixel);
+            }
+        }
+    }
+
+    /// Adds the products for pixel `p`, whose scalar is `s[from + K * STEP]`.
+    ///
+    /// # Safety
+    /// It lies within `s`.
+    #[inline(always)]
+    unsafe fn pixel<const K: usize, const STEP: usize>(
+        &mut self,
+        p: usize,
+        (pairs, singles): &([I::Pair; CP], [I::V; CS]),
+        s: &[f32],
+        from: usize,
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            for c in 0..CP {
+                let sum = self.pairs[c][p];
+                self.pairs[c][p] = I::fma_pair_scalar::<K, STEP>(s, from, pairs[c], sum);
+            }
+            for c in 0..CS {
+                let x = I::splat(scalar(s, from + K * STEP));
+                self.singles[c][p] = I::fma(x, singles[c], self.singles[c][p]);
             }
         }
     }
