@@ -19,10 +19,25 @@ pub use mixed::{MIXED_OP, MixedOp, weighted_sum};
 pub(crate) use mixed_cell::{Draft as MixedCellDraft, MixedCell};
 pub use single::{OpGrads, SingleOp};
 
-use crate::op::OpFactory;
+use archai_spec::desc::OpCatalog;
+
+use crate::op::{OpFactory, OpRegistry};
+
+impl OpRegistry {
+    /// All ops that come with the program.
+    pub fn builtin() -> Self {
+        OpRegistry::new(OpCatalog::builtin(), factories())
+    }
+}
+
+impl Default for OpRegistry {
+    fn default() -> Self {
+        OpRegistry::builtin()
+    }
+}
 
 /// Makers of the built-in ops by name.
-pub(crate) fn factories() -> HashMap<String, OpFactory> {
+fn factories() -> HashMap<String, OpFactory> {
     let mut all: Vec<(&str, OpFactory)> = vec![
         ("none", Arc::new(|d, _| Ok(Box::new(pool::Zero(d.clone()))))),
         (

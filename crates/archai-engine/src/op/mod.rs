@@ -1,0 +1,78 @@
+//! The interface of operations: the [`Op`] trait, the [`Pass`] in which ops compute, the [`OpBuilder`] with which they
+//! declare parameters, and the [`OpRegistry`] that names them. No file here knows any particular op.
+//!
+//! An op is structure: it is built once from its description by an [`OpBuilder`], which gives it handles of parameters
+//! and norms, and it computes with the numbers that each [`Pass`] brings along. So one op serves a model, its look-ahead
+//! copies and its clones alike.
+
+mod builder;
+mod layers;
+mod norms;
+mod pass;
+mod registry;
+
+use std::fmt::Debug;
+
+use archai_spec::desc::OpDesc;
+use burn::tensor::Tensor;
+
+use crate::features::Features;
+
+pub(crate) use builder::Declared;
+pub use builder::OpBuilder;
+pub(crate) use layers::Packed;
+pub use layers::{Conv, ConvShape, Linear, Norm};
+pub use norms::NormId;
+pub(crate) use norms::NormTable;
+pub(crate) use pass::DropPath;
+pub use pass::{Mode, Pass};
+pub use registry::{OpFactory, OpRegistry};
+
+/// An operation of a network. It holds structure and handles of parameters, never numbers: those come with the [`Pass`].
+pub trait Op: Debug + Send + Sync {
+    /// Computes the output. `arch` holds the weights of this edge's primitives for ops that have architecture
+    /// parameters (shape `[k]`, already relaxed: softmaxed, sampled, …), none for all others.
+    fn forward(
+        &self,
+        pass: &mut Pass<'_>,
+        inputs: &[Features],
+        arch: Option<&Tensor<1>>,
+    ) -> Features;
+
+    /// What this op is.
+    fn desc(&self) -> &OpDesc;
+
+    /// How many architecture parameters it wants.
+    fn n_alphas(&self) -> usize {
+        0
+    }
+
+    /// What remains of the op in a found network, and how strongly it is wanted there. `weights` are the relaxed
+    /// architecture parameters of this edge (empty for ops without). Ordinary ops remain as they are, without a rank.
+    fn finalize(&self, weights: &[f64]) -> Finalized {
+        let _ = weights;
+        Finalized {
+            desc: self.desc().clone(),
+            rank: None,
+        }
+    }
+
+    /// Whether drop-path may drop this op's output.
+    fn can_drop_path(&self) -> bool {
+        true
+    }
+
+    /// Whether the output is zero whatever the input: a mixed op then need not compute it.
+    fn is_zero(&self) -> bool {
+        false
+    }
+}
+
+/// The outcome of [`Op::finalize`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finalized {
+    /// What remains.
+    pub desc: OpDesc,
+    /// Strength; edges without one are always kept.
+    pub rank: Option<f64>,
+}
