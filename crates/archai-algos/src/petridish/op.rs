@@ -21,7 +21,9 @@ const KEEP_DEFAULT: usize = 3;
 /// `none` is no candidate: weights are not normalised here, so zeros would neither compete with the others nor get a
 /// gradient.
 pub fn petridish_op(channels: usize, strides: &[usize], keep: usize) -> OpDesc {
-    let primitives: Vec<&str> = PRIMITIVES.into_iter().filter(|p| *p != "none").collect();
+    let catalog = OpCatalog::builtin();
+    let is_candidate = |name: &&str| !catalog.is_zero(name);
+    let primitives: Vec<&str> = PRIMITIVES.into_iter().filter(is_candidate).collect();
     let mut op = OpDesc::new(PETRIDISH_OP, channels, channels)
         .with_param(KEEP, ParamValue::Int(keep as i64));
     for (input, &stride) in strides.iter().enumerate() {
@@ -164,7 +166,7 @@ impl OpInfo for Info {
     fn can_drop_path(&self, _op: &OpDesc) -> bool {
         false
     }
-    fn check(&self, op: &OpDesc, _catalog: &OpCatalog) -> Result<(), DescError> {
+    fn check(&self, op: &OpDesc, catalog: &OpCatalog) -> Result<(), DescError> {
         let error = |text: String| {
             let text = format!("`{}` {text}", op.name);
             Err(DescError::new(DescErrorKind::Param, text))
@@ -174,7 +176,11 @@ impl OpInfo for Info {
         {
             return error(format!("has `{KEEP}: {n}`; expected at least 1"));
         }
-        if op.children.iter().all(|child| child.op.name == "none") {
+        if op
+            .children
+            .iter()
+            .all(|child| catalog.is_zero(&child.op.name))
+        {
             return error("has no child but zeros; give it ops to choose from".to_string());
         }
         match op.children.iter().find(|child| child.op.is_mixed()) {

@@ -566,6 +566,9 @@ impl OpInfo for Builtin {
                 | Kind::MbConv(_)
         )
     }
+    fn is_zero(&self) -> bool {
+        self.kind == Kind::None
+    }
     fn can_drop_path(&self, op: &OpDesc) -> bool {
         match self.kind {
             // A path that cannot be dropped must remain, or nothing might.

@@ -110,6 +110,10 @@ pub trait OpInfo: Send + Sync {
     fn is_primitive(&self) -> bool {
         false
     }
+    /// Whether the output is zero whatever the input. A search may offer such an op, but a found network never keeps it.
+    fn is_zero(&self) -> bool {
+        false
+    }
     /// Whether drop-path may drop this op's output.
     fn can_drop_path(&self, _op: &OpDesc) -> bool {
         true
@@ -331,6 +335,16 @@ impl OpCatalog {
         self.out_shape(op, inputs)?;
         self.get(&op.name)?
             .cost(op, inputs, op.affine.unwrap_or(affine), self)
+    }
+    /// Whether an op of this name gives zeros whatever its input; false for unknown names.
+    ///
+    /// ```
+    /// use archai_spec::desc::OpCatalog;
+    /// let catalog = OpCatalog::builtin();
+    /// assert!(catalog.is_zero("none") && !catalog.is_zero("skip_connect"));
+    /// ```
+    pub fn is_zero(&self, name: &str) -> bool {
+        self.ops.get(name).is_some_and(|op| op.is_zero())
     }
     /// Whether drop-path may drop this op's output.
     ///
