@@ -3,21 +3,26 @@
 //! Structure is shared and never changes; weights, architecture parameters and running statistics are values. So a clone
 //! is cheap, a look-ahead copy is [`Model::shifted`], and nothing that a pass on a copy does reaches the original.
 
+mod network;
+mod objective;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use archai_spec::desc::{ModelDesc, OpDesc, StemInput};
-use archai_spec::settings::{Loss, LossKind};
-use burn::tensor::{Tensor, activation::log_softmax};
+use archai_data::{Batch, rng::Key};
+use archai_spec::desc::ModelDesc;
+use archai_spec::settings::Loss;
+use burn::tensor::Tensor;
+
+pub use objective::{Objective, Regular, cross_entropy};
 
 use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
 use crate::compute::{Compute, to_host, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, Op, OpBuilder, OpRegistry, Pass};
-use crate::ops::{AuxTower, MIXED_OP, MixedCell, MixedCellDraft};
+use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, OpRegistry, Pass};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
-use archai_data::{Batch, rng::Key};
+use network::{Network, build, unique_names};
 
 /// How a description is compiled.
 #[derive(Clone, Debug)]
@@ -42,45 +47,6 @@ impl Default for ModelOptions {
             alpha_init: AlphaInit::default(),
         }
     }
-}
-
-/// What a training pass minimises: CE(logits) + `aux_weight`·CE(auxiliary logits) + `l1_alphas`·Σ|α|.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Objective {
-    /// The loss of the logits.
-    pub loss: Loss,
-    /// Weight of the auxiliary tower's loss; 0 leaves the tower out.
-    pub aux_weight: f64,
-    /// Weight of the sum of the absolute values of the architecture parameters.
-    pub l1_alphas: f64,
-    /// The batch is cut into so many chunks of (nearly) equal size, each weighted by its share: less memory, the same
-    /// gradient but for the norms' statistics, which are those of a chunk.
-    pub chunks: usize,
-}
-
-impl Default for Objective {
-    /// Plain cross entropy of the whole batch.
-    fn default() -> Self {
-        let loss = Loss {
-            kind: LossKind::CrossEntropyLoss,
-            smoothing: 0.0,
-        };
-        Objective {
-            loss,
-            aux_weight: 0.0,
-            l1_alphas: 0.0,
-            chunks: 1,
-        }
-    }
-}
-
-/// What regularises a weight step.
-#[derive(Clone, Debug)]
-pub struct Regular {
-    /// Probability of dropping an op's output.
-    pub drop_path_prob: f64,
-    /// Key of this step's draws: (seed, purpose, epoch, step).
-    pub draw: Key,
 }
 
 /// Which gradients a pass computes.
@@ -127,36 +93,6 @@ pub struct Outputs {
     pub logits: Tensor<2>,
     /// The auxiliary towers' logits, in training only.
     pub aux: Vec<Tensor<2>>,
-}
-
-#[derive(Debug)]
-struct Edge {
-    inputs: Vec<usize>,
-    op: Box<dyn Op>,
-    /// Index into the architecture parameters.
-    alphas: Option<usize>,
-}
-
-#[derive(Debug)]
-struct Cell {
-    stems: [Box<dyn Op>; 2],
-    nodes: Vec<Vec<Edge>>,
-    /// All nodes at once, where there is a kernel for the whole cell.
-    fused: Option<MixedCell>,
-    post_op: Box<dyn Op>,
-    concat: Vec<usize>,
-    aux: Option<AuxTower>,
-}
-
-/// The structure: shared by all clones of a model.
-#[derive(Debug)]
-struct Network {
-    desc: ModelDesc,
-    stems: Vec<(StemInput, Box<dyn Op>)>,
-    cells: Vec<Cell>,
-    pool: Box<dyn Op>,
-    logits: Box<dyn Op>,
-    compute: Compute,
 }
 
 /// What a primitive of a mixed edge gave, see [`Model::visit_candidates`].
@@ -682,23 +618,6 @@ fn fill(sums: LeafGrads, like: &[Tensor<1>]) -> Vec<Tensor<1>> {
         .collect()
 }
 
-/// Mean cross entropy of `logits` `[n, K]` against targets (1 − ε)·one-hot + ε/K: one number. Labels must be below K.
-pub fn cross_entropy(
-    logits: Tensor<2>,
-    labels: &[i64],
-    loss: &Loss,
-    compute: &Compute,
-) -> Tensor<1> {
-    let LossKind::CrossEntropyLoss = loss.kind;
-    let [n, k] = logits.dims();
-    let mut targets = vec![loss.smoothing / k as f64; n * k];
-    for (row, &label) in labels.iter().enumerate() {
-        targets[row * k + label as usize] += 1.0 - loss.smoothing;
-    }
-    let targets = compute.tensor(targets, [n, k]);
-    (log_softmax(logits, 1) * targets).sum() * (-1.0 / n as f64)
-}
-
 fn logits(parts: &[Tensor<2>]) -> Logits {
     let classes = parts[0].dims()[1];
     let values: Vec<f32> = parts
@@ -709,253 +628,5 @@ fn logits(parts: &[Tensor<2>]) -> Logits {
         n: values.len() / classes,
         classes,
         values,
-    }
-}
-
-impl Network {
-    /// What each stem gives.
-    fn stems(&self, pass: &mut Pass<'_>, image: &Features) -> Vec<Features> {
-        let mut stems: Vec<Features> = Vec::with_capacity(self.stems.len());
-        for (input, op) in &self.stems {
-            let input = match input {
-                StemInput::Image => image.clone(),
-                StemInput::Stem(i) => stems[*i].clone(),
-            };
-            let out = op.forward(pass, &[input], None);
-            stems.push(out);
-        }
-        stems
-    }
-
-    fn forward(
-        &self,
-        pass: &mut Pass<'_>,
-        images: Tensor<4>,
-        weights: &[Tensor<1>],
-        aux: bool,
-    ) -> Outputs {
-        let stems = self.stems(pass, &Features::from_nchw(images));
-        let [first, second] = self.desc.stem_outputs;
-        let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
-        drop(stems);
-        let mut aux_logits = Vec::new();
-        for (i, cell) in self.cells.iter().enumerate() {
-            let out = cell.forward(pass, i, &s0, &s1, weights);
-            (s0, s1) = (s1, out);
-            if let Some(tower) = cell.aux.as_ref().filter(|_| aux && pass.is_training()) {
-                aux_logits.push(tower.forward(pass, &s1));
-            }
-        }
-        let pooled = self.pool.forward(pass, &[s1], None);
-        let logits = self.logits.forward(pass, &[pooled], None);
-        let [n, classes, _, _] = logits.shape();
-        Outputs {
-            logits: logits.nchw().reshape([n, classes]),
-            aux: aux_logits,
-        }
-    }
-}
-
-impl Cell {
-    fn forward(
-        &self,
-        pass: &mut Pass<'_>,
-        cell: usize,
-        s0: &Features,
-        s1: &Features,
-        weights: &[Tensor<1>],
-    ) -> Features {
-        let mut states = vec![
-            self.stems[0].forward(pass, std::slice::from_ref(s0), None),
-            self.stems[1].forward(pass, std::slice::from_ref(s1), None),
-        ];
-        // A whole cell at once does not show its parts.
-        if let Some(fused) = self.fused.as_ref().filter(|_| !pass.shows_candidates()) {
-            let samples = s0.shape()[0];
-            let (mut mixing, mut factors) = (Vec::new(), Vec::new());
-            for (n, node) in self.nodes.iter().enumerate() {
-                for (e, edge) in node.iter().enumerate() {
-                    mixing.extend(edge.alphas.map(|i| weights[i].clone()));
-                    factors.push(match edge.op.can_drop_path() {
-                        true => pass.drop_path([cell, n, e], samples),
-                        false => None,
-                    });
-                }
-            }
-            let states = [&states[0], &states[1]];
-            if let Some(out) = fused.forward(pass, states, mixing, factors) {
-                // It is joined already: what is left of the post-op is what it does to joined states.
-                return self.post_op.forward(pass, &[out], None);
-            }
-        }
-        for (n, node) in self.nodes.iter().enumerate() {
-            let mut parts = Vec::with_capacity(node.len());
-            for (e, edge) in node.iter().enumerate() {
-                let inputs: Vec<Features> =
-                    edge.inputs.iter().map(|&i| states[i].clone()).collect();
-                let out = edge
-                    .op
-                    .forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
-                pass.candidates_are_of(n, e);
-                let factors = match edge.op.can_drop_path() {
-                    true => pass.drop_path([cell, n, e], out.shape()[0]),
-                    false => None,
-                };
-                parts.push((out, factors));
-            }
-            let state = if parts.is_empty() {
-                states[states.len() - 1].clone()
-            } else {
-                Features::sum_scaled(parts)
-            };
-            states.push(state);
-        }
-        let inputs: Vec<Features> = self.concat.iter().map(|&i| states[i].clone()).collect();
-        self.post_op.forward(pass, &inputs, None)
-    }
-}
-
-/// Builds the structure.
-fn build(
-    desc: &ModelDesc,
-    registry: &OpRegistry,
-    options: &ModelOptions,
-    declared: &mut Declared,
-    arch: &mut Vec<(ArchKey, usize)>,
-) -> Result<Network, EngineError> {
-    let make = |declared: &mut Declared, op: &OpDesc, prefix: String, n_inputs: usize| {
-        let affine = op.affine.unwrap_or(desc.affine);
-        registry.make(
-            op,
-            &mut OpBuilder::new(registry, declared, prefix, affine, n_inputs),
-        )
-    };
-    let mut stems = Vec::new();
-    for (i, stem) in desc.stems.iter().enumerate() {
-        let name = if desc.stems.len() == 1 {
-            "stem".to_string()
-        } else {
-            format!("stem{i}")
-        };
-        stems.push((stem.input, make(declared, &stem.op, name, 1)?));
-    }
-    let n_towers = desc.cells.iter().filter(|c| c.aux_tower.is_some()).count();
-    let mut cells = Vec::new();
-    for (c, cell) in desc.cells.iter().enumerate() {
-        let pre0 = make(declared, &cell.stems[0], format!("cell{c}.pre0"), 1)?;
-        let pre1 = make(declared, &cell.stems[1], format!("cell{c}.pre1"), 1)?;
-        let draft =
-            MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, registry, declared);
-        let mut nodes = Vec::new();
-        for (n, node) in cell.nodes.iter().enumerate() {
-            let mut edges = Vec::new();
-            for (e, edge) in node.edges.iter().enumerate() {
-                let place = format!("cell{c}.node{n}.edge{e}");
-                // The parts of a mixed op carry their own names.
-                let prefix = if edge.op.name == MIXED_OP {
-                    place.clone()
-                } else {
-                    format!("{place}.{}", edge.op.name)
-                };
-                let op = make(declared, &edge.op, prefix, edge.inputs.len())?;
-                let alphas = match op.n_alphas() {
-                    0 => None,
-                    k => Some(alphas_of(
-                        arch,
-                        ArchKey {
-                            cell: cell.alphas_from,
-                            node: n,
-                            edge: e,
-                        },
-                        c,
-                        k,
-                    )?),
-                };
-                edges.push(Edge {
-                    inputs: edge.inputs.clone(),
-                    op,
-                    alphas,
-                });
-            }
-            nodes.push(edges);
-        }
-        let fused = draft.map(|draft| draft.finish(declared));
-        let post_op = make(
-            declared,
-            &cell.post_op,
-            format!("cell{c}.post"),
-            cell.concat.len(),
-        )?;
-        let aux = match &cell.aux_tower {
-            Some(tower) => {
-                let name = if n_towers == 1 {
-                    "aux".to_string()
-                } else {
-                    format!("cell{c}.aux")
-                };
-                // The towers are not part of a search: their norms always learn.
-                let mut builder = OpBuilder::new(registry, declared, name, true, 1);
-                Some(AuxTower::new(tower, cell.out, &mut builder)?)
-            }
-            None => None,
-        };
-        cells.push(Cell {
-            stems: [pre0, pre1],
-            nodes,
-            fused,
-            post_op,
-            concat: cell.concat.clone(),
-            aux,
-        });
-    }
-    Ok(Network {
-        desc: desc.clone(),
-        stems,
-        cells,
-        pool: make(declared, &desc.pool, "pool".into(), 1)?,
-        logits: make(declared, &desc.logits, "classifier".into(), 1)?,
-        compute: options.compute.clone(),
-    })
-}
-
-/// Index of the architecture parameters of an edge, which `cell` owns if the key names it.
-fn alphas_of(
-    arch: &mut Vec<(ArchKey, usize)>,
-    key: ArchKey,
-    cell: usize,
-    n: usize,
-) -> Result<usize, EngineError> {
-    if key.cell == cell {
-        arch.push((key, n));
-        return Ok(arch.len() - 1);
-    }
-    match arch.iter().position(|(k, _)| *k == key) {
-        Some(i) if arch[i].1 == n => Ok(i),
-        found => Err(EngineError::structure(format!(
-            "cell {cell} shares the architecture parameters of {key}, which {}; cells that share must have the same edges",
-            match found {
-                Some(i) => format!("has {} of them where {n} are needed", arch[i].1),
-                None => "owns none".to_string(),
-            }
-        ))),
-    }
-}
-
-/// Names reach files and tests: two parts of one name would overwrite each other there.
-fn unique_names(declared: &Declared) -> Result<(), EngineError> {
-    let mut seen = std::collections::HashSet::new();
-    let pieces = declared
-        .params
-        .iter()
-        .flat_map(|p| &p.pieces)
-        .map(|p| &p.name);
-    match pieces
-        .chain(declared.norms.iter().map(|n| &n.name))
-        .find(|name| !seen.insert(name.as_str()))
-    {
-        Some(name) => Err(EngineError::structure(format!(
-            "two parameters are named `{name}`; ops must name theirs apart"
-        ))),
-        None => Ok(()),
     }
 }

@@ -7,138 +7,26 @@
 //! A checkpoint is one file with a checksum of every part, written beside its name, flushed and moved into place. One that
 //! is damaged is recognised, named, and the one before is used.
 
+mod codec;
+mod policy;
+mod snapshot;
+
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+pub use policy::Policy;
+pub use snapshot::Snapshot;
 
 use crate::error::EngineError;
 use crate::files::{
     Disk, FileError, RealDisk, make_folder, remove_unfinished, write_atomically_on,
 };
-use crate::params::NamedTensor;
 use crate::run::Clock;
-
-/// First line of a checkpoint file, but for its version.
-const NAME: &[u8] = b"archai checkpoint ";
-/// First line of a checkpoint file.
-const MAGIC: &[u8] = b"archai checkpoint 1\n";
-/// The version of the files that are written and read here.
-const VERSION: u64 = 1;
-
-/// State as plain data: named tensors, and values by name.
-///
-/// ```
-/// use archai_engine::checkpoint::Snapshot;
-/// let mut snapshot = Snapshot::default();
-/// snapshot.set("epoch", &3)?;
-/// let mut outer = Snapshot::default();
-/// outer.put("training", snapshot);
-/// assert_eq!(outer.part("training").get::<usize>("epoch")?, 3);
-/// # Ok::<(), archai_engine::EngineError>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Snapshot {
-    values: Map<String, Value>,
-    tensors: Vec<NamedTensor>,
-}
-
-impl Snapshot {
-    /// Keeps a value under a name.
-    ///
-    /// # Errors
-    /// The value cannot be said as JSON.
-    pub fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), EngineError> {
-        let value = serde_json::to_value(value)
-            .map_err(|e| EngineError::Config(format!("the state `{name}` cannot be kept: {e}")))?;
-        self.values.insert(name.to_string(), value);
-        Ok(())
-    }
-
-    /// The value of a name.
-    ///
-    /// # Errors
-    /// There is none, or it is of another type.
-    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, EngineError> {
-        let value = self
-            .values
-            .get(name)
-            .ok_or_else(|| EngineError::Config(format!("the checkpoint has no `{name}`")))?;
-        T::deserialize(value).map_err(|e| {
-            EngineError::Config(format!(
-                "`{name}` in the checkpoint is not what was expected: {e}"
-            ))
-        })
-    }
-
-    /// Keeps tensors below a name.
-    pub fn put_tensors(&mut self, name: &str, tensors: Vec<NamedTensor>) {
-        self.tensors
-            .extend(tensors.into_iter().map(|t| NamedTensor {
-                name: format!("{name}/{}", t.name),
-                ..t
-            }));
-    }
-
-    /// The tensors below a name, in the order in which they were kept.
-    pub fn tensors(&self, name: &str) -> Vec<NamedTensor> {
-        let below = |t: &NamedTensor| {
-            let name = t.name.strip_prefix(name)?.strip_prefix('/')?.to_string();
-            Some(NamedTensor { name, ..t.clone() })
-        };
-        self.tensors.iter().filter_map(below).collect()
-    }
-
-    /// Keeps a whole snapshot below a name.
-    pub fn put(&mut self, name: &str, part: Snapshot) {
-        let values = part.values.into_iter();
-        self.values
-            .extend(values.map(|(key, value)| (format!("{name}/{key}"), value)));
-        self.put_tensors(name, part.tensors);
-    }
-
-    /// The snapshot below a name; empty if nothing was kept there.
-    pub fn part(&self, name: &str) -> Snapshot {
-        let below = |(key, value): (&String, &Value)| {
-            let key = key.strip_prefix(name)?.strip_prefix('/')?;
-            Some((key.to_string(), value.clone()))
-        };
-        Snapshot {
-            values: self.values.iter().filter_map(below).collect(),
-            tensors: self.tensors(name),
-        }
-    }
-
-    /// Whether nothing was kept.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.tensors.is_empty()
-    }
-}
-
-/// How often the state of a training is kept, apart from the end of each epoch and an interruption.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
-    /// After so many steps; 0 not by steps.
-    pub every_steps: usize,
-    /// After so many seconds of the clock; 0 not by time.
-    pub every_seconds: f64,
-    /// How many to keep of a training under way; older ones serve when the last is damaged.
-    pub keep: usize,
-}
-
-impl Default for Policy {
-    /// Once a minute; the last two are kept.
-    fn default() -> Self {
-        Policy {
-            every_steps: 0,
-            every_seconds: 60.0,
-            keep: 2,
-        }
-    }
-}
+use codec::{Header, MAGIC, Part, VERSION, encode, newer_version, read_bytes, read_header};
 
 /// Where a training keeps its state, as the training sees it.
 pub trait Checkpoints: Send + Sync {
@@ -172,38 +60,6 @@ impl Checkpoints for NoCheckpoints {
     fn keep(&self, _scope: &str, _state: &Snapshot, _finished: bool) -> Result<(), EngineError> {
         Ok(())
     }
-}
-
-/// A part of a checkpoint file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    name: String,
-    length: u64,
-    blake3: String,
-}
-
-/// What a checkpoint file says of itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
-    /// Number within the run, from 1.
-    sequence: u64,
-    scope: String,
-    finished: bool,
-    /// What the keeper of the logs wants back, see [`CheckpointStore::open`].
-    mark: Value,
-    parts: Vec<Part>,
-}
-
-/// A tensor's place in the numbers of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TensorEntry {
-    name: String,
-    shape: Vec<usize>,
-    /// Whether its numbers need 64 bits.
-    wide: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -481,127 +337,10 @@ impl Checkpoints for CheckpointStore<'_> {
     }
 }
 
-/// Values, and tensors, as bytes.
-fn encode(state: &Snapshot) -> io::Result<[Vec<u8>; 2]> {
-    let (mut entries, mut numbers) = (Vec::with_capacity(state.tensors.len()), Vec::new());
-    for t in &state.tensors {
-        // Numbers of 32 bits come back exactly from 32 bits.
-        let wide = t
-            .values
-            .iter()
-            .any(|&v| f64::from(v as f32).to_bits() != v.to_bits());
-        for &v in &t.values {
-            match wide {
-                true => numbers.extend_from_slice(&v.to_le_bytes()),
-                false => numbers.extend_from_slice(&(v as f32).to_le_bytes()),
-            }
-        }
-        entries.push(TensorEntry {
-            name: t.name.clone(),
-            shape: t.shape.clone(),
-            wide,
-        });
-    }
-    let values = serde_json::to_vec(&(&state.values, entries))?;
-    Ok([values, numbers])
-}
-
-fn damaged(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
-}
-
-/// The version of a file that a newer program wrote. A file of this version in which that number is damaged is none.
-fn newer_version(bytes: &[u8]) -> Option<u64> {
-    let rest = bytes.strip_prefix(NAME)?;
-    let end = rest.iter().take(20).position(|&byte| byte == b'\n')?;
-    let version = std::str::from_utf8(&rest[..end]).ok()?.parse().ok()?;
-    let as_ours = [MAGIC, &rest[end + 1..]].concat();
-    (version > VERSION && read_header(&as_ours).is_err()).then_some(version)
-}
-
-/// The header of a checkpoint, and what follows it. Nothing is believed before its checksum agrees.
-fn read_header(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
-    let rest = bytes
-        .strip_prefix(MAGIC)
-        .ok_or_else(|| damaged("it does not begin like a checkpoint of this version"))?;
-    let (length, rest) = rest.split_first_chunk::<8>().ok_or_else(cut)?;
-    let (hash, rest) = rest.split_first_chunk::<32>().ok_or_else(cut)?;
-    let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-    let (text, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
-    if blake3::hash(text).as_bytes() != hash {
-        return Err(damaged("its header's checksum does not agree"));
-    }
-    let header = serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
-    Ok((header, rest))
-}
-
-/// Reads and checks the bytes of a checkpoint. What is wrong with them is an error of kind `InvalidData`.
-fn read_bytes(bytes: &[u8]) -> io::Result<(Header, Snapshot)> {
-    let (header, mut rest) = read_header(bytes)?;
-    let mut parts = Vec::new();
-    for part in &header.parts {
-        let length = usize::try_from(part.length).unwrap_or(usize::MAX);
-        let (body, after) = rest.split_at_checked(length).ok_or_else(cut)?;
-        if blake3::hash(body).to_hex().as_str() != part.blake3 {
-            return Err(damaged(format!(
-                "the checksum of its {} does not agree",
-                part.name
-            )));
-        }
-        parts.push(body);
-        rest = after;
-    }
-    let [values, numbers] = parts[..] else {
-        return Err(damaged("it does not have two parts"));
-    };
-    if !rest.is_empty() {
-        return Err(damaged("there is something behind its end"));
-    }
-    let (values, entries): (Map<String, Value>, Vec<TensorEntry>) =
-        serde_json::from_slice(values).map_err(|e| damaged(e.to_string()))?;
-    let mut left = numbers;
-    let mut tensors = Vec::with_capacity(entries.len());
-    for TensorEntry { name, shape, wide } in entries {
-        let n = shape
-            .iter()
-            .try_fold(1usize, |n, &d| n.checked_mul(d))
-            .ok_or_else(cut)?;
-        let bytes = n.checked_mul(if wide { 8 } else { 4 }).ok_or_else(cut)?;
-        let (own, after) = left.split_at_checked(bytes).ok_or_else(cut)?;
-        left = after;
-        let values = match wide {
-            true => own
-                .as_chunks::<8>()
-                .0
-                .iter()
-                .map(|&b| f64::from_le_bytes(b))
-                .collect(),
-            false => own
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&b| f32::from_le_bytes(b).into())
-                .collect(),
-        };
-        tensors.push(NamedTensor {
-            name,
-            shape,
-            values,
-        });
-    }
-    if !left.is_empty() {
-        return Err(damaged("it holds more numbers than its tensors"));
-    }
-    Ok((header, Snapshot { values, tensors }))
-}
-
-fn cut() -> io::Error {
-    damaged("it is cut off")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::NamedTensor;
     use crate::run::NoClock;
 
     fn policy(keep: usize) -> Policy {
