@@ -92,7 +92,7 @@ pub use manual::{Manual, ManualSettings, ZooModel};
 pub use nasbench101::{NasBench101, NasBench101Settings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
-pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings, UnknownAlgorithm};
+pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings};
 pub use xnas::{Xnas, XnasSettings};
 
 /// All algorithms that come with the program.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use archai_engine::experiment::ExperimentRunner;
 use archai_spec::config::{ConfigErrors, ConfigTree, Shape};
+use archai_spec::names::{UnknownName, unknown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -141,15 +142,6 @@ impl Algorithm {
     }
 }
 
-/// No algorithm has this name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no algorithm `{name}`; {}known are {known}", nearest.as_ref().map(|n| format!("did you mean `{n}`? ")).unwrap_or_default())]
-pub struct UnknownAlgorithm {
-    name: String,
-    nearest: Option<String>,
-    known: String,
-}
-
 /// Algorithms by name.
 #[derive(Clone, Debug, Default)]
 pub struct Algorithms {
@@ -196,23 +188,10 @@ impl Algorithms {
     ///
     /// # Errors
     /// There is none; the error names the nearest and all known.
-    pub fn get(&self, name: &str) -> Result<&Algorithm, UnknownAlgorithm> {
+    pub fn get(&self, name: &str) -> Result<&Algorithm, UnknownName> {
         self.list
             .iter()
             .find(|a| a.name == name)
-            .ok_or_else(|| UnknownAlgorithm {
-                name: name.to_string(),
-                nearest: (self.list.iter())
-                    .map(|a| (strsim::damerau_levenshtein(&a.name, name), &a.name))
-                    .min()
-                    .filter(|(distance, _)| *distance <= 3)
-                    .map(|(_, near)| near.clone()),
-                known: self
-                    .list
-                    .iter()
-                    .map(|a| a.name.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
+            .ok_or_else(|| unknown("algorithm", name, self.list.iter().map(Algorithm::name)))
     }
 }

@@ -7,4 +7,7 @@
 pub mod config;
 pub mod desc;
 pub mod event;
+pub mod names;
+pub mod numbers;
+pub mod registry;
 pub mod settings;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
+use archai_spec::numbers::{percent_bare, thousands_spaced};
 use archai_spec::settings::Space;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -848,8 +849,8 @@ impl Row {
 impl Unit {
     fn bare(self, v: f64) -> String {
         match self {
-            Unit::Percent => format!("{:.2}", v * 100.0),
-            Unit::Count => thousands(v),
+            Unit::Percent => percent_bare(v),
+            Unit::Count => thousands_spaced(v),
             // Unknown figures come here too: enough digits for fractions.
             Unit::Seconds if v.abs() < 10.0 => format!("{v:.3}"),
             Unit::Seconds => format!("{v:.1}"),
@@ -866,19 +867,6 @@ impl Unit {
     fn signed(self, v: f64) -> String {
         format!("{}{}", if v > 0.0 { "+" } else { "" }, self.bare(v))
     }
-}
-
-/// A rounded number in groups of three digits.
-fn thousands(v: f64) -> String {
-    let digits = format!("{:.0}", v.abs());
-    let mut out = String::from(if v < 0.0 && digits != "0" { "-" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(' ');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// A text that may stand in a cell of a Markdown table.
@@ -1102,18 +1090,5 @@ mod tests {
             "a search does not count for a given network"
         );
         assert!(c.left_out.is_empty());
-    }
-
-    #[test]
-    fn numbers_are_readable() {
-        for (v, expect) in [
-            (0.0, "0"),
-            (-0.2, "0"),
-            (999.6, "1 000"),
-            (1234567.0, "1 234 567"),
-            (-1234.0, "-1 234"),
-        ] {
-            assert_eq!(thousands(v), expect);
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Checks a resolved tree against a [`Shape`] and gives it types on the way: every scalar becomes what its key wants.
 //! Nothing stops at the first problem.
 
-use super::error::{ConfigError, did_you_mean, nearest};
+use super::error::{ConfigError, did_you_mean};
 use super::node::{Kind, Node, Scalar, Style, Value as Tree};
 use super::shape::{Shape, alternatives, is_null, is_open, properties};
+use crate::names::similar;
 use serde_json::{Map, Number, Value, json};
 
 /// The typed tree, complete only when there are no errors.
@@ -133,7 +134,7 @@ impl<'a> Checker<'a> {
         match &node.value {
             Tree::Scalar(scalar) if words.contains(&scalar.text.as_str()) => json!(scalar.text),
             Tree::Scalar(scalar) if scalar.kind() == Kind::Text || scalar.style == Style::Flag => {
-                let guess = did_you_mean(&nearest(&scalar.text, words.iter().copied()));
+                let guess = did_you_mean(&similar(&scalar.text, words.iter().copied()));
                 let valid = if nullable {
                     format!("{}, null", words.join(", "))
                 } else {

@@ -6,9 +6,10 @@
 //! path is looked up in a *view*, the list of written sections that contribute to it, strongest first. A view is built
 //! from the view of the parent, and a view that needs itself is a circle.
 
-use super::error::{ConfigError, did_you_mean, nearest};
+use super::error::{ConfigError, did_you_mean};
 use super::node::{COPY, Kind, Node, Scalar, Style, Value};
 use super::yaml::{MAX_DEPTH, MAX_NODES};
+use crate::names::similar;
 use indexmap::IndexMap;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -347,7 +348,7 @@ fn nothing_at(key: &str, parent: &[String], parents: &[&Node]) -> String {
             parents[0].found()
         );
     }
-    let guess = did_you_mean(&nearest(key, names.iter().copied()));
+    let guess = did_you_mean(&similar(key, names.iter().copied()));
     format!(
         "{} has no `{key}`{guess} (there: {})",
         show(parent),

@@ -1,6 +1,7 @@
 //! What is wrong with a configuration: every problem names its place, what was expected and the nearest valid names.
 
 use super::node::Origin;
+use crate::names;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -97,37 +98,7 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
-/// The candidates that a mistyped name may have meant, best first, at most three.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Vec<String> {
-    let lower = name.to_lowercase();
-    let mut scored: Vec<(usize, &str)> = candidates
-        .into_iter()
-        .map(|c| (strsim::damerau_levenshtein(&lower, &c.to_lowercase()), c))
-        .filter(|(distance, c)| {
-            *distance <= (c.chars().count().max(lower.chars().count()) / 3).max(1)
-        })
-        .collect();
-    scored.sort();
-    scored.dedup();
-    let best = scored.first().map_or(0, |(distance, _)| *distance);
-    scored.retain(|(distance, _)| *distance <= best + 1);
-    scored
-        .into_iter()
-        .take(3)
-        .map(|(_, c)| c.to_owned())
-        .collect()
-}
-
-/// `; did you mean …?` or nothing.
-pub(super) fn did_you_mean(names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        names => {
-            let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
-            format!("; did you mean {}?", quoted.join(" or "))
-        }
-    }
+/// ``; did you mean `a` or `b`?`` or nothing.
+pub(super) fn did_you_mean<S: fmt::Display>(names: &[S]) -> String {
+    names::did_you_mean(names).map_or_else(String::new, |question| format!("; {question}"))
 }

@@ -2,13 +2,14 @@
 
 use super::check::check;
 use super::copy::resolve;
-use super::error::{ConfigError, ConfigErrors, did_you_mean, nearest};
+use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
 use super::shape::{Shape, properties};
 use super::source::{FileSource, join, shipped_files};
 use super::vars::{ExpandError, Vars, expand};
 use super::{show, yaml};
+use crate::names::similar;
 use crate::settings::Settings;
 use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
@@ -208,7 +209,8 @@ impl<'a> ConfigLoader<'a> {
                     .cloned();
                 let mut guesses: Vec<String> = same.collect();
                 if guesses.is_empty() {
-                    guesses = nearest(name, shipped.iter().map(String::as_str));
+                    let near = similar(name, shipped.iter().map(String::as_str));
+                    guesses = near.into_iter().map(str::to_owned).collect();
                 }
                 let message = format!(
                     "cannot read the configuration file {name}: {error}{}",

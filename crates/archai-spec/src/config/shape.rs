@@ -1,6 +1,7 @@
 //! What a configuration may hold: the JSON schema of the typed settings, with the sections that algorithms own.
 
-use super::error::{did_you_mean, nearest};
+use super::error::did_you_mean;
+use crate::names::similar;
 use crate::settings::Settings;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -164,7 +165,10 @@ impl Shape {
         names: &[&str],
         rest: Option<&[String]>,
     ) -> String {
-        let mut guesses = nearest(key, names.iter().copied());
+        let mut guesses: Vec<String> = similar(key, names.iter().copied())
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         if guesses.is_empty() {
             // A right name in the wrong place.
             let wanted = rest.and_then(<[String]>::last).map_or(key, String::as_str);

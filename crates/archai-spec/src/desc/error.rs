@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::names::{did_you_mean, similar};
+
 /// The kind of an error, for callers and tests; people read the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -103,27 +105,12 @@ impl From<DescError> for DescErrors {
     }
 }
 
-/// Up to three of `names` that `name` may have meant, nearest first.
-pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let wanted = name.to_lowercase();
-    let mut scored: Vec<(usize, &str)> = names
-        .into_iter()
-        .map(|n| (strsim::damerau_levenshtein(&wanted, &n.to_lowercase()), n))
-        .filter(|&(distance, n)| distance <= 2.max(n.len() / 3))
-        .collect();
-    scored.sort();
-    scored.into_iter().take(3).map(|(_, n)| n).collect()
-}
-
-/// `did you mean a, b or c?`, or the whole list where nothing is near.
+/// ``did you mean `a` or `b`?``, or the whole list where nothing is near.
 pub(crate) fn suggest<'a>(name: &str, names: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    let near = nearest(name, names.clone());
-    if near.is_empty() {
+    did_you_mean(&similar(name, names.clone())).unwrap_or_else(|| {
         format!(
             "known are {}",
             names.into_iter().collect::<Vec<_>>().join(", ")
         )
-    } else {
-        format!("did you mean {}?", near.join(" or "))
-    }
+    })
 }

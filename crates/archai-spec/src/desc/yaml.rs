@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::check::version_message;
-use super::error::nearest;
 use super::{DescError, DescErrorKind, DescErrors, FORMAT_VERSION, ModelDesc, OpCatalog};
+use crate::names::{did_you_mean, similar};
 
 /// First lines of every written file.
 const HEAD: &str = "\
@@ -53,12 +53,9 @@ pub(super) fn syntax_error(name: &str, error: &serde_saphyr::Error) -> DescError
     }
     if let Some((what, known)) = message.split_once(", expected one of ") {
         let unknown = what.split('`').nth(1).unwrap_or_default();
-        let near = nearest(unknown, known.split(", ").map(|k| k.trim_matches('`')));
-        if !near.is_empty() {
-            message = format!(
-                "{what}; did you mean {}? (expected one of {known})",
-                near.join(" or ")
-            );
+        let near = similar(unknown, known.split(", ").map(|k| k.trim_matches('`')));
+        if let Some(question) = did_you_mean(&near) {
+            message = format!("{what}; {question} (expected one of {known})");
         }
     }
     DescError::new(DescErrorKind::Syntax, message).at(place)

@@ -7,3 +7,5 @@ mod config_hostile;
 mod config_includes;
 mod config_shipped;
 mod desc;
+mod names;
+mod registry;

@@ -9,6 +9,7 @@ use archai_spec::desc::{
     CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog,
     OpDesc, Shape, build, draw_dot, draw_svg, from_genotype, import_archai,
 };
+use archai_spec::numbers::{millions, thousands};
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 use super::args::{DescCommand, MacroArgs, StemsArg};
 use super::error::CliError;
 use super::source::ConfigRequest;
-use super::summary::{millions, thousands};
 
 /// Runs a command of the group.
 ///

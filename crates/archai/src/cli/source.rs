@@ -6,6 +6,7 @@ use archai_algos::{Algorithm, AlgorithmConfig};
 use archai_spec::config::{
     ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets, shipped_files,
 };
+use archai_spec::names::unknown;
 
 use super::args::SpaceArg;
 use super::error::CliError;
@@ -94,18 +95,9 @@ pub fn dataset_file(name: &str) -> Result<String, CliError> {
     if shipped_datasets().any(|known| known == name) {
         return Ok(format!("archai:datasets/{name}.yaml"));
     }
-    let known: Vec<&str> = shipped_datasets().collect();
-    let nearest = known
-        .iter()
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len() / 2)
-        .map_or_else(String::new, |(_, known)| {
-            format!(" did you mean `{known}`?")
-        });
+    let error = unknown("data set", name, shipped_datasets());
     Err(CliError::usage(format!(
-        "there is no data set `{name}`;{nearest} known are {}; a data set of your own is given by the path of its YAML file",
-        known.join(", ")
+        "{error}; a data set of your own is given by the path of its YAML file"
     )))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::RunFile;
 use archai_engine::searcher::SearchResult;
+use archai_spec::numbers::{millions, percent, thousands};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::table::Looked;
@@ -223,10 +224,6 @@ pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> 
     out
 }
 
-fn percent(fraction: f64) -> String {
-    format!("{:.2} %", 100.0 * fraction)
-}
-
 fn time(seconds: f64) -> String {
     if seconds < 60.0 {
         format!("{seconds:.1} s")
@@ -235,40 +232,12 @@ fn time(seconds: f64) -> String {
     }
 }
 
-/// `528.4 M`.
-pub fn millions(n: u64) -> String {
-    format!("{:.1} M", n as f64 / 1e6)
-}
-
-/// `3,349,342`.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn figures_are_readable() {
-        for (n, expect) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (3_349_342, "3,349,342"),
-        ] {
-            assert_eq!(thousands(n), expect);
-        }
-        assert_eq!(millions(528_359_040), "528.4 M");
-        assert_eq!(percent(0.97239), "97.24 %");
+    fn times_are_readable() {
         assert_eq!((time(12.34), time(125.0)), ("12.3 s".into(), "2:05".into()));
     }
 

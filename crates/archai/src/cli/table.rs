@@ -8,10 +8,10 @@ use archai_data::nasbench201::{Benchmark201, NasBench201Table, Standing};
 use archai_engine::OpRegistry;
 use archai_engine::files::FileError;
 use archai_spec::desc::{ModelDesc, nasbench201::Cell201};
+use archai_spec::numbers::thousands;
 
 use super::args::TableArgs;
 use super::error::CliError;
-use super::summary::thousands;
 
 /// Name for people, and name of the figures in `result.json`.
 const NAMES: [(Benchmark201, &str, &str); 3] = [

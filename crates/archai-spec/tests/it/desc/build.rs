@@ -341,7 +341,7 @@ fn broken_descriptions() {
             )
         },
         Param,
-        &["nrom", "did you mean norm?"],
+        &["nrom", "did you mean `norm`?"],
     );
     broken(
         |d| {

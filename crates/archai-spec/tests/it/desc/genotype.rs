@@ -116,7 +116,7 @@ fn unknown_ops_are_named() {
         from_genotype(&genotype, &cifar(5, 2, 4, 8), true, &OpCatalog::builtin()).unwrap_err();
     assert!(
         errors.to_string().contains(
-            "cell 0, node 0, edge 0: unknown op `sepconv_3x3`; did you mean sep_conv_3x3"
+            "cell 0, node 0, edge 0: unknown op `sepconv_3x3`; did you mean `sep_conv_3x3`"
         ),
         "{errors}"
     );

@@ -149,7 +149,7 @@ fn broken_files() {
         &[
             "net.yaml:5:1:",
             "unknown field `n_clases`",
-            "did you mean n_classes?",
+            "did you mean `n_classes`?",
         ],
     );
     check(
@@ -181,7 +181,7 @@ fn broken_files() {
         "stride: 2",
         "strid: 2",
         Syntax,
-        &["net.yaml:37:", "did you mean stride?"],
+        &["net.yaml:37:", "did you mean `stride`?"],
     );
     check(
         "stride: 2",
@@ -212,7 +212,7 @@ fn broken_files() {
         "name: sep_conv_3x3",
         "name: sep_conv3x3",
         UnknownOp,
-        &["cell 0, node 0, edge 0", "did you mean sep_conv_3x3"],
+        &["cell 0, node 0, edge 0", "did you mean `sep_conv_3x3`"],
     );
     check(
         "{inputs: [0]",
