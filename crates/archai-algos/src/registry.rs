@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use archai_engine::experiment::ExperimentRunner;
-use archai_spec::config::{ConfigErrors, ConfigTree, Shape};
+use archai_spec::config::{ConfigErrors, ConfigTree, Schema};
 use archai_spec::names::{UnknownName, unknown};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -35,7 +35,7 @@ pub struct Algorithm {
     about: String,
     paper: Option<String>,
     config: AlgorithmConfig,
-    shape: Arc<dyn Fn(Shape) -> Shape + Send + Sync>,
+    schema: Arc<dyn Fn(Schema) -> Schema + Send + Sync>,
     make: Make,
 }
 
@@ -46,7 +46,7 @@ impl fmt::Debug for Algorithm {
             about,
             paper,
             config,
-            shape: _,
+            schema: _,
             make: _,
         } = self;
         f.debug_struct("Algorithm")
@@ -79,13 +79,13 @@ impl Algorithm {
             about: about.into(),
             paper: None,
             config: AlgorithmConfig::File("archai:algos/darts.yaml".to_string()),
-            shape: Arc::new(move |shape| {
-                let shape = if is_darts {
-                    shape
+            schema: Arc::new(move |schema| {
+                let schema = if is_darts {
+                    schema
                 } else {
-                    shape.section::<Option<DartsSettings>>("nas.search.darts")
+                    schema.section::<Option<DartsSettings>>("nas.search.darts")
                 };
-                shape.section::<S>(&own)
+                schema.section::<S>(&own)
             }),
             make: Arc::new(move |tree| {
                 let settings = tree.section::<S>(&section)?;
@@ -129,8 +129,8 @@ impl Algorithm {
     }
 
     /// What its configuration may hold: the settings and its own section.
-    pub fn shape(&self) -> Shape {
-        (self.shape)(Shape::settings())
+    pub fn schema(&self) -> Schema {
+        (self.schema)(Schema::settings())
     }
 
     /// The algorithm with the settings of its section.

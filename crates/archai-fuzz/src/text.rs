@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use archai::spec::config::{ConfigLoader, Disk, Shape, parse_overrides};
+use archai::spec::config::{ConfigLoader, Files, Schema, parse_overrides};
 use archai::spec::desc::{
     Genotype, ModelDesc, OpCatalog, draw_dot, draw_svg, from_genotype, import_archai,
 };
@@ -12,13 +12,13 @@ use archai::spec::settings::Settings;
 use crate::SEPARATOR;
 
 thread_local! {
-    static SHAPE: OnceCell<Shape> = const { OnceCell::new() };
+    static SCHEMA: OnceCell<Schema> = const { OnceCell::new() };
     static CATALOG: OnceCell<OpCatalog> = const { OnceCell::new() };
     static SETTINGS: OnceCell<Settings> = const { OnceCell::new() };
 }
 
-fn with_shape(use_it: impl FnOnce(&Shape)) {
-    SHAPE.with(|shape| use_it(shape.get_or_init(Shape::settings)));
+fn with_schema(use_it: impl FnOnce(&Schema)) {
+    SCHEMA.with(|schema| use_it(schema.get_or_init(Schema::settings)));
 }
 
 fn with_catalog(use_it: impl FnOnce(&OpCatalog)) {
@@ -28,10 +28,10 @@ fn with_catalog(use_it: impl FnOnce(&OpCatalog)) {
 fn with_settings(use_it: impl FnOnce(&Settings)) {
     SETTINGS.with(|settings| {
         use_it(settings.get_or_init(|| {
-            let tree = ConfigLoader::new(&Disk)
+            let tree = ConfigLoader::new(&Files)
                 .files("archai:algos/common.yaml")
                 .dataset("archai:datasets/cifar10.yaml")
-                .load(&Shape::settings());
+                .load(&Schema::settings());
             let settings = tree.and_then(|tree| tree.settings());
             settings.unwrap_or_else(|errors| panic!("the shipped files: {errors}"))
         }));
@@ -55,12 +55,12 @@ pub fn config(bytes: &[u8]) {
             (name, text.to_owned())
         })
         .collect();
-    with_shape(|shape| {
-        let Ok(tree) = ConfigLoader::new(&files).files("main.yaml").load(shape) else {
+    with_schema(|schema| {
+        let Ok(tree) = ConfigLoader::new(&files).files("main.yaml").load(schema) else {
             return;
         };
         let again = BTreeMap::from([("again.yaml".to_owned(), tree.to_yaml())]);
-        let same = ConfigLoader::new(&again).files("again.yaml").load(shape);
+        let same = ConfigLoader::new(&again).files("again.yaml").load(schema);
         let same =
             same.unwrap_or_else(|errors| panic!("a written tree is not read back: {errors}"));
         assert_eq!(same.to_yaml(), tree.to_yaml());
@@ -83,9 +83,9 @@ pub fn overrides(bytes: &[u8]) {
     };
     let base = "common: {seed: 2}\ndataset: {_copy: /other, n_classes: 3}\nother: {name: x}\n";
     let files = BTreeMap::from([("base.yaml".to_owned(), base.to_owned())]);
-    with_shape(|shape| {
+    with_schema(|schema| {
         let loader = ConfigLoader::new(&files).files("base.yaml");
-        if let Ok(tree) = loader.overrides(overrides).load(shape) {
+        if let Ok(tree) = loader.overrides(overrides).load(schema) {
             tree.to_yaml_with_origins();
         }
     });
@@ -97,12 +97,12 @@ pub fn dataset(bytes: &[u8]) {
         return;
     };
     let files = BTreeMap::from([("set.yaml".to_owned(), text.to_owned())]);
-    with_shape(|shape| {
+    with_schema(|schema| {
         for loader in [
             ConfigLoader::new(&files).dataset("set.yaml"),
             ConfigLoader::new(&files).eval_dataset("set.yaml"),
         ] {
-            if let Ok(tree) = loader.load(shape) {
+            if let Ok(tree) = loader.load(schema) {
                 tree.settings().map(drop).unwrap_or_default();
             }
         }

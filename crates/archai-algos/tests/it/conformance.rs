@@ -161,7 +161,7 @@ fn configuration(
     }
     loader
         .overrides(parse_overrides(&overrides).expect("overrides"))
-        .load(&algorithm.shape())
+        .load(&algorithm.schema())
         .unwrap_or_else(|e| panic!("{}: {e}", algorithm.name()))
 }
 

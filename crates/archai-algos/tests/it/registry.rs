@@ -73,7 +73,7 @@ fn every_shipped_configuration_loads_on_every_data_set() {
                     .dataset(&format!("archai:datasets/{dataset}.yaml"))
                     .files(&own_space)
                     .files(overlay)
-                    .load(&algo.shape())
+                    .load(&algo.schema())
                     .unwrap_or_else(|e| panic!("{what}: {e}"));
                 tree.settings().unwrap_or_else(|e| panic!("{what}: {e}"));
                 let runner = algo.runner(&tree);

@@ -1,31 +1,31 @@
-//! Checks a resolved tree against a [`Shape`] and gives it types on the way: every scalar becomes what its key wants.
+//! Checks a resolved tree against a [`Schema`] and gives it types on the way: every scalar becomes what its key wants.
 //! Nothing stops at the first problem.
 
 use super::error::{ConfigError, did_you_mean};
 use super::node::{Kind, Node, Scalar, Style, Value as Tree};
-use super::shape::{Shape, alternatives, is_null, is_open, properties};
+use super::schema::{Schema, alternatives, is_null, is_open, properties};
 use crate::names::similar;
 use serde_json::{Map, Number, Value, json};
 
 /// The typed tree, complete only when there are no errors.
-pub(super) fn check(root: &Node, shape: &Shape) -> (Value, Vec<ConfigError>) {
+pub(super) fn check(root: &Node, schema: &Schema) -> (Value, Vec<ConfigError>) {
     let mut checker = Checker {
-        shape,
+        schema,
         errors: Vec::new(),
     };
-    let value = checker.value(root, shape.schema(), "");
+    let value = checker.value(root, schema.root(), "");
     (value, checker.errors)
 }
 
 struct Checker<'a> {
-    shape: &'a Shape,
+    schema: &'a Schema,
     errors: Vec<ConfigError>,
 }
 
 impl<'a> Checker<'a> {
     fn value(&mut self, node: &Node, declared: &'a Value, path: &str) -> Value {
         let nullable = is_nullable(declared);
-        let schema = self.shape.plain(declared);
+        let schema = self.schema.plain(declared);
         let types = types(schema);
         if let Tree::Scalar(scalar) = &node.value {
             let null = match scalar.style {
@@ -177,7 +177,7 @@ impl<'a> Checker<'a> {
         let mut best: Option<Vec<ConfigError>> = None;
         for choice in choices {
             let mut attempt = Checker {
-                shape: self.shape,
+                schema: self.schema,
                 errors: Vec::new(),
             };
             let value = attempt.value(node, choice, path);
@@ -209,7 +209,7 @@ impl<'a> Checker<'a> {
                 out.insert(key.clone(), self.value(child, declared, &at));
             } else if extra.is_some() {
                 let names: Vec<&str> = properties(schema).map(|(name, _)| name.as_str()).collect();
-                let message = self.shape.unknown(key, path, &names, None);
+                let message = self.schema.unknown(key, path, &names, None);
                 self.errors
                     .push(ConfigError::at(&child.origin, at, message));
             } else {

@@ -5,7 +5,7 @@ use super::copy::resolve;
 use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
-use super::shape::{Shape, properties};
+use super::schema::{Schema, properties};
 use super::source::{FileSource, join, shipped_files};
 use super::vars::{ExpandError, Vars, expand};
 use super::{show, yaml};
@@ -87,11 +87,11 @@ impl<'a> ConfigLoader<'a> {
     ///
     /// # Errors
     /// All that is wrong with files, copies, overrides and keys, as far as it can be told at once.
-    pub fn load(self, shape: &Shape) -> Result<ConfigTree, ConfigErrors> {
+    pub fn load(self, schema: &Schema) -> Result<ConfigTree, ConfigErrors> {
         let mut errors = Vec::new();
         let mut root: Option<Node> = None;
         for layer in &self.layers {
-            match self.layer(layer, shape) {
+            match self.layer(layer, schema) {
                 Ok(node) => match &mut root {
                     Some(root) => root.merge(node),
                     None => root = Some(node),
@@ -103,7 +103,7 @@ impl<'a> ConfigLoader<'a> {
         errors.extend(
             self.overrides
                 .iter()
-                .filter_map(|given| apply(&mut root, given, shape).err()),
+                .filter_map(|given| apply(&mut root, given, schema).err()),
         );
         // Copies of a tree with a layer missing would only add errors that are not there.
         let files_read = errors
@@ -117,7 +117,7 @@ impl<'a> ConfigLoader<'a> {
         let Some(root) = resolved else {
             return Err(ConfigErrors(errors));
         };
-        let (value, found) = check(&root, shape);
+        let (value, found) = check(&root, schema);
         errors.extend(found);
         if !errors.is_empty() {
             return Err(ConfigErrors::distinct(errors));
@@ -125,27 +125,27 @@ impl<'a> ConfigLoader<'a> {
         Ok(ConfigTree {
             root,
             value,
-            shape: shape.clone(),
+            schema: schema.clone(),
         })
     }
 
-    fn layer(&self, layer: &Layer, shape: &Shape) -> Result<Node, ConfigErrors> {
+    fn layer(&self, layer: &Layer, schema: &Schema) -> Result<Node, ConfigErrors> {
         match layer {
             Layer::File(name) => Ok(self.file(name, None, &mut Vec::new())?),
             Layer::Dataset(name) => {
                 let mut file = self.file(name, None, &mut Vec::new())?;
-                complete_dataset(&mut file, name, shape)?;
+                complete_dataset(&mut file, name, schema)?;
                 Ok(file)
             }
-            Layer::EvalDataset(name) => self.evaluation_data(name, shape),
+            Layer::EvalDataset(name) => self.evaluation_data(name, schema),
         }
     }
 
-    fn evaluation_data(&self, name: &str, shape: &Shape) -> Result<Node, ConfigErrors> {
+    fn evaluation_data(&self, name: &str, schema: &Schema) -> Result<Node, ConfigErrors> {
         let mut file = self.file(name, None, &mut Vec::new())?;
-        complete_dataset(&mut file, name, shape)?;
+        complete_dataset(&mut file, name, schema)?;
         let mut errors = Vec::new();
-        unknown_keys(&file, &mut Vec::new(), shape, &mut errors);
+        unknown_keys(&file, &mut Vec::new(), schema, &mut errors);
         if !errors.is_empty() {
             return Err(ConfigErrors(errors));
         }
@@ -267,8 +267,13 @@ fn included_names(includes: &Node) -> Result<Vec<(String, Origin)>, ConfigError>
     }
 }
 
-/// Keys that the shape does not know. Needed where only a part of a file becomes part of the tree.
-fn unknown_keys(node: &Node, path: &mut Vec<String>, shape: &Shape, errors: &mut Vec<ConfigError>) {
+/// Keys that the schema does not know. Needed where only a part of a file becomes part of the tree.
+fn unknown_keys(
+    node: &Node,
+    path: &mut Vec<String>,
+    schema: &Schema,
+    errors: &mut Vec<ConfigError>,
+) {
     for (key, child) in node
         .entries()
         .into_iter()
@@ -276,8 +281,8 @@ fn unknown_keys(node: &Node, path: &mut Vec<String>, shape: &Shape, errors: &mut
         .filter(|(key, _)| *key != COPY)
     {
         path.push(key.clone());
-        match shape.lookup(path) {
-            Ok(()) => unknown_keys(child, path, shape, errors),
+        match schema.lookup(path) {
+            Ok(()) => unknown_keys(child, path, schema, errors),
             Err(message) => errors.push(ConfigError::at(&child.origin, path.join("."), message)),
         }
         path.pop();
@@ -296,7 +301,7 @@ fn nest(path: &[&str], value: Node, origin: &Origin) -> Node {
 }
 
 /// Fills in the fields that a data-set file leaves to their defaults.
-fn complete_dataset(file: &mut Node, name: &str, shape: &Shape) -> Result<(), ConfigError> {
+fn complete_dataset(file: &mut Node, name: &str, schema: &Schema) -> Result<(), ConfigError> {
     let origin = file.origin.clone();
     let section = match &mut file.value {
         Value::Section(map) => map.get_mut("dataset"),
@@ -325,13 +330,13 @@ fn complete_dataset(file: &mut Node, name: &str, shape: &Shape) -> Result<(), Co
             Node::scalar(stem, Style::Quoted, at.clone()),
         );
     }
-    let declared = shape
-        .schema()
+    let declared = schema
+        .root()
         .get("properties")
         .and_then(|p| p.get("dataset"));
     for (key, schema) in declared
         .into_iter()
-        .flat_map(|declared| properties(shape.plain(declared)))
+        .flat_map(|declared| properties(schema.plain(declared)))
     {
         if !dataset.contains_key(key)
             && let Some(default) = schema.get("default")
@@ -355,7 +360,7 @@ fn complete_dataset(file: &mut Node, name: &str, shape: &Shape) -> Result<(), Co
 pub struct ConfigTree {
     root: Node,
     value: serde_json::Value,
-    shape: Shape,
+    schema: Schema,
 }
 
 impl ConfigTree {
@@ -365,7 +370,7 @@ impl ConfigTree {
     /// Values that do not go together, see [`Settings::check`].
     pub fn settings(&self) -> Result<Settings, ConfigErrors> {
         let mut value = self.value.clone();
-        for section in self.shape.sections() {
+        for section in self.schema.sections() {
             let (holder, name) = section.rsplit_once('.').unwrap_or(("", section));
             let pointer: String = holder
                 .split('.')
@@ -397,7 +402,7 @@ impl ConfigTree {
     /// The typed section at a dotted path, for example an algorithm's own. An absent one gives the type's defaults.
     ///
     /// # Errors
-    /// When the section does not fit the type, which the shape given to the loader should have shown.
+    /// When the section does not fit the type, which the schema given to the loader should have shown.
     pub fn section<T: DeserializeOwned>(&self, path: &str) -> Result<T, ConfigErrors> {
         let value = self
             .value(path)
@@ -516,7 +521,7 @@ impl ConfigTree {
 
     /// The sections of algorithms by path.
     fn own_sections(&self) -> Vec<(&str, &serde_json::Value)> {
-        let sections = self.shape.sections().iter();
+        let sections = self.schema.sections().iter();
         sections
             .filter_map(|path| Some((path.as_str(), self.value(path)?)))
             .collect()

@@ -11,7 +11,7 @@
 //! and all problems are reported at once with their places.
 //!
 //! ```
-//! use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
+//! use archai_spec::config::{ConfigLoader, Schema, Shipped, parse_overrides};
 //!
 //! // An algorithm types its own section.
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -26,7 +26,7 @@
 //!     .files("archai:algos/darts.yaml")
 //!     .dataset("archai:datasets/cifar10.yaml")
 //!     .overrides(parse_overrides(&args)?)
-//!     .load(&Shape::settings().section::<Darts>("nas.search.darts"))?;
+//!     .load(&Schema::settings().section::<Darts>("nas.search.darts"))?;
 //!
 //! let settings = tree.settings()?;
 //! assert_eq!(settings.nas.eval.trainer.epochs, 200);
@@ -42,7 +42,7 @@ mod error;
 mod load;
 mod node;
 mod overrides;
-mod shape;
+mod schema;
 mod show;
 mod source;
 mod vars;
@@ -52,6 +52,6 @@ pub use error::{ConfigError, ConfigErrors};
 pub use load::{ConfigLoader, ConfigTree};
 pub use node::Origin;
 pub use overrides::{Override, parse_overrides};
-pub use shape::Shape;
-pub use source::{Disk, FileSource, Shipped, shipped_datasets, shipped_files};
+pub use schema::Schema;
+pub use source::{FileSource, Files, Shipped, shipped_datasets, shipped_files};
 pub use vars::{ExpandError, Vars, expand};

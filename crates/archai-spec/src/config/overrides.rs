@@ -2,7 +2,7 @@
 
 use super::error::{ConfigError, ConfigErrors};
 use super::node::{COPY, Node, Origin, Value};
-use super::shape::Shape;
+use super::schema::Schema;
 use super::yaml;
 use std::sync::Arc;
 
@@ -84,14 +84,14 @@ fn is_key(text: &str) -> bool {
 
 /// Lays an override over the tree *before* copies are resolved, so that what copies the key sees it. A key that is
 /// there only by a copy becomes a key of the copying section itself.
-pub(super) fn apply(root: &mut Node, given: &Override, shape: &Shape) -> Result<(), ConfigError> {
+pub(super) fn apply(root: &mut Node, given: &Override, schema: &Schema) -> Result<(), ConfigError> {
     let origin = Origin::Flag(given.flag.clone());
     // A copy is named with its section: `--a.b._copy /c`.
     let (copy, named) = match given.path.split_last() {
         Some((last, section)) if last == COPY => (true, section),
         _ => (false, &given.path[..]),
     };
-    shape
+    schema
         .lookup(named)
         .map_err(|message| ConfigError::at(&origin, given.key(), message))?;
     let mut node = yaml::parse_flag(&given.flag, &given.text)?;

@@ -31,9 +31,9 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// Shipped files and the file system.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Disk;
+pub struct Files;
 
-impl FileSource for Disk {
+impl FileSource for Files {
     fn read(&self, name: &str) -> io::Result<String> {
         if name.starts_with(SHIPPED) {
             Shipped.read(name)

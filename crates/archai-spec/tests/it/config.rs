@@ -1,7 +1,7 @@
 //! Layers, includes, overrides, path variables. Also the small helpers that the other configuration tests use.
 
 use archai_spec::config::{
-    ConfigLoader, ConfigTree, FileSource, Shape, Shipped, Vars, expand, parse_overrides,
+    ConfigLoader, ConfigTree, FileSource, Schema, Shipped, Vars, expand, parse_overrides,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,12 +17,12 @@ pub struct Darts {
     pub epsilon: f64,
 }
 
-pub fn shape() -> Shape {
-    Shape::settings().section::<Darts>("nas.search.darts")
+pub fn shape() -> Schema {
+    Schema::settings().section::<Darts>("nas.search.darts")
 }
 
-pub fn open() -> Shape {
-    Shape::of::<Value>()
+pub fn open() -> Schema {
+    Schema::of::<Value>()
 }
 
 pub fn files(files: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -41,7 +41,7 @@ pub fn load(
     texts: &[(&str, &str)],
     names: &str,
     given: &[&str],
-    shape: &Shape,
+    shape: &Schema,
 ) -> Result<ConfigTree, String> {
     let source = files(texts);
     let overrides = parse_overrides(&args(given)).map_err(|e| e.to_string())?;

@@ -1,7 +1,7 @@
 //! `_copy`: nodes and values, paths, order, chains, circles.
 
 use crate::config::{load, open};
-use archai_spec::config::Shape;
+use archai_spec::config::Schema;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -231,7 +231,7 @@ eval:
         ("eval.loader.apex.enabled=true", [false, false, true]),
     ];
     for (given, expect) in table {
-        let tree = load(&[("t", text)], "t", &[given], &Shape::of::<Tree>()).unwrap();
+        let tree = load(&[("t", text)], "t", &[given], &Schema::of::<Tree>()).unwrap();
         let found = ["apex", "eval.trainer.apex", "eval.loader.apex"]
             .map(|at| tree.section::<Apex>(at).unwrap().enabled);
         assert_eq!(found, expect, "{given}");
@@ -240,7 +240,7 @@ eval:
         &[("t", text)],
         "t",
         &["eval.trainer.apex.distributed_enabled=no"],
-        &Shape::of::<Tree>(),
+        &Schema::of::<Tree>(),
     )
     .unwrap();
     assert!(
@@ -250,6 +250,6 @@ eval:
             .distributed_enabled
     );
     // What is written out reads as the same tree.
-    let again = load(&[("t", &tree.to_yaml())], "t", &[], &Shape::of::<Tree>()).unwrap();
+    let again = load(&[("t", &tree.to_yaml())], "t", &[], &Schema::of::<Tree>()).unwrap();
     assert_eq!(again.value(""), tree.value(""));
 }

@@ -1,7 +1,7 @@
 //! What users read when something is wrong, word for word.
 
 use crate::config::{darts, files, load, open, place, shape};
-use archai_spec::config::{ConfigLoader, Disk, Shape};
+use archai_spec::config::{ConfigLoader, Files, Schema};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -358,11 +358,11 @@ fn missing_sections_and_files() {
         "d.yaml:1:1: the data-set file d.yaml has no section `dataset:`; put the data set's fields below that key"
     );
     assert_eq!(
-        load(ConfigLoader::new(&Disk).files("archai:algos/drats.yaml")),
+        load(ConfigLoader::new(&Files).files("archai:algos/drats.yaml")),
         "cannot read the configuration file archai:algos/drats.yaml: no shipped file has this name; did you mean \
          `archai:algos/darts.yaml`?"
     );
-    let error = load(ConfigLoader::new(&Disk).files("no/such/darts.yaml"));
+    let error = load(ConfigLoader::new(&Files).files("no/such/darts.yaml"));
     assert!(
         error.starts_with("cannot read the configuration file no/such/darts.yaml: "),
         "{error}"
@@ -371,7 +371,9 @@ fn missing_sections_and_files() {
         error.ends_with("; did you mean `archai:algos/darts.yaml`?"),
         "{error}"
     );
-    assert!(load(ConfigLoader::new(&Disk)).contains("missing key `common` at the top of the tree"));
+    assert!(
+        load(ConfigLoader::new(&Files)).contains("missing key `common` at the top of the tree")
+    );
 }
 
 /// What an algorithm's section may also be made of.
@@ -408,7 +410,7 @@ enum Either {
 #[test]
 fn sections_of_other_shapes() {
     let shape = || {
-        Shape::settings()
+        Schema::settings()
             .section::<Own>("nas.search.own")
             .section::<crate::config::Darts>("nas.search.darts")
     };

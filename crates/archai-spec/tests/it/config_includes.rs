@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use archai_spec::config::{ConfigLoader, Disk};
+use archai_spec::config::{ConfigLoader, Files};
 
 fn write(root: &Path, name: &str, text: &str) {
     let path = root.join(name);
@@ -13,7 +13,7 @@ fn write(root: &Path, name: &str, text: &str) {
 
 /// Loads `top`, which includes a file; gives the seed, which that file holds, or the error.
 fn load(top: &Path) -> Result<u64, String> {
-    let loader = ConfigLoader::new(&Disk).files(top.to_str().unwrap());
+    let loader = ConfigLoader::new(&Files).files(top.to_str().unwrap());
     let tree = loader
         .load(&crate::config::open())
         .map_err(|errors| errors.to_string())?;

@@ -2,7 +2,7 @@
 
 use crate::config::{darts, shape};
 use archai_spec::config::{
-    ConfigLoader, Disk, FileSource, Shipped, shipped_datasets, shipped_files,
+    ConfigLoader, FileSource, Files, Shipped, shipped_datasets, shipped_files,
 };
 use archai_spec::settings::Settings;
 use serde_json::{Value, json};
@@ -54,10 +54,10 @@ fn the_shipped_files_are_those_of_the_folder() {
     assert_eq!(found, shipped);
     let path = format!("{folder}/algos/darts.yaml");
     assert_eq!(
-        Disk.read(&path).unwrap(),
-        Disk.read("archai:algos/darts.yaml").unwrap()
+        Files.read(&path).unwrap(),
+        Files.read("archai:algos/darts.yaml").unwrap()
     );
-    let tree = ConfigLoader::new(&Disk)
+    let tree = ConfigLoader::new(&Files)
         .files(&path)
         .dataset(&format!("{folder}/datasets/cifar10.yaml"))
         .load(&shape());

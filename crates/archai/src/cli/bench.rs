@@ -21,7 +21,7 @@ use archai_engine::{
 use archai_kernels::{
     CellEdge, CellPlan, CellWant, Exec, FeatureMap, ParamLayout, Primitive, fma_burst,
 };
-use archai_spec::config::{ConfigLoader, Shape, Shipped, parse_overrides};
+use archai_spec::config::{ConfigLoader, Schema, Shipped, parse_overrides};
 use archai_spec::desc::nasbench201::Cell201;
 use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, OpCatalog, build, from_genotype, zoo};
 use archai_spec::event::{Event, EventSink, LogPath};
@@ -329,7 +329,7 @@ fn settings(more: &[&str]) -> Result<Settings, CliError> {
         .files("archai:algos/darts.yaml")
         .dataset("archai:datasets/cifar10.yaml")
         .overrides(parse_overrides(&flags).map_err(CliError::config)?)
-        .load(&Shape::settings().section::<DartsSettings>("nas.search.darts"))
+        .load(&Schema::settings().section::<DartsSettings>("nas.search.darts"))
         .and_then(|tree| tree.settings())
         .map_err(CliError::config)
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use archai_algos::Algorithms;
-use archai_spec::config::{Shape, parse_overrides};
+use archai_spec::config::{Schema, parse_overrides};
 use serde_json::Value;
 
 use super::args::{ConfigCommand, ShowArgs, is_on};
@@ -54,14 +54,14 @@ fn schema(algo: Option<&str>, algos: &Algorithms) -> Result<(), CliError> {
         Some(name) => algos
             .get(name)
             .map_err(|e| CliError::usage(e.to_string()))?
-            .shape()
+            .schema()
             .editor_schema(),
         None => {
             let all = algos
                 .iter()
-                .map(|algo| algo.shape().editor_schema())
+                .map(|algo| algo.schema().editor_schema())
                 .reduce(union);
-            all.unwrap_or_else(|| Shape::settings().editor_schema())
+            all.unwrap_or_else(|| Schema::settings().editor_schema())
         }
     };
     Ok(writeln!(std::io::stdout(), "{schema:#}")?)

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use archai_algos::Algorithms;
-use archai_spec::config::{ConfigLoader, Shape, Shipped, shipped_datasets};
+use archai_spec::config::{ConfigLoader, Schema, Shipped, shipped_datasets};
 use archai_spec::desc::OpCatalog;
 use archai_spec::settings::Dataset;
 use serde_json::{Value, json};
@@ -65,7 +65,7 @@ fn dataset(name: &str) -> Result<Entry, CliError> {
     }
     let File { dataset } = ConfigLoader::new(&Shipped)
         .files(&format!("archai:datasets/{name}.yaml"))
-        .load(&Shape::of::<File>())
+        .load(&Schema::of::<File>())
         .and_then(|tree| tree.section("dataset").map(|dataset| File { dataset }))
         .map_err(CliError::config)?;
     let [height, width] = dataset.size;

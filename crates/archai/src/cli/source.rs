@@ -4,7 +4,7 @@ use std::io;
 
 use archai_algos::{Algorithm, AlgorithmConfig};
 use archai_spec::config::{
-    ConfigLoader, ConfigTree, Disk, FileSource, Override, shipped_datasets, shipped_files,
+    ConfigLoader, ConfigTree, FileSource, Files, Override, shipped_datasets, shipped_files,
 };
 use archai_spec::names::unknown;
 
@@ -79,7 +79,7 @@ impl ConfigRequest<'_> {
         }
         loader
             .overrides(self.overrides)
-            .load(&self.algo.shape())
+            .load(&self.algo.schema())
             .map_err(CliError::config)
     }
 }
@@ -126,7 +126,7 @@ impl FileSource for OwnText<'_> {
     fn read(&self, name: &str) -> io::Result<String> {
         match self.text {
             Some(text) if name == self.name => Ok(text.to_string()),
-            _ => Disk.read(name),
+            _ => Files.read(name),
         }
     }
 
@@ -134,7 +134,7 @@ impl FileSource for OwnText<'_> {
         match self.text {
             // A text has no folder: what it includes is the program's own business.
             Some(_) if top == self.name => Ok(()),
-            _ => Disk.check_include(top, included),
+            _ => Files.check_include(top, included),
         }
     }
 }

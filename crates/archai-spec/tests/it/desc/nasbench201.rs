@@ -401,14 +401,14 @@ fn cells_of_other_spaces_are_refused() {
 #[test]
 fn overlays_give_the_macro_structures() {
     use crate::config::shape;
-    use archai_spec::config::{ConfigLoader, Disk};
+    use archai_spec::config::{ConfigLoader, Files};
     use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
     use archai_spec::settings::Settings;
 
     let catalog = OpCatalog::builtin();
     let load = |space: &str| -> Settings {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../confs/spaces");
-        ConfigLoader::new(&Disk)
+        ConfigLoader::new(&Files)
             .files("archai:algos/darts.yaml")
             .dataset("archai:datasets/cifar10.yaml")
             .files(&format!("{folder}/{space}.yaml"))

@@ -8,18 +8,18 @@ use serde_json::{Map, Value, json};
 
 /// The keys, types and ranges that a tree is checked against.
 #[derive(Clone, Debug)]
-pub struct Shape {
+pub struct Schema {
     schema: Value,
     sections: Vec<String>,
 }
 
-impl Shape {
-    /// The shape of [`Settings`].
+impl Schema {
+    /// The schema of [`Settings`].
     pub fn settings() -> Self {
         Self::of::<Settings>()
     }
 
-    /// The shape of any type. Types that deny unknown fields make unknown keys errors.
+    /// The schema of any type. Types that deny unknown fields make unknown keys errors.
     pub fn of<T: JsonSchema>() -> Self {
         Self {
             schema: schema::<T>(),
@@ -71,7 +71,7 @@ impl Shape {
         &self.sections
     }
 
-    pub(super) fn schema(&self) -> &Value {
+    pub(super) fn root(&self) -> &Value {
         &self.schema
     }
 
