@@ -26,7 +26,7 @@ pub(crate) fn leave(
     let log = run.log(LogPath::root());
     log.info(&note)?;
     log.info(format!("it is {}", describe(&desc)))?;
-    let cost = desc.cost(experiment.registry.catalog())?.total(false);
+    let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
     Ok(SearchResult {
         genotype: desc.genotype().ok().map(|g| g.to_string()),
         train_top1: None,

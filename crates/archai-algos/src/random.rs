@@ -116,7 +116,7 @@ impl Searcher for RandomSearcher {
                         .to_string(),
                 )
             })?;
-            let cost = desc.cost(experiment.registry.catalog())?.total(false);
+            let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
             log.at(i).emit(values!(log.at(i).path().clone(), "val_top1" => val_top1, "architecture" => describe(&desc)))?;
             trained.push(Trained {
                 desc,

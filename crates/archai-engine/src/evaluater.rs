@@ -104,7 +104,7 @@ pub fn load_desc(path: &Path, experiment: &Experiment<'_>) -> Result<ModelDesc, 
     Ok(ModelDesc::from_yaml(
         &text,
         &name,
-        experiment.registry.catalog(),
+        experiment.components.ops.catalog(),
     )?)
 }
 
@@ -211,7 +211,9 @@ fn cost(
     experiment: &Experiment<'_>,
     with_aux: bool,
 ) -> Result<(u64, u64), EngineError> {
-    let cost = desc.cost(experiment.registry.catalog())?.total(with_aux);
+    let cost = desc
+        .cost(experiment.components.ops.catalog())?
+        .total(with_aux);
     Ok((cost.params, cost.macs))
 }
 

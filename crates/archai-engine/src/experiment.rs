@@ -12,6 +12,7 @@ use archai_spec::settings::{self, Settings, Space};
 
 use crate::{
     arch::{AlphaInit, Relaxation, Softmax},
+    components::Components,
     compute::Compute,
     error::EngineError,
     evaluater::{DefaultEvaluater, EvalResult, Evaluater},
@@ -85,8 +86,8 @@ pub trait ExperimentRunner {
 pub struct Experiment<'a> {
     /// All settings, with the variables in paths expanded.
     pub settings: &'a Settings,
-    /// Ops by name. The algorithm's own ones come on top.
-    pub registry: OpRegistry,
+    /// The open lists: ops, data formats and so on. The algorithm's own ops come on top.
+    pub components: Components,
     /// Where numbers live and how precise they are.
     pub compute: Compute,
     /// Events, clock, stop flag and seed.
@@ -124,8 +125,13 @@ impl<'a> Experiment<'a> {
         template: Option<&ModelDesc>,
         affine: bool,
     ) -> Result<ModelDesc, EngineError> {
-        let Built { desc, notes } =
-            build(builder, settings, template, affine, self.registry.catalog())?;
+        let Built { desc, notes } = build(
+            builder,
+            settings,
+            template,
+            affine,
+            self.components.ops.catalog(),
+        )?;
         let log = self.run.log(archai_spec::event::LogPath::root());
         notes.into_iter().try_for_each(|note| log.info(note))?;
         Ok(desc)
@@ -143,13 +149,13 @@ impl<'a> Experiment<'a> {
             relaxation: runner.relaxation(),
             alpha_init: runner.alpha_init(),
         };
-        Model::compile(desc, &self.registry, &options)
+        Model::compile(desc, &self.components.ops, &options)
     }
 
     /// The same experiment with the algorithm's own ops.
     fn with_ops(&self, runner: &dyn ExperimentRunner) -> Result<Experiment<'a>, EngineError> {
         let mut own = self.clone();
-        runner.register_ops(&mut own.registry)?;
+        runner.register_ops(&mut own.components.ops)?;
         Ok(own)
     }
 }

@@ -16,6 +16,7 @@
 
 pub mod arch;
 pub mod checkpoint;
+pub mod components;
 pub mod compute;
 pub mod error;
 pub mod evaluater;
@@ -40,6 +41,7 @@ pub mod testing;
 pub mod trainer;
 
 pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Raw, Relaxation, Softmax};
+pub use components::Components;
 pub use compute::{Compute, Engine, Precision};
 pub use error::EngineError;
 pub use features::Features;

@@ -108,7 +108,7 @@ impl Searcher for OneShotSearcher {
         drop(loaders);
 
         let found = finalizers.finalize_model(&model)?;
-        found.check(experiment.registry.catalog())?;
+        found.check(experiment.components.ops.catalog())?;
         let final_desc = PathBuf::from(&settings.final_desc_filename);
         save_desc(experiment, &final_desc, &found)?;
         let mut files = vec![RunFile::new("found description", &final_desc)];
@@ -151,7 +151,9 @@ impl Searcher for OneShotSearcher {
         root.emit(
             values!(LogPath::root(), "search_top1_val" => val_top1, "train_top1_val" => post_val),
         )?;
-        let cost = found.cost(experiment.registry.catalog())?.total(false);
+        let cost = found
+            .cost(experiment.components.ops.catalog())?
+            .total(false);
         Ok(SearchResult {
             genotype,
             train_top1,

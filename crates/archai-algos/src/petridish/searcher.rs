@@ -238,7 +238,7 @@ impl Pool {
                     .to_string(),
             )
         })?;
-        let cost = desc.cost(experiment.registry.catalog())?.total(false);
+        let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
         let reduces = |cell: &&archai_spec::desc::CellDesc| cell.cell_type == CellType::Reduction;
         let point = Point {
             id,

@@ -191,7 +191,7 @@ impl Bench<'_> {
             relaxation: std::sync::Arc::new(Raw),
             alpha_init: ALPHA_INIT,
         };
-        Model::compile(desc, &self.experiment.registry, &options)
+        Model::compile(desc, &self.experiment.components.ops, &options)
     }
 
     fn train(

@@ -9,7 +9,7 @@ use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_sear
 use archai_engine::files::{make_folder, remove_unfinished};
 use archai_engine::run::{NoClock, Run, StopFlag};
 use archai_engine::testing::{Fault, FaultyDisk, Operation, OperationKind, Survives};
-use archai_engine::{Compute, EngineError, OpRegistry};
+use archai_engine::{Components, Compute, EngineError};
 use archai_spec::event::NoEvents;
 use archai_spec::settings::Settings;
 use serde_json::Value;
@@ -78,7 +78,7 @@ impl Task {
             assert!(found.damaged.is_empty(), "{:?}", found.damaged);
             let experiment = Experiment {
                 settings: &self.settings,
-                registry: OpRegistry::builtin(),
+                components: Components::builtin(),
                 compute: Compute::cpu(),
                 run: run.with_checkpoints(&store),
                 dir,

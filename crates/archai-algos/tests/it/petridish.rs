@@ -81,7 +81,10 @@ fn seed(bench: &Workbench<'_>) -> ModelDesc {
 
 fn with_ops<'a>(bench: &Workbench<'_>, experiment: &Experiment<'a>) -> Experiment<'a> {
     let mut own = experiment.clone();
-    bench.runner.register_ops(&mut own.registry).expect("ops");
+    bench
+        .runner
+        .register_ops(&mut own.components.ops)
+        .expect("ops");
     own
 }
 

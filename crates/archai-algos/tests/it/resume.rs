@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use archai_engine::checkpoint::{CheckpointStore, Policy};
 use archai_engine::experiment::{Experiment, run_eval, run_search};
 use archai_engine::run::{Clock, NoClock, Run, StopFlag};
-use archai_engine::{Compute, EngineError, OpRegistry};
+use archai_engine::{Components, Compute, EngineError};
 use archai_spec::event::{Event, EventSink, Progress};
 use serde_json::Value;
 
@@ -113,7 +113,7 @@ fn run_by(
         let run = Run::new(&events, clock, &stop, settings.common.seed);
         let experiment = |run| Experiment {
             settings: &settings,
-            registry: OpRegistry::builtin(),
+            components: Components::builtin(),
             compute: Compute::cpu(),
             run,
             dir,

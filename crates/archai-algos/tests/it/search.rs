@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use archai_algos::{AlgorithmConfig, all};
 use archai_engine::{
-    Compute, EngineError, OpRegistry,
+    Components, Compute, EngineError, OpRegistry,
     evaluater::EvalResult,
     experiment::{Experiment, ExperimentRunner, run_eval, run_search},
     metrics::Metrics,
@@ -88,7 +88,7 @@ pub fn settings_of(
         .files(file)
         .dataset("archai:datasets/fashion_mnist_mini.yaml")
         .overrides(parse_overrides(&args).expect("overrides"))
-        .load(&algo.shape())
+        .load(&algo.schema())
         .expect("configuration");
     let mut settings = tree.settings().expect("settings");
     let file = |name: &str| dir.join(name).display().to_string();
@@ -115,7 +115,7 @@ pub fn search_with(
     let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings,
-        registry: OpRegistry::builtin(),
+        components: Components::builtin(),
         compute: Compute::cpu(),
         run,
         dir,
@@ -130,7 +130,7 @@ fn eval(dir: &Path, overrides: &str) -> Result<EvalResult, EngineError> {
     let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings: &settings,
-        registry: OpRegistry::builtin(),
+        components: Components::builtin(),
         compute: Compute::cpu(),
         run,
         dir,
@@ -338,7 +338,7 @@ fn what_cannot_work_says_what_to_change() {
     let run = Run::new(&events, &NoClock, &stop, 0);
     let experiment = Experiment {
         settings: &other,
-        registry: OpRegistry::builtin(),
+        components: Components::builtin(),
         compute: Compute::cpu(),
         run,
         dir: dir.path(),
@@ -365,7 +365,7 @@ fn a_stopped_evaluation_leaves_what_there_is() {
     let run = Run::new(&events, &NoClock, &stop, settings.common.seed);
     let experiment = Experiment {
         settings: &settings,
-        registry: OpRegistry::builtin(),
+        components: Components::builtin(),
         compute: Compute::cpu(),
         run,
         dir: dir.path(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use archai_algos::all;
 use archai_engine::{
-    Compute, EngineError, OpRegistry,
+    Components, Compute, EngineError, OpRegistry,
     evaluater::EvalResult,
     experiment::{Experiment, ExperimentRunner, run_eval, run_search},
     run::{NoClock, Run, StopFlag},
@@ -48,7 +48,7 @@ impl<'a> Workbench<'a> {
             .files(&file)
             .dataset("archai:datasets/fashion_mnist_mini.yaml")
             .overrides(parse_overrides(&args).expect("overrides"))
-            .load(&algorithm.shape())
+            .load(&algorithm.schema())
             .unwrap_or_else(|e| panic!("{e}"));
         let mut settings = tree.settings().unwrap_or_else(|e| panic!("{e}"));
         let file = |name: &str| dir.join(name).display().to_string();
@@ -69,7 +69,7 @@ impl<'a> Workbench<'a> {
         let stop = StopFlag::new();
         body(&Experiment {
             settings: &self.settings,
-            registry: OpRegistry::builtin(),
+            components: Components::builtin(),
             compute: Compute::cpu(),
             run: Run::new(&NoEvents, &NoClock, &stop, self.settings.common.seed),
             dir: self.dir,

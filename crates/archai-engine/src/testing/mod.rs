@@ -53,6 +53,7 @@ use archai_spec::settings::{Dataset, Settings};
 
 use crate::{
     checkpoint::{CheckpointStore, Mark, Policy},
+    components::Components,
     compute::Compute,
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, run_eval, run_search},
@@ -502,7 +503,10 @@ impl Place<'_> {
     ) -> Experiment<'e> {
         Experiment {
             settings,
-            registry: self.registry.clone(),
+            components: Components {
+                ops: self.registry.clone(),
+                ..Components::builtin()
+            },
             compute: self.compute.clone(),
             run: Run::new(events, &NoClock, &events.stop, self.seed),
             dir,
@@ -680,13 +684,15 @@ impl Conformance<'_> {
         let runner = (subject.runner)(&settings).map_err(say)?;
         let events = self.watchdog(f64::INFINITY);
         let mut experiment = at.experiment(&settings, &dir, &events);
-        runner.register_ops(&mut experiment.registry).map_err(say)?;
+        runner
+            .register_ops(&mut experiment.components.ops)
+            .map_err(say)?;
         let builder = experiment.builder(runner.as_ref()).map_err(say)?;
         let shape = &settings.nas.search.model_desc;
         let desc = experiment
             .build(builder.as_ref(), shape, None, false)
             .map_err(say)?;
-        Ok((desc, experiment.registry))
+        Ok((desc, experiment.components.ops))
     }
 
     fn planted_searches(&self, planted: &Planted<'_>) -> Result<Vec<PlantedSearch>, String> {

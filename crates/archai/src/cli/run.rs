@@ -17,7 +17,7 @@ use archai_engine::experiment::{Experiment, ExperimentRunner, builder_in, run_ev
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Clock, Run, StopFlag};
 use archai_engine::searcher::{GALLERY, SearchResult};
-use archai_engine::{Compute, Engine, EngineError, OpRegistry};
+use archai_engine::{Components, Compute, Engine, EngineError, OpRegistry};
 use archai_spec::config::{ConfigTree, Override, expand, parse_overrides};
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::{Level, LogPath, json};
@@ -816,7 +816,7 @@ impl Session<'_> {
 
         let experiment = Experiment {
             settings,
-            registry: OpRegistry::builtin(),
+            components: Components::builtin(),
             compute: Compute::cpu().with_engine(self.job.engine),
             run: Run::new(&log, &WallClock, self.stop, common.seed).with_checkpoints(&checkpoints),
             dir,
