@@ -97,12 +97,19 @@ impl Workers for LocalWorkers {
                 .collect();
         }
         let n = jobs.len();
+        let workers = self.threads.min(n);
+        // Together the workers use the threads that the caller computes on, and no others.
+        let share = (rayon::current_num_threads() / workers).max(1);
+        let pools: Vec<rayon::ThreadPool> = (0..workers)
+            .map(|_| rayon::ThreadPoolBuilder::new().num_threads(share).build())
+            .collect::<Result<_, _>>()
+            .map_err(|e| EngineError::io("threads of the workers", std::io::Error::other(e)))?;
         let queue = Mutex::new(jobs.into_iter().enumerate());
         let results: Mutex<Vec<Option<Result<JobResult, EngineError>>>> =
             Mutex::new((0..n).map(|_| None).collect());
         std::thread::scope(|scope| {
-            for _ in 0..self.threads.min(n) {
-                scope.spawn(|| {
+            for pool in &pools {
+                let work = || {
                     // A poisoned lock only means that another worker panicked, which the scope passes on.
                     let next = || match queue.lock() {
                         Ok(mut queue) => queue.next(),
@@ -119,7 +126,8 @@ impl Workers for LocalWorkers {
                             Err(poisoned) => poisoned.into_inner()[place] = result,
                         }
                     }
-                });
+                };
+                scope.spawn(move || pool.install(work));
             }
         });
         let results = match results.into_inner() {
