@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+/// Name of a found description in a run directory.
+pub const FOUND_DESC: &str = "final_model_desc.yaml";
+
 /// A file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} `{}`: {source}{}", path.display(), hint(action, source))]

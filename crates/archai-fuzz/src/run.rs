@@ -6,7 +6,9 @@ use std::path::Path;
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
 use archai::engine::export::load_safetensors;
 use archai::engine::run::NoClock;
-use archai::report::{FinishedRun, Record, collate, last_message};
+use archai::lab::Record;
+use archai::lab::log::read_entries;
+use archai::lab::report::{FinishedRun, collate};
 use serde_json::{Value, json};
 
 use crate::SEPARATOR;
@@ -61,7 +63,7 @@ fn open_checkpoint(bytes: &[u8]) {
         let opened = CheckpointStore::open(folder, Policy::default(), &NoClock, mark);
         let (store, found) = match opened {
             Ok(opened) => opened,
-            // Damage is found and told, and no error; only a newer file is.
+            // Damage is found and reported, and no error; only a newer file is.
             Err(error) => {
                 assert!(error.to_string().contains("has version"), "{error}");
                 return;
@@ -84,15 +86,17 @@ pub fn record(bytes: &[u8]) {
     for name in ["log.jsonl", "metrics.yaml", "pool.tsv"] {
         in_file(name, bytes, |path| {
             let folder = path.parent().expect("the folder above");
-            archai::digests::of_run(folder)
+            archai::lab::digests::of_run(folder)
                 .map(drop)
                 .unwrap_or_default();
         });
     }
+    for entry in read_entries(bytes) {
+        assert!(entry.message().is_some() != entry.values().is_some());
+    }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    last_message(text);
     if let Ok(record) = Record::from_json(text) {
         let run = FinishedRun {
             name: "run".into(),

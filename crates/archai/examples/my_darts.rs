@@ -7,12 +7,13 @@
 
 use std::process::ExitCode;
 
-use archai::algos::NoSettings;
+use archai::algos::{Algorithm, NoSettings};
 use archai::engine::checkpoint::Snapshot;
 use archai::engine::trainer::{Fit, Step, TrainerHooks};
 use archai::engine::{
     ArchParams, EngineError, Model, experiment::ExperimentRunner, optim::Optimizer,
 };
+use archai::lab::Lab;
 use archai::spec::desc::{
     CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,
 };
@@ -93,9 +94,6 @@ impl ExperimentRunner for MyDarts {
 
 fn main() -> ExitCode {
     let new = |_: NoSettings| MyDarts;
-    archai::cli::run(archai::algos::all().with(
-        "my_darts",
-        "the tutorial's DARTS, first order",
-        new,
-    ))
+    let my_darts = Algorithm::new("my_darts", "the tutorial's DARTS, first order", new);
+    archai::cli::run(Lab::builtin().with_algorithm(my_darts))
 }

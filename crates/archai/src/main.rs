@@ -7,5 +7,5 @@ use archai_kernels::PoolAllocator;
 static ALLOC: PoolAllocator = PoolAllocator::new(4 << 30);
 
 fn main() -> std::process::ExitCode {
-    archai::cli::run(archai::algos::all())
+    archai::cli::run(archai::lab::Lab::builtin())
 }

@@ -9,6 +9,7 @@
 
 mod codec;
 mod policy;
+mod reached;
 mod snapshot;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 pub use policy::Policy;
+pub use reached::{Reached, reached};
 pub use snapshot::Snapshot;
 
 use crate::error::EngineError;

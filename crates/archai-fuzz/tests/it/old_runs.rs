@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
 use archai::engine::export::load_safetensors;
 use archai::engine::run::NoClock;
-use archai::report::{FinishedRun, Record, collate};
+use archai::lab::Record;
+use archai::lab::report::{FinishedRun, collate};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 
 use crate::measure::alone;

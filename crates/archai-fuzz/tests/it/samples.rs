@@ -191,7 +191,7 @@ fn runs(all: &mut Vec<Sample>) {
                   \"eval_dataset\":\"cifar10\",\"seed\":2,\"digest\":\"0123\",\"engine\":\"plain\",\"given_desc\":null,\
                   \"settings\":{\"common.seed\":2,\"nas.eval.trainer.epochs\":3},\
                   \"figures\":{\"test_top1\":0.5,\"macs\":1e6}}";
-    archai::report::Record::from_json(record).unwrap();
+    archai::lab::Record::from_json(record).unwrap();
     all.push(("record", "result.json".into(), record.into()));
     let log = "{\"t\":0.1,\"path\":[\"arch_search\"],\"values\":{\"top1\":0.5}}\n{\"t\":0.2,\"level\":\"info\",\"message\":\"done\"}\n{\"t\":";
     all.push(("record", "log.jsonl".into(), log.as_bytes().to_vec()));

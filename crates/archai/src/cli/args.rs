@@ -46,7 +46,7 @@ pub enum Command {
     /// Search for a network, then train, test and save it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
-    /// Go on with a run that was cut off
+    /// Resume a run that was interrupted
     #[command(
         after_help = "The command that made DIR is given again, with all that it was about, in the folder where it was\n\
             given; giving it yourself does the same.\n\n\
@@ -277,7 +277,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, value_name = "SPACE")]
     pub space: Option<SpaceArg>,
 
-    /// Accuracies of all NAS-Bench-201 cells (CSV, plain or gzip): tells what the found cell truly reaches
+    /// Accuracies of all NAS-Bench-201 cells (CSV, plain or gzip): what the found cell truly reaches is looked up there
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub table: Option<PathBuf>,
 
@@ -325,16 +325,16 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// Start over instead of taking up what was cut off; the older runs are kept under a number
+    /// Start over instead of resuming what was interrupted; the older runs are kept under a number
     #[arg(long)]
     pub fresh: bool,
 
-    /// Take up a run although settings have changed, where the change cannot matter for what is done so far
+    /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
 }
 
-/// Spaces that an algorithm can be sent to.
+/// Spaces other than the algorithms' own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SpaceArg {
     // No help text, so that the list stays on one line.
@@ -342,10 +342,10 @@ pub enum SpaceArg {
 }
 
 impl SpaceArg {
-    /// The shipped file of the space: what names it, and its sizes.
-    pub fn file(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
-            SpaceArg::Nasbench201 => "archai:spaces/nasbench201.yaml",
+            SpaceArg::Nasbench201 => "nasbench201",
         }
     }
 }

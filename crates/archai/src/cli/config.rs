@@ -3,12 +3,12 @@
 use std::io::Write;
 
 use archai_algos::Algorithms;
+use archai_lab::config::ConfigRequest;
 use archai_spec::config::{Schema, parse_overrides};
 use serde_json::Value;
 
-use super::args::{ConfigCommand, ShowArgs, is_on};
+use super::args::{ConfigCommand, ShowArgs, SpaceArg, is_on};
 use super::error::CliError;
-use super::source::ConfigRequest;
 
 /// Runs a command of the group.
 ///
@@ -32,7 +32,7 @@ fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(),
             .map_err(|e| CliError::usage(e.to_string()))?,
         dataset: args.datasets.as_deref(),
         eval_dataset: args.eval_dataset.as_deref(),
-        space: args.space,
+        space: args.space.map(SpaceArg::name),
         full: is_on(args.full),
         config: args.config.as_deref(),
         config_only: args.config_only.as_deref(),

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use archai_algos::Algorithms;
 use archai_engine::files::{FileError, write_atomically};
+use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::desc::{
     CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog,
     OpDesc, Shape, build, draw_dot, draw_svg, from_genotype, import_archai,
@@ -16,14 +16,13 @@ use serde_json::{Value, json};
 
 use super::args::{DescCommand, MacroArgs, StemsArg};
 use super::error::CliError;
-use super::source::ConfigRequest;
 
 /// Runs a command of the group.
 ///
 /// # Errors
 /// A file that cannot be read or written, or a description that says something impossible.
-pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
-    let catalog = OpCatalog::builtin();
+pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
+    let catalog = lab.components().ops.catalog().clone();
     match command {
         DescCommand::Show { file, json } => {
             let desc = load(file, &catalog)?;
@@ -51,7 +50,7 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
             output,
         } => {
             let template = load(file, &catalog)?;
-            let settings = settings(macro_args, algos)?;
+            let settings = settings(macro_args, lab)?;
             let built = build(
                 &DefaultModelDescBuilder,
                 &settings,
@@ -84,7 +83,7 @@ pub fn run(command: &DescCommand, algos: &Algorithms) -> Result<(), CliError> {
                 .trim()
                 .parse()
                 .map_err(|e: DescError| CliError::caused(e.at(&name)))?;
-            let settings = settings(macro_args, algos)?;
+            let settings = settings(macro_args, lab)?;
             let built =
                 from_genotype(&genotype, &settings, true, &catalog).map_err(CliError::caused)?;
             // The number of nodes is the genotype's; that the settings had another one is no news to anybody here.
@@ -159,8 +158,9 @@ fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), Cl
 }
 
 /// The evaluation's settings of DARTS, in the size that was asked for.
-fn settings(args: &MacroArgs, algos: &Algorithms) -> Result<ModelDescSettings, CliError> {
-    let algo = algos
+fn settings(args: &MacroArgs, lab: &Lab) -> Result<ModelDescSettings, CliError> {
+    let algo = lab
+        .algorithms()
         .get("darts")
         .map_err(|e| CliError::usage(e.to_string()))?;
     let request = ConfigRequest {

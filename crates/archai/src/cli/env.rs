@@ -1,8 +1,14 @@
-//! The environment: read here, at the program's edge, and handed on as values.
+//! The environment: read here, at the program's edge, and passed on as values.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use archai_engine::run::Clock;
+use archai_lab::Host;
+use jiff::tz::TimeZone;
 
 /// What the program takes from its surroundings.
 #[derive(Clone, Debug)]
@@ -52,6 +58,20 @@ impl Env {
         }
     }
 
+    /// The surroundings of a lab in this process.
+    pub fn host(&self) -> Host {
+        Host {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            command_line: self.command_line.clone(),
+            folder: self.folder.clone(),
+            vars: self.path_vars(),
+            process: std::process::id(),
+            name: gethostname::gethostname().to_string_lossy().into_owned(),
+            clock: Arc::new(WallClock),
+            zone: TimeZone::system(),
+        }
+    }
+
     /// The variables that path settings may use: the environment, and the folders of logs, data and the experiment.
     ///
     /// `$dataroot` is `$default_dataroot` where that is set, `~/dataroot` elsewhere.
@@ -72,5 +92,16 @@ impl Env {
             vars.insert("dataroot".into(), root);
         }
         vars
+    }
+}
+
+/// The system's clock, in seconds since the Unix epoch.
+struct WallClock;
+
+impl Clock for WallClock {
+    fn now(&self) -> f64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0.0, |time| time.as_secs_f64())
     }
 }

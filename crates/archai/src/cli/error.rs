@@ -1,10 +1,11 @@
-//! How a command can end, and the one place that tells the user.
+//! How a command can end, and the one place that reports it to the user.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use archai_engine::EngineError;
 use archai_engine::files::FileError;
+use archai_lab::LabError;
 use archai_spec::config::ConfigErrors;
 
 /// Exit status of an ordinary failure.
@@ -52,21 +53,12 @@ impl CliError {
 
     /// A configuration that cannot be used.
     pub fn config(errors: ConfigErrors) -> Self {
-        match errors.0.len() {
-            0 | 1 => CliError::Usage(errors.to_string()),
-            n => CliError::Usage(format!(
-                "{n} problems:\n  {}",
-                errors.to_string().replace('\n', "\n  ")
-            )),
-        }
+        LabError::from(errors).into()
     }
 
     /// An error of the engine: settings that do not fit together are the user's to mend.
     pub fn engine(error: EngineError) -> Self {
-        match error {
-            EngineError::Config(text) => CliError::Usage(text),
-            error => CliError::caused(error),
-        }
+        LabError::from(error).into()
     }
 
     /// Prints the error with its reasons to standard error and gives the exit status.
@@ -95,6 +87,22 @@ impl CliError {
         // If even standard error is closed, the exit status is all that can be said.
         let _ = writeln!(io::stderr(), "{label} {text}");
         ExitCode::from(code)
+    }
+}
+
+impl From<LabError> for CliError {
+    fn from(error: LabError) -> Self {
+        match error {
+            LabError::Request(text) => CliError::Usage(text),
+            LabError::Failure(text) => CliError::Failure(text),
+            LabError::Caused(error) => CliError::Caused(error),
+            LabError::StoppedBefore { .. } => CliError::Interrupted(error.to_string()),
+            LabError::Interrupted { ref dir, .. } => CliError::Interrupted(format!(
+                "{error}\n  to go on where it stopped, run the same command again, or: archai resume {}",
+                dir.display()
+            )),
+            error => CliError::caused(error),
+        }
     }
 }
 

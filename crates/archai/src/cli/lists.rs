@@ -2,9 +2,8 @@
 
 use std::io::Write;
 
-use archai_algos::Algorithms;
+use archai_lab::Lab;
 use archai_spec::config::{ConfigLoader, Schema, Shipped, shipped_datasets};
-use archai_spec::desc::OpCatalog;
 use archai_spec::settings::Dataset;
 use serde_json::{Value, json};
 
@@ -22,8 +21,8 @@ struct Entry {
 ///
 /// # Errors
 /// Standard output that cannot be written.
-pub fn algos(args: ListArgs, algos: &Algorithms) -> Result<(), CliError> {
-    let entries = algos.iter().map(|algo| Entry {
+pub fn algos(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let entries = lab.algorithms().iter().map(|algo| Entry {
         name: algo.name().to_string(),
         about: match algo.paper_title() {
             Some(paper) => format!("{} ({paper})", algo.about()),
@@ -38,8 +37,8 @@ pub fn algos(args: ListArgs, algos: &Algorithms) -> Result<(), CliError> {
 ///
 /// # Errors
 /// Standard output that cannot be written.
-pub fn ops(args: ListArgs) -> Result<(), CliError> {
-    let catalog = OpCatalog::builtin();
+pub fn ops(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let catalog = lab.components().ops.catalog();
     let entries = catalog.iter().map(|op| Entry {
         name: op.name().to_string(),
         about: op.summary().to_string(),

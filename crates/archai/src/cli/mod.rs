@@ -3,51 +3,57 @@
 //! Everything that touches the user's surroundings is below this module: arguments, environment variables, the terminal,
 //! signals, exit status. The libraries get what they need from here as values.
 
-mod args;
-mod bench;
+pub(crate) mod args;
+
 mod config;
 mod data;
 mod desc;
-mod dirs;
-mod env;
-mod error;
+pub(crate) mod env;
+pub(crate) mod error;
 mod lists;
-mod logs;
 mod overrides;
 mod report;
 mod run;
 mod shell;
-mod source;
-mod started;
 mod summary;
 mod table;
 mod terminal;
 mod verify;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use archai_algos::Algorithms;
 use archai_engine::files::FileError;
+use archai_lab::rundir::STARTED_FILE;
+use archai_lab::{DirState, Host, Lab, RunDir};
 use clap::{CommandFactory, FromArgMatches};
 
 use args::{Cli, Command};
 use env::Env;
 use error::CliError;
-use run::Live;
-use started::{Phase, STARTED_FILE};
-use verify::Repetition;
 
-/// Runs the command line of the process with these algorithms, and gives its exit status: 0 when all went well, 1 when
+/// The surroundings of this process, for a lab that works without the command line: variables and folder, the system's
+/// clock, the names of process and machine.
+///
+/// ```
+/// let lab = archai::lab::Lab::builtin().on(archai::cli::host());
+/// assert_eq!(lab.host().process, std::process::id());
+/// ```
+pub fn host() -> Host {
+    Env::read().host()
+}
+
+/// Runs the command line of the process in this lab, and gives its exit status: 0 when all went well, 1 when
 /// something failed, 2 when the command line or a configuration cannot be used, 130 after an interrupt.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
-///     archai::cli::run(archai::algos::all())
+///     archai::cli::run(archai::lab::Lab::builtin())
 /// }
 /// ```
-pub fn run(algos: Algorithms) -> ExitCode {
+pub fn run(lab: Lab) -> ExitCode {
     let env = Env::read();
+    let lab = lab.on(env.host());
     let program = program(&env.program);
     let arguments = env.command_line.iter().skip(1).cloned().collect();
     let (cli, overrides) = match parse(arguments, &program, &env) {
@@ -58,7 +64,7 @@ pub fn run(algos: Algorithms) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
         }
     };
-    match dispatch(&cli.command, &overrides, &algos, &env, program) {
+    match dispatch(&cli.command, &overrides, &lab, &env, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(env.colors),
     }
@@ -96,7 +102,7 @@ fn parse(
 fn resume(
     dir: &Path,
     overrides: &[String],
-    algos: &Algorithms,
+    lab: &Lab,
     env: &Env,
     program: &clap::Command,
 ) -> Result<(), CliError> {
@@ -108,9 +114,9 @@ fn resume(
     let dir = dir
         .canonicalize()
         .map_err(|e| FileError::new("read", dir, e))?;
-    let started = match Phase::of(&dir)? {
-        Phase::Unfinished(started) | Phase::Finished(started, _) => started,
-        Phase::Absent | Phase::Foreign => {
+    let started = match RunDir::new(&dir).state()? {
+        DirState::Unfinished(started) | DirState::Finished(started, _) => started,
+        DirState::Absent | DirState::Foreign => {
             return Err(CliError::usage(format!(
                 "`{}` is no run directory: it has no {STARTED_FILE}",
                 dir.display()
@@ -129,70 +135,34 @@ fn resume(
     env.folder = started.folder.clone();
     env.command_line.truncate(1);
     env.command_line.extend(started.arguments.iter().cloned());
+    let lab = lab.clone().on(env.host());
     let (cli, overrides) =
         parse(started.arguments.clone(), program, &env).map_err(|e| unusable(e.to_string()))?;
     match &cli.command {
-        Command::Run(args) => run::resume(args, &overrides, algos, &env, &dir),
+        Command::Run(args) => run::resume(args, &overrides, &lab, &env, &dir),
         _ => Err(unusable("it is no `run`".to_string())),
     }
-}
-
-/// Does finished runs again and compares.
-fn verify(
-    dirs: &[PathBuf],
-    threads: Option<u16>,
-    overrides: &[String],
-    algos: &Algorithms,
-    env: &Env,
-    program: &clap::Command,
-) -> Result<(), CliError> {
-    let mut more: Vec<String> = overrides.to_vec();
-    more.extend(threads.map(|n| format!("--threads={n}")));
-    // All are looked at before the first is repeated.
-    let repetitions: Vec<Repetition> = dirs
-        .iter()
-        .map(|dir| Repetition::new(dir, &more))
-        .collect::<Result<_, _>>()?;
-    let live = Live::new(env)?;
-    for repetition in &repetitions {
-        let mut env = env.clone();
-        env.folder = repetition.scratch().to_path_buf();
-        env.command_line.truncate(1);
-        env.command_line
-            .extend(repetition.arguments.iter().cloned());
-        let arguments = repetition.arguments.clone();
-        let (cli, overrides) =
-            parse(arguments, program, &env).map_err(|e| CliError::failure(e.to_string()))?;
-        let Command::Run(args) = &cli.command else {
-            return Err(CliError::failure("the repetition is no `run`"));
-        };
-        run::quietly(args, &overrides, algos, &env, &live)?;
-        repetition.compare()?;
-    }
-    Ok(())
 }
 
 fn dispatch(
     command: &Command,
     overrides: &[String],
-    algos: &Algorithms,
+    lab: &Lab,
     env: &Env,
     program: clap::Command,
 ) -> Result<(), CliError> {
     match command {
-        Command::Run(args) => run::run(args, overrides, algos, env),
-        Command::Resume { dir } => resume(dir, overrides, algos, env, &program),
-        Command::Verify { dirs, threads } => {
-            verify(dirs, *threads, overrides, algos, env, &program)
-        }
-        Command::Algos(args) => lists::algos(*args, algos),
-        Command::Ops(args) => lists::ops(*args),
+        Command::Run(args) => run::run(args, overrides, lab, env),
+        Command::Resume { dir } => resume(dir, overrides, lab, env, &program),
+        Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
+        Command::Algos(args) => lists::algos(*args, lab),
+        Command::Ops(args) => lists::ops(*args, lab),
         Command::Datasets(args) => lists::datasets(*args),
-        Command::Config(command) => config::run(command, overrides, algos),
-        Command::Desc(command) => desc::run(command, algos),
+        Command::Config(command) => config::run(command, overrides, lab.algorithms()),
+        Command::Desc(command) => desc::run(command, lab),
         Command::Data(command) => data::run(command, env),
-        Command::Bench(args) => bench::run(args, env),
-        Command::Table(args) => table::run(args),
+        Command::Bench(args) => crate::bench::run(args, env),
+        Command::Table(args) => table::run(args, lab),
         Command::Report(command) => report::run(command),
         Command::Completions { shell } => shell::completions(*shell, program),
         Command::Man { dir } => shell::man(dir.as_deref(), program),

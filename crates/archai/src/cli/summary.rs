@@ -1,143 +1,11 @@
-//! What a run found, for the terminal and for `summary.md`.
+//! What runs found, on the terminal.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use archai_engine::evaluater::EvalResult;
-use archai_engine::experiment::RunFile;
-use archai_engine::searcher::SearchResult;
+use archai_lab::Outcome;
+use archai_lab::summary::time;
 use archai_spec::numbers::{millions, percent, thousands};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-
-use super::table::Looked;
-use super::terminal::clock;
-
-/// Name of the summary's file.
-pub const FILE: &str = "summary.md";
-
-/// What one algorithm found on one data set.
-pub struct Outcome {
-    /// Algorithm and data sets, in words.
-    pub title: String,
-    /// What the table of NAS-Bench-201 says of the found cell, where one was given.
-    pub looked: Option<Looked>,
-    /// The search's result.
-    pub search: Option<SearchResult>,
-    /// The search's directory.
-    pub search_dir: Option<PathBuf>,
-    /// The evaluation's result.
-    pub eval: Option<EvalResult>,
-    /// The evaluation's directory.
-    pub eval_dir: Option<PathBuf>,
-}
-
-impl Outcome {
-    /// Figures with their names, those that there are.
-    fn figures(&self) -> Vec<(&'static str, String)> {
-        let mut figures = Vec::new();
-        let mut add =
-            |name, value: Option<String>| figures.extend(value.map(|value| (name, value)));
-        if let Some(eval) = &self.eval {
-            add("test accuracy (top-1)", eval.test_top1.map(percent));
-            add("test accuracy (top-5)", eval.test_top5.map(percent));
-            add("validation accuracy", eval.val_top1.map(percent));
-            add(
-                "best on validation",
-                eval.best_val
-                    .map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)),
-            );
-            add("training accuracy", eval.train_top1.map(percent));
-            add("parameters", Some(thousands(eval.parameters)));
-            if eval.parameters_with_aux != eval.parameters {
-                add(
-                    "parameters with auxiliary tower",
-                    Some(thousands(eval.parameters_with_aux)),
-                );
-            }
-            add("multiply-adds per image", Some(thousands(eval.macs)));
-            add("epochs of evaluation", Some(eval.epochs.to_string()));
-            add("time of evaluation", Some(time(eval.seconds)));
-        }
-        if let Some(search) = &self.search {
-            // Searches without a supernet measure the networks themselves.
-            let [val, train] = match search.supernet_parameters {
-                0 => [
-                    "validation accuracy in the search",
-                    "training accuracy in the search",
-                ],
-                _ => [
-                    "validation accuracy of the supernet",
-                    "training accuracy of the supernet",
-                ],
-            };
-            add(val, search.val_top1.map(percent));
-            add(train, search.train_top1.map(percent));
-            add(
-                "found network, trained at search size",
-                search.post_train_test_top1.map(percent),
-            );
-            if search.supernet_parameters > 0 {
-                let parameters = thousands(search.supernet_parameters);
-                add("parameters of the supernet", Some(parameters));
-                add("architecture parameters", Some(thousands(search.alphas)));
-            }
-            if self.eval.is_none() {
-                add(
-                    "parameters at search size",
-                    Some(thousands(search.parameters)),
-                );
-                add("multiply-adds at search size", Some(thousands(search.macs)));
-            }
-            add("time of search", Some(time(search.seconds)));
-        }
-        figures
-    }
-
-    /// What is to be said beside the figures: warnings first.
-    fn remarks(&self) -> Vec<String> {
-        let (search, eval) = (self.search.iter(), self.eval.iter());
-        let warnings =
-            (search.clone().flat_map(|s| &s.warnings)).chain(eval.flat_map(|e| &e.warnings));
-        let notes = search.flat_map(|s| &s.notes);
-        let looked = self.looked.iter().flat_map(|looked| &looked.lines);
-        (warnings.map(|text| format!("warning: {text}")))
-            .chain(notes.map(|text| format!("note: {text}")))
-            .chain(looked.cloned())
-            .collect()
-    }
-
-    /// Directories with the files in them that are worth knowing.
-    fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
-        let mut places = Vec::new();
-        let phases = [
-            (&self.search_dir, self.search.as_ref().map(|s| &s.files)),
-            (&self.eval_dir, self.eval.as_ref().map(|e| &e.files)),
-        ];
-        for (dir, files) in phases {
-            let (Some(dir), Some(files)) = (dir, files) else {
-                continue;
-            };
-            let mut list: Vec<(String, String)> = files
-                .iter()
-                .map(|RunFile { what, path }| {
-                    let shown = path.strip_prefix(dir).unwrap_or(path);
-                    (shown.display().to_string(), what.clone())
-                })
-                .collect();
-            list.push(("config_used.yaml".into(), "the whole configuration".into()));
-            list.push((
-                "log.log, log.yaml, log.jsonl".into(),
-                "the log for people, as a tree, line by line".into(),
-            ));
-            places.push((dir.as_path(), list));
-        }
-        if let Some((_, list)) = places.last_mut() {
-            list.push((FILE.into(), "this summary".into()));
-        }
-        places
-    }
-}
 
 /// The closing table and where everything lies.
 pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
@@ -200,46 +68,11 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
     out
 }
 
-/// The summary of one run as Markdown.
-pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> String {
-    let mut out = format!("# {}\n\n", outcome.title);
-    let _ = writeln!(out, "    {}\n", command_line.join(" "));
-    let _ = writeln!(out, "| | |\n|---|---:|");
-    for (name, value) in outcome.figures() {
-        let _ = writeln!(out, "| {name} | {value} |");
-    }
-    if let Some(genotype) = outcome.search.as_ref().and_then(|s| s.genotype.as_ref()) {
-        let _ = writeln!(out, "\nFound:\n\n    {genotype}");
-    }
-    for remark in outcome.remarks() {
-        let _ = writeln!(out, "\n> {remark}");
-    }
-    for (dir, files) in outcome.places() {
-        let _ = writeln!(out, "\n`{}`\n", dir.display());
-        for (name, what) in files {
-            let _ = writeln!(out, "- `{name}`: {what}");
-        }
-    }
-    let _ = writeln!(out, "\nDigest of the configuration: `{digest}`");
-    out
-}
-
-fn time(seconds: f64) -> String {
-    if seconds < 60.0 {
-        format!("{seconds:.1} s")
-    } else {
-        clock(Duration::from_secs_f64(seconds))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_readable() {
-        assert_eq!((time(12.34), time(125.0)), ("12.3 s".into(), "2:05".into()));
-    }
+    use archai_engine::searcher::SearchResult;
+    use std::path::PathBuf;
 
     #[test]
     fn notes_and_warnings_are_shown() {
@@ -260,17 +93,12 @@ mod tests {
         };
         let outcome = Outcome {
             title: "darts on mnist".into(),
-            looked: None,
+            table: None,
             search: Some(search),
             search_dir: None,
             eval: None,
             eval_dir: None,
         };
-        let markdown = as_markdown(&outcome, &[], "digest");
-        assert!(
-            markdown.contains("\n> warning: all skips\n\n> note: ended early\n"),
-            "{markdown}"
-        );
         let terminal = for_terminal(&[outcome], false);
         let expect = "\ndarts on mnist: warning: all skips\n\ndarts on mnist: note: ended early\n";
         assert!(terminal.contains(expect), "{terminal}");

@@ -6,14 +6,14 @@ use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use archai_lab::{LabEvent, log, summary::clock};
 use archai_spec::desc::Genotype;
-use archai_spec::event::{Level, LogPath, Progress};
+use archai_spec::event::{Event, Level, LogPath, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use jiff::Zoned;
 use serde_json::Value;
 
 use super::env::Env;
-use super::logs;
 
 /// Where a run shows what it does.
 pub struct Terminal(Mode);
@@ -52,7 +52,7 @@ impl Terminal {
     }
 
     /// Bars on a target of the caller's choice.
-    pub fn bars(target: ProgressDrawTarget, colors: bool) -> Self {
+    fn bars(target: ProgressDrawTarget, colors: bool) -> Self {
         let all = MultiProgress::with_draw_target(target);
         let line = || ProgressBar::new(0).with_style(style("{msg}"));
         let bars = Bars {
@@ -77,8 +77,43 @@ impl Terminal {
         }
     }
 
+    /// Shows what happens in a lab, in words.
+    pub fn show(&self, event: &LabEvent<'_>) {
+        match event {
+            LabEvent::Evaluating { desc } => self.say(&format!("evaluating {}", desc.display())),
+            LabEvent::JobBegins { title } => self.heading(title),
+            LabEvent::SetAside { to, .. } => {
+                self.say(&format!("  an earlier run is kept as {}", to.display()));
+            }
+            LabEvent::AlreadyComplete { phase, dir } => {
+                self.say(&format!("  the {phase} in {} is complete", dir.display()));
+            }
+            LabEvent::PhaseBegins {
+                phase,
+                dir,
+                resumed,
+            } => {
+                let verb = if *resumed { "goes on " } else { "" };
+                self.say(&format!("  {phase} {verb}in {}", dir.display()));
+            }
+            LabEvent::Emitted {
+                event,
+                time,
+                shown: true,
+                ..
+            } => match event {
+                Event::Progress(progress) => self.progress(progress),
+                Event::Values { path, values } => self.values(path, values, time),
+                Event::Message { level, text } => self.message(*level, text, time),
+            },
+            LabEvent::PhaseEnds { .. } | LabEvent::JobEnds { .. } => self.clear(),
+            // Events that are for files alone, and whatever later versions of the lab report besides.
+            _ => {}
+        }
+    }
+
     /// Shows a heading.
-    pub fn heading(&self, text: &str) {
+    fn heading(&self, text: &str) {
         match &self.0 {
             Mode::Bars { colors: true, .. } => self.say(&format!("\x1b[1m{text}\x1b[0m")),
             _ => self.say(text),
@@ -86,7 +121,7 @@ impl Terminal {
     }
 
     /// Shows a message of the log.
-    pub fn message(&self, level: Level, text: &str, now: &Zoned) {
+    fn message(&self, level: Level, text: &str, now: &Zoned) {
         let (name, color) = match level {
             Level::Debug => ("debug: ", "2"),
             Level::Info => ("", ""),
@@ -113,7 +148,7 @@ impl Terminal {
     }
 
     /// Shows values of the log: all of them as lines; on a terminal, where bars show the steps, the result of each pass.
-    pub fn values(&self, path: &LogPath, values: &[(String, Value)], now: &Zoned) {
+    fn values(&self, path: &LogPath, values: &[(String, Value)], now: &Zoned) {
         match &self.0 {
             Mode::Lines => {
                 // Lists, the architecture parameters of every edge say, are for the files.
@@ -126,7 +161,7 @@ impl Terminal {
                     self.say(&format!(
                         "{} {}",
                         now.strftime("%H:%M:%S"),
-                        logs::line(path, &short)
+                        log::line(path, &short)
                     ));
                 }
             }
@@ -139,7 +174,7 @@ impl Terminal {
     }
 
     /// Moves the bars.
-    pub fn progress(&self, progress: &Progress) {
+    fn progress(&self, progress: &Progress) {
         if let Mode::Bars { bars, .. } = &self.0 {
             bars.update(progress);
         }
@@ -267,17 +302,6 @@ fn speed(images_per_s: f64) -> String {
     }
 }
 
-/// `1:02:03` or `2:03`.
-pub fn clock(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if h > 0 {
-        format!("{h}:{m:02}:{s:02}")
-    } else {
-        format!("{m}:{s:02}")
-    }
-}
-
 /// One line for the result of a pass: `  epoch 3 train   top-1 15.6 %   top-5 56.2 %   loss 2.291   3.2 s`.
 fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
     let [.., before, name] = &path.0[..] else {
@@ -353,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_told_from_other_values() {
+    fn passes_differ_from_other_values() {
         let values = [
             ("top1", json!(0.15625)),
             ("loss", json!(2.291)),
@@ -367,12 +391,5 @@ mod tests {
             "  epoch 3    val     top-1  15.6 %   loss 2.291   3.2 s"
         );
         assert_eq!(pass(&LogPath::new("train"), &values), None);
-    }
-
-    #[test]
-    fn times() {
-        for (seconds, expect) in [(0, "0:00"), (61, "1:01"), (3723, "1:02:03")] {
-            assert_eq!(clock(Duration::from_secs(seconds)), expect);
-        }
     }
 }

@@ -1,10 +1,12 @@
-//! Runs that are killed, stopped, starved of space and disturbed in other ways: what is taken up ends in the same bytes.
+//! Runs that are killed, stopped, starved of space and disturbed in other ways: what is resumed ends in the same bytes.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use archai::lab::RunDir;
 
 use crate::run::TINY;
 use crate::support::{Done, World};
@@ -26,7 +28,7 @@ fn digests(logdir: &Path) -> Digests {
         let path = entry.unwrap().path();
         if path.is_dir() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            all.insert(name, archai::digests::of_run(&path).unwrap());
+            all.insert(name, archai::lab::digests::of_run(&path).unwrap());
         }
     }
     all
@@ -131,17 +133,14 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// The last step that a log tells of, and all at which it was taken up, by phase: counted in steps from the start.
+/// The last step that a log reports, and all at which it was resumed, by phase: counted in steps from the start.
 fn steps(dir: &Path) -> [BTreeMap<String, Vec<usize>>; 2] {
     let mut found: [BTreeMap<String, Vec<usize>>; 2] = Default::default();
-    let text = fs::read_to_string(dir.join("log.jsonl")).unwrap_or_default();
-    for line in text.lines() {
-        // A killed process leaves half a line at the end.
-        let Ok(record) = serde_json::from_str::<serde_json::Value>(line) else {
+    for entry in RunDir::new(dir).log().unwrap() {
+        let Some((path, _)) = entry.values() else {
             continue;
         };
-        let path = record["path"].as_str().unwrap_or_default();
-        let parts: Vec<&str> = path.split('/').collect();
+        let parts: Vec<&str> = path.0.iter().map(String::as_str).collect();
         let number = |i: usize| parts[i].parse::<usize>().unwrap();
         // Trainings of this test have at most 100 steps an epoch.
         match parts[..] {
@@ -170,7 +169,7 @@ fn survive(algos: &str, kills: usize, seed: u64) {
             .wrapping_add(1442695040888963407);
         (draw >> 33) as f64 / (1u64 << 31) as f64
     };
-    let (mut killed, mut finished, mut taken_up) = (0, 0, 0);
+    let (mut killed, mut finished, mut resumed_at) = (0, 0, 0);
     while killed < kills || finished == 0 {
         let tiny = Tiny::new(algos, &[]);
         loop {
@@ -179,23 +178,23 @@ fn survive(algos: &str, kills: usize, seed: u64) {
             std::thread::sleep(takes.mul_f64(random() * 1.2));
             child.kill().unwrap();
             let status = child.wait().unwrap();
-            for ([told, before], dir) in before {
+            for ([reported, before], dir) in before {
                 let [_, resumed] = steps(&dir);
                 for (phase, at) in resumed {
-                    // A run that was killed before it was taken up has no new place.
+                    // A run that was killed before it was resumed has no new place.
                     let older = before.get(&phase).map_or(0, Vec::len);
-                    let (Some(told), Some(at)) =
-                        (told.get(&phase), at.get(older..).and_then(<[_]>::last))
+                    let (Some(reported), Some(at)) =
+                        (reported.get(&phase), at.get(older..).and_then(<[_]>::last))
                     else {
                         continue;
                     };
                     // At the end of an epoch the next one's first step is one hundred on.
-                    let lost = told[0].saturating_sub(*at);
+                    let lost = reported[0].saturating_sub(*at);
                     assert!(
                         lost <= 1,
-                        "{algos} {phase}: taken up at {at}, but {told:?} were told of"
+                        "{algos} {phase}: resumed at {at}, but {reported:?} were reported"
                     );
-                    taken_up += 1;
+                    resumed_at += 1;
                 }
             }
             let last = algos.rsplit(',').next().unwrap();
@@ -216,10 +215,10 @@ fn survive(algos: &str, kills: usize, seed: u64) {
         finished += 1;
     }
     println!(
-        "{algos}: {killed} kills survived in {finished} runs, {taken_up} times taken up at a step"
+        "{algos}: {killed} kills survived in {finished} runs, {resumed_at} times resumed at a step"
     );
     // Others train many small networks, whose logs have other places.
-    assert!(taken_up > 0 || algos != "darts");
+    assert!(resumed_at > 0 || algos != "darts");
 }
 
 #[cfg(unix)]
@@ -338,7 +337,7 @@ fn p09_one_process_per_directory() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    // Its lock went with it; a changed setting is told.
+    // Its lock went with it; a changed setting is reported.
     let other = tiny.run(&["nas.search.trainer.epochs=1"]);
     other.fails(
         2,
@@ -370,7 +369,7 @@ fn what_is_finished_is_not_redone() {
     tiny.run(&[]).fails(1, &["no version", "--fresh"]);
     assert!(
         !tiny.dir("search").exists(),
-        "nothing begins before all is looked at"
+        "nothing begins before all are inspected"
     );
     fs::remove_dir_all(&blocked).unwrap();
 
@@ -414,7 +413,7 @@ fn what_is_finished_is_not_redone() {
 }
 
 #[test]
-fn harmless_changes_are_taken_over_when_allowed() {
+fn harmless_changes_are_accepted_when_allowed() {
     let long = ["nas.search.trainer.epochs=100000"];
     let tiny = Tiny::new("darts", &long);
     let mut child = tiny.spawn();
@@ -634,7 +633,7 @@ fn p03_p28_time_place_and_threads_do_not_matter() {
 }
 
 #[test]
-fn verify_tells_a_true_run_from_a_changed_one() {
+fn verify_recognises_a_changed_run() {
     let tiny = Tiny::new("darts", &[]);
     tiny.run(&[]).ok();
     let (search, eval) = (tiny.dir("search"), tiny.dir("eval"));

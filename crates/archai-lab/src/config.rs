@@ -6,10 +6,10 @@ use archai_algos::{Algorithm, AlgorithmConfig};
 use archai_spec::config::{
     ConfigLoader, ConfigTree, FileSource, Files, Override, shipped_datasets, shipped_files,
 };
+
 use archai_spec::names::unknown;
 
-use super::args::SpaceArg;
-use super::error::CliError;
+use crate::error::LabError;
 
 /// What a configuration is made from.
 #[derive(Clone, Debug)]
@@ -20,8 +20,8 @@ pub struct ConfigRequest<'a> {
     pub dataset: Option<&'a str>,
     /// Another data set for the evaluation.
     pub eval_dataset: Option<&'a str>,
-    /// Another space than the algorithm's own.
-    pub space: Option<SpaceArg>,
+    /// Another space than the algorithm's own, by name.
+    pub space: Option<&'a str>,
     /// The published settings, or toy mode.
     pub full: bool,
     /// Files over the defaults.
@@ -37,7 +37,7 @@ impl ConfigRequest<'_> {
     ///
     /// # Errors
     /// An unknown data set, and everything that is wrong with files and overrides.
-    pub fn load(self) -> Result<ConfigTree, CliError> {
+    pub fn load(self) -> Result<ConfigTree, LabError> {
         let own = OwnText::new(self.algo);
         let mut loader = ConfigLoader::new(&own);
         if let Some(only) = self.config_only {
@@ -57,12 +57,12 @@ impl ConfigRequest<'_> {
                 loader = loader.files(&own_space);
             }
             if let Some(space) = self.space {
-                loader = loader.files(space.file());
+                loader = loader.files(&space_file(space, ""));
             }
             if !self.full {
                 loader = loader.files("archai:toy.yaml");
                 if let Some(space) = self.space {
-                    loader = loader.files(&space.file().replace(".yaml", "_toy.yaml"));
+                    loader = loader.files(&space_file(space, "_toy"));
                 }
                 // What toy mode means for this algorithm's own settings.
                 let own_toy = own.name.replace(".yaml", "_toy.yaml");
@@ -80,15 +80,20 @@ impl ConfigRequest<'_> {
         loader
             .overrides(self.overrides)
             .load(&self.algo.schema())
-            .map_err(CliError::config)
+            .map_err(LabError::from)
     }
+}
+
+/// The shipped file of a space: what names it, and its sizes.
+fn space_file(name: &str, toy: &str) -> String {
+    format!("archai:spaces/{name}{toy}.yaml")
 }
 
 /// The file of a data set that was named, or the path that was given.
 ///
 /// # Errors
 /// An unknown name; the error names the nearest and all known.
-pub fn dataset_file(name: &str) -> Result<String, CliError> {
+pub fn dataset_file(name: &str) -> Result<String, LabError> {
     if name.ends_with(".yaml") || name.ends_with(".yml") || name.contains(['/', '\\']) {
         return Ok(name.to_string());
     }
@@ -96,7 +101,7 @@ pub fn dataset_file(name: &str) -> Result<String, CliError> {
         return Ok(format!("archai:datasets/{name}.yaml"));
     }
     let error = unknown("data set", name, shipped_datasets());
-    Err(CliError::usage(format!(
+    Err(LabError::request(format!(
         "{error}; a data set of your own is given by the path of its YAML file"
     )))
 }

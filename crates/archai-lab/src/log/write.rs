@@ -1,30 +1,56 @@
-//! The files that a run's events end in: `log.log` for people, `log.jsonl` for programs, line by line as it happens, and
-//! `log.yaml`, the same values as one tree, at the end.
+//! Writing a run's log.
 //!
-//! A run that is taken up repeats what lies before its checkpoint. Its logs are cut back to where they were at that
-//! checkpoint, and what is told again is not written again, so that each record is there exactly once.
+//! A run that is resumed repeats what lies before its checkpoint. Its logs are cut back to where they were at that
+//! checkpoint, and what is reported again is not written again, so that each record is there exactly once.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use archai_engine::files::{Disk, DiskFile, FileError, RealDisk, write_atomically};
 use archai_spec::event::{Event, EventSink, Level, LogPath};
+use archai_spec::settings::Common;
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
-use super::terminal::Terminal;
+use super::read::LogEntry;
+use crate::host::Host;
+use crate::observer::{LabEvent, Observer};
+use crate::phase::Phase;
+use crate::rundir::LogFiles;
 
 /// Which log files are written, and what goes in.
 #[derive(Clone, Debug)]
-pub struct LogOptions {
-    /// Base name of the files; empty writes none.
-    pub prefix: String,
-    /// Least level for `log.log` and the terminal. `log.jsonl` and `log.yaml` take everything.
+pub(crate) struct LogOptions {
+    /// The files; none writes none.
+    pub files: Option<LogFiles>,
+    /// Least level for the log for people and for those who watch. The other files take everything.
     pub level: u32,
-    /// Write `log.yaml` too.
+    /// Write the log as a tree too.
     pub yaml: bool,
+}
+
+impl LogOptions {
+    /// As the settings say, in the run directory `dir`.
+    pub fn new(dir: &crate::rundir::RunDir, common: &Common) -> Self {
+        LogOptions {
+            files: dir.log_files(&common.log_prefix),
+            level: common.log_level,
+            yaml: common.yaml_log,
+        }
+    }
+}
+
+/// Who sees the events of a phase besides the files.
+#[derive(Clone, Copy)]
+pub(crate) struct Audience<'a> {
+    /// Whose events these are.
+    pub phase: Phase,
+    /// Sees them.
+    pub observer: &'a dyn Observer,
+    /// Says when they happened.
+    pub host: &'a Host,
 }
 
 /// The number of a level, as settings have it.
@@ -37,10 +63,10 @@ fn number(level: Level) -> u32 {
     }
 }
 
-/// The log of one run directory. Events also reach the terminal.
-pub struct RunLog<'a> {
+/// The log of one run directory. Events also reach the observer.
+pub(crate) struct RunLog<'a> {
     state: Mutex<State>,
-    terminal: &'a Terminal,
+    audience: Audience<'a>,
     level: u32,
 }
 
@@ -50,9 +76,9 @@ struct State {
     yaml: Option<PathBuf>,
     tree: Map<String, Value>,
     messages: usize,
-    /// What a run that was taken up may tell again, with how often.
-    told: HashMap<String, usize>,
-    /// Whether everything so far was told before.
+    /// What a run that was resumed may report again, with how often.
+    reported: HashMap<String, usize>,
+    /// Whether everything so far was reported before.
     repeats: bool,
 }
 
@@ -100,80 +126,61 @@ fn known_by(event: &Event) -> String {
     }
 }
 
-/// A line of `log.jsonl` as the event that it came from.
-fn parse(line: &[u8]) -> Option<Event> {
-    let record: Value = serde_json::from_slice(line).ok()?;
-    if let Some(values) = record["values"].as_object() {
-        let path = match record["path"].as_str()? {
-            "" => LogPath::root(),
-            path => LogPath(path.split('/').map(str::to_string).collect()),
-        };
-        let values = values.clone().into_iter().collect();
-        return Some(Event::Values { path, values });
-    }
-    Some(Event::Message {
-        level: serde_json::from_value(record["level"].clone()).ok()?,
-        text: record["message"].as_str()?.to_string(),
-    })
-}
-
 impl<'a> RunLog<'a> {
-    /// Makes the log files of a new run in `dir`.
+    /// Makes the log files of a new run.
     ///
     /// # Errors
     /// Files that cannot be created, or are there already.
-    pub fn create(
-        dir: &Path,
-        options: &LogOptions,
-        terminal: &'a Terminal,
-    ) -> Result<Self, FileError> {
-        Self::open(dir, options, terminal, false)
+    pub fn create(options: &LogOptions, audience: Audience<'a>) -> Result<Self, FileError> {
+        let create = |path: PathBuf| -> Result<Lines, FileError> {
+            let file = RealDisk.create_new(&path);
+            let file = file.map_err(|e| FileError::new("create the log", &path, e))?;
+            let length = 0;
+            Ok(Lines { file, path, length })
+        };
+        Self::open(options, audience, create)
     }
 
-    /// Opens the log files of a run that is taken up; [`RunLog::cut_back`] comes next.
+    /// Opens the log files of a run that is resumed; [`RunLog::cut_back`] comes next.
     ///
     /// # Errors
     /// Files that cannot be opened or created.
-    pub fn reopen(
-        dir: &Path,
-        options: &LogOptions,
-        terminal: &'a Terminal,
-    ) -> Result<Self, FileError> {
-        Self::open(dir, options, terminal, true)
+    pub fn reopen(options: &LogOptions, audience: Audience<'a>) -> Result<Self, FileError> {
+        let reopen = |path: PathBuf| -> Result<Lines, FileError> {
+            let failed = |e| FileError::new("create the log", &path, e);
+            let file = RealDisk.append(&path).map_err(failed)?;
+            let length = RealDisk.read(&path).map_err(failed)?.len() as u64;
+            Ok(Lines { file, path, length })
+        };
+        Self::open(options, audience, reopen)
     }
 
     fn open(
-        dir: &Path,
         options: &LogOptions,
-        terminal: &'a Terminal,
-        again: bool,
+        audience: Audience<'a>,
+        open: impl Fn(PathBuf) -> Result<Lines, FileError>,
     ) -> Result<Self, FileError> {
-        let path = |ending: &str| dir.join(format!("{}.{ending}", options.prefix));
-        let open = |ending: &str| -> Result<Lines, FileError> {
-            let path = path(ending);
-            let failed = |e| FileError::new("create the log", &path, e);
-            let (file, length) = match again {
-                true => {
-                    let file = RealDisk.append(&path).map_err(failed)?;
-                    (file, RealDisk.read(&path).map_err(failed)?.len() as u64)
-                }
-                false => (RealDisk.create_new(&path).map_err(failed)?, 0),
-            };
-            Ok(Lines { file, path, length })
+        let files = options.files.clone();
+        let (human, machine, tree) = match files {
+            None => (None, None, None),
+            Some(LogFiles {
+                human,
+                machine,
+                tree,
+            }) => (Some(open(human)?), Some(open(machine)?), Some(tree)),
         };
-        let wanted = !options.prefix.is_empty();
         let state = State {
-            human: wanted.then(|| open("log")).transpose()?,
-            machine: wanted.then(|| open("jsonl")).transpose()?,
-            yaml: (wanted && options.yaml).then(|| path("yaml")),
+            human,
+            machine,
+            yaml: tree.filter(|_| options.yaml),
             tree: Map::new(),
             messages: 0,
-            told: HashMap::new(),
+            reported: HashMap::new(),
             repeats: false,
         };
         Ok(RunLog {
             state: Mutex::new(state),
-            terminal,
+            audience,
             level: options.level,
         })
     }
@@ -213,15 +220,16 @@ impl<'a> RunLog<'a> {
             missing += length - machine.length;
         }
         // A line that cannot be read stays as it is.
-        for event in records.split(|&b| b == b'\n').filter_map(parse) {
-            *state.told.entry(known_by(&event)).or_default() += 1;
+        let lines = records.split(|&b| b == b'\n');
+        for LogEntry { event, .. } in lines.filter_map(LogEntry::parse) {
+            *state.reported.entry(known_by(&event)).or_default() += 1;
             state.remember(&event);
         }
         state.repeats = true;
         Ok(missing)
     }
 
-    /// Warns of something before the run begins to tell again what it told before.
+    /// Warns of something before the run begins to report again what it reported before.
     ///
     /// # Errors
     /// A file that cannot be written.
@@ -234,28 +242,21 @@ impl<'a> RunLog<'a> {
         Ok(())
     }
 
-    /// Logs values in the files alone: what every run notes at its start would only be in the way on a terminal.
+    /// Logs values that are not for people who watch: what every run notes at its start would only be in their way.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn record(&self, path: LogPath, values: Vec<(String, Value)>) -> io::Result<()> {
-        self.keep(&Event::Values { path, values }, &Zoned::now())?;
-        Ok(())
+        self.publish(&Event::Values { path, values }, false)
     }
 
-    /// Logs a sentence in the files alone: how a run ended is told the user in another way.
+    /// Logs a sentence that is not for people who watch: how a phase ended they learn in another way.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn note(&self, level: Level, text: &str) -> io::Result<()> {
-        self.keep(
-            &Event::Message {
-                level,
-                text: text.to_string(),
-            },
-            &Zoned::now(),
-        )?;
-        Ok(())
+        let text = text.to_string();
+        self.publish(&Event::Message { level, text }, false)
     }
 
     /// Writes `log.yaml`. Called at the end, whether the run succeeded or not.
@@ -278,10 +279,34 @@ impl<'a> RunLog<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes an event to the files and shows it to the observer, unless the files have it already.
+    fn publish(&self, event: &Event, for_people: bool) -> io::Result<()> {
+        let Audience {
+            phase,
+            observer,
+            host,
+        } = self.audience;
+        let time = &host.now();
+        if self.keep(event, time)? {
+            let level = match event {
+                Event::Message { level, .. } => *level,
+                Event::Values { .. } | Event::Progress(_) => Level::Info,
+            };
+            let is_urgent = matches!(event, Event::Progress(_)) || number(level) >= self.level;
+            observer.observe(&LabEvent::Emitted {
+                phase,
+                event,
+                time,
+                shown: for_people && is_urgent,
+            });
+        }
+        Ok(())
+    }
+
     /// Writes an event to the files unless they have it; gives whether they had not.
     fn keep(&self, event: &Event, now: &Zoned) -> io::Result<bool> {
         let mut state = self.lock();
-        if state.was_told(event) {
+        if state.was_reported(event) {
             return Ok(false);
         }
         let time = now.timestamp().to_string();
@@ -289,7 +314,7 @@ impl<'a> RunLog<'a> {
             Event::Values { path, values } => {
                 let map: Map<String, Value> = values.iter().cloned().collect();
                 let record = json!({ "time": time, "path": path.to_string(), "values": map });
-                (Level::Info, line(path, values), record)
+                (Level::Info, super::line(path, values), record)
             }
             Event::Message { level, text } => {
                 let record = json!({ "time": time, "level": level, "message": text });
@@ -334,15 +359,15 @@ impl State {
         }
     }
 
-    /// Whether the run tells again what it told before it was cut off.
-    fn was_told(&mut self, event: &Event) -> bool {
-        if self.told.is_empty() || matches!(event, Event::Progress(_)) {
+    /// Whether the run reports again what it reported before it was interrupted.
+    fn was_reported(&mut self, event: &Event) -> bool {
+        if self.reported.is_empty() || matches!(event, Event::Progress(_)) {
             return false;
         }
-        // A place of the log tells of one thing. A sentence may come twice, so that it counts as told only until
+        // A place of the log holds one thing. A sentence may come twice, so that it counts as reported only until
         // something new was said.
         let may_repeat = self.repeats || matches!(event, Event::Values { .. });
-        let times = self.told.get_mut(&known_by(event));
+        let times = self.reported.get_mut(&known_by(event));
         if let Some(times) = times.filter(|times| may_repeat && **times > 0) {
             *times -= 1;
             return true;
@@ -354,21 +379,7 @@ impl State {
 
 impl EventSink for RunLog<'_> {
     fn emit(&self, event: Event) -> io::Result<()> {
-        let now = Zoned::now();
-        if !self.keep(&event, &now)? {
-            return Ok(());
-        }
-        match event {
-            Event::Progress(progress) => self.terminal.progress(&progress),
-            Event::Values { path, values } if number(Level::Info) >= self.level => {
-                self.terminal.values(&path, &values, &now);
-            }
-            Event::Message { level, text } if number(level) >= self.level => {
-                self.terminal.message(level, &text, &now)
-            }
-            Event::Values { .. } | Event::Message { .. } => {}
-        }
-        Ok(())
+        self.publish(&event, true)
     }
 }
 
@@ -388,93 +399,39 @@ fn insert(tree: &mut Map<String, Value>, path: &LogPath, values: &Map<String, Va
     node.extend(values.clone());
 }
 
-/// `path/of/stack k1=v1, k2=v2`.
-pub(super) fn line(path: &LogPath, values: &[(String, Value)]) -> String {
-    let values: Vec<String> = values
-        .iter()
-        .map(|(key, value)| format!("{key}={}", shown(value)))
-        .collect();
-    let path = path.to_string();
-    if path.is_empty() {
-        values.join(", ")
-    } else {
-        format!("{path} {}", values.join(", "))
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(n) if n.is_f64() => n.as_f64().map_or_else(|| n.to_string(), general),
-        Value::Array(items) => format!(
-            "[{}]",
-            items.iter().map(shown).collect::<Vec<_>>().join(", ")
-        ),
-        other => other.to_string(),
-    }
-}
-
-/// Four significant digits, as C's `%.4g`.
-fn general(v: f64) -> String {
-    if v == 0.0 {
-        return "0".to_string();
-    }
-    let scientific = format!("{v:.3e}");
-    let Some((mantissa, exponent)) = scientific.split_once('e') else {
-        return scientific;
-    };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |digits: &str| -> String {
-        if digits.contains('.') {
-            digits
-                .trim_end_matches('0')
-                .trim_end_matches('.')
-                .to_string()
-        } else {
-            digits.to_string()
-        }
-    };
-    if (-4..4).contains(&exponent) {
-        trim(&format!("{v:.*}", (3 - exponent) as usize))
-    } else {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use archai_spec::values;
-    use indicatif::ProgressDrawTarget;
+    use std::path::Path;
+    use std::sync::LazyLock;
 
-    #[test]
-    fn numbers_have_four_digits() {
-        for (v, expect) in [
-            (0.15625, "0.1562"),
-            (2.291, "2.291"),
-            (2.0, "2"),
-            (0.001, "0.001"),
-            (0.00002, "2e-05"),
-            (12345.6, "1.235e+04"),
-            (9999.6, "1e+04"),
-            (-0.5, "-0.5"),
-            (0.0, "0"),
-        ] {
-            assert_eq!(general(v), expect, "{v}");
+    use archai_spec::values;
+
+    use super::*;
+    use crate::observer::NoObserver;
+    use crate::rundir::RunDir;
+
+    static HOST: LazyLock<Host> = LazyLock::new(Host::default);
+
+    fn audience() -> Audience<'static> {
+        Audience {
+            phase: Phase::Search,
+            observer: &NoObserver,
+            host: &HOST,
+        }
+    }
+
+    fn options(dir: &Path) -> LogOptions {
+        LogOptions {
+            files: RunDir::new(dir).log_files("log"),
+            level: 20,
+            yaml: true,
         }
     }
 
     #[test]
     fn a_run_leaves_three_logs() {
         let dir = tempfile::tempdir().unwrap();
-        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
-        let options = LogOptions {
-            prefix: "log".into(),
-            level: 20,
-            yaml: true,
-        };
-        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
+        let log = RunLog::create(&options(dir.path()), audience()).unwrap();
         let train = LogPath::new("arch_search").join("epochs").join(0);
         log.emit(values!(train.clone(), "top1" => 0.15625, "loss" => f64::NAN))
             .unwrap();
@@ -519,7 +476,7 @@ mod tests {
         assert_eq!(records[0]["values"]["loss"], "NaN");
         assert_eq!(records[3]["level"], "debug");
         let time: jiff::Timestamp = records[4]["time"].as_str().unwrap().parse().unwrap();
-        assert!(time <= jiff::Timestamp::now());
+        assert_eq!(time, jiff::Timestamp::UNIX_EPOCH);
 
         let tree: Value = serde_saphyr::from_str(&read("log.yaml")).unwrap();
         assert_eq!(tree["arch_search"]["epochs"]["0"]["top1"], 0.25);
@@ -531,22 +488,13 @@ mod tests {
     #[test]
     fn old_logs_are_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
-        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
-        let options = LogOptions {
-            prefix: "log".into(),
-            level: 20,
-            yaml: true,
-        };
-        RunLog::create(dir.path(), &options, &terminal).unwrap();
-        assert!(RunLog::create(dir.path(), &options, &terminal).is_err());
+        RunLog::create(&options(dir.path()), audience()).unwrap();
+        assert!(RunLog::create(&options(dir.path()), audience()).is_err());
         let none = LogOptions {
-            prefix: String::new(),
-            ..options
+            files: None,
+            ..options(dir.path())
         };
-        RunLog::create(dir.path(), &none, &terminal)
-            .unwrap()
-            .finish()
-            .unwrap();
+        RunLog::create(&none, audience()).unwrap().finish().unwrap();
     }
 
     fn event(step: usize) -> Event {
@@ -575,12 +523,6 @@ mod tests {
 
     #[test]
     fn p26_logs_survive_a_cut_at_any_byte() {
-        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
-        let options = LogOptions {
-            prefix: "log".into(),
-            level: 20,
-            yaml: true,
-        };
         let story = |log: &RunLog<'_>, from: usize| {
             for step in from..3 {
                 log.emit(event(step)).unwrap();
@@ -588,7 +530,7 @@ mod tests {
             log.emit(said("done")).unwrap();
         };
         let dir = tempfile::tempdir().unwrap();
-        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
+        let log = RunLog::create(&options(dir.path()), audience()).unwrap();
         log.emit(said("begin")).unwrap();
         log.emit(event(0)).unwrap();
         let mark = log.mark().unwrap();
@@ -604,8 +546,8 @@ mod tests {
             std::fs::write(cut.path().join(whole), &whole_bytes[..length]).unwrap();
             let of_human = length * human_bytes.len() / whole_bytes.len();
             std::fs::write(cut.path().join(human), &human_bytes[..of_human]).unwrap();
-            let log = RunLog::reopen(cut.path(), &options, &terminal).unwrap();
-            // Whatever the cut has left of the part before the mark, the run tells it again.
+            let log = RunLog::reopen(&options(cut.path()), audience()).unwrap();
+            // Whatever the cut has left of the part before the mark, the run reports it again.
             let missing = log.cut_back(Some(&mark)).unwrap();
             assert_eq!(
                 missing == 0,
@@ -628,25 +570,19 @@ mod tests {
 
     #[test]
     fn a_sentence_that_comes_again_is_kept() {
-        let terminal = Terminal::bars(ProgressDrawTarget::hidden(), false);
-        let options = LogOptions {
-            prefix: "log".into(),
-            level: 20,
-            yaml: false,
-        };
         let dir = tempfile::tempdir().unwrap();
-        let log = RunLog::create(dir.path(), &options, &terminal).unwrap();
+        let log = RunLog::create(&options(dir.path()), audience()).unwrap();
         log.emit(said("a step was left out")).unwrap();
         log.emit(event(0)).unwrap();
         let mark = log.mark().unwrap();
         drop(log);
-        let log = RunLog::reopen(dir.path(), &options, &terminal).unwrap();
+        let log = RunLog::reopen(&options(dir.path()), audience()).unwrap();
         log.cut_back(Some(&mark)).unwrap();
         log.emit(event(1)).unwrap();
         log.emit(said("a step was left out")).unwrap();
         assert_eq!(records(dir.path()).len(), 4);
         // Without a checkpoint nothing is left.
-        let log = RunLog::reopen(dir.path(), &options, &terminal).unwrap();
+        let log = RunLog::reopen(&options(dir.path()), audience()).unwrap();
         log.cut_back(None).unwrap();
         assert!(records(dir.path()).is_empty());
     }

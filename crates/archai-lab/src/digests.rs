@@ -1,7 +1,7 @@
 //! What a run computed, as one BLAKE3 digest per file: two runs of the same settings have the same digests, on whatever
-//! day, in whatever folder, with however many threads, and however often they were cut off and taken up.
+//! day, in whatever folder, with however many threads, and however often they were interrupted and resumed.
 //!
-//! Only what tells of the moment is left out: times and durations, the folder's name, records of starting and resuming,
+//! Only what depends on the moment is left out: times and durations, the folder's name, records of starting and resuming,
 //! and the files that repeat others for people (`log.log`, `log.yaml`, `summary.md`) or say how the run was started.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,11 @@ use std::fs;
 use std::path::Path;
 
 use archai_engine::files::FileError;
-use serde_json::Value;
+use archai_spec::event::{Event, Level};
+use serde_json::{Value, json};
+
+use crate::log::LogEntry;
+use crate::rundir::RunDir;
 
 /// Keys whose values are times or durations.
 const TIMES: [&str; 8] = [
@@ -23,16 +27,6 @@ const TIMES: [&str; 8] = [
     "seconds",
 ];
 
-/// Files of a run directory that say nothing about what it computed.
-const APART: [&str; 6] = [
-    "config_used.yaml",
-    "log.log",
-    "log.yaml",
-    "run.json",
-    "summary.md",
-    "checkpoints",
-];
-
 /// Digests in hexadecimal of the files in a run directory, by their names in it. Hidden files are left out.
 ///
 /// ```
@@ -41,7 +35,7 @@ const APART: [&str; 6] = [
 ///     let text = format!("top1: 0.5\nstart_time: {time}\nwhere: {}/x\n", dir.path().display());
 ///     std::fs::write(dir.path().join("metrics.yaml"), text)?;
 /// }
-/// assert_eq!(archai::digests::of_run(a.path())?, archai::digests::of_run(b.path())?);
+/// assert_eq!(archai_lab::digests::of_run(a.path())?, archai_lab::digests::of_run(b.path())?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -55,11 +49,12 @@ pub fn of_run(dir: &Path) -> Result<BTreeMap<String, String>, FileError> {
 
 fn visit(root: &Path, dir: &Path, digests: &mut BTreeMap<String, String>) -> Result<(), FileError> {
     let failed = |e| FileError::new("read", dir, e);
+    let apart = RunDir::names_apart();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let relative = path.strip_prefix(root).unwrap_or(&path);
         let name = relative.to_string_lossy().replace('\\', "/");
-        if name.starts_with('.') || APART.contains(&name.as_str()) {
+        if name.starts_with('.') || apart.contains(&name) {
             continue;
         }
         if path.is_dir() {
@@ -96,11 +91,12 @@ fn digest(root: &Path, path: &Path) -> Result<String, FileError> {
             hasher.update(timeless(value, &root).to_string().as_bytes());
         }
         "jsonl" => {
-            for line in text()?.lines() {
-                let record: Value =
-                    serde_json::from_str(line).map_err(|e| invalid(e.to_string()))?;
-                if tells_of_the_run(&record) {
-                    hasher.update(timeless(record, &root).to_string().as_bytes());
+            let lines = bytes.split(|&b| b == b'\n').enumerate();
+            for (n, line) in lines.filter(|(_, line)| !line.is_empty()) {
+                let no_entry = || invalid(format!("line {} is no entry of a log", n + 1));
+                let entry = LogEntry::parse(line).ok_or_else(no_entry)?;
+                if is_of_every_run(&entry) {
+                    hasher.update(timeless(as_json(entry), &root).to_string().as_bytes());
                 }
             }
         }
@@ -122,14 +118,30 @@ fn digest(root: &Path, path: &Path) -> Result<String, FileError> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Whether a record of the log would be in every run of the same settings.
-fn tells_of_the_run(record: &Value) -> bool {
-    let path = record["path"].as_str().unwrap_or_default();
-    let first = path.split('/').next().unwrap_or_default();
-    let moment = ["run", "dataset", "resumed"].contains(&first) || path.ends_with("timings");
-    let level = record["level"].as_str().unwrap_or_default();
-    // That a log or a checkpoint was damaged is part of one run's life.
-    !moment && level != "warning"
+/// Whether an entry of the log would be in every run of the same settings.
+fn is_of_every_run(entry: &LogEntry) -> bool {
+    match &entry.event {
+        Event::Values { path, .. } => {
+            let ends = [path.0.first(), path.0.last()].map(|part| part.map(String::as_str));
+            let [first, last] = ends.map(Option::unwrap_or_default);
+            !["run", "dataset", "resumed"].contains(&first) && last != "timings"
+        }
+        // That a log or a checkpoint was damaged is part of one run's life.
+        Event::Message { level, .. } => *level != Level::Warning,
+        Event::Progress(_) => false,
+    }
+}
+
+/// An entry without its time.
+fn as_json(entry: LogEntry) -> Value {
+    match entry.event {
+        Event::Values { path, values } => {
+            let values: serde_json::Map<String, Value> = values.into_iter().collect();
+            json!({ "path": path.to_string(), "values": values })
+        }
+        Event::Message { level, text } => json!({ "level": level, "message": text }),
+        Event::Progress(_) => Value::Null,
+    }
 }
 
 fn is_time(key: &str) -> bool {
@@ -175,7 +187,7 @@ mod tests {
             ("result.json", r#"{"v": 2}"#, r#"{"v": 3}"#, false),
             (
                 "log.jsonl",
-                "{\"path\": \"resumed/a\"}\n{\"path\": \"b\", \"values\": {\"loss\": 1}}",
+                "{\"path\": \"resumed/a\", \"values\": {\"step\": 3}}\n{\"path\": \"b\", \"values\": {\"loss\": 1}}",
                 "{\"path\": \"b\", \"values\": {\"loss\": 1, \"step_time\": 3}}\n",
                 true,
             ),

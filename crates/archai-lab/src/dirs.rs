@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 
 use archai_engine::files::FileError;
 
-use super::error::CliError;
+use crate::error::LabError;
+use crate::phase::Phase;
+use crate::rundir::RunDir;
 
 /// The two directories of an experiment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunDirs {
     /// Where the search leaves its results.
-    pub search: PathBuf,
+    pub search: RunDir,
     /// Where the evaluation leaves its results.
-    pub eval: PathBuf,
+    pub eval: RunDir,
 }
 
 impl RunDirs {
@@ -23,15 +25,26 @@ impl RunDirs {
     ///
     /// # Errors
     /// A part of the name that cannot be part of a folder's name.
-    pub fn new(logdir: &Path, algo: &str, dataset: &str, prefix: &str) -> Result<Self, CliError> {
+    pub fn new(logdir: &Path, algo: &str, dataset: &str, prefix: &str) -> Result<Self, LabError> {
         check_name("algorithm name", algo)?;
         check_name("data set name (dataset.name)", dataset)?;
         check_name("--exp-prefix", prefix)?;
-        let name = |phase| logdir.join(format!("{algo}_{dataset}_{prefix}_{phase}"));
+        let dir = |phase: Phase| {
+            let name = format!("{algo}_{dataset}_{prefix}{}", phase.suffix());
+            RunDir::new(logdir.join(name))
+        };
         Ok(RunDirs {
-            search: name("search"),
-            eval: name("eval"),
+            search: dir(Phase::Search),
+            eval: dir(Phase::Eval),
         })
+    }
+
+    /// The directory of a phase.
+    pub fn of(&self, phase: Phase) -> &RunDir {
+        match phase {
+            Phase::Search => &self.search,
+            Phase::Eval => &self.eval,
+        }
     }
 
     /// Renames the pair, or `_eval` alone, to the next free number, the same for both: `.1`, `.2`, … Gives back what was
@@ -39,12 +52,13 @@ impl RunDirs {
     ///
     /// # Errors
     /// A rename that the file system refuses; what was renamed before is named back.
-    pub fn set_aside(&self, which: SetAside) -> Result<Vec<(PathBuf, PathBuf)>, CliError> {
-        let moving: Vec<&PathBuf> = match which {
-            SetAside::Pair => vec![&self.search, &self.eval],
-            SetAside::EvalOnly => vec![&self.eval],
+    pub(crate) fn set_aside(&self, which: SetAside) -> Result<Vec<(PathBuf, PathBuf)>, LabError> {
+        let (search, eval) = (self.search.path(), self.eval.path());
+        let moving = match which {
+            SetAside::Pair => vec![search, eval],
+            SetAside::EvalOnly => vec![eval],
         };
-        let moving: Vec<&PathBuf> = moving
+        let moving: Vec<&Path> = moving
             .into_iter()
             .filter(|dir| is_taken(dir) && !is_bare(dir))
             .collect();
@@ -52,12 +66,12 @@ impl RunDirs {
             return Ok(Vec::new());
         }
         let free = |n: &u32| {
-            ![&self.search, &self.eval]
+            ![search, eval]
                 .iter()
                 .any(|dir| is_taken(&numbered(dir, *n)))
         };
         let Some(n) = (1..).find(free) else {
-            return Err(CliError::failure(
+            return Err(LabError::failure(
                 "all numbers for old runs are taken; remove some old run directories",
             ));
         };
@@ -66,13 +80,13 @@ impl RunDirs {
             let aside = numbered(dir, n);
             if let Err(error) = fs::rename(dir, &aside) {
                 // Half a pair under a number would look like an experiment of its own. The first error is the one to
-                // tell; one on the way back would only repeat it.
+                // report; one on the way back would only repeat it.
                 for (from, to) in moved.iter().rev() {
                     let _ = fs::rename(to, from);
                 }
                 return Err(FileError::new("set aside the old run", dir, error).into());
             }
-            moved.push((dir.clone(), aside));
+            moved.push((dir.to_path_buf(), aside));
         }
         Ok(moved)
     }
@@ -80,7 +94,7 @@ impl RunDirs {
 
 /// Which old directories a run sets aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetAside {
+pub(crate) enum SetAside {
     /// Search and evaluation: the run makes a new search.
     Pair,
     /// The evaluation: the run evaluates what an earlier search found.
@@ -91,7 +105,7 @@ pub enum SetAside {
 ///
 /// # Errors
 /// No permission, a read-only or full disk.
-pub fn create_logdir(logdir: &Path) -> Result<(), FileError> {
+pub(crate) fn create_logdir(logdir: &Path) -> Result<(), FileError> {
     fs::create_dir_all(logdir).map_err(|e| FileError::new("create the log folder", logdir, e))
 }
 
@@ -99,7 +113,7 @@ pub fn create_logdir(logdir: &Path) -> Result<(), FileError> {
 ///
 /// # Errors
 /// No permission, a read-only or full disk, or something that is in the way.
-pub fn create(dir: &Path) -> Result<(), CliError> {
+pub(crate) fn create(dir: &Path) -> Result<(), LabError> {
     match fs::create_dir(dir) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
@@ -113,7 +127,7 @@ fn is_taken(path: &Path) -> bool {
 }
 
 /// Whether nothing was begun in a directory: it holds at most a lock, or what a killed process had begun to write.
-pub fn is_bare(dir: &Path) -> bool {
+pub(crate) fn is_bare(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else {
         return false;
     };
@@ -127,7 +141,7 @@ fn numbered(dir: &Path, n: u32) -> PathBuf {
     name.into()
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), CliError> {
+fn check_name(what: &str, name: &str) -> Result<(), LabError> {
     let allowed = |c: char| c.is_alphanumeric() || "_-+=.,".contains(c);
     let problem = if name.is_empty() {
         "is empty".to_string()
@@ -140,7 +154,7 @@ fn check_name(what: &str, name: &str) -> Result<(), CliError> {
     } else {
         return Ok(());
     };
-    Err(CliError::usage(format!(
+    Err(LabError::request(format!(
         "{what} {problem}; it becomes part of the names of run directories, which take letters, digits and `_ - + = . ,`"
     )))
 }
@@ -208,13 +222,13 @@ mod tests {
                 "darts_mini_p_search.2"
             ]
         );
-        create(&dirs.search).unwrap();
-        create(&dirs.eval).unwrap();
+        create(dirs.search.path()).unwrap();
+        create(dirs.eval.path()).unwrap();
         assert!(
             dirs.set_aside(SetAside::Pair).unwrap().is_empty(),
             "nothing was begun"
         );
-        fs::write(dirs.eval.join("log.log"), "").unwrap();
+        fs::write(dirs.eval.file("log.log"), "").unwrap();
         assert_eq!(dirs.set_aside(SetAside::EvalOnly).unwrap().len(), 1);
         assert_eq!(
             names(root.path()),

@@ -1,0 +1,87 @@
+//! Why a request could not be fulfilled.
+
+use std::path::PathBuf;
+
+use archai_engine::EngineError;
+use archai_engine::files::FileError;
+use archai_spec::config::ConfigErrors;
+
+use crate::phase::Phase;
+
+/// Why a request could not be fulfilled. Messages say what happened, what was expected and how to mend it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabError {
+    /// The request, or a configuration, cannot be used: the caller has to change it.
+    #[error("{0}")]
+    Request(String),
+    /// Something went wrong.
+    #[error("{0}")]
+    Failure(String),
+    /// Something went wrong, for the reasons that [`std::error::Error::source`] gives.
+    #[error(transparent)]
+    Caused(Box<dyn std::error::Error + Send + Sync>),
+    /// An observer asked for a stop before a phase began.
+    #[error("stopped before the {phase} of {title} began")]
+    StoppedBefore {
+        /// Algorithm and data sets, in words.
+        title: String,
+        /// The phase.
+        phase: Phase,
+    },
+    /// An observer asked for a stop during a phase, which can be resumed.
+    #[error("the {phase} of {title} is not complete; what there is lies in {}", dir.display())]
+    Interrupted {
+        /// Algorithm and data sets, in words.
+        title: String,
+        /// The phase.
+        phase: Phase,
+        /// Its run directory.
+        dir: PathBuf,
+    },
+}
+
+impl LabError {
+    /// A request that cannot be used.
+    pub(crate) fn request(text: impl Into<String>) -> Self {
+        LabError::Request(text.into())
+    }
+
+    /// A failure without further reasons.
+    pub(crate) fn failure(text: impl Into<String>) -> Self {
+        LabError::Failure(text.into())
+    }
+
+    /// A failure with its reasons.
+    pub(crate) fn caused(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        LabError::Caused(Box::new(error))
+    }
+}
+
+impl From<ConfigErrors> for LabError {
+    fn from(errors: ConfigErrors) -> Self {
+        match errors.0.len() {
+            0 | 1 => LabError::Request(errors.to_string()),
+            n => LabError::Request(format!(
+                "{n} problems:\n  {}",
+                errors.to_string().replace('\n', "\n  ")
+            )),
+        }
+    }
+}
+
+/// Settings that do not fit together are the caller's to mend.
+impl From<EngineError> for LabError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Config(text) => LabError::Request(text),
+            error => LabError::caused(error),
+        }
+    }
+}
+
+impl From<FileError> for LabError {
+    fn from(error: FileError) -> Self {
+        LabError::caused(error)
+    }
+}

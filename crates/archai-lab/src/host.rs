@@ -1,0 +1,57 @@
+//! What a lab takes from the process and the machine in which it works.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use archai_engine::run::{Clock, NoClock};
+use archai_spec::config::Vars;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, Zoned};
+
+/// The surroundings of a lab, as values. Nothing in it changes what a run computes.
+///
+/// The default is a host without a name, whose clock stands still and whose paths have no variables: good for tests, whose
+/// logs then repeat to the byte.
+#[derive(Clone)]
+pub struct Host {
+    /// Version of the program, which `run.json` and the logs name.
+    pub version: String,
+    /// The whole command line, for the logs.
+    pub command_line: Vec<String>,
+    /// The folder in which the command was given; relative paths in it mean this folder.
+    pub folder: PathBuf,
+    /// Variables that paths in settings may use: `$HOME`, `$default_dataroot`, …
+    pub vars: Vars,
+    /// Number of the process.
+    pub process: u32,
+    /// Name of the machine.
+    pub name: String,
+    /// Tells the time, in seconds since the Unix epoch.
+    pub clock: Arc<dyn Clock>,
+    /// The time zone of the logs for people.
+    pub zone: TimeZone,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            command_line: Vec::new(),
+            folder: PathBuf::new(),
+            vars: Vars::new(),
+            process: 0,
+            name: String::new(),
+            clock: Arc::new(NoClock),
+            zone: TimeZone::UTC,
+        }
+    }
+}
+
+impl Host {
+    /// The time by the host's clock. A clock beyond the calendar gives the epoch.
+    pub(crate) fn now(&self) -> Zoned {
+        let since_epoch = SignedDuration::try_from_secs_f64(self.clock.now()).unwrap_or_default();
+        let time = Timestamp::from_duration(since_epoch).unwrap_or(Timestamp::UNIX_EPOCH);
+        time.to_zoned(self.zone.clone())
+    }
+}

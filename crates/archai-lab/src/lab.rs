@@ -1,0 +1,101 @@
+//! The one value in which experiments are run.
+
+use archai_algos::{Algorithm, Algorithms};
+use archai_engine::Components;
+use archai_engine::op::OpFactory;
+use archai_spec::desc::OpInfo;
+
+use crate::error::LabError;
+use crate::host::Host;
+use crate::observer::Observer;
+use crate::plan::Plan;
+use crate::request::Request;
+use crate::summary::Outcome;
+
+/// What experiments may be made of: algorithms, and the open lists of their parts, and the surroundings in which they run.
+/// See the [front page](crate) for an example.
+#[derive(Clone)]
+pub struct Lab {
+    algorithms: Algorithms,
+    components: Components,
+    host: Host,
+}
+
+impl Default for Lab {
+    fn default() -> Self {
+        Lab::builtin()
+    }
+}
+
+impl Lab {
+    /// With everything that comes with archai, on the default [`Host`].
+    pub fn builtin() -> Self {
+        Lab {
+            algorithms: archai_algos::all(),
+            components: Components::builtin(),
+            host: Host::default(),
+        }
+    }
+
+    /// The same with one more algorithm. One of the same name is replaced.
+    #[must_use]
+    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
+        self.algorithms = self.algorithms.with_algorithm(algorithm);
+        self
+    }
+
+    /// The same with one more op: what it means for shapes and costs, and how it is made.
+    ///
+    /// # Errors
+    /// An op of this name is there already.
+    pub fn with_op(
+        mut self,
+        info: impl OpInfo + 'static,
+        make: OpFactory,
+    ) -> Result<Self, LabError> {
+        self.components.ops.register(info, make)?;
+        Ok(self)
+    }
+
+    /// The same in other surroundings.
+    #[must_use]
+    pub fn on(self, host: Host) -> Self {
+        Lab { host, ..self }
+    }
+
+    /// The algorithms.
+    pub fn algorithms(&self) -> &Algorithms {
+        &self.algorithms
+    }
+
+    /// The parts that all algorithms may use. The ops that an algorithm brings come on top in its runs.
+    pub fn components(&self) -> &Components {
+        &self.components
+    }
+
+    /// The surroundings.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Checks a request: everything that can be known to be wrong before anything runs is an error here.
+    ///
+    /// # Errors
+    /// Unknown names, configurations that cannot be used, runs that would share a directory.
+    pub fn plan(&self, request: &Request) -> Result<Plan<'_>, LabError> {
+        Plan::new(self, request)
+    }
+
+    /// Executes a request: for each data set and each algorithm a search and an evaluation. What an equal request left
+    /// unfinished before is resumed. Gives what was found, in the order of the request.
+    ///
+    /// # Errors
+    /// Whatever goes wrong first; what was complete by then stays on disk, and the observer saw it.
+    pub fn run(
+        &self,
+        request: &Request,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Outcome>, LabError> {
+        self.plan(request)?.execute(observer)
+    }
+}

@@ -1,0 +1,345 @@
+//! What a request comes to: one job for each algorithm on each data set, with its configuration and directories, checked.
+
+use std::path::Path;
+
+use archai_algos::Algorithm;
+use archai_engine::Engine;
+use archai_engine::experiment::builder_in;
+use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
+use archai_spec::settings::{Settings, Space};
+
+use crate::config::ConfigRequest;
+use crate::dirs::RunDirs;
+use crate::error::LabError;
+use crate::lab::Lab;
+use crate::observer::{LabEvent, Observer};
+use crate::phase::Phase;
+use crate::request::Request;
+use crate::rundir::RunDir;
+use crate::session::Session;
+use crate::started::{DirState, Started};
+use crate::summary::Outcome;
+use crate::table::Table;
+
+/// Everything that a request will run, checked.
+pub struct Plan<'a> {
+    pub(crate) lab: &'a Lab,
+    pub(crate) jobs: Vec<Job<'a>>,
+    pub(crate) table: Option<Table>,
+    pub(crate) search: bool,
+    pub(crate) eval: bool,
+    pub(crate) fresh: bool,
+    pub(crate) allow_changed: bool,
+    /// The command line without the program and without what only says how to treat older runs.
+    pub(crate) arguments: Vec<String>,
+    threads: Option<usize>,
+}
+
+/// One algorithm on one data set.
+pub(crate) struct Job<'a> {
+    pub algo: &'a Algorithm,
+    pub tree: ConfigTree,
+    /// The same with the paths of the algorithm's own section expanded.
+    pub own: ConfigTree,
+    /// Of all that changes results: the configuration, and the engine if it is not the usual one.
+    pub digest: String,
+    pub engine: Engine,
+    pub dirs: RunDirs,
+    /// Settings whose `$expdir` is the search's directory.
+    pub search: Settings,
+    /// Settings whose `$expdir` is the evaluation's directory.
+    pub eval: Settings,
+}
+
+/// How much of a request was done before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing, by an equal request.
+    None,
+    /// Some of it.
+    Begun,
+    /// All phases are finished, whoever did them.
+    Complete,
+}
+
+impl<'a> Plan<'a> {
+    pub(crate) fn new(lab: &'a Lab, request: &Request) -> Result<Self, LabError> {
+        if !request.search && !request.eval {
+            return Err(LabError::request(
+                "--no-search and --no-eval together leave nothing to do; take one away",
+            ));
+        }
+        let overrides = overrides(request)?;
+        let table = request.table.as_deref().map(Table::open).transpose()?;
+        let datasets = match &request.datasets {
+            Some(names) => names_of("--datasets", names)?
+                .into_iter()
+                .map(Some)
+                .collect(),
+            None => vec![None],
+        };
+        let algorithms: Vec<&Algorithm> = names_of("--algos", &request.algorithms)?
+            .into_iter()
+            .map(|name| {
+                let known = lab.algorithms().get(name);
+                known.map_err(|e| LabError::request(e.to_string()))
+            })
+            .collect::<Result<_, _>>()?;
+        let mut jobs: Vec<Job<'a>> = Vec::new();
+        for dataset in datasets {
+            for &algo in &algorithms {
+                let config = ConfigRequest {
+                    algo,
+                    dataset,
+                    eval_dataset: request.eval_dataset.as_deref(),
+                    space: request.space.as_deref(),
+                    full: request.full,
+                    config: request.config.as_deref(),
+                    config_only: request.config_only.as_deref(),
+                    overrides: overrides.clone(),
+                };
+                let job = Job::new(algo, config.load()?, request, &lab.host().vars)?;
+                if jobs.iter().any(|other| other.dirs == job.dirs) {
+                    return Err(LabError::request(format!(
+                        "two of the runs would share `{}`; data sets (dataset.name) must have different names",
+                        job.dirs.search.path().display()
+                    )));
+                }
+                jobs.push(job);
+            }
+        }
+        Ok(Plan {
+            lab,
+            jobs,
+            table,
+            search: request.search,
+            eval: request.eval,
+            fresh: request.fresh,
+            allow_changed: request.allow_changed,
+            arguments: request.arguments(),
+            threads: request.threads,
+        })
+    }
+
+    /// The run directories of each job, in the order in which they run.
+    pub fn dirs(&self) -> Vec<&RunDirs> {
+        self.jobs.iter().map(|job| &job.dirs).collect()
+    }
+
+    /// How much of it was done before.
+    ///
+    /// # Errors
+    /// Run directories whose files cannot be read or are of another version.
+    pub fn progress(&self) -> Result<Progress, LabError> {
+        let (mut begun, mut complete) = (false, true);
+        for job in &self.jobs {
+            for phase in Phase::ALL.into_iter().filter(|phase| self.wants(*phase)) {
+                match job.dirs.of(phase).state()? {
+                    DirState::Finished(started, _) if self.made(&started, job) => begun = true,
+                    DirState::Unfinished(started) => {
+                        begun |= self.made(&started, job);
+                        complete = false;
+                    }
+                    DirState::Finished(..) | DirState::Absent | DirState::Foreign => {
+                        complete = false;
+                    }
+                }
+            }
+        }
+        Ok(match (begun, complete) {
+            (_, true) => Progress::Complete,
+            (true, false) => Progress::Begun,
+            (false, false) => Progress::None,
+        })
+    }
+
+    /// Whether a phase was asked for.
+    pub(crate) fn wants(&self, phase: Phase) -> bool {
+        match phase {
+            Phase::Search => self.search,
+            Phase::Eval => self.eval,
+        }
+    }
+
+    /// Whether this very command made a run of a job.
+    pub(crate) fn made(&self, started: &Started, job: &Job<'_>) -> bool {
+        (&started.arguments, &started.folder, &started.digest)
+            == (&self.arguments, &self.lab.host().folder, &job.digest)
+    }
+
+    /// Checks that this plan works in `dir`, so that executing it resumes the run there.
+    ///
+    /// # Errors
+    /// It works elsewhere: the directory was moved, or is of another command.
+    pub fn check_works_in(&self, dir: &Path) -> Result<(), LabError> {
+        let is_dir = |own: &RunDir| own.path().canonicalize().is_ok_and(|own| own == dir);
+        let mut dirs = self.jobs.iter().map(|job| &job.dirs);
+        if dirs.any(|dirs| is_dir(&dirs.search) || is_dir(&dirs.eval)) {
+            return Ok(());
+        }
+        let places = self.jobs.iter().map(|job| job.dirs.search.path().display());
+        let places: Vec<String> = places.map(|place| place.to_string()).collect();
+        Err(LabError::request(format!(
+            "the command that made `{}` works in {}; move the directory (and the one of its other phase) back to go on",
+            dir.display(),
+            places.join(", ")
+        )))
+    }
+
+    /// Executes the plan; see [`Lab::run`].
+    ///
+    /// # Errors
+    /// Whatever goes wrong first.
+    pub fn execute(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .build()
+            .map_err(|e| LabError::failure(format!("cannot start the threads: {e}")))?;
+        threads.install(|| self.execute_here(observer))
+    }
+
+    fn execute_here(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
+        let stop = observer.stop_flag();
+        let goes_on = !self.fresh && self.progress()? == Progress::Begun;
+        let mut outcomes = Vec::new();
+        for job in &self.jobs {
+            let session = Session {
+                job,
+                plan: self,
+                goes_on,
+                observer,
+                stop: &stop,
+            };
+            let outcome = session.run()?;
+            observer.observe(&LabEvent::JobEnds { outcome: &outcome });
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        algo: &'a Algorithm,
+        tree: ConfigTree,
+        request: &Request,
+        vars: &Vars,
+    ) -> Result<Self, LabError> {
+        let settings = tree.settings()?;
+        let mut vars = vars.clone();
+        let logdir = expand(&settings.common.logdir, &vars).map_err(|e| {
+            LabError::request(format!(
+                "common.logdir: {e}; or give the folder with --logdir"
+            ))
+        })?;
+        vars.insert("logdir".into(), logdir.clone());
+        let space = settings.nas.search.space;
+        let dirs = RunDirs::new(
+            Path::new(&logdir),
+            &in_space(algo, space, "-"),
+            &settings.dataset.name,
+            &request.exp_prefix,
+        )?;
+        let in_dir = |dir: &RunDir| {
+            let mut vars = vars.clone();
+            vars.insert("expdir".into(), dir.path().to_string_lossy().into_owned());
+            vars
+        };
+        let expanded = |dir: &RunDir| -> Result<Settings, LabError> {
+            let mut settings = settings.clone();
+            tree.expand_paths(&mut settings, &in_dir(dir))?;
+            Ok(settings)
+        };
+        let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
+        let section = format!("nas.search.{}", algo.name());
+        let own = tree.with_expanded_section(&section, &in_dir(&dirs.search))?;
+        let runner = algo.runner(&own)?;
+        builder_in(runner.as_ref(), space)
+            .map_err(|e| LabError::request(format!("{}: {e}", algo.name())))?;
+        if request.table.is_some() && space != Space::Nasbench201 {
+            return Err(LabError::request(format!(
+                "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
+                 leave --table out",
+                algo.name()
+            )));
+        }
+        let engine = request.engine;
+        let mut digest = tree.digest()?;
+        if engine != Engine::default() {
+            digest.push_str(&format!("+{engine}"));
+        }
+        Ok(Job {
+            algo,
+            tree,
+            own,
+            digest,
+            engine,
+            dirs,
+            search,
+            eval,
+        })
+    }
+
+    /// `darts on cifar10`.
+    pub fn title(&self) -> String {
+        let (search, eval) = (
+            &self.search.dataset.name,
+            &self.eval.nas.eval.loader.dataset.name,
+        );
+        let name = in_space(self.algo, self.search.nas.search.space, " in ");
+        if search == eval {
+            format!("{name} on {search}")
+        } else {
+            format!("{name} on {search}, evaluated on {eval}")
+        }
+    }
+}
+
+/// `darts`, or `darts-nasbench201`: an algorithm, and the space if it is not its own.
+fn in_space(algo: &Algorithm, space: Space, between: &str) -> String {
+    match space {
+        Space::Own => algo.name().to_string(),
+        other => format!("{}{between}{}", algo.name(), other.name()),
+    }
+}
+
+/// The single settings of a request, the weaker ones first.
+fn overrides(request: &Request) -> Result<Vec<Override>, LabError> {
+    let mut given = Vec::new();
+    if let Some(dir) = &request.logdir {
+        // Quoted, so that a path which looks like a list or a number stays a text.
+        let value = serde_json::Value::from(dir.as_str()).to_string();
+        given.push(Override::new(
+            "common.logdir",
+            &value,
+            &format!("--logdir {dir}"),
+        ));
+    }
+    if let Some(seed) = request.seed {
+        let flag = format!("--seed {seed}");
+        given.push(Override::new("common.seed", &seed.to_string(), &flag));
+    }
+    given.extend(parse_overrides(&request.overrides)?);
+    Ok(given)
+}
+
+/// The names in a list, without blanks.
+fn names_of<'a>(flag: &str, items: &'a [String]) -> Result<Vec<&'a str>, LabError> {
+    let items: Vec<&str> = items
+        .iter()
+        .map(|item| item.trim())
+        .filter(|item| !item.is_empty())
+        .collect();
+    if items.is_empty() {
+        return Err(LabError::request(format!(
+            "{flag} is empty; give at least one name"
+        )));
+    }
+    let mut places = items.iter().enumerate();
+    match places.find(|(i, item)| items[..*i].contains(item)) {
+        Some((_, twice)) => Err(LabError::request(format!(
+            "{flag} names `{twice}` twice; a run needs a name of its own"
+        ))),
+        None => Ok(items),
+    }
+}

@@ -1,0 +1,560 @@
+//! Runs that differ in nothing but their seed are put together and compared with the random baseline.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use archai_spec::settings::Space;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::figures::FIGURES;
+use super::stats::{Difference, Sample};
+use crate::record::Record;
+
+/// The algorithm that all others are compared with.
+pub const BASELINE: &str = "random";
+
+/// A finished run: its search, its evaluation, or both.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FinishedRun {
+    /// What it is called: its directory.
+    pub name: String,
+    /// The search, if there was one.
+    pub search: Option<Record>,
+    /// The evaluation, if there was one.
+    pub eval: Option<Record>,
+}
+
+impl FinishedRun {
+    /// An evaluation of a network that was given has nothing to do with a search beside it.
+    fn parts(self) -> Vec<FinishedRun> {
+        let given = self.eval.as_ref().is_some_and(|e| e.given_desc.is_some());
+        if !given || self.search.is_none() {
+            return vec![self];
+        }
+        let search = FinishedRun {
+            eval: None,
+            ..self.clone()
+        };
+        vec![
+            search,
+            FinishedRun {
+                search: None,
+                ..self
+            },
+        ]
+    }
+}
+
+/// A run that does not count, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct LeftOut {
+    /// What it is called: its directory.
+    pub name: String,
+    /// Why it does not count.
+    pub reason: String,
+}
+
+/// One figure of a group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Its name in files.
+    pub figure: String,
+    /// Over the seeds.
+    pub own: Sample,
+    /// The same of the random baseline, where there is one that measured it.
+    pub random: Option<Sample>,
+    /// Own minus random.
+    pub difference: Option<Difference>,
+}
+
+/// The random baseline of a group.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Baseline {
+    /// The group is the baseline.
+    Itself,
+    /// Another group, by its number, and the settings (the algorithms' own aside) that differ from this group's: how the
+    /// search was done, never how the evaluation was.
+    Group {
+        /// Number of the group.
+        group: usize,
+        /// Names of settings, with this group's value and the baseline's.
+        differences: Vec<(String, Value, Value)>,
+    },
+    /// There is none, and why.
+    None(String),
+}
+
+/// Runs that differ in nothing but their seed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Group {
+    /// Number, from 1.
+    pub number: usize,
+    /// The algorithm.
+    pub algorithm: String,
+    /// The data set; two where search and evaluation had different ones.
+    pub dataset: String,
+    /// `search and evaluation`, `search` or `evaluation`.
+    pub phases: String,
+    /// The seeds.
+    pub seeds: Vec<u64>,
+    /// The directories, in the order of the seeds.
+    pub runs: Vec<String>,
+    /// The settings that tell this group from others of the same algorithm and data set, with their values here.
+    pub settings: BTreeMap<String, Value>,
+    /// What it is compared with.
+    pub baseline: Baseline,
+    /// Its figures.
+    pub rows: Vec<Row>,
+}
+
+/// What [`collate`] gives.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Collation {
+    /// The groups, by data set and algorithm.
+    pub groups: Vec<Group>,
+    /// What does not count, and why.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// What all runs of a group have in common. Its order is that of the report.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Common {
+    dataset: String,
+    algorithm: String,
+    phases: &'static str,
+    /// All settings but the seed, and what else decides results, as texts.
+    settings: BTreeMap<String, String>,
+}
+
+impl Common {
+    fn of(record: &Record, phases: &'static str) -> Self {
+        let dataset = match record.dataset == record.eval_dataset {
+            true => record.dataset.clone(),
+            false => format!("{}, evaluated on {}", record.dataset, record.eval_dataset),
+        };
+        // A space of cells is as much of a task as the pictures are.
+        let dataset = match record.settings.get("nas.search.space") {
+            Some(Value::String(space)) if space != Space::Own.name() => {
+                format!("{dataset} in {space}")
+            }
+            _ => dataset,
+        };
+        let mut settings: BTreeMap<String, String> = (record.settings.iter())
+            .filter(|(name, value)| {
+                // The algorithm's own space is what an absent key means.
+                *name != "common.seed"
+                    && !(*name == "nas.search.space" && **value == Space::Own.name())
+            })
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .collect();
+        settings.insert(
+            "engine".into(),
+            Value::from(record.engine.as_str()).to_string(),
+        );
+        if let Some(given) = &record.given_desc {
+            settings.insert(
+                "evaluated description".into(),
+                Value::from(given.as_str()).to_string(),
+            );
+        }
+        Common {
+            dataset,
+            algorithm: record.algorithm.clone(),
+            phases,
+            settings,
+        }
+    }
+
+    /// Settings that both could have: without the sections of algorithms. That of DARTS may stand in any configuration.
+    fn shared<'a>(&'a self, other: &'a Common) -> impl Iterator<Item = (&'a String, &'a String)> {
+        let own = [self.algorithm.as_str(), &other.algorithm, "darts"];
+        self.settings.iter().filter(move |(name, _)| {
+            let section = name.strip_prefix("nas.search.");
+            let section = section.and_then(|rest| rest.split('.').next());
+            section.is_none_or(|section| !own.contains(&section))
+        })
+    }
+}
+
+/// Whether a setting says how what was found is measured: there a baseline must not differ.
+fn is_measure(name: &str) -> bool {
+    [
+        "dataset.",
+        "nas.eval.",
+        "nas.search.space",
+        "engine",
+        "phases",
+    ]
+    .iter()
+    .any(|part| name.starts_with(part))
+}
+
+/// What two maps do not agree on, with both values (null where there is none).
+fn differences<'a>(
+    a: impl Iterator<Item = (&'a String, &'a String)>,
+    b: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Vec<(String, Value, Value)> {
+    let (a, b): (BTreeMap<_, _>, BTreeMap<_, _>) = (a.collect(), b.collect());
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).copied().collect();
+    let both = names.into_iter().map(|name| {
+        let [a, b] = [&a, &b].map(|values| parsed(values.get(name).copied()));
+        (name.clone(), a, b)
+    });
+    // A key that is absent means what null means.
+    both.filter(|(_, a, b)| a != b).collect()
+}
+
+fn parsed(text: Option<&String>) -> Value {
+    text.map_or(Value::Null, |text| {
+        serde_json::from_str(text).unwrap_or_else(|_| Value::from(text.as_str()))
+    })
+}
+
+/// Groups runs by algorithm, data set and all settings but the seed, and compares each group with the random baseline of the
+/// same data set and the same evaluation. `left_out` are runs that could not be read; runs that cannot count join them: two
+/// phases with different settings, and a seed that is there already, which is no second sample.
+pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation {
+    let mut groups: BTreeMap<Common, Seeds> = BTreeMap::new();
+    for run in runs.into_iter().flat_map(FinishedRun::parts) {
+        let leave = |reason: String| LeftOut {
+            name: run.name.clone(),
+            reason,
+        };
+        let (record, phases) = match (&run.search, &run.eval) {
+            (Some(search), Some(eval)) => {
+                let [a, b] = [search, eval].map(|r| Common::of(r, ""));
+                let names = differences(a.settings.iter(), b.settings.iter());
+                let mut names: Vec<String> = names.into_iter().map(|(name, ..)| name).collect();
+                for (name, differs) in [
+                    ("algorithm", a.algorithm != b.algorithm),
+                    ("data set", a.dataset != b.dataset),
+                    ("common.seed", search.seed != eval.seed),
+                ] {
+                    names.extend(differs.then(|| name.to_string()));
+                }
+                if !names.is_empty() {
+                    left_out.push(leave(format!(
+                        "its search and its evaluation have different settings: {}",
+                        names.join(", ")
+                    )));
+                    continue;
+                }
+                (eval, "search and evaluation")
+            }
+            (Some(search), None) => (search, "search"),
+            (None, Some(eval)) => (eval, "evaluation"),
+            (None, None) => {
+                left_out.push(leave(
+                    "neither a search nor an evaluation has ended".to_string(),
+                ));
+                continue;
+            }
+        };
+        let phases_there = [&run.search, &run.eval];
+        let figures = (phases_there.into_iter().flatten())
+            .flat_map(|record| record.figures.clone())
+            .collect();
+        let seeds = groups.entry(Common::of(record, phases)).or_default();
+        if let Some((same, _)) = seeds.get(&record.seed) {
+            left_out.push(leave(format!(
+                "seed {} with the same settings is counted already ({same}): a repetition is no second sample",
+                record.seed
+            )));
+            continue;
+        }
+        seeds.insert(record.seed, (run.name.clone(), figures));
+    }
+    left_out.sort();
+
+    let all: Vec<(Common, Samples)> = groups
+        .into_iter()
+        .map(|(common, seeds)| (common, Samples::new(seeds)))
+        .collect();
+    let groups = (0..all.len()).map(|i| group(&all, i)).collect();
+    Collation { groups, left_out }
+}
+
+/// By seed, the name of a run and its figures.
+type Seeds = BTreeMap<u64, (String, BTreeMap<String, f64>)>;
+
+/// The numbers of a group.
+struct Samples {
+    seeds: Vec<u64>,
+    runs: Vec<String>,
+    figures: BTreeMap<String, Sample>,
+}
+
+impl Samples {
+    fn new(seeds: Seeds) -> Self {
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (name, value) in seeds.values().flat_map(|(_, figures)| figures) {
+            values.entry(name.clone()).or_default().push(*value);
+        }
+        Samples {
+            figures: values
+                .into_iter()
+                .filter_map(|(name, values)| Some((name, Sample::of(&values)?)))
+                .collect(),
+            runs: seeds.values().map(|(name, _)| name.clone()).collect(),
+            seeds: seeds.into_keys().collect(),
+        }
+    }
+}
+
+fn group(all: &[(Common, Samples)], i: usize) -> Group {
+    let (common, samples) = &all[i];
+    let mut settings = BTreeMap::new();
+    for (other, _) in all {
+        if (&other.dataset, &other.algorithm) == (&common.dataset, &common.algorithm) {
+            for (name, own, _) in differences(common.settings.iter(), other.settings.iter()) {
+                settings.insert(name, own);
+            }
+        }
+    }
+    let baseline = baseline(all, common);
+    let random = match baseline {
+        Baseline::Group { group, .. } => Some(&all[group - 1].1),
+        Baseline::Itself | Baseline::None(_) => None,
+    };
+    let place = |name: &str| FIGURES.iter().position(|(known, ..)| *known == name);
+    let mut names: Vec<&String> = samples.figures.keys().collect();
+    names.sort_by_key(|name| place(name).unwrap_or(FIGURES.len()));
+    let rows = names
+        .into_iter()
+        .map(|name| {
+            let own = samples.figures[name];
+            let random = random.and_then(|r| r.figures.get(name)).copied();
+            Row {
+                figure: name.clone(),
+                own,
+                random,
+                difference: random.map(|random| Difference::of(&own, &random)),
+            }
+        })
+        .collect();
+    Group {
+        number: i + 1,
+        algorithm: common.algorithm.clone(),
+        dataset: common.dataset.clone(),
+        phases: common.phases.to_string(),
+        seeds: samples.seeds.clone(),
+        runs: samples.runs.clone(),
+        settings,
+        baseline,
+        rows,
+    }
+}
+
+/// The random group of the same data set, phases and evaluation whose search differs least.
+fn baseline(all: &[(Common, Samples)], common: &Common) -> Baseline {
+    if common.algorithm == BASELINE {
+        return Baseline::Itself;
+    }
+    let on_this: Vec<_> = (all.iter().enumerate())
+        .filter(|(_, (other, _))| other.algorithm == BASELINE && other.dataset == common.dataset)
+        .map(|(i, (other, _))| {
+            let mut all = differences(common.shared(other), other.shared(common));
+            if other.phases != common.phases {
+                all.push(("phases".into(), common.phases.into(), other.phases.into()));
+            }
+            (i + 1, all)
+        })
+        .collect();
+    let measured = |d: &[(String, Value, Value)]| -> Vec<String> {
+        let names = d
+            .iter()
+            .map(|(name, ..)| name)
+            .filter(|name| is_measure(name));
+        names.cloned().collect()
+    };
+    let fitting = on_this.iter().filter(|(_, d)| measured(d).is_empty());
+    if let Some((group, differences)) = fitting.min_by_key(|(_, d)| d.len()) {
+        return Baseline::Group {
+            group: *group,
+            differences: differences.clone(),
+        };
+    }
+    Baseline::None(match on_this.first() {
+        None => format!("no finished run of `{BASELINE}` on {}", common.dataset),
+        Some((group, d)) => format!(
+            "`{BASELINE}` on {} was measured otherwise: group {group} differs in {}",
+            common.dataset,
+            measured(d).join(", ")
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Phase;
+    use crate::record::RECORD_VERSION;
+    use serde_json::json;
+
+    fn record(phase: Phase, algorithm: &str, seed: u64, settings: Value, figures: Value) -> Record {
+        let mut settings: BTreeMap<String, Value> = serde_json::from_value(settings).unwrap();
+        settings.insert("common.seed".into(), seed.into());
+        Record {
+            version: RECORD_VERSION,
+            phase,
+            algorithm: algorithm.into(),
+            dataset: "mini".into(),
+            eval_dataset: "mini".into(),
+            seed,
+            digest: String::new(),
+            engine: "fused".into(),
+            given_desc: None,
+            settings,
+            figures: serde_json::from_value(figures).unwrap(),
+            outcome: Value::Null,
+        }
+    }
+
+    fn run(algorithm: &str, seed: u64, settings: Value, test: f64) -> FinishedRun {
+        let record = |phase, figures| record(phase, algorithm, seed, settings.clone(), figures);
+        FinishedRun {
+            name: format!("{algorithm}_{seed}_{settings}"),
+            search: Some(record(Phase::Search, json!({ "search_seconds": 10.0 }))),
+            eval: Some(record(Phase::Eval, json!({ "test_top1": test }))),
+        }
+    }
+
+    #[track_caller]
+    fn close(got: f64, want: f64) {
+        assert!((got - want).abs() < 1e-6, "{got} is not {want}");
+    }
+
+    #[test]
+    fn nothing_but_the_seed_may_differ_in_a_group() {
+        let base = json!({ "nas.eval.trainer.epochs": 2, "nas.search.trainer.epochs": 1 });
+        let longer = json!({ "nas.eval.trainer.epochs": 2, "nas.search.trainer.epochs": 5 });
+        let mut runs = vec![
+            run("darts", 1, base.clone(), 0.90),
+            run("darts", 2, base.clone(), 0.92),
+            run("darts", 3, base.clone(), 0.97),
+            run("darts", 1, longer.clone(), 0.99),
+            run("random", 1, base.clone(), 0.80),
+            run("random", 2, base.clone(), 0.84),
+        ];
+        runs[2].search.as_mut().unwrap().figures.clear();
+        let c = collate(runs, Vec::new());
+        let groups: Vec<(&str, &[u64])> = c
+            .groups
+            .iter()
+            .map(|g| (g.algorithm.as_str(), g.seeds.as_slice()))
+            .collect();
+        assert_eq!(
+            groups,
+            [
+                ("darts", &[1, 2, 3][..]),
+                ("darts", &[1]),
+                ("random", &[1, 2])
+            ]
+        );
+        let row = &c.groups[0].rows[0];
+        assert_eq!(
+            (row.figure.as_str(), row.own.n, row.random.unwrap().n),
+            ("test_top1", 3, 2)
+        );
+        close(row.difference.unwrap().mean, 0.11);
+        // A figure that one run lacks counts those that have it.
+        assert_eq!(
+            (
+                c.groups[0].rows[1].figure.as_str(),
+                c.groups[0].rows[1].own.n
+            ),
+            ("search_seconds", 2)
+        );
+        assert_eq!(
+            c.groups[0].settings,
+            BTreeMap::from([("nas.search.trainer.epochs".to_string(), json!(1))])
+        );
+        assert_eq!(
+            c.groups[1].baseline,
+            Baseline::Group {
+                group: 3,
+                differences: vec![("nas.search.trainer.epochs".into(), json!(5), json!(1))]
+            }
+        );
+        assert_eq!(c.groups[2].baseline, Baseline::Itself);
+        let text = c.to_markdown();
+        for expect in [
+            "| 1 | darts | mini | 3 | 93.00 % ± 3.61 | [84.04, 101.96] | 82.00 % ± 2.83 | +11.00 | [",
+            "| 2 | darts | mini | 1 | 99.00 % (one seed) | – | 82.00 % ± 2.83 | +17.00 | – |",
+            "- `nas.search.trainer.epochs`, here `5`, there `1`",
+        ] {
+            assert!(text.contains(expect), "{expect}\n{text}");
+        }
+        let csv = c.to_csv();
+        let widths: BTreeSet<usize> = csv.lines().map(|l| l.matches(',').count()).collect();
+        assert_eq!(widths, BTreeSet::from([17]), "{csv}");
+        assert!(csv.contains("\n2,darts,mini,search and evaluation,nas.search.trainer.epochs=5,test_top1,1,0.99,,,,3,2,0.82"), "{csv}");
+    }
+
+    #[test]
+    fn what_cannot_count_is_said() {
+        let base = json!({ "nas.eval.trainer.epochs": 2 });
+        let mut mixed = run("darts", 1, base.clone(), 0.5);
+        mixed
+            .eval
+            .as_mut()
+            .unwrap()
+            .settings
+            .insert("nas.eval.trainer.epochs".into(), json!(3));
+        mixed.name = "mixed".into();
+        let mut again = run("darts", 2, base.clone(), 0.6);
+        again.name = "again".into();
+        let nothing = FinishedRun {
+            name: "nothing".into(),
+            search: None,
+            eval: None,
+        };
+        let broken = LeftOut {
+            name: "broken".into(),
+            reason: "damaged".into(),
+        };
+        let other = run("random", 1, json!({ "nas.eval.trainer.epochs": 9 }), 0.7);
+        let c = collate(
+            vec![run("darts", 2, base, 0.6), mixed, again, nothing, other],
+            vec![broken],
+        );
+        let names: Vec<&str> = c.left_out.iter().map(|l| l.name.as_str()).collect();
+        assert_eq!(names, ["again", "broken", "mixed", "nothing"]);
+        assert!(c.left_out[0].reason.contains("no second sample"));
+        assert!(c.left_out[2].reason.contains("nas.eval.trainer.epochs"));
+        assert_eq!(c.groups[0].seeds, [2]);
+        let text = c.to_markdown();
+        assert!(
+            text.contains("**NO RANDOM BASELINE: `random` on mini was measured otherwise: group 2 differs in nas.eval.trainer.epochs."),
+            "{text}"
+        );
+        let alone = collate(vec![run("darts", 1, json!({}), 0.5)], Vec::new());
+        assert!(
+            alone
+                .to_markdown()
+                .contains("NO RANDOM BASELINE: no finished run of `random` on mini")
+        );
+    }
+
+    #[test]
+    fn searches_and_given_networks_are_groups_of_their_own() {
+        let base = json!({});
+        let mut searched = run("darts", 2, base.clone(), 0.0);
+        searched.eval = None;
+        let mut given = run("darts", 1, base.clone(), 0.4);
+        given.eval.as_mut().unwrap().given_desc = Some("abc".into());
+        let c = collate(
+            vec![searched, given, run("darts", 1, base, 0.5)],
+            Vec::new(),
+        );
+        let phases: Vec<&str> = c.groups.iter().map(|g| g.phases.as_str()).collect();
+        assert_eq!(phases, ["evaluation", "search", "search and evaluation"]);
+        assert_eq!(
+            (c.groups[0].rows.len(), c.groups[1].seeds.as_slice()),
+            (1, &[1, 2][..]),
+            "a search does not count for a given network"
+        );
+        assert!(c.left_out.is_empty());
+    }
+}

@@ -1,0 +1,344 @@
+//! A run directory: the names of its files, which are spelt here and nowhere else, and typed readers of what they hold.
+//!
+//! A phase is *finished* when its `result.json` is there, which is written last; with a `run.json` alone it is *unfinished*
+//! and can be resumed by the command that `run.json` holds.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use archai_engine::checkpoint::{Reached, reached};
+pub use archai_engine::files::FOUND_DESC;
+use archai_engine::files::{Disk, FileError, RealDisk, remove_unfinished, write_atomically};
+use archai_engine::metrics::Metrics;
+pub use archai_engine::searcher::GALLERY;
+use archai_spec::config::{Vars, expand};
+use archai_spec::desc::{ModelDesc, OpCatalog};
+use serde_json::Value;
+
+use crate::dirs::is_bare;
+use crate::error::LabError;
+use crate::log::{Follower, LogEntry, read_entries};
+use crate::record::Record;
+use crate::started::{DirState, Started};
+
+/// How the phase was started: a [`Started`].
+pub const STARTED_FILE: &str = "run.json";
+/// The facts of a phase that ended well: a [`Record`].
+pub const RECORD_FILE: &str = "result.json";
+/// The whole configuration of the run.
+pub const CONFIG_FILE: &str = "config_used.yaml";
+/// What was found, for people.
+pub const SUMMARY_FILE: &str = "summary.md";
+/// Locked while a process works in the directory.
+pub const LOCK_FILE: &str = ".lock";
+/// The folder of the checkpoints.
+pub const CHECKPOINTS: &str = "checkpoints";
+
+/// Ending of the log for people.
+const HUMAN: &str = "log";
+/// Ending of the log for programs.
+const MACHINE: &str = "jsonl";
+/// Ending of the log as a tree.
+const TREE: &str = "yaml";
+/// The name of the logs, unless `common.log_prefix` says otherwise.
+const LOG: &str = "log";
+
+/// The log files of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFiles {
+    /// For people, line by line.
+    pub human: PathBuf,
+    /// For programs, line by line.
+    pub machine: PathBuf,
+    /// The same values as one tree, written at the end.
+    pub tree: PathBuf,
+}
+
+/// The directory of one phase of an experiment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl AsRef<Path> for RunDir {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl RunDir {
+    /// The run directory at `path`, which need not be there.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        RunDir { path: path.into() }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its own name.
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The log files for the name that `common.log_prefix` gives them; none for an empty one, which writes none.
+    pub fn log_files(&self, prefix: &str) -> Option<LogFiles> {
+        let file = |ending: &str| self.path.join(format!("{prefix}.{ending}"));
+        (!prefix.is_empty()).then(|| LogFiles {
+            human: file(HUMAN),
+            machine: file(MACHINE),
+            tree: file(TREE),
+        })
+    }
+
+    /// Names of files that say nothing about what a run computed: they say how it was started, or repeat others for people.
+    pub(crate) fn names_apart() -> [String; 6] {
+        [
+            CONFIG_FILE.to_string(),
+            format!("{LOG}.{HUMAN}"),
+            format!("{LOG}.{TREE}"),
+            STARTED_FILE.to_string(),
+            SUMMARY_FILE.to_string(),
+            CHECKPOINTS.to_string(),
+        ]
+    }
+
+    /// Files of every run that a summary mentions, with what they are.
+    pub(crate) fn common_files() -> [(String, String); 2] {
+        let logs = [HUMAN, TREE, MACHINE].map(|ending| format!("{LOG}.{ending}"));
+        [
+            (CONFIG_FILE.into(), "the whole configuration".into()),
+            (
+                logs.join(", "),
+                "the log for people, as a tree, line by line".into(),
+            ),
+        ]
+    }
+
+    /// In which state it is.
+    ///
+    /// # Errors
+    /// Files that cannot be read or are of another version.
+    pub fn state(&self) -> Result<DirState, LabError> {
+        if self.path.symlink_metadata().is_err() {
+            return Ok(DirState::Absent);
+        }
+        let Some(started) = self.started()? else {
+            return Ok(match is_bare(&self.path) {
+                true => DirState::Absent,
+                false => DirState::Foreign,
+            });
+        };
+        Ok(match self.record()? {
+            Some(record) => DirState::Finished(Box::new(started), Box::new(record)),
+            None => DirState::Unfinished(Box::new(started)),
+        })
+    }
+
+    /// How the phase was started; none if the directory does not say.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is of another version.
+    pub fn started(&self) -> Result<Option<Started>, LabError> {
+        self.read(STARTED_FILE, Started::from_json)
+    }
+
+    /// The facts of the phase; none until it has ended well.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is of another version.
+    pub fn record(&self) -> Result<Option<Record>, LabError> {
+        self.read(RECORD_FILE, Record::from_json)
+    }
+
+    /// The log for programs: `log.jsonl`, whatever name the settings gave it; none before the run wrote one.
+    pub fn machine_log(&self) -> Option<PathBuf> {
+        let entries = std::fs::read_dir(&self.path).ok()?;
+        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        paths
+            .filter(|path| path.extension().is_some_and(|e| e == MACHINE))
+            .min()
+    }
+
+    /// All entries of the log so far. Lines that are no entries, as a killed process leaves one at the end, are left out.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn log(&self) -> Result<Vec<LogEntry>, LabError> {
+        let Some(path) = self.machine_log() else {
+            return Ok(Vec::new());
+        };
+        let bytes = std::fs::read(&path).map_err(|e| FileError::new("read", &path, e))?;
+        Ok(read_entries(&bytes).collect())
+    }
+
+    /// Follows the log while the run writes it.
+    pub fn follow(&self) -> Follower {
+        let usual = || self.path.join(format!("{LOG}.{MACHINE}"));
+        Follower::new(self.machine_log().unwrap_or_else(usual))
+    }
+
+    /// The description that the search found or the evaluation got, if it is there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no description.
+    pub fn found_desc(&self, catalog: &OpCatalog) -> Result<Option<ModelDesc>, LabError> {
+        read_desc(&self.file(FOUND_DESC), catalog)
+    }
+
+    /// The scaled description that an evaluation trains, if it is there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no description; a configuration that does not name the file.
+    pub fn scaled_desc(&self, catalog: &OpCatalog) -> Result<Option<ModelDesc>, LabError> {
+        read_desc(&self.configured("/nas/eval/full_desc_filename")?, catalog)
+    }
+
+    /// The metrics of an evaluation, epoch by epoch, if they are there.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no metrics; a configuration that does not name the file.
+    pub fn metrics(&self) -> Result<Option<Metrics>, LabError> {
+        let path = self.configured("/nas/eval/metric_filename")?;
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
+        };
+        let metrics = serde_saphyr::from_str(&text).map_err(|e| unusable(&path, &e))?;
+        Ok(Some(metrics))
+    }
+
+    /// How far the trainings had come at the checkpoints that are there, by number: while a run works there, too.
+    ///
+    /// # Errors
+    /// A folder or a file that cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<Reached>, LabError> {
+        Ok(reached(&self.file(CHECKPOINTS))?)
+    }
+
+    /// A file that the configuration of the run names at `pointer`.
+    fn configured(&self, pointer: &str) -> Result<PathBuf, LabError> {
+        let path = self.file(CONFIG_FILE);
+        let failed = |e| FileError::new("read", &path, e);
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let config: Value = serde_saphyr::from_str(&text).map_err(|e| unusable(&path, &e))?;
+        let name = config.pointer(pointer).and_then(Value::as_str);
+        let name = name.ok_or_else(|| unusable(&path, &format!("it has no {pointer}")))?;
+        let expdir = self.path.to_string_lossy().into_owned();
+        let vars = Vars::from([("expdir".to_string(), expdir)]);
+        let file = expand(name, &vars).map_err(|e| unusable(&path, &e))?;
+        Ok(PathBuf::from(file))
+    }
+
+    fn read<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, LabError> {
+        let path = self.file(name);
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
+        };
+        parse(&text).map(Some).map_err(|why| {
+            LabError::failure(format!(
+                "`{}` cannot be used: {why}; --fresh sets the old run aside and starts over",
+                path.display()
+            ))
+        })
+    }
+
+    /// Writes a text file into it, complete or not at all.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), FileError> {
+        write_atomically(&self.file(name), |out| out.write_all(text.as_bytes()))
+    }
+
+    /// Removes what a killed process had begun to write.
+    pub(crate) fn sweep(&self) -> Result<(), FileError> {
+        sweep(&self.path)
+    }
+}
+
+fn sweep(dir: &Path) -> Result<(), FileError> {
+    remove_unfinished(&RealDisk, dir)?;
+    let paths = RealDisk.list(dir);
+    for path in paths.map_err(|e| FileError::new("read", dir, e))? {
+        if path.is_dir() && !path.is_symlink() {
+            sweep(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> LabError {
+    LabError::failure(format!("`{}` cannot be used: {why}", path.display()))
+}
+
+fn read_desc(path: &Path, catalog: &OpCatalog) -> Result<Option<ModelDesc>, LabError> {
+    let Some(text) = read_if_there(path)? else {
+        return Ok(None);
+    };
+    ModelDesc::from_yaml(&text, &path.display().to_string(), catalog)
+        .map(Some)
+        .map_err(LabError::caused)
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(FileError::new("read", path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::Phase;
+
+    #[test]
+    fn states_of_directories() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(root.path().join("d"));
+        assert!(matches!(dir.state().unwrap(), DirState::Absent));
+        std::fs::create_dir(dir.path()).unwrap();
+        std::fs::write(dir.file(".writing-x"), "").unwrap();
+        assert!(matches!(dir.state().unwrap(), DirState::Absent));
+        sweep(root.path()).unwrap();
+        assert!(!dir.file(".writing-x").exists());
+        std::fs::write(dir.file("log.log"), "").unwrap();
+        assert!(matches!(dir.state().unwrap(), DirState::Foreign));
+        let started = Started::new(Phase::Search, "0.1.0", &[], Path::new("/"));
+        started.write(&dir).unwrap();
+        assert!(matches!(dir.state().unwrap(), DirState::Unfinished(_)));
+        std::fs::write(dir.file(RECORD_FILE), "{\"version\": 9}").unwrap();
+        let error = dir.state().unwrap_err().to_string();
+        assert!(error.contains("version 9"), "{error}");
+    }
+
+    #[test]
+    fn p27_other_versions_are_refused_by_number() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(root.path());
+        for (text, expect) in [
+            (
+                r#"{"version": 2}"#,
+                "version 2, this program reads version 1",
+            ),
+            ("{}", "no version"),
+            ("{", "EOF"),
+        ] {
+            std::fs::write(dir.file(STARTED_FILE), text).unwrap();
+            let error = dir.state().unwrap_err().to_string();
+            assert!(
+                error.contains(expect) && error.contains("--fresh"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! A job while it runs: its phases in their directories, with their logs, checkpoints and records.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use archai_data::Split;
+use archai_engine::checkpoint::{CheckpointStore, Found, Policy};
+use archai_engine::evaluater::EvalResult;
+use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
+use archai_engine::files::{FileError, write_atomically};
+use archai_engine::run::{Run, StopFlag};
+use archai_engine::searcher::SearchResult;
+use archai_engine::{Compute, Engine, EngineError};
+use archai_spec::event::{Level, LogPath, json};
+use archai_spec::settings::{Dataset, DatasetFormat, Settings};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::claim::{Claim, PhaseState};
+use crate::error::LabError;
+use crate::log::{Audience, LogOptions, RunLog};
+use crate::observer::{Ended, LabEvent, Observer};
+use crate::phase::Phase;
+use crate::plan::{Job, Plan};
+use crate::record::{RECORD_VERSION, Record, figures_of_eval, figures_of_search};
+use crate::rundir::{CHECKPOINTS, CONFIG_FILE, FOUND_DESC, RECORD_FILE, RunDir, SUMMARY_FILE};
+use crate::started::Started;
+use crate::summary::{Outcome, as_markdown};
+use crate::table::TableEntry;
+use crate::template::Template;
+
+/// A job while it runs.
+pub(crate) struct Session<'a> {
+    pub job: &'a Job<'a>,
+    pub plan: &'a Plan<'a>,
+    /// Whether some of the plan was done before by an equal one.
+    pub goes_on: bool,
+    pub observer: &'a dyn Observer,
+    pub stop: &'a StopFlag,
+}
+
+impl Session<'_> {
+    pub fn run(&self) -> Result<Outcome, LabError> {
+        let (job, plan) = (self.job, self.plan);
+        let runner = job.algo.runner(&job.own)?;
+        let runner = runner.as_ref();
+        let template = self.check_before(runner)?;
+        let title = job.title();
+        self.observer
+            .observe(&LabEvent::JobBegins { title: &title });
+        let given = template.as_ref().and_then(Template::given_digest);
+        let claim = self.claim(given.as_deref())?;
+        let search = match &claim.search {
+            PhaseState::NotWanted => None,
+            PhaseState::Complete(record) => Some(self.complete(record)?),
+            PhaseState::New => Some(self.search(runner, false)?),
+            PhaseState::Resumed => Some(self.search(runner, true)?),
+        };
+        let dir_of = |phase| job.dirs.of(phase).path().to_path_buf();
+        let mut outcome = Outcome {
+            title,
+            table: None,
+            search_dir: search.is_some().then(|| dir_of(Phase::Search)),
+            eval_dir: plan.eval.then(|| dir_of(Phase::Eval)),
+            search,
+            eval: None,
+        };
+        if let Some(found) = &outcome.search {
+            outcome.table = self.look_up(&found.final_desc)?;
+        }
+        let resumed = match &claim.eval {
+            PhaseState::NotWanted => {
+                self.end_without_eval(&claim, &outcome)?;
+                return Ok(outcome);
+            }
+            PhaseState::Complete(record) => {
+                outcome.eval = Some(self.complete(record)?);
+                if !plan.search {
+                    outcome.table = self.look_up(&job.dirs.eval.file(FOUND_DESC))?;
+                }
+                return Ok(outcome);
+            }
+            PhaseState::New => false,
+            PhaseState::Resumed => true,
+        };
+        let template = match (&outcome.search, template) {
+            (Some(found), _) => Template::found(&found.final_desc)?,
+            (None, Some(template)) => template,
+            (None, None) => return Err(LabError::failure("there is nothing to evaluate")),
+        };
+        let result = self.eval(runner, &template, resumed)?;
+        let mut figures = figures_of_eval(&result);
+        if !plan.search {
+            outcome.table = self.look_up(&job.dirs.eval.file(FOUND_DESC))?;
+            figures.extend(figures_of(&outcome.table));
+        }
+        outcome.eval = Some(result.clone());
+        self.summarise(&outcome, &job.dirs.eval)?;
+        self.record_end(Phase::Eval, given, figures, &result)?;
+        Ok(outcome)
+    }
+
+    /// Whatever can be seen to fail is looked for before older runs are touched. Gives the description to evaluate if
+    /// there is no search.
+    fn check_before(&self, runner: &dyn ExperimentRunner) -> Result<Option<Template>, LabError> {
+        let (job, plan) = (self.job, self.plan);
+        let mut registry = plan.lab.components().ops.clone();
+        runner.register_ops(&mut registry)?;
+        if plan.search {
+            check_data(&job.search.nas.search.loader.dataset)?;
+        }
+        if plan.eval {
+            check_data(&job.eval.nas.eval.loader.dataset)?;
+        }
+        match (plan.search, plan.eval) {
+            (false, _) => {
+                let template = Template::without_search(job, &registry)?;
+                self.observer.observe(&LabEvent::Evaluating {
+                    desc: &template.path,
+                });
+                Ok(Some(template))
+            }
+            (true, true) => Template::check_not_named(job).map(|()| None),
+            (true, false) => Ok(None),
+        }
+    }
+
+    /// The result of a phase that was finished before.
+    fn complete<T: DeserializeOwned>(&self, record: &Record) -> Result<T, LabError> {
+        let (phase, dir) = (record.phase, self.job.dirs.of(record.phase));
+        self.observer.observe(&LabEvent::AlreadyComplete {
+            phase,
+            dir: dir.path(),
+        });
+        T::deserialize(&record.outcome).map_err(|e| {
+            LabError::failure(format!(
+                "the result in `{}` cannot be used: {e}; --fresh sets the old run aside and starts over",
+                dir.file(RECORD_FILE).display()
+            ))
+        })
+    }
+
+    /// Summary and record of a search that no evaluation follows. The summary comes first, because a record is what makes
+    /// a run complete.
+    fn end_without_eval(&self, claim: &Claim, outcome: &Outcome) -> Result<(), LabError> {
+        let was_complete = matches!(claim.search, PhaseState::Complete(_));
+        if let (Some(found), false) = (&outcome.search, was_complete) {
+            self.summarise(outcome, &self.job.dirs.search)?;
+            let mut figures = figures_of_search(found);
+            figures.extend(figures_of(&outcome.table));
+            self.record_end(Phase::Search, None, figures, found)?;
+        }
+        Ok(())
+    }
+
+    fn summarise(&self, outcome: &Outcome, dir: &RunDir) -> Result<(), LabError> {
+        let command_line = &self.plan.lab.host().command_line;
+        let text = as_markdown(outcome, command_line, &self.job.digest);
+        Ok(dir.write(SUMMARY_FILE, &text)?)
+    }
+
+    fn search(
+        &self,
+        runner: &dyn ExperimentRunner,
+        resumed: bool,
+    ) -> Result<SearchResult, LabError> {
+        let started = self.started(Phase::Search, None)?;
+        let found = self.phase(&started, &self.job.search, resumed, |experiment| {
+            run_search(experiment, runner)
+        })?;
+        if self.plan.eval {
+            let mut figures = figures_of_search(&found);
+            figures.extend(figures_of(&self.look_up(&found.final_desc)?));
+            self.record_end(Phase::Search, None, figures, &found)?;
+        }
+        Ok(found)
+    }
+
+    fn eval(
+        &self,
+        runner: &dyn ExperimentRunner,
+        template: &Template,
+        resumed: bool,
+    ) -> Result<EvalResult, LabError> {
+        let dir = &self.job.dirs.eval;
+        let mut settings = self.job.eval.clone();
+        let own = dir.file(FOUND_DESC);
+        settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
+        let given = template.given_digest();
+        let started = self.started(Phase::Eval, given.as_deref())?;
+        self.phase(&started, &settings, resumed, |experiment| {
+            template.write(dir)?;
+            run_eval(experiment, runner)
+        })
+    }
+
+    /// What the table says of a found cell.
+    fn look_up(&self, found: &Path) -> Result<Option<TableEntry>, LabError> {
+        let (table, catalog) = (
+            self.plan.table.as_ref(),
+            self.plan.lab.components().ops.catalog(),
+        );
+        table.map(|table| table.of_file(found, catalog)).transpose()
+    }
+
+    /// How a phase of this command is started.
+    pub(crate) fn started(&self, phase: Phase, given: Option<&str>) -> Result<Started, LabError> {
+        let (plan, host) = (self.plan, self.plan.lab.host());
+        Ok(Started {
+            algorithm: self.job.algo.name().to_string(),
+            engine: self.job.engine.to_string(),
+            eval_follows: plan.search && plan.eval,
+            digest: self.job.digest.clone(),
+            given_desc: given.map(str::to_string),
+            settings: self.job.tree.digested()?,
+            ..Started::new(phase, &host.version, &plan.arguments, &host.folder)
+        })
+    }
+
+    /// Leaves the facts of a phase that ended well, for reports.
+    fn record_end(
+        &self,
+        phase: Phase,
+        given_desc: Option<String>,
+        figures: BTreeMap<String, f64>,
+        outcome: &impl Serialize,
+    ) -> Result<(), LabError> {
+        let job = self.job;
+        let path = job.dirs.of(phase).file(RECORD_FILE);
+        let outcome =
+            serde_json::to_value(outcome).map_err(|e| FileError::new("write", &path, e.into()))?;
+        let record = Record {
+            version: RECORD_VERSION,
+            phase,
+            algorithm: job.algo.name().to_string(),
+            dataset: job.search.nas.search.loader.dataset.name.clone(),
+            eval_dataset: job.eval.nas.eval.loader.dataset.name.clone(),
+            seed: job.search.common.seed,
+            digest: job.digest.clone(),
+            engine: job.engine.to_string(),
+            given_desc,
+            settings: job.tree.digested()?,
+            figures,
+            outcome,
+        };
+        write_atomically(&path, |out| {
+            serde_json::to_writer_pretty(&mut *out, &record)?;
+            out.write_all(b"\n")
+        })?;
+        Ok(())
+    }
+
+    /// One phase in its directory, with its logs, which are finished however it ends.
+    fn phase<T>(
+        &self,
+        started: &Started,
+        settings: &Settings,
+        resumed: bool,
+        body: impl FnOnce(&Experiment<'_>) -> Result<T, EngineError>,
+    ) -> Result<T, LabError> {
+        let (phase, host) = (started.phase, self.plan.lab.host());
+        let dir = self.job.dirs.of(phase);
+        if self.stop.is_raised() {
+            return Err(LabError::StoppedBefore {
+                title: self.job.title(),
+                phase,
+            });
+        }
+        self.observer.observe(&LabEvent::PhaseBegins {
+            phase,
+            dir: dir.path(),
+            resumed,
+        });
+        dir.sweep()?;
+        // First of all, so that whatever else is there belongs to a run that can be resumed.
+        started.write(dir)?;
+        dir.write(CONFIG_FILE, &self.config_used(dir))?;
+        let options = LogOptions::new(dir, &settings.common);
+        let audience = Audience {
+            phase,
+            observer: self.observer,
+            host,
+        };
+        let log = match resumed {
+            true => RunLog::reopen(&options, audience)?,
+            false => RunLog::create(&options, audience)?,
+        };
+        let policy = Policy {
+            every_steps: settings.common.checkpoint.every_steps,
+            every_seconds: settings.common.checkpoint.every_seconds,
+            keep: settings.common.checkpoint.keep,
+        };
+        let (checkpoints, found) = CheckpointStore::open(
+            &dir.file(CHECKPOINTS),
+            policy,
+            host.clock.as_ref(),
+            Box::new(|| log.mark()),
+        )?;
+        if resumed {
+            resume_log(&log, phase, dir, &found)?;
+        }
+        self.record_start(&log, phase, settings)
+            .map_err(|e| FileError::new("write to the log in", dir.path(), e))?;
+
+        let run = Run::new(&log, host.clock.as_ref(), self.stop, settings.common.seed);
+        let experiment = Experiment {
+            settings,
+            components: self.plan.lab.components().clone(),
+            compute: Compute::cpu().with_engine(self.job.engine),
+            run: run.with_checkpoints(&checkpoints),
+            dir: dir.path(),
+        };
+        let result = body(&experiment);
+        self.end_phase(&log, phase, result)
+    }
+
+    /// Notes how a phase ended, and finishes its log.
+    fn end_phase<T>(
+        &self,
+        log: &RunLog<'_>,
+        phase: Phase,
+        result: Result<T, EngineError>,
+    ) -> Result<T, LabError> {
+        let dir = self.job.dirs.of(phase).path();
+        let ended = match &result {
+            Ok(_) => Ended::Complete,
+            Err(EngineError::Stopped) => Ended::Stopped,
+            Err(_) => Ended::Failed,
+        };
+        self.observer
+            .observe(&LabEvent::PhaseEnds { phase, dir, ended });
+        let noted = match &result {
+            Ok(_) => log.note(Level::Info, &format!("the {phase} is complete")),
+            Err(EngineError::Stopped) => {
+                log.note(Level::Warning, &format!("the {phase} was interrupted"))
+            }
+            Err(error) => log.note(Level::Error, &error.to_string()),
+        };
+        let in_log = |e| FileError::new("write to the log in", dir, e);
+        let finished = noted.map_err(in_log).and_then(|()| log.finish());
+        match result {
+            Ok(value) => Ok(finished.map(|()| value)?),
+            Err(EngineError::Stopped) => Err(LabError::Interrupted {
+                title: self.job.title(),
+                phase,
+                dir: dir.to_path_buf(),
+            }),
+            // The first error is the one to mend; a log that could not be finished follows from it, if anything.
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What every run notes in its log at its start.
+    fn record_start(
+        &self,
+        log: &RunLog<'_>,
+        phase: Phase,
+        settings: &Settings,
+    ) -> std::io::Result<()> {
+        let (job, host) = (self.job, self.plan.lab.host());
+        let dir = job.dirs.of(phase);
+        let dataset = match phase {
+            Phase::Search => &settings.nas.search.loader.dataset,
+            Phase::Eval => &settings.nas.eval.loader.dataset,
+        };
+        let started = host.now().strftime("%Y-%m-%d %H:%M:%S %:z").to_string();
+        let record = |path: &str, values: Vec<(&str, serde_json::Value)>| {
+            let values = values
+                .into_iter()
+                .map(|(key, value)| (key.to_string(), value))
+                .collect();
+            log.record(LogPath::new(path), values)
+        };
+        record(
+            "run",
+            vec![
+                ("command_line", json(host.command_line.clone())),
+                ("version", json(host.version.clone())),
+                ("experiment", json(dir.name())),
+                ("started", json(started)),
+                ("directory", json(dir.path().to_string_lossy().into_owned())),
+                ("process", json(host.process)),
+                ("algorithm", json(job.algo.name())),
+                ("seed", json(settings.common.seed)),
+                ("device", json("cpu")),
+                ("engine", json(job.engine.to_string())),
+                ("threads", json(rayon::current_num_threads())),
+                ("config_digest", json(job.digest.clone())),
+            ],
+        )?;
+        record(
+            "dataset",
+            vec![
+                ("name", json(dataset.name.clone())),
+                ("path", json(dataset.path.clone())),
+                ("n_classes", json(dataset.n_classes)),
+                ("channels", json(dataset.channels)),
+                ("size", json(dataset.size.to_vec())),
+                ("max_batches", json(dataset.max_batches)),
+            ],
+        )
+    }
+
+    /// The configuration of the run as a file that gives the same run again.
+    fn config_used(&self, dir: &RunDir) -> String {
+        let name = dir.name();
+        let engine = match self.job.engine {
+            Engine::Fused => "",
+            Engine::Plain => " --engine plain",
+        };
+        format!(
+            "# The whole configuration of {name}. It gives the same run again:\n\
+             #   archai run --algos {} --config-only {CONFIG_FILE}{engine}\n\
+             # Digest of what changes results: {}\n\n{}",
+            self.job.algo.name(),
+            self.job.digest,
+            self.job.tree.to_yaml()
+        )
+    }
+}
+
+/// Cuts the log of a phase that is resumed back to its last checkpoint, and notes what was lost.
+fn resume_log(log: &RunLog<'_>, phase: Phase, dir: &RunDir, found: &Found) -> Result<(), LabError> {
+    let in_log = |e| FileError::new("write to the log in", dir.path(), e);
+    let missing = log.cut_back(found.mark.as_ref())?;
+    for text in &found.damaged {
+        log.warn_first(text).map_err(in_log)?;
+    }
+    if found.mark.is_none() {
+        // It was interrupted before its first checkpoint, which the trainings below know nothing of.
+        let at = LogPath::new("resumed").join(phase).join(0).join(0);
+        let values = [
+            ("phase", json(phase.name())),
+            ("epoch", json(0)),
+            ("step", json(0)),
+        ];
+        let values = values.map(|(key, value)| (key.to_string(), value));
+        log.record(at, values.to_vec()).map_err(in_log)?;
+    }
+    if missing > 0 {
+        let text = format!(
+            "{missing} bytes of the logs are missing; the run reports them again where it can"
+        );
+        log.warn_first(&text).map_err(in_log)?;
+    }
+    Ok(())
+}
+
+/// A data set that is not there is found out before older runs are set aside.
+fn check_data(dataset: &Dataset) -> Result<(), LabError> {
+    if dataset.format != DatasetFormat::Embedded && !Path::new(&dataset.path).exists() {
+        archai_data::open(dataset, Split::Train).map_err(LabError::caused)?;
+    }
+    Ok(())
+}
+
+/// The figures of a table, if one was looked into.
+fn figures_of(entry: &Option<TableEntry>) -> BTreeMap<String, f64> {
+    entry
+        .as_ref()
+        .map_or_else(BTreeMap::new, |entry| entry.figures.clone())
+}

@@ -1,0 +1,222 @@
+//! What a run directory says of the run that made it (`run.json`), and in which state its phase is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use archai_engine::files::{FileError, write_atomically};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::LabError;
+use crate::phase::Phase;
+use crate::record::Record;
+use crate::rundir::{RunDir, STARTED_FILE};
+
+/// Version of [`Started`] that this program writes and reads.
+const STARTED_VERSION: u32 = 1;
+
+/// How a phase was started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Started {
+    /// Version of this file's contents.
+    pub version: u32,
+    /// Version of the program.
+    pub program: String,
+    /// The phase.
+    pub phase: Phase,
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// What computes: `fused` or `plain`.
+    pub engine: String,
+    /// Arguments of the command line, without the program's name.
+    pub arguments: Vec<String>,
+    /// The folder in which the command was given.
+    pub folder: PathBuf,
+    /// Whether the same command evaluates what this search finds.
+    pub eval_follows: bool,
+    /// Digest of the settings.
+    pub digest: String,
+    /// The description that is evaluated, by its digest, if it came from a file and not from a search.
+    pub given_desc: Option<String>,
+    /// All settings that change results, by dotted names.
+    pub settings: BTreeMap<String, Value>,
+}
+
+impl Started {
+    /// A phase that a program of this version starts, with nothing in it yet but what every phase of a command shares.
+    pub(crate) fn new(phase: Phase, program: &str, arguments: &[String], folder: &Path) -> Self {
+        Started {
+            version: STARTED_VERSION,
+            program: program.to_string(),
+            phase,
+            algorithm: String::new(),
+            engine: String::new(),
+            arguments: arguments.to_vec(),
+            folder: folder.to_path_buf(),
+            eval_follows: false,
+            digest: String::new(),
+            given_desc: None,
+            settings: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the file's text.
+    ///
+    /// # Errors
+    /// What is wrong with it: another version, or damage.
+    pub fn from_json(text: &str) -> Result<Self, String> {
+        let value: Value = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        match value["version"].as_u64() {
+            Some(version) if version == u64::from(STARTED_VERSION) => {}
+            other => {
+                let found = other.map_or("no version".to_string(), |n| format!("version {n}"));
+                return Err(format!(
+                    "it has {found}, this program reads version {STARTED_VERSION}"
+                ));
+            }
+        }
+        serde_json::from_value(value).map_err(|e| e.to_string())
+    }
+
+    /// Writes the file into a run directory.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn write(&self, dir: &RunDir) -> Result<(), FileError> {
+        write_atomically(&dir.file(STARTED_FILE), |out| {
+            serde_json::to_writer_pretty(&mut *out, self)?;
+            out.write_all(b"\n")
+        })
+    }
+
+    /// Checks that this run, which is to be resumed in `dir`, computes what `now` asks for. With `allow` the differences
+    /// that cannot change what the phase computes are accepted: settings of the evaluation while the search goes on, and
+    /// the program's version.
+    ///
+    /// # Errors
+    /// All differences that count, by name.
+    pub(crate) fn check_same(
+        &self,
+        now: &Started,
+        dir: &RunDir,
+        allow: bool,
+    ) -> Result<(), LabError> {
+        let searching = self.phase == Phase::Search;
+        let mut differences = Vec::new();
+        let mut harmless = true;
+        let mut differs = |name: &str, old: String, new: String, is_harmless: bool| {
+            if old != new {
+                harmless &= is_harmless;
+                differences.push(format!("  {name}: {old} -> {new}"));
+            }
+        };
+        let none = Value::Null;
+        let names: BTreeSet<&String> = self.settings.keys().chain(now.settings.keys()).collect();
+        for name in names {
+            let value = |of: &Started| of.settings.get(name).unwrap_or(&none).to_string();
+            let is_harmless = searching && name.starts_with("nas.eval.");
+            differs(name, value(self), value(now), is_harmless);
+        }
+        differs("--engine", self.engine.clone(), now.engine.clone(), false);
+        let desc = |of: &Started| {
+            let digest = of.given_desc.as_deref();
+            digest.map_or("what the search found".into(), |d| format!("file {d:.16}"))
+        };
+        differs("the evaluated description", desc(self), desc(now), false);
+        differs("archai", self.program.clone(), now.program.clone(), true);
+        if differences.is_empty() || (allow && harmless) {
+            return Ok(());
+        }
+        let way = match harmless {
+            true => {
+                "--allow-changed goes on with the new values, which change nothing that was computed so far; "
+            }
+            false => "",
+        };
+        Err(LabError::request(format!(
+            "the unfinished run in `{}` was started differently (old -> new):\n{}\n  \
+             go on with the old command (archai resume {0}); {way}--fresh sets the old run aside and starts over",
+            dir.path().display(),
+            differences.join("\n")
+        )))
+    }
+}
+
+/// In which state the directory of a phase is.
+#[derive(Clone, Debug)]
+pub enum DirState {
+    /// There is no directory, or an empty one.
+    Absent,
+    /// Something that no run of this program made.
+    Foreign,
+    /// A run that did not end well.
+    Unfinished(Box<Started>),
+    /// A run that did.
+    Finished(Box<Started>, Box<Record>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(phase: Phase, settings: Value) -> Started {
+        Started {
+            settings: serde_json::from_value(settings).unwrap(),
+            ..Started::new(phase, "0.1.0", &["run".into()], Path::new("/"))
+        }
+    }
+
+    #[test]
+    fn differences_are_named() {
+        let old = json(1, 5);
+        fn json(epochs: u32, eval: u32) -> Value {
+            serde_json::json!({ "nas.search.trainer.epochs": epochs, "nas.eval.trainer.epochs": eval })
+        }
+        // (phase, new settings, allowed, what the error holds)
+        let cases = [
+            (Phase::Search, json(1, 5), false, &[][..]),
+            (Phase::Search, json(1, 6), true, &[]),
+            (
+                Phase::Search,
+                json(1, 6),
+                false,
+                &["nas.eval.trainer.epochs: 5 -> 6", "--allow-changed"],
+            ),
+            (
+                Phase::Search,
+                json(2, 5),
+                true,
+                &["nas.search.trainer.epochs: 1 -> 2", "--fresh"],
+            ),
+            (
+                Phase::Eval,
+                json(1, 6),
+                true,
+                &["nas.eval.trainer.epochs: 5 -> 6"],
+            ),
+        ];
+        for (phase, new, allow, expect) in cases {
+            let result = started(phase, old.clone()).check_same(
+                &started(phase, new.clone()),
+                &RunDir::new("d"),
+                allow,
+            );
+            let error = result.err().map(|e| e.to_string()).unwrap_or_default();
+            assert_eq!(
+                error.is_empty(),
+                expect.is_empty(),
+                "{phase} {new}: {error}"
+            );
+            for text in expect {
+                assert!(error.contains(text), "{text:?} is missing in {error}");
+            }
+        }
+        let mut other = started(Phase::Search, old.clone());
+        other.program = "99.0".into();
+        let before = started(Phase::Search, old);
+        assert!(before.check_same(&other, &RunDir::new("d"), false).is_err());
+        assert!(before.check_same(&other, &RunDir::new("d"), true).is_ok());
+    }
+}

@@ -1,0 +1,226 @@
+//! What a run found, as data and as the Markdown of `summary.md`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use archai_engine::evaluater::EvalResult;
+use archai_engine::experiment::RunFile;
+use archai_engine::searcher::SearchResult;
+use archai_spec::numbers::{percent, thousands};
+
+use crate::rundir::{RunDir, SUMMARY_FILE};
+use crate::table::TableEntry;
+
+/// What one algorithm found on one data set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// Algorithm and data sets, in words.
+    pub title: String,
+    /// What the table of NAS-Bench-201 says of the found cell, if one was given.
+    pub table: Option<TableEntry>,
+    /// The search's result.
+    pub search: Option<SearchResult>,
+    /// The search's directory.
+    pub search_dir: Option<PathBuf>,
+    /// The evaluation's result.
+    pub eval: Option<EvalResult>,
+    /// The evaluation's directory.
+    pub eval_dir: Option<PathBuf>,
+}
+
+impl Outcome {
+    /// Figures with their names, those that there are, as texts.
+    pub fn figures(&self) -> Vec<(&'static str, String)> {
+        let mut figures = Vec::new();
+        let mut add =
+            |name, value: Option<String>| figures.extend(value.map(|value| (name, value)));
+        if let Some(eval) = &self.eval {
+            add("test accuracy (top-1)", eval.test_top1.map(percent));
+            add("test accuracy (top-5)", eval.test_top5.map(percent));
+            add("validation accuracy", eval.val_top1.map(percent));
+            add(
+                "best on validation",
+                eval.best_val
+                    .map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)),
+            );
+            add("training accuracy", eval.train_top1.map(percent));
+            add("parameters", Some(thousands(eval.parameters)));
+            if eval.parameters_with_aux != eval.parameters {
+                add(
+                    "parameters with auxiliary tower",
+                    Some(thousands(eval.parameters_with_aux)),
+                );
+            }
+            add("multiply-adds per image", Some(thousands(eval.macs)));
+            add("epochs of evaluation", Some(eval.epochs.to_string()));
+            add("time of evaluation", Some(time(eval.seconds)));
+        }
+        if let Some(search) = &self.search {
+            // Searches without a supernet measure the networks themselves.
+            let [val, train] = match search.supernet_parameters {
+                0 => [
+                    "validation accuracy in the search",
+                    "training accuracy in the search",
+                ],
+                _ => [
+                    "validation accuracy of the supernet",
+                    "training accuracy of the supernet",
+                ],
+            };
+            add(val, search.val_top1.map(percent));
+            add(train, search.train_top1.map(percent));
+            add(
+                "found network, trained at search size",
+                search.post_train_test_top1.map(percent),
+            );
+            if search.supernet_parameters > 0 {
+                let parameters = thousands(search.supernet_parameters);
+                add("parameters of the supernet", Some(parameters));
+                add("architecture parameters", Some(thousands(search.alphas)));
+            }
+            if self.eval.is_none() {
+                add(
+                    "parameters at search size",
+                    Some(thousands(search.parameters)),
+                );
+                add("multiply-adds at search size", Some(thousands(search.macs)));
+            }
+            add("time of search", Some(time(search.seconds)));
+        }
+        figures
+    }
+
+    /// What is to be said beside the figures: warnings first.
+    pub fn remarks(&self) -> Vec<String> {
+        let (search, eval) = (self.search.iter(), self.eval.iter());
+        let warnings =
+            (search.clone().flat_map(|s| &s.warnings)).chain(eval.flat_map(|e| &e.warnings));
+        let notes = search.flat_map(|s| &s.notes);
+        let table = self.table.iter().flat_map(|entry| &entry.lines);
+        (warnings.map(|text| format!("warning: {text}")))
+            .chain(notes.map(|text| format!("note: {text}")))
+            .chain(table.cloned())
+            .collect()
+    }
+
+    /// Directories, with the names of the files in them that are worth knowing and what each is.
+    pub fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
+        let mut places = Vec::new();
+        let phases = [
+            (&self.search_dir, self.search.as_ref().map(|s| &s.files)),
+            (&self.eval_dir, self.eval.as_ref().map(|e| &e.files)),
+        ];
+        for (dir, files) in phases {
+            let (Some(dir), Some(files)) = (dir, files) else {
+                continue;
+            };
+            let mut list: Vec<(String, String)> = files
+                .iter()
+                .map(|RunFile { what, path }| {
+                    let shown = path.strip_prefix(dir).unwrap_or(path);
+                    (shown.display().to_string(), what.clone())
+                })
+                .collect();
+            list.extend(RunDir::common_files());
+            places.push((dir.as_path(), list));
+        }
+        if let Some((_, list)) = places.last_mut() {
+            list.push((SUMMARY_FILE.into(), "this summary".into()));
+        }
+        places
+    }
+}
+
+/// The summary of one run as Markdown.
+pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> String {
+    let mut out = format!("# {}\n\n", outcome.title);
+    let _ = writeln!(out, "    {}\n", command_line.join(" "));
+    let _ = writeln!(out, "| | |\n|---|---:|");
+    for (name, value) in outcome.figures() {
+        let _ = writeln!(out, "| {name} | {value} |");
+    }
+    if let Some(genotype) = outcome.search.as_ref().and_then(|s| s.genotype.as_ref()) {
+        let _ = writeln!(out, "\nFound:\n\n    {genotype}");
+    }
+    for remark in outcome.remarks() {
+        let _ = writeln!(out, "\n> {remark}");
+    }
+    for (dir, files) in outcome.places() {
+        let _ = writeln!(out, "\n`{}`\n", dir.display());
+        for (name, what) in files {
+            let _ = writeln!(out, "- `{name}`: {what}");
+        }
+    }
+    let _ = writeln!(out, "\nDigest of the configuration: `{digest}`");
+    out
+}
+
+/// `12.3 s`, or `2:05` from a minute on.
+pub fn time(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else {
+        clock(Duration::from_secs_f64(seconds))
+    }
+}
+
+/// `1:02:03` or `2:03`.
+pub fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if h > 0 {
+        format!("{h}:{m:02}:{s:02}")
+    } else {
+        format!("{m}:{s:02}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_readable() {
+        assert_eq!((time(12.34), time(125.0)), ("12.3 s".into(), "2:05".into()));
+    }
+
+    #[test]
+    fn notes_and_warnings_are_shown() {
+        let search = SearchResult {
+            genotype: None,
+            train_top1: None,
+            val_top1: None,
+            post_train_test_top1: None,
+            supernet_parameters: 1,
+            alphas: 1,
+            parameters: 1,
+            macs: 1,
+            seconds: 1.0,
+            final_desc: PathBuf::new(),
+            notes: vec!["ended early".into()],
+            warnings: vec!["all skips".into()],
+            files: Vec::new(),
+        };
+        let outcome = Outcome {
+            title: "darts on mnist".into(),
+            table: None,
+            search: Some(search),
+            search_dir: None,
+            eval: None,
+            eval_dir: None,
+        };
+        let markdown = as_markdown(&outcome, &[], "digest");
+        assert!(
+            markdown.contains("\n> warning: all skips\n\n> note: ended early\n"),
+            "{markdown}"
+        );
+    }
+
+    #[test]
+    fn times() {
+        for (seconds, expect) in [(0, "0:00"), (61, "1:01"), (3723, "1:02:03")] {
+            assert_eq!(clock(Duration::from_secs(seconds)), expect);
+        }
+    }
+}

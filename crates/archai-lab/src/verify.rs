@@ -1,0 +1,185 @@
+//! Does a finished run again, in a folder of its own, and compares what came out.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use archai_engine::Engine;
+use archai_engine::files::FileError;
+
+use crate::digests;
+use crate::error::LabError;
+use crate::lab::Lab;
+use crate::observer::Observer;
+use crate::phase::Phase;
+use crate::record::Record;
+use crate::request::Request;
+use crate::rundir::{CONFIG_FILE, FOUND_DESC, GALLERY, RunDir};
+use crate::started::{DirState, Started};
+
+/// Name of the repeated run.
+const PREFIX: &str = "verify";
+
+/// How a file of a run compares with that of its repetition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both are the same but for times.
+    Same,
+    /// They differ.
+    Differs,
+    /// The repetition does not have it.
+    OnlyOld,
+    /// Only the repetition has it.
+    OnlyNew,
+}
+
+/// A file of a run and of its repetition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compared {
+    /// Its name in the run directory.
+    pub name: String,
+    /// The digest in the run, or in the repetition if the run does not have the file; see [`digests`].
+    pub digest: String,
+    /// How they compare.
+    pub verdict: Verdict,
+}
+
+/// A finished run, with a folder in which it can be done again.
+#[derive(Debug)]
+pub struct Repetition {
+    dir: RunDir,
+    again: RunDir,
+    request: Request,
+}
+
+impl Repetition {
+    /// Prepares to do the run in `dir` again, which needs nothing but `dir`: its configuration and, for an evaluation, its
+    /// description. The repetition happens in `scratch`, an empty folder of the caller's. `overrides` and `threads` are
+    /// those of the repetition: see [`Request`].
+    ///
+    /// # Errors
+    /// `dir` is no finished run, or files cannot be read or copied.
+    pub fn new(
+        lab: &Lab,
+        dir: &Path,
+        scratch: &Path,
+        overrides: &[String],
+        threads: Option<usize>,
+    ) -> Result<Self, LabError> {
+        let path = dir
+            .canonicalize()
+            .map_err(|e| FileError::new("read", dir, e))?;
+        let dir = RunDir::new(path);
+        let (started, record) = finished(&dir)?;
+        let config = scratch.join("config.yaml");
+        copy(&dir.file(CONFIG_FILE), &config)?;
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let engines = [Engine::Fused, Engine::Plain];
+        let engine = engines
+            .into_iter()
+            .find(|e| e.to_string() == started.engine);
+        let engine = engine.ok_or_else(|| {
+            LabError::failure(format!(
+                "the run in `{}` was computed by `{}`, which this program does not have",
+                dir.path().display(),
+                started.engine
+            ))
+        })?;
+        let mut request = Request {
+            search: record.phase == Phase::Search,
+            eval: record.phase == Phase::Eval,
+            exp_prefix: PREFIX.to_string(),
+            config_only: Some(text(&config)),
+            logdir: Some(text(&scratch.join("logdir"))),
+            overrides: overrides.to_vec(),
+            engine,
+            threads,
+            ..Request::new(&started.algorithm)
+        };
+        let again = lab.plan(&request)?.dirs()[0].clone();
+        if record.phase == Phase::Eval {
+            let own = dir.file(FOUND_DESC);
+            match record.given_desc {
+                Some(_) => {
+                    let named = serde_json::json!(own);
+                    request
+                        .overrides
+                        .push(format!("nas.eval.final_desc_filename={named}"));
+                }
+                None => bring_description(&dir, &again.search)?,
+            }
+        }
+        let again = again.of(record.phase).clone();
+        Ok(Repetition {
+            dir,
+            again,
+            request,
+        })
+    }
+
+    /// The run that is repeated.
+    pub fn dir(&self) -> &RunDir {
+        &self.dir
+    }
+
+    /// Does the run again and compares what came out, file by file.
+    ///
+    /// # Errors
+    /// As [`Lab::run`]; files that cannot be read. That files differ is no error.
+    pub fn run(&self, lab: &Lab, observer: &dyn Observer) -> Result<Vec<Compared>, LabError> {
+        lab.run(&self.request, observer)?;
+        let old = digests::of_run(self.dir.path())?;
+        let new = digests::of_run(self.again.path())?;
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let compared = names.into_iter().map(|name| {
+            let (a, b) = (old.get(name), new.get(name));
+            let verdict = match (a, b) {
+                (Some(a), Some(b)) if a == b => Verdict::Same,
+                (Some(_), Some(_)) => Verdict::Differs,
+                (Some(_), None) => Verdict::OnlyOld,
+                (None, _) => Verdict::OnlyNew,
+            };
+            Compared {
+                name: name.clone(),
+                digest: a.or(b).cloned().unwrap_or_default(),
+                verdict,
+            }
+        });
+        Ok(compared.collect())
+    }
+}
+
+/// How a run was started and what it gave, if it is finished.
+fn finished(dir: &RunDir) -> Result<(Box<Started>, Box<Record>), LabError> {
+    let place = dir.path().display();
+    match dir.state()? {
+        DirState::Finished(started, record) => Ok((started, record)),
+        DirState::Unfinished(_) => Err(LabError::request(format!(
+            "the run in `{place}` is not complete; finish it first: archai resume {place}"
+        ))),
+        DirState::Absent | DirState::Foreign => Err(LabError::request(format!(
+            "`{place}` is no run directory; name a folder that `archai run` made"
+        ))),
+    }
+}
+
+/// Puts the evaluated description where the repetition looks for it.
+fn bring_description(dir: &RunDir, search: &RunDir) -> Result<(), LabError> {
+    fs::create_dir_all(search).map_err(|e| FileError::new("make", search.path(), e))?;
+    copy(&dir.file(FOUND_DESC), &search.file(FOUND_DESC))?;
+    let (gallery, target) = (dir.file(GALLERY), search.file(GALLERY));
+    if gallery.is_dir() {
+        fs::create_dir_all(&target).map_err(|e| FileError::new("make", &target, e))?;
+        let failed = |e| FileError::new("read", &gallery, e);
+        for entry in fs::read_dir(&gallery).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            copy(&entry.path(), &target.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), FileError> {
+    let bytes = fs::read(from).map_err(|e| FileError::new("read", from, e))?;
+    fs::write(to, bytes).map_err(|e| FileError::new("write", to, e))
+}
