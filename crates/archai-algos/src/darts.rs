@@ -23,7 +23,19 @@ use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
 use crate::alpha_step::AlphaStep;
+
+/// The algorithm `darts` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "darts",
+        "a softmax over the ops of each edge, trained by gradient",
+        Darts::new,
+    )
+    .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055")
+    .yaml(include_str!("darts.yaml"))
+}
 
 /// The section `nas.search.darts`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -18,6 +18,22 @@ use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
 
 use crate::alpha_step::AlphaStep;
+use crate::{Algorithm, NoSettings};
+
+/// The algorithm `didarts` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "didarts",
+        "DARTS on one level: weights and architecture step on the same training loss",
+        |_: NoSettings| Didarts,
+    )
+    .paper(
+        "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055 \
+         (its single-level alternative)",
+    )
+    .yaml(include_str!("didarts.yaml"))
+    .toy(include_str!("didarts_toy.yaml"))
+}
 
 /// DiDARTS: DARTS's space and a trainer's hook. It has no settings of its own.
 #[derive(Clone, Copy, Debug, Default)]

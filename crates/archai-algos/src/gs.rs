@@ -28,7 +28,24 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use crate::Algorithm;
 use crate::{darts::Darts, didarts::SingleLevel};
+
+/// The algorithm `gs` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "gs",
+        "each node samples its edges and ops by Gumbel softmax",
+        Gs::new,
+    )
+    .paper(
+        "Dong, Yang: Searching for a Robust Neural Architecture in Four GPU Hours (GDAS), 2019, \
+         arXiv:1910.04465; Xie et al.: SNAS, 2019, arXiv:1812.09926; Jang, Gu, Poole: \
+         Categorical Reparameterization with Gumbel-Softmax, 2017, arXiv:1611.01144",
+    )
+    .yaml(include_str!("gs.yaml"))
+    .toy(include_str!("gs_toy.yaml"))
+}
 
 /// The section `nas.search.gs`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -210,7 +227,7 @@ impl TrainerHooks for Cooling {
             .emit(values!(fit.log.path().clone(), "temperature" => temperature))
     }
 
-    // Before each step and not before each epoch: a training that is taken up within an epoch has the right one, too.
+    // Before each step and not before each epoch: a training that is resumed within an epoch has the right one, too.
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
         let temperature = self.temperature(step.epoch, step.settings.epochs);
         step.model

@@ -1,7 +1,7 @@
 //! The search algorithms, one file or folder each, written against the public interface of [`archai_engine`] alone: whatever a
 //! built-in algorithm does, your own can do.
 //!
-//! [`all`] gives the built-in algorithms as a value; [`Algorithms::with`] adds yours.
+//! [`all`] gives the built-in algorithms as a value, to which [`Registry::with`] adds yours.
 //!
 //! # Implementing DARTS
 //! An algorithm is four small pieces: a search space, what happens before the training, what happens before each step, and
@@ -9,7 +9,7 @@
 //! whole command line.
 //!
 //! ```
-//! use archai_algos::NoSettings;
+//! use archai_algos::{Algorithm, NoSettings};
 //! use archai_engine::checkpoint::Snapshot;
 //! use archai_engine::experiment::ExperimentRunner;
 //! use archai_engine::trainer::{Fit, Step, TrainerHooks};
@@ -67,7 +67,8 @@
 //!     }
 //! }
 //!
-//! let algorithms = archai_algos::all().with("my_darts", "the tutorial's DARTS", |_: NoSettings| MyDarts);
+//! let mine = Algorithm::new("my_darts", "the tutorial's DARTS", |_: NoSettings| MyDarts);
+//! let algorithms = archai_algos::all().with(mine.into());
 //! assert!(algorithms.get("my_darts").is_ok());
 //! ```
 
@@ -92,10 +93,14 @@ pub use manual::{Manual, ManualSettings, ZooModel};
 pub use nasbench101::{NasBench101, NasBench101Settings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
-pub use registry::{Algorithm, AlgorithmConfig, Algorithms, NoSettings};
+pub use registry::{Algorithm, Algorithms, NoSettings, files};
 pub use xnas::{Xnas, XnasSettings};
 
-/// All algorithms that come with the program.
+use std::sync::Arc;
+
+use archai_spec::registry::Registry;
+
+/// All algorithms that come with the program, a line each.
 ///
 /// ```
 /// let algorithms = archai_algos::all();
@@ -104,88 +109,18 @@ pub use xnas::{Xnas, XnasSettings};
 /// assert!(error.is_some_and(|e| e.contains("darts")));
 /// ```
 pub fn all() -> Algorithms {
-    let shipped = |algorithm: Algorithm, file: &str| {
-        algorithm.config(AlgorithmConfig::File(format!("archai:algos/{file}.yaml")))
-    };
-    Algorithms::new()
-        .with_algorithm(shipped(
-            Algorithm::new(
-                "darts",
-                "a softmax over the ops of each edge, trained by gradient",
-                Darts::new,
-            )
-            .paper("Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055"),
-            "darts",
-        ))
-        .with_algorithm(shipped(
-            Algorithm::new(
-                "didarts",
-                "DARTS on one level: weights and architecture step on the same training loss",
-                |_: NoSettings| Didarts,
-            )
-            .paper(
-                "Liu, Simonyan, Yang: DARTS: Differentiable Architecture Search, 2019, arXiv:1806.09055 (its single-level \
-                 alternative)",
-            ),
-            "didarts",
-        ))
-        .with_algorithm(shipped(
-            Algorithm::new(
-                "xnas",
-                "ops as experts: exponentiated gradient, and the hopeless are wiped out",
-                Xnas::new,
-            )
-            .paper("Nayman et al.: XNAS: Neural Architecture Search with Expert Advice, 2019, arXiv:1906.08031"),
-            "xnas",
-        ))
-        .with_algorithm(shipped(
-            Algorithm::new(
-                "gs",
-                "each node samples its edges and ops by Gumbel softmax",
-                Gs::new,
-            )
-            .paper(
-                "Dong, Yang: Searching for a Robust Neural Architecture in Four GPU Hours (GDAS), 2019, arXiv:1910.04465; \
-                 Xie et al.: SNAS, 2019, arXiv:1812.09926; Jang, Gu, Poole: Categorical Reparameterization with \
-                 Gumbel-Softmax, 2017, arXiv:1611.01144",
-            ),
-            "gs",
-        ))
-        .with_algorithm(
-            Algorithm::new("petridish", "small networks, of which the promising ones grow", Petridish::new)
-                .paper(
-                    "Hu, Langford, Caruana, Mukherjee, Horvitz, Dey: Efficient Forward Architecture Search, 2019, \
-                     arXiv:1905.13360",
-                )
-                .config(AlgorithmConfig::File("archai:algos/petridish.yaml".to_string())),
-        )
-        .with_algorithm(
-            Algorithm::new("random", "the best of some random architectures: the baseline", Random::new)
-                .paper(
-                    "Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search, 2019, arXiv:1902.07638",
-                )
-                .config(AlgorithmConfig::File("archai:algos/random.yaml".to_string())),
-        )
-        .with_algorithm(
-            Algorithm::new("divnas", "the supernet of DARTS, of which the ops remain that differ most", Divnas::new)
-                .paper(
-                    "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of Krause, Singh, Guestrin: \
-                     Near-Optimal Sensor Placements in Gaussian Processes, 2008, Journal of Machine Learning Research 9",
-                )
-                .config(AlgorithmConfig::File("archai:algos/divnas.yaml".to_string())),
-        )
-        .with_algorithm(shipped(
-            Algorithm::new("manual", "no search: a network of the model zoo, by its name", Manual::new)
-                .paper("those of the networks: He et al. 2016 (ResNet) and others; each name's is in docs/spaces.md"),
-            "manual",
-        ))
-        .with_algorithm(shipped(
-            Algorithm::new(
-                "nasbench101",
-                "no search: the NAS-Bench-101 cell that is named, or a random one",
-                NasBench101::new,
-            )
-            .paper("Ying et al.: NAS-Bench-101: Towards Reproducible Neural Architecture Search, 2019, arXiv:1902.09635"),
-            "nasbench101",
-        ))
+    [
+        darts::algorithm(),
+        didarts::algorithm(),
+        xnas::algorithm(),
+        gs::algorithm(),
+        petridish::algorithm(),
+        random::algorithm(),
+        divnas::algorithm(),
+        manual::algorithm(),
+        nasbench101::algorithm(),
+    ]
+    .into_iter()
+    .map(Arc::new)
+    .fold(Registry::new("algorithm"), Registry::with)
 }

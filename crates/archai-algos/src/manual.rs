@@ -13,7 +13,23 @@ use archai_spec::settings::Space;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
 use crate::given;
+
+/// The algorithm `manual` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "manual",
+        "no search: a network of the model zoo, by its name",
+        Manual::new,
+    )
+    .paper(
+        "those of the networks: He et al. 2016 (ResNet) and others; each name's is in \
+         docs/spaces.md",
+    )
+    .yaml(include_str!("manual.yaml"))
+    .toy(include_str!("manual_toy.yaml"))
+}
 
 /// The section `nas.search.manual`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -17,7 +17,24 @@ use archai_spec::settings::Space;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
 use crate::given;
+
+/// The algorithm `nasbench101` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "nasbench101",
+        "no search: the NAS-Bench-101 cell that is named, or a random one",
+        NasBench101::new,
+    )
+    .paper(
+        "Ying et al.: NAS-Bench-101: Towards Reproducible Neural Architecture Search, 2019, \
+         arXiv:1902.09635",
+    )
+    .yaml(include_str!("nasbench101.yaml"))
+    .toy(include_str!("nasbench101_toy.yaml"))
+    .space("archai:spaces/nasbench101.yaml")
+}
 
 /// The section `nas.search.nasbench101`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -20,8 +20,25 @@ use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
+
 /// Draws of one architecture before the space counts as exhausted.
 const MAX_DRAWS: usize = 100;
+
+/// The algorithm `random` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "random",
+        "the best of some random architectures: the baseline",
+        Random::new,
+    )
+    .paper(
+        "Li, Talwalkar: Random Search and Reproducibility for Neural Architecture Search, 2019, \
+         arXiv:1902.07638",
+    )
+    .yaml(include_str!("random.yaml"))
+    .toy(include_str!("random_toy.yaml"))
+}
 
 /// The section `nas.search.random`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

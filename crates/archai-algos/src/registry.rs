@@ -1,24 +1,16 @@
 //! Algorithms by name: a value that the program is started with, not a global.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use archai_engine::experiment::ExperimentRunner;
-use archai_spec::config::{ConfigErrors, ConfigTree, Schema};
-use archai_spec::names::{UnknownName, unknown};
+use archai_spec::config::{AddedFiles, ConfigErrors, ConfigTree, FileSource, Schema};
+use archai_spec::registry::{Named, Registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::darts::DartsSettings;
-
-/// Where the defaults of an algorithm's configuration stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AlgorithmConfig {
-    /// A file by name, as configurations include them: `archai:algos/darts.yaml` is a shipped one.
-    File(String),
-    /// The text of a YAML file, which may `__include__` shipped ones.
-    Text(String),
-}
 
 /// Settings of an algorithm that has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -28,13 +20,25 @@ pub struct NoSettings {}
 type Make =
     Arc<dyn Fn(&ConfigTree) -> Result<Box<dyn ExperimentRunner>, ConfigErrors> + Send + Sync>;
 
-/// An algorithm: its name, what to say of it, where its defaults stand, and how it is made.
+/// An algorithm: its name, one line about it, its default settings as YAML, and how its runner is made.
+///
+/// ```
+/// use archai_algos::{Algorithm, Darts, DartsSettings};
+///
+/// let mine = Algorithm::new("mine", "DARTS in first order", |settings: DartsSettings| Darts::new(settings))
+///     .yaml("__include__: archai:algos/common.yaml\nnas: {search: {mine: {second_order: false, epsilon: 0.01}}}")
+///     .toy("nas: {search: {loader: {train_batch: 16}}}");
+/// assert_eq!(mine.defaults(), "archai:algos/mine.yaml");
+/// assert_eq!(mine.toy_overlay().as_deref(), Some("archai:algos/mine_toy.yaml"));
+/// ```
 #[derive(Clone)]
 pub struct Algorithm {
     name: String,
     about: String,
     paper: Option<String>,
-    config: AlgorithmConfig,
+    yaml: Option<Cow<'static, str>>,
+    toy: Option<Cow<'static, str>>,
+    space: Option<String>,
     schema: Arc<dyn Fn(Schema) -> Schema + Send + Sync>,
     make: Make,
 }
@@ -45,7 +49,9 @@ impl fmt::Debug for Algorithm {
             name,
             about,
             paper,
-            config,
+            yaml,
+            toy,
+            space,
             schema: _,
             make: _,
         } = self;
@@ -53,14 +59,24 @@ impl fmt::Debug for Algorithm {
             .field("name", name)
             .field("about", about)
             .field("paper", paper)
-            .field("config", config)
+            .field("yaml", yaml)
+            .field("toy", toy)
+            .field("space", space)
             .finish_non_exhaustive()
     }
 }
 
+/// What an algorithm without YAML of its own starts from, and what the YAML of any other may include: the defaults of DARTS.
+/// So the section of DARTS may be present for every algorithm.
+const BASE: &str = "archai:algos/darts.yaml";
+
+fn with_base_section(schema: Schema) -> Schema {
+    schema.section::<Option<DartsSettings>>("nas.search.darts")
+}
+
 impl Algorithm {
-    /// An algorithm whose runner `make` builds from the section `nas.search.<name>` of the configuration. Its
-    /// defaults are those of DARTS unless [`Algorithm::config`] says otherwise; then the section of DARTS may stay.
+    /// An algorithm whose runner `make` builds from the section `nas.search.<name>` of the configuration
+    /// ([`NoSettings`] if it has none). Without [`Algorithm::yaml`] it starts from the defaults of DARTS.
     pub fn new<S, R>(
         name: impl Into<String>,
         about: impl Into<String>,
@@ -73,20 +89,14 @@ impl Algorithm {
         let name = name.into();
         let section = format!("nas.search.{name}");
         let own = section.clone();
-        let is_darts = name == "darts";
         Algorithm {
             name,
             about: about.into(),
             paper: None,
-            config: AlgorithmConfig::File("archai:algos/darts.yaml".to_string()),
-            schema: Arc::new(move |schema| {
-                let schema = if is_darts {
-                    schema
-                } else {
-                    schema.section::<Option<DartsSettings>>("nas.search.darts")
-                };
-                schema.section::<S>(&own)
-            }),
+            yaml: None,
+            toy: None,
+            space: None,
+            schema: Arc::new(move |schema| schema.section::<S>(&own)),
             make: Arc::new(move |tree| {
                 let settings = tree.section::<S>(&section)?;
                 Ok(Box::new(make(settings)) as Box<dyn ExperimentRunner>)
@@ -101,10 +111,28 @@ impl Algorithm {
         self
     }
 
-    /// Says where the defaults of its configuration stand.
+    /// Gives its default settings: the text of a YAML file, usually `include_str!("mine.yaml")` beside its source.
+    /// Configurations know the text as `archai:algos/<name>.yaml`. It may include shipped files by such names;
+    /// `archai:algos/common.yaml` has every key that all algorithms share.
     #[must_use]
-    pub fn config(mut self, config: AlgorithmConfig) -> Self {
-        self.config = config;
+    pub fn yaml(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.yaml = Some(text.into());
+        self
+    }
+
+    /// Gives what toy mode changes in its settings beyond `archai:toy.yaml`: the text of a YAML file, known as
+    /// `archai:algos/<name>_toy.yaml`.
+    #[must_use]
+    pub fn toy(mut self, text: impl Into<Cow<'static, str>>) -> Self {
+        self.toy = Some(text.into());
+        self
+    }
+
+    /// Names the file of the one space that it works in (`archai:spaces/…`). It is laid over the file of the data set,
+    /// which may choose stems that the space cannot have.
+    #[must_use]
+    pub fn space(mut self, file: impl Into<String>) -> Self {
+        self.space = Some(file.into());
         self
     }
 
@@ -123,14 +151,34 @@ impl Algorithm {
         self.paper.as_deref()
     }
 
-    /// Where the defaults of its configuration stand.
-    pub fn default_config(&self) -> &AlgorithmConfig {
-        &self.config
+    /// The file of its default settings, the weakest layer of a configuration: its own or, without one, that of DARTS.
+    pub fn defaults(&self) -> String {
+        match self.yaml {
+            Some(_) => own_file(&self.name),
+            None => BASE.to_string(),
+        }
+    }
+
+    /// The file with what toy mode changes in its settings, if it has one.
+    pub fn toy_overlay(&self) -> Option<String> {
+        self.toy.as_ref().map(|_| own_toy_file(&self.name))
+    }
+
+    /// The file of the one space that it works in, if there is one; see [`Algorithm::space`].
+    pub fn space_file(&self) -> Option<&str> {
+        self.space.as_deref()
+    }
+
+    /// Its files with their names.
+    fn files(&self) -> impl Iterator<Item = (String, &str)> {
+        let own = self.yaml.iter().map(|text| (own_file(&self.name), text));
+        let toy = self.toy.iter().map(|text| (own_toy_file(&self.name), text));
+        own.chain(toy).map(|(name, text)| (name, text.as_ref()))
     }
 
     /// What its configuration may hold: the settings and its own section.
     pub fn schema(&self) -> Schema {
-        (self.schema)(Schema::settings())
+        (self.schema)(with_base_section(Schema::settings()))
     }
 
     /// The algorithm with the settings of its section.
@@ -142,56 +190,36 @@ impl Algorithm {
     }
 }
 
-/// Algorithms by name.
-#[derive(Clone, Debug, Default)]
-pub struct Algorithms {
-    list: Vec<Algorithm>,
+fn own_file(name: &str) -> String {
+    format!("archai:algos/{name}.yaml")
 }
 
-impl Algorithms {
-    /// None.
-    pub fn new() -> Self {
-        Algorithms::default()
+fn own_toy_file(name: &str) -> String {
+    format!("archai:algos/{name}_toy.yaml")
+}
+
+impl Named for Algorithm {
+    fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Adds an algorithm of your own: its name, one line about it, and the function that makes its
-    /// [`ExperimentRunner`] from the settings in `nas.search.<name>` ([`NoSettings`] if it has none). One of the same
-    /// name is replaced.
-    #[must_use]
-    pub fn with<S, R>(
-        self,
-        name: impl Into<String>,
-        about: impl Into<String>,
-        make: impl Fn(S) -> R + Send + Sync + 'static,
-    ) -> Self
-    where
-        S: DeserializeOwned + JsonSchema,
-        R: ExperimentRunner + 'static,
-    {
-        self.with_algorithm(Algorithm::new(name, about, make))
+    fn about(&self) -> &str {
+        &self.about
     }
+}
 
-    /// Adds an algorithm with all that can be said of it. One of the same name is replaced.
-    #[must_use]
-    pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.list.retain(|a| a.name != algorithm.name);
-        self.list.push(algorithm);
-        self
-    }
+/// Algorithms by name.
+pub type Algorithms = Registry<Algorithm>;
 
-    /// All, in the order in which they were added.
-    pub fn iter(&self) -> impl Iterator<Item = &Algorithm> {
-        self.list.iter()
-    }
-
-    /// The algorithm of a name.
-    ///
-    /// # Errors
-    /// There is none; the error names the nearest and all known.
-    pub fn get(&self, name: &str) -> Result<&Algorithm, UnknownName> {
-        self.list
-            .iter()
-            .find(|a| a.name == name)
-            .ok_or_else(|| unknown("algorithm", name, self.list.iter().map(Algorithm::name)))
-    }
+/// The files of all algorithms under their names (`archai:algos/darts.yaml`), on top of the files that `rest` gives.
+///
+/// ```
+/// use archai_spec::config::{FileSource, Shipped};
+///
+/// let algorithms = archai_algos::all();
+/// assert!(archai_algos::files(&algorithms, &Shipped).read("archai:algos/darts.yaml").is_ok());
+/// ```
+pub fn files<'a>(algorithms: &'a Algorithms, rest: &'a dyn FileSource) -> AddedFiles<'a> {
+    let own = algorithms.iter().flat_map(|algorithm| algorithm.files());
+    AddedFiles::new(own, rest)
 }

@@ -23,7 +23,23 @@ use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::Algorithm;
 use std::sync::Arc;
+
+/// The algorithm `xnas` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "xnas",
+        "ops as experts: exponentiated gradient, and the hopeless are wiped out",
+        Xnas::new,
+    )
+    .paper(
+        "Nayman et al.: XNAS: Neural Architecture Search with Expert Advice, 2019, \
+         arXiv:1906.08031",
+    )
+    .yaml(include_str!("xnas.yaml"))
+}
 
 /// The section `nas.search.xnas`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,12 +1,7 @@
 //! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
 
-use std::io;
-
-use archai_algos::{Algorithm, AlgorithmConfig};
-use archai_spec::config::{
-    ConfigLoader, ConfigTree, FileSource, Files, Override, shipped_datasets, shipped_files,
-};
-
+use archai_algos::{Algorithm, Algorithms};
+use archai_spec::config::{ConfigLoader, ConfigTree, Files, Override, shipped_datasets};
 use archai_spec::names::unknown;
 
 use crate::error::LabError;
@@ -14,6 +9,8 @@ use crate::error::LabError;
 /// What a configuration is made from.
 #[derive(Clone, Debug)]
 pub struct ConfigRequest<'a> {
+    /// All algorithms: their files may be included and named.
+    pub algos: &'a Algorithms,
     /// The algorithm, whose defaults are the weakest layer.
     pub algo: &'a Algorithm,
     /// Data set by name or path; none takes the mode's.
@@ -38,8 +35,8 @@ impl ConfigRequest<'_> {
     /// # Errors
     /// An unknown data set, and everything that is wrong with files and overrides.
     pub fn load(self) -> Result<ConfigTree, LabError> {
-        let own = OwnText::new(self.algo);
-        let mut loader = ConfigLoader::new(&own);
+        let files = archai_algos::files(self.algos, &Files);
+        let mut loader = ConfigLoader::new(&files);
         if let Some(only) = self.config_only {
             loader = loader.files(only);
         } else {
@@ -49,12 +46,10 @@ impl ConfigRequest<'_> {
                 "fashion_mnist_mini"
             };
             loader = loader
-                .files(&own.name)
+                .files(&self.algo.defaults())
                 .dataset(&dataset_file(self.dataset.unwrap_or(default))?);
-            // Over the data set's file, which may say stems that the space cannot have.
-            let own_space = own.name.replace("archai:algos/", "archai:spaces/");
-            if shipped_files().any(|file| file == own_space) {
-                loader = loader.files(&own_space);
+            if let Some(own_space) = self.algo.space_file() {
+                loader = loader.files(own_space);
             }
             if let Some(space) = self.space {
                 loader = loader.files(&space_file(space, ""));
@@ -64,9 +59,7 @@ impl ConfigRequest<'_> {
                 if let Some(space) = self.space {
                     loader = loader.files(&space_file(space, "_toy"));
                 }
-                // What toy mode means for this algorithm's own settings.
-                let own_toy = own.name.replace(".yaml", "_toy.yaml");
-                if shipped_files().any(|file| file == own_toy) {
+                if let Some(own_toy) = self.algo.toy_overlay() {
                     loader = loader.files(&own_toy);
                 }
             }
@@ -104,42 +97,4 @@ pub fn dataset_file(name: &str) -> Result<String, LabError> {
     Err(LabError::request(format!(
         "{error}; a data set of your own is given by the path of its YAML file"
     )))
-}
-
-/// Files, and the defaults that an algorithm brings along as text.
-struct OwnText<'a> {
-    name: String,
-    text: Option<&'a str>,
-}
-
-impl<'a> OwnText<'a> {
-    fn new(algo: &'a Algorithm) -> Self {
-        match algo.default_config() {
-            AlgorithmConfig::File(name) => OwnText {
-                name: name.clone(),
-                text: None,
-            },
-            AlgorithmConfig::Text(text) => OwnText {
-                name: format!("the defaults of {}", algo.name()),
-                text: Some(text),
-            },
-        }
-    }
-}
-
-impl FileSource for OwnText<'_> {
-    fn read(&self, name: &str) -> io::Result<String> {
-        match self.text {
-            Some(text) if name == self.name => Ok(text.to_string()),
-            _ => Files.read(name),
-        }
-    }
-
-    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
-        match self.text {
-            // A text has no folder: what it includes is the program's own business.
-            Some(_) if top == self.name => Ok(()),
-            _ => Files.check_include(top, included),
-        }
-    }
 }

@@ -40,7 +40,7 @@ impl Lab {
     /// The same with one more algorithm. One of the same name is replaced.
     #[must_use]
     pub fn with_algorithm(mut self, algorithm: Algorithm) -> Self {
-        self.algorithms = self.algorithms.with_algorithm(algorithm);
+        self.algorithms = self.algorithms.with(algorithm.into());
         self
     }
 

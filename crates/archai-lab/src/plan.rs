@@ -1,6 +1,7 @@
 //! What a request comes to: one job for each algorithm on each data set, with its configuration and directories, checked.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use archai_algos::Algorithm;
 use archai_engine::Engine;
@@ -81,7 +82,7 @@ impl<'a> Plan<'a> {
         let algorithms: Vec<&Algorithm> = names_of("--algos", &request.algorithms)?
             .into_iter()
             .map(|name| {
-                let known = lab.algorithms().get(name);
+                let known = lab.algorithms().get(name).map(Arc::as_ref);
                 known.map_err(|e| LabError::request(e.to_string()))
             })
             .collect::<Result<_, _>>()?;
@@ -89,6 +90,7 @@ impl<'a> Plan<'a> {
         for dataset in datasets {
             for &algo in &algorithms {
                 let config = ConfigRequest {
+                    algos: lab.algorithms(),
                     algo,
                     dataset,
                     eval_dataset: request.eval_dataset.as_deref(),

@@ -26,8 +26,24 @@ use archai_spec::settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
 use crate::darts::{Bilevel, DartsSettings};
 use select::{Kernel, brute_force_where, greedy_where};
+
+/// The algorithm `divnas` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new(
+        "divnas",
+        "the supernet of DARTS, of which the ops remain that differ most",
+        Divnas::new,
+    )
+    .paper(
+        "an algorithm of Microsoft Archai without a paper of its own; the criterion is that of \
+         Krause, Singh, Guestrin: Near-Optimal Sensor Placements in Gaussian Processes, 2008, \
+         Journal of Machine Learning Research 9",
+    )
+    .yaml(include_str!("divnas.yaml"))
+}
 
 /// The section `nas.search.divnas`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -31,12 +31,25 @@ use archai_spec::settings;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Algorithm;
+
 pub use evaluater::GalleryEvaluater;
 pub use grow::{grown, inherit, settled};
 pub use hull::{CostError, draw_index, eps_hull, lower_hull, parent_probabilities};
 pub use op::{PETRIDISH_OP, petridish_op};
 pub use searcher::{PetridishSearcher, Point, Stage};
 pub use workers::{Job, JobResult, LocalWorkers, Work, Workers, run_job};
+
+/// The algorithm `petridish` for the list of all: name, paper and default settings.
+pub fn algorithm() -> Algorithm {
+    Algorithm::new("petridish", "small networks, of which the promising ones grow", Petridish::new)
+    .paper(
+        "Hu, Langford, Caruana, Mukherjee, Horvitz, Dey: Efficient Forward Architecture Search, 2019, \
+         arXiv:1905.13360",
+    )
+    .yaml(include_str!("petridish.yaml"))
+    .toy(include_str!("petridish_toy.yaml"))
+}
 
 /// The section `nas.search.petridish`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -1,4 +1,4 @@
-//! The search: seeds, rounds of growth, and the files that tell of them.
+//! The search: seeds, rounds of growth, and the files that describe them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use archai_algos::{Algorithm, AlgorithmConfig, Darts, DartsSettings, NoSettings, all};
+use archai_algos::{Algorithm, Darts, DartsSettings, NoSettings, all};
 use archai_engine::{
     AlphaInit, EngineError, Finalized, Model,
     experiment::ExperimentRunner,
@@ -12,7 +12,7 @@ use archai_engine::{
     testing::{Check, Conformance, Failure, Planted, Report, Subject, check_algorithm},
     trainer::{Fit, Outcome, Step, TrainerHooks},
 };
-use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides, shipped_files};
+use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides};
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::settings;
 
@@ -139,9 +139,6 @@ fn configuration(
     layers: &[&str],
     data: Option<&settings::Dataset>,
 ) -> ConfigTree {
-    let AlgorithmConfig::File(file) = algorithm.default_config() else {
-        panic!("built-in algorithms have files");
-    };
     let mut overrides: Vec<String> = layers
         .iter()
         .flat_map(|layer| layer.split_whitespace())
@@ -151,12 +148,13 @@ fn configuration(
     for (key, value) in data.as_object().into_iter().flatten() {
         overrides.push(format!("dataset.{key}={value}"));
     }
-    let mut loader = ConfigLoader::new(&Shipped)
-        .files(file)
+    let algorithms = all();
+    let files = archai_algos::files(&algorithms, &Shipped);
+    let mut loader = ConfigLoader::new(&files)
+        .files(&algorithm.defaults())
         .dataset("archai:datasets/fashion_mnist_mini.yaml")
         .files("archai:toy.yaml");
-    let own_toy = file.replace(".yaml", "_toy.yaml");
-    if shipped_files().any(|known| known == own_toy) {
+    if let Some(own_toy) = algorithm.toy_overlay() {
         loader = loader.files(&own_toy);
     }
     loader
@@ -300,8 +298,7 @@ impl ExperimentRunner for Forgetful {
 
 #[test]
 fn an_algorithm_that_never_moves_its_alphas_is_caught() {
-    let algorithms = all().with("asleep", "never moves", |_: NoSettings| Asleep);
-    let algorithm = algorithms.get("asleep").expect("it was added");
+    let algorithm = &Algorithm::new("asleep", "never moves", |_: NoSettings| Asleep);
     let failures = check(&SUPERNET, algorithm).expect_err("it must be caught");
     let failed: Vec<Check> = failures.iter().map(|f| f.check).collect();
     assert_eq!(
@@ -355,8 +352,7 @@ impl ExperimentRunner for Secretive {
 
 #[test]
 fn p02_a_hook_that_forgets_is_caught() {
-    let algorithms = all().with("secretive", "forgets", |_: NoSettings| Secretive);
-    let algorithm = algorithms.get("secretive").expect("it was added");
+    let algorithm = &Algorithm::new("secretive", "forgets", |_: NoSettings| Secretive);
     let row = Row {
         planted: None,
         ..SUPERNET
@@ -418,10 +414,9 @@ impl ExperimentRunner for FirstInList {
 
 #[test]
 fn a_taste_for_a_place_in_the_list_is_caught() {
-    let algorithms = all().with("first_in_list", "learns in vain", |_: NoSettings| {
+    let algorithm = &Algorithm::new("first_in_list", "learns in vain", |_: NoSettings| {
         FirstInList
     });
-    let algorithm = algorithms.get("first_in_list").expect("it was added");
     let failures = check(&SUPERNET, algorithm).expect_err("it must be caught");
     let failed: Vec<Check> = failures.iter().map(|f| f.check).collect();
     assert_eq!(
@@ -439,8 +434,7 @@ fn a_taste_for_a_place_in_the_list_is_caught() {
 
 #[test]
 fn an_alpha_that_never_moves_is_caught() {
-    let algorithms = all().with("forgetful", "moves all but one", |_: NoSettings| Forgetful);
-    let algorithm = algorithms.get("forgetful").expect("it was added");
+    let algorithm = &Algorithm::new("forgetful", "moves all but one", |_: NoSettings| Forgetful);
     let row = Row {
         planted: None,
         ..SUPERNET

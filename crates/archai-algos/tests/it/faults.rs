@@ -59,7 +59,7 @@ impl Task {
         task
     }
 
-    /// Search and evaluation, taken up where the disk holds checkpoints.
+    /// Search and evaluation, resumed where the disk holds checkpoints.
     fn run(&self, disk: &FaultyDisk) -> Result<(), EngineError> {
         let dir = Path::new(DIR);
         make_folder(disk, dir)?;
@@ -91,7 +91,7 @@ impl Task {
         Ok(())
     }
 
-    /// One fault at operation `k`; then the disk is as `survives` says, and the run is taken up.
+    /// One fault at operation `k`; then the disk is as `survives` says, and the run is resumed.
     fn check(&self, k: usize, fault: Fault, survives: Survives) {
         let what = format!("{fault:?} at {k}, {:?}, {survives:?}", self.operations[k]);
         let disk = FaultyDisk::new();
@@ -127,7 +127,7 @@ impl Task {
             );
         }
         if let Err(error) = self.run(&disk) {
-            panic!("{what}: it cannot be taken up: {error}");
+            panic!("{what}: it cannot be resumed: {error}");
         }
         assert!(results(&disk) == self.files, "{what}: other bytes");
     }

@@ -1,11 +1,18 @@
 //! Algorithms as a value.
 
-use archai_algos::{AlgorithmConfig, Darts, NoSettings, all};
-use archai_spec::config::{ConfigLoader, Shipped, shipped_datasets, shipped_files};
+use std::sync::Arc;
+
+use archai_algos::{Algorithm, Algorithms, Darts, NoSettings, all};
+use archai_spec::config::{ConfigLoader, FileSource, Files, Shipped, shipped_datasets};
 
 #[test]
 fn own_algorithms_join_and_replace() {
-    let algorithms = all().with("mine", "one line", |_: NoSettings| Darts::default());
+    let mine = |about: &str| {
+        Arc::new(Algorithm::new("mine", about, |_: NoSettings| {
+            Darts::default()
+        }))
+    };
+    let algorithms = all().with(mine("one line"));
     let built_in = all().iter().count();
     let names: Vec<&str> = algorithms.iter().map(|a| a.name()).collect();
     assert_eq!((names[0], names[built_in]), ("darts", "mine"));
@@ -14,7 +21,7 @@ fn own_algorithms_join_and_replace() {
         algorithms.get("mine").map(|a| a.about().to_string()),
         Ok("one line".to_string())
     );
-    let again = algorithms.with("mine", "another line", |_: NoSettings| Darts::default());
+    let again = algorithms.with(mine("another line"));
     assert_eq!(again.iter().count(), built_in + 1);
     assert_eq!(again.iter().count(), all().iter().count() + 1);
     assert_eq!(
@@ -41,10 +48,7 @@ fn unknown_names_are_answered_with_the_nearest() {
 fn darts_names_its_shipped_configuration() {
     let algorithms = all();
     let darts = algorithms.get("darts").expect("darts");
-    assert_eq!(
-        *darts.default_config(),
-        AlgorithmConfig::File("archai:algos/darts.yaml".to_string())
-    );
+    assert_eq!(darts.defaults(), "archai:algos/darts.yaml");
     assert!(
         darts
             .paper_title()
@@ -54,24 +58,21 @@ fn darts_names_its_shipped_configuration() {
 
 #[test]
 fn every_shipped_configuration_loads_on_every_data_set() {
-    for algo in all().iter() {
-        let AlgorithmConfig::File(file) = algo.default_config() else {
-            panic!("{} has no shipped file", algo.name());
-        };
-        let own_toy = file.replace(".yaml", "_toy.yaml");
-        let own_toy = shipped_files().find(|name| *name == own_toy);
-        let toy = ["archai:toy.yaml".to_string()].into_iter().chain(own_toy);
+    let algorithms = all();
+    let files = archai_algos::files(&algorithms, &Shipped);
+    for algo in algorithms.iter() {
+        let toy = ["archai:toy.yaml".to_string()]
+            .into_iter()
+            .chain(algo.toy_overlay());
         let toy = toy.collect::<Vec<_>>().join(";");
-        let own_space = file.replace("/algos/", "/spaces/");
-        let own_space = shipped_files().find(|name| *name == own_space);
-        let own_space = own_space.unwrap_or_default();
+        let own_space = algo.space_file().unwrap_or_default();
         for dataset in shipped_datasets() {
             for overlay in ["", &toy] {
                 let what = format!("{} on {dataset} with `{overlay}`", algo.name());
-                let tree = ConfigLoader::new(&Shipped)
-                    .files(file)
+                let tree = ConfigLoader::new(&files)
+                    .files(&algo.defaults())
                     .dataset(&format!("archai:datasets/{dataset}.yaml"))
-                    .files(&own_space)
+                    .files(own_space)
                     .files(overlay)
                     .load(&algo.schema())
                     .unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -81,4 +82,106 @@ fn every_shipped_configuration_loads_on_every_data_set() {
             }
         }
     }
+}
+
+#[test]
+fn the_files_of_an_algorithm_join_the_shipped_ones() {
+    let mine = Algorithm::new("mine", "one line", |_: NoSettings| Darts::default())
+        .yaml("__include__: archai:algos/darts.yaml\nnas: {search: {mine: {}}}")
+        .toy("common: {seed: 7}");
+    let algorithms = all().with(mine.into());
+    let algo = algorithms.get("mine").expect("mine");
+    let files = archai_algos::files(&algorithms, &Files);
+    let tree = ConfigLoader::new(&files)
+        .files(&algo.defaults())
+        .dataset("archai:datasets/mnist.yaml")
+        .files(&algo.toy_overlay().expect("a toy overlay"))
+        .load(&algo.schema())
+        .unwrap_or_else(|e| panic!("{e}"));
+    let origin = |key: &str| tree.origin(key).map(|o| o.to_string()).unwrap_or_default();
+    assert!(origin("nas.search.mine").starts_with("archai:algos/mine.yaml:2:"));
+    assert!(origin("common.seed").starts_with("archai:algos/mine_toy.yaml:1:"));
+    assert!(origin("nas.search.darts.epsilon").starts_with("archai:algos/darts.yaml:"));
+    assert!(algo.runner(&tree).is_ok());
+}
+
+#[test]
+fn an_algorithm_without_yaml_starts_from_the_defaults_of_darts() {
+    let mine = Algorithm::new("mine", "one line", |_: NoSettings| Darts::default());
+    let algorithms = all().with(mine.into());
+    let algo = algorithms.get("mine").expect("mine");
+    assert_eq!(algo.defaults(), "archai:algos/darts.yaml");
+    assert_eq!(algo.toy_overlay(), None);
+    let files = archai_algos::files(&algorithms, &Shipped);
+    let tree = ConfigLoader::new(&files)
+        .files(&algo.defaults())
+        .dataset("archai:datasets/mnist.yaml")
+        .load(&algo.schema());
+    assert!(tree.is_ok(), "{:?}", tree.err());
+}
+
+#[test]
+fn files_that_cannot_be_read_are_answered_with_the_nearest() {
+    let check = |algorithms: &Algorithms, name: &str, expect: &str| {
+        let files = archai_algos::files(algorithms, &Files);
+        let error = ConfigLoader::new(&files)
+            .files(name)
+            .load(&archai_spec::config::Schema::settings());
+        assert_eq!(
+            error.map(drop).map_err(|e| e.to_string()),
+            Err(expect.to_string())
+        );
+    };
+    check(
+        &all(),
+        "archai:algos/drats.yaml",
+        "cannot read the configuration file archai:algos/drats.yaml: no shipped file has this name; did you mean \
+         `archai:algos/darts.yaml`?",
+    );
+    // An algorithm must not take the place of a file that others include.
+    let common =
+        Algorithm::new("common", "", |_: NoSettings| Darts::default()).yaml("common: {seed: 7}");
+    check(
+        &all().with(common.into()),
+        "archai:algos/common.yaml",
+        "cannot read the configuration file archai:algos/common.yaml: two files have this name; rename what the program \
+         adds",
+    );
+}
+
+/// Whoever works on the files themselves gives them by their paths.
+#[test]
+fn the_files_beside_the_sources_are_the_shipped_ones() {
+    let src = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let algorithms = all();
+    let files = archai_algos::files(&algorithms, &Files);
+    let mut found = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(src)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "yaml") {
+                let name = path
+                    .file_name()
+                    .and_then(|name| name.to_str())
+                    .expect("a name");
+                let shipped = files
+                    .read(&format!("archai:algos/{name}"))
+                    .expect("shipped");
+                assert_eq!(
+                    std::fs::read_to_string(&path).expect("a file"),
+                    shipped,
+                    "{name}"
+                );
+                found.push(format!("archai:algos/{name}"));
+            }
+        }
+    }
+    let mut added: Vec<String> = files.shipped();
+    added.retain(|name| !Shipped.shipped().contains(name));
+    found.sort();
+    added.sort();
+    assert_eq!(found, added);
 }

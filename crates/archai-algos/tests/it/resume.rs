@@ -1,4 +1,4 @@
-//! Searches and evaluations that are interrupted and taken up end in the same bytes as undisturbed ones.
+//! Searches and evaluations that are interrupted and resumed end in the same bytes as undisturbed ones.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -75,7 +75,7 @@ struct Left {
     ends: usize,
 }
 
-/// Search and evaluation, ended after every `every` steps and taken up again until they end.
+/// Search and evaluation, ended after every `every` steps and resumed until they end.
 fn run(algo: &str, overrides: &str, policy: Policy, end: End, every: usize) -> Left {
     run_by(&NoClock, algo, overrides, policy, end, every)
 }
@@ -89,7 +89,7 @@ fn run_by(
     end: End,
     every: usize,
 ) -> Left {
-    // Paths of files stand in no result, so that two directories can be compared.
+    // No result holds paths of files, so that two directories can be compared.
     let dir = tempfile::tempdir().expect("a directory");
     let dir = dir.path();
     let seen = Seen::default();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use archai_algos::{AlgorithmConfig, all};
+use archai_algos::all;
 use archai_engine::{
     Components, Compute, EngineError, OpRegistry,
     evaluater::EvalResult,
@@ -81,11 +81,9 @@ pub fn settings_of(
         .collect();
     let algorithms = all();
     let algo = algorithms.get(algo).expect("an algorithm");
-    let AlgorithmConfig::File(file) = algo.default_config() else {
-        panic!("{} has no shipped file", algo.name());
-    };
-    let tree = ConfigLoader::new(&Shipped)
-        .files(file)
+    let files = archai_algos::files(&algorithms, &Shipped);
+    let tree = ConfigLoader::new(&files)
+        .files(&algo.defaults())
         .dataset("archai:datasets/fashion_mnist_mini.yaml")
         .overrides(parse_overrides(&args).expect("overrides"))
         .load(&algo.schema())

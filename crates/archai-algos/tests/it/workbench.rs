@@ -43,9 +43,9 @@ impl<'a> Workbench<'a> {
             .collect();
         let algorithms = all();
         let algorithm = algorithms.get(algorithm).expect("an algorithm");
-        let file = format!("archai:algos/{}.yaml", algorithm.name());
-        let tree = ConfigLoader::new(&Shipped)
-            .files(&file)
+        let files = archai_algos::files(&algorithms, &Shipped);
+        let tree = ConfigLoader::new(&files)
+            .files(&algorithm.defaults())
             .dataset("archai:datasets/fashion_mnist_mini.yaml")
             .overrides(parse_overrides(&args).expect("overrides"))
             .load(&algorithm.schema())

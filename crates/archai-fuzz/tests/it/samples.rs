@@ -7,7 +7,7 @@ use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy, Snapshot}
 use archai::engine::export::save_safetensors;
 use archai::engine::params::NamedTensor;
 use archai::engine::run::NoClock;
-use archai::spec::config::{FileSource, Shipped, shipped_files};
+use archai::spec::config::{FileSource, Shipped};
 use archai::spec::desc::zoo;
 use archai_data::nasbench201::Benchmark201;
 use archai_fuzz::SEPARATOR;
@@ -30,8 +30,10 @@ pub fn all() -> Vec<Sample> {
 }
 
 fn texts(all: &mut Vec<Sample>) {
-    for name in shipped_files() {
-        let text = Shipped.read(&name).unwrap();
+    let algorithms = archai::algos::all();
+    let files = archai::algos::files(&algorithms, &Shipped);
+    for name in files.shipped() {
+        let text = files.read(&name).unwrap();
         let name = name
             .rsplit(['/', ':'])
             .next()

@@ -6,7 +6,7 @@ use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
 use super::schema::{Schema, properties};
-use super::source::{FileSource, join, shipped_files};
+use super::source::{FileSource, join};
 use super::vars::{ExpandError, Vars, expand};
 use super::{show, yaml};
 use crate::names::similar;
@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 const INCLUDE: &str = "__include__";
@@ -201,7 +202,11 @@ impl<'a> ConfigLoader<'a> {
         let text = allowed
             .and_then(|()| self.source.read(name))
             .map_err(|error| {
-                let shipped: Vec<String> = shipped_files().collect();
+                // Another name helps only where there is no file of this one.
+                let shipped = match error.kind() {
+                    io::ErrorKind::NotFound => self.source.shipped(),
+                    _ => Vec::new(),
+                };
                 let tail = |path: &str| path.rsplit(['/', ':']).next().unwrap_or(path).to_owned();
                 let same = shipped
                     .iter()

@@ -1,7 +1,7 @@
 //! Configuration files: YAML with includes, copies, layers and overrides, each value knowing where it came from.
 //!
 //! - `__include__: common.yaml` (or a list) at the top of a file loads other files first; names are relative to the
-//!   file, shipped files are `archai:algos/darts.yaml`.
+//!   file, shipped files are `archai:algos/common.yaml`.
 //! - `_copy: /dataset` in a section fills in the keys that the section lacks; `'_copy: ../train_workers'` as a value
 //!   takes another's place. Both follow what overrides change.
 //! - Layers are laid over each other, sections key by key, everything else whole.
@@ -11,9 +11,12 @@
 //! and all problems are reported at once with their places.
 //!
 //! ```
-//! use archai_spec::config::{ConfigLoader, Schema, Shipped, parse_overrides};
+//! use archai_spec::config::{AddedFiles, ConfigLoader, Schema, Shipped, parse_overrides};
 //!
-//! // An algorithm types its own section.
+//! // An algorithm brings its defaults, and types its own section.
+//! let defaults = "__include__: archai:algos/common.yaml\nnas: {search: {darts: {second_order: true, epsilon: 0.01}}}";
+//! let files = AddedFiles::new([("archai:algos/darts.yaml".to_owned(), defaults)], &Shipped);
+//!
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields)]
 //! struct Darts {
@@ -22,7 +25,7 @@
 //! }
 //!
 //! let args = ["--nas.eval.trainer.epochs".to_owned(), "200".to_owned()];
-//! let tree = ConfigLoader::new(&Shipped)
+//! let tree = ConfigLoader::new(&files)
 //!     .files("archai:algos/darts.yaml")
 //!     .dataset("archai:datasets/cifar10.yaml")
 //!     .overrides(parse_overrides(&args)?)
@@ -53,5 +56,5 @@ pub use load::{ConfigLoader, ConfigTree};
 pub use node::Origin;
 pub use overrides::{Override, parse_overrides};
 pub use schema::Schema;
-pub use source::{FileSource, Files, Shipped, shipped_datasets, shipped_files};
+pub use source::{AddedFiles, FileSource, Files, Shipped, shipped_datasets, shipped_files};
 pub use vars::{ExpandError, Vars, expand};

@@ -225,7 +225,7 @@ impl Schema {
         loosen(&mut schema);
         schema["properties"]["__include__"] = json!({
             "description": "Files to load first, which this one overrides: one name or a list, relative to this file. \
-                            Shipped files are named `archai:algos/darts.yaml`.",
+                            Shipped files are named `archai:algos/common.yaml`.",
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
         });
         schema["title"] = json!("archai configuration");

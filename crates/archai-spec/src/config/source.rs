@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Prefix of the names of shipped files: `archai:algos/darts.yaml`.
+/// Prefix of the names of shipped files: `archai:algos/common.yaml`.
 const SHIPPED: &str = "archai:";
 
 /// Gives the text of a configuration file by its name.
@@ -23,6 +23,12 @@ pub trait FileSource {
     fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
         let _ = (top, included);
         Ok(())
+    }
+
+    /// Names of the files that come with the program, as `archai:…`: the error for a file that cannot be read suggests
+    /// one of them.
+    fn shipped(&self) -> Vec<String> {
+        shipped_files().collect()
     }
 }
 
@@ -92,6 +98,67 @@ impl FileSource for Shipped {
     }
 }
 
+/// Texts under names of their own, on top of another source: how the files of algorithms and spaces join those of this
+/// crate.
+///
+/// ```
+/// use archai_spec::config::{AddedFiles, FileSource, Shipped};
+///
+/// let files = [("archai:algos/mine.yaml".to_string(), "common: {seed: 5}")];
+/// let source = AddedFiles::new(files, &Shipped);
+/// assert!(source.read("archai:algos/mine.yaml").is_ok());
+/// assert!(source.read("archai:algos/common.yaml").is_ok());
+/// ```
+pub struct AddedFiles<'a> {
+    texts: Vec<(String, &'a str)>,
+    rest: &'a dyn FileSource,
+}
+
+impl<'a> AddedFiles<'a> {
+    /// `texts` by their names; every other file comes from `rest`.
+    pub fn new(
+        texts: impl IntoIterator<Item = (String, &'a str)>,
+        rest: &'a dyn FileSource,
+    ) -> Self {
+        AddedFiles {
+            texts: texts.into_iter().collect(),
+            rest,
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.texts.iter().any(|(known, _)| known == name)
+    }
+}
+
+impl FileSource for AddedFiles<'_> {
+    fn read(&self, name: &str) -> io::Result<String> {
+        let mut found = self.texts.iter().filter(|(known, _)| known == name);
+        let Some((_, text)) = found.next() else {
+            return self.rest.read(name);
+        };
+        if found.next().is_some() || self.rest.shipped().iter().any(|known| known == name) {
+            let message = "two files have this name; rename what the program adds";
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+        }
+        Ok((*text).to_owned())
+    }
+
+    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
+        // A text that is part of the program has no folder, and what it includes is the program's choice.
+        if self.has(top) || self.has(included) {
+            return Ok(());
+        }
+        self.rest.check_include(top, included)
+    }
+
+    fn shipped(&self) -> Vec<String> {
+        let mut names = self.rest.shipped();
+        names.extend(self.texts.iter().map(|(name, _)| name.clone()));
+        names
+    }
+}
+
 /// Texts by name, and the shipped files: for tests.
 impl FileSource for BTreeMap<String, String> {
     fn read(&self, name: &str) -> io::Result<String> {
@@ -111,21 +178,6 @@ macro_rules! shipped {
 
 shipped![
     "algos/common.yaml",
-    "algos/darts.yaml",
-    "algos/didarts.yaml",
-    "algos/didarts_toy.yaml",
-    "algos/gs.yaml",
-    "algos/gs_toy.yaml",
-    "algos/xnas.yaml",
-    "algos/manual.yaml",
-    "algos/manual_toy.yaml",
-    "algos/nasbench101.yaml",
-    "algos/nasbench101_toy.yaml",
-    "algos/petridish.yaml",
-    "algos/petridish_toy.yaml",
-    "algos/random.yaml",
-    "algos/random_toy.yaml",
-    "algos/divnas.yaml",
     "datasets/cifar10.yaml",
     "datasets/cifar100.yaml",
     "datasets/fashion_mnist.yaml",
@@ -138,7 +190,7 @@ shipped![
     "toy.yaml",
 ];
 
-/// Names of all shipped files, as `archai:…`.
+/// Names of the shipped files of this crate, as `archai:…`. Those of algorithms are [`AddedFiles`].
 pub fn shipped_files() -> impl Iterator<Item = String> {
     FILES.iter().map(|(path, _)| format!("{SHIPPED}{path}"))
 }
@@ -199,17 +251,9 @@ mod tests {
             ("../a.yaml", "../b.yaml", "../../b.yaml"),
             ("/x/a.yaml", "../../b.yaml", "/b.yaml"),
             ("x/a.yaml", "/y/b.yaml", "/y/b.yaml"),
-            (
-                "archai:algos/darts.yaml",
-                "common.yaml",
-                "archai:algos/common.yaml",
-            ),
-            ("archai:algos/darts.yaml", "../toy.yaml", "archai:toy.yaml"),
-            (
-                "x/a.yaml",
-                "archai:algos/darts.yaml",
-                "archai:algos/darts.yaml",
-            ),
+            ("archai:algos/a.yaml", "b.yaml", "archai:algos/b.yaml"),
+            ("archai:algos/a.yaml", "../toy.yaml", "archai:toy.yaml"),
+            ("x/a.yaml", "archai:algos/b.yaml", "archai:algos/b.yaml"),
         ];
         for (including, included, expect) in table {
             assert_eq!(

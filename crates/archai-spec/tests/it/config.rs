@@ -25,9 +25,17 @@ pub fn open() -> Schema {
     Schema::of::<Value>()
 }
 
+/// The defaults of an algorithm.
+pub const DARTS: (&str, &str) = (
+    "archai:algos/darts.yaml",
+    "__include__: common.yaml\nnas: {search: {darts: {second_order: true, epsilon: 0.01}}}",
+);
+
+/// Files by name, with [`DARTS`] among them.
 pub fn files(files: &[(&str, &str)]) -> BTreeMap<String, String> {
     files
         .iter()
+        .chain([&DARTS])
         .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
         .collect()
 }

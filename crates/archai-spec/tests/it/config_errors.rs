@@ -118,9 +118,9 @@ fn one_mistake_in_a_file() {
             "f.yaml:1:1: cannot read the configuration file dart.yaml: no shipped file has this name".into(),
         ),
         (
-            "__include__: [darts.yaml]",
-            "f.yaml:1:15: cannot read the configuration file darts.yaml: no shipped file has this name; did you mean \
-             `archai:algos/darts.yaml`?"
+            "__include__: [common.yaml]",
+            "f.yaml:1:15: cannot read the configuration file common.yaml: no shipped file has this name; did you mean \
+             `archai:algos/common.yaml`?"
                 .into(),
         ),
         ("__include__: f.yaml", "f.yaml:1:1: files include each other in a circle: f.yaml → f.yaml".into()),
@@ -358,17 +358,17 @@ fn missing_sections_and_files() {
         "d.yaml:1:1: the data-set file d.yaml has no section `dataset:`; put the data set's fields below that key"
     );
     assert_eq!(
-        load(ConfigLoader::new(&Files).files("archai:algos/drats.yaml")),
-        "cannot read the configuration file archai:algos/drats.yaml: no shipped file has this name; did you mean \
-         `archai:algos/darts.yaml`?"
+        load(ConfigLoader::new(&Files).files("archai:algos/comon.yaml")),
+        "cannot read the configuration file archai:algos/comon.yaml: no shipped file has this name; did you mean \
+         `archai:algos/common.yaml`?"
     );
-    let error = load(ConfigLoader::new(&Files).files("no/such/darts.yaml"));
+    let error = load(ConfigLoader::new(&Files).files("no/such/common.yaml"));
     assert!(
-        error.starts_with("cannot read the configuration file no/such/darts.yaml: "),
+        error.starts_with("cannot read the configuration file no/such/common.yaml: "),
         "{error}"
     );
     assert!(
-        error.ends_with("; did you mean `archai:algos/darts.yaml`?"),
+        error.ends_with("; did you mean `archai:algos/common.yaml`?"),
         "{error}"
     );
     assert!(

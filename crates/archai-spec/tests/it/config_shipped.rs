@@ -1,8 +1,8 @@
 //! The shipped files: all of them load, and their values are the documented defaults.
 
-use crate::config::{darts, shape};
+use crate::config::{DARTS, darts, files, shape};
 use archai_spec::config::{
-    ConfigLoader, FileSource, Files, Shipped, shipped_datasets, shipped_files,
+    AddedFiles, ConfigLoader, FileSource, Files, shipped_datasets, shipped_files,
 };
 use archai_spec::settings::Settings;
 use serde_json::{Value, json};
@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 fn every_data_set_and_mode_loads() {
     let algo = "archai:algos/darts.yaml";
     for dataset in shipped_datasets() {
+        let source = files(&[]);
         for other in [None, Some("imagenet"), Some("mnist")] {
             for toy in ["", "archai:toy.yaml"] {
-                let mut loader = ConfigLoader::new(&Shipped)
+                let mut loader = ConfigLoader::new(&source)
                     .files(algo)
                     .dataset(&format!("archai:datasets/{dataset}.yaml"));
                 if let Some(other) = other {
@@ -52,13 +53,14 @@ fn the_shipped_files_are_those_of_the_folder() {
     found.sort();
     shipped.sort();
     assert_eq!(found, shipped);
-    let path = format!("{folder}/algos/darts.yaml");
+    let path = format!("{folder}/algos/common.yaml");
     assert_eq!(
         Files.read(&path).unwrap(),
-        Files.read("archai:algos/darts.yaml").unwrap()
+        Files.read("archai:algos/common.yaml").unwrap()
     );
-    let tree = ConfigLoader::new(&Files)
-        .files(&path)
+    let source = AddedFiles::new([(DARTS.0.to_owned(), DARTS.1)], &Files);
+    let tree = ConfigLoader::new(&source)
+        .files(DARTS.0)
         .dataset(&format!("{folder}/datasets/cifar10.yaml"))
         .load(&shape());
     assert_eq!(
@@ -370,7 +372,8 @@ fn data_sets_have_their_published_statistics() {
     assert_eq!(table.len(), shipped_datasets().count());
     for (name, n_classes, channels, size, mean, std, flip) in table {
         let file = format!("archai:datasets/{name}.yaml");
-        let tree = ConfigLoader::new(&Shipped)
+        let source = files(&[]);
+        let tree = ConfigLoader::new(&source)
             .files("archai:algos/darts.yaml")
             .dataset(&file)
             .load(&shape())

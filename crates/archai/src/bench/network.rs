@@ -38,7 +38,9 @@ pub(super) fn settings(more: &[&str]) -> Result<Settings, CliError> {
         "nas.eval.model_desc.model_stems.wiring=shared",
     ];
     let flags: Vec<String> = stems.iter().chain(more).map(|s| s.to_string()).collect();
-    ConfigLoader::new(&Shipped)
+    let algorithms = archai_algos::all();
+    let files = archai_algos::files(&algorithms, &Shipped);
+    ConfigLoader::new(&files)
         .files("archai:algos/darts.yaml")
         .dataset("archai:datasets/cifar10.yaml")
         .overrides(parse_overrides(&flags).map_err(CliError::config)?)

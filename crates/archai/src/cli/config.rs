@@ -27,6 +27,7 @@ pub fn run(
 
 fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(), CliError> {
     let request = ConfigRequest {
+        algos,
         algo: algos
             .get(&args.algo)
             .map_err(|e| CliError::usage(e.to_string()))?,

@@ -164,6 +164,7 @@ fn settings(args: &MacroArgs, lab: &Lab) -> Result<ModelDescSettings, CliError> 
         .get("darts")
         .map_err(|e| CliError::usage(e.to_string()))?;
     let request = ConfigRequest {
+        algos: lab.algorithms(),
         algo,
         dataset: Some(&args.dataset),
         eval_dataset: None,

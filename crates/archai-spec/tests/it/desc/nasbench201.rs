@@ -400,15 +400,16 @@ fn cells_of_other_spaces_are_refused() {
 /// The overlays of `confs/spaces` over an algorithm's file give the benchmarks' networks.
 #[test]
 fn overlays_give_the_macro_structures() {
-    use crate::config::shape;
-    use archai_spec::config::{ConfigLoader, Files};
+    use crate::config::{DARTS, shape};
+    use archai_spec::config::{AddedFiles, ConfigLoader, Files};
     use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
     use archai_spec::settings::Settings;
 
     let catalog = OpCatalog::builtin();
     let load = |space: &str| -> Settings {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../confs/spaces");
-        ConfigLoader::new(&Files)
+        let files = AddedFiles::new([(DARTS.0.to_owned(), DARTS.1)], &Files);
+        ConfigLoader::new(&files)
             .files("archai:algos/darts.yaml")
             .dataset("archai:datasets/cifar10.yaml")
             .files(&format!("{folder}/{space}.yaml"))
