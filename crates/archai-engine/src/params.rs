@@ -64,7 +64,7 @@ pub struct ParamSpec {
     pub pieces: Vec<Piece>,
     /// How the parts lie in the flat tensor: in the order in which a kernel reads them, piece by piece the same as
     /// `pieces` and with zeros between; or, without, one after the other in row-major order.
-    pub packing: Option<Arc<archai_kernels::ParamLayout>>,
+    pub packing: Option<Arc<archai_kernels::Packing>>,
 }
 
 impl ParamSpec {
@@ -88,7 +88,7 @@ impl ParamSpec {
             return compute.tensor(pieces.flatten().collect(), [n]);
         };
         let mut flat = vec![0.0; n];
-        for (place, values) in packing.pieces().iter().zip(pieces) {
+        for (place, values) in packing.tensors().iter().zip(pieces) {
             let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
             place.pack(&values, &mut flat);
         }
@@ -111,7 +111,7 @@ impl ParamSpec {
         let flat: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
         let wide = |v: Vec<f32>| v.into_iter().map(f64::from).collect();
         packing
-            .pieces()
+            .tensors()
             .iter()
             .map(|p| wide(p.unpack(&flat)))
             .collect()
@@ -128,7 +128,7 @@ impl ParamSpec {
         for (i, piece) in self.pieces.iter().enumerate() {
             let range = match &self.packing {
                 Some(packing) => {
-                    let place = &packing.pieces()[i];
+                    let place = &packing.tensors()[i];
                     place.offset..place.offset + place.packed_len
                 }
                 None => end..end + piece.n_numbers(),

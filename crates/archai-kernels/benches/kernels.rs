@@ -1,12 +1,12 @@
 //! Speed of the ops and of whole search cells, as shares of what the machine can do.
 //!
-//! `cargo bench -p archai-kernels [-- [NAME] [--threads T] [--portable]]`. GFLOP/s count the multiply-adds of the forward
-//! pass once and of the backward pass twice, recomputation not counted; GB/s count each tensor that must be read or
-//! written once. Times are the best of several rounds: an op is not made faster by what else the machine does.
+//! `cargo bench -p archai-kernels [-- [NAME] [--threads T] [--portable]]`. GFLOP/s count the multiply-adds of the
+//! forward pass once and of the backward pass twice, recomputation not counted; GB/s count each tensor that must be
+//! read or written once. Times are the best of several rounds: an op is not made faster by what else the machine does.
 
 use archai_kernels::{
-    BatchNorm, CellEdge, CellPlan, CellWant, ConvKind, ConvNorm, Exec, FeatureMap, MixTerm,
-    NormKind, ParamLayout, Pool, PoolAllocator, PoolKind, Primitive, Want, WeightedSum, fma_burst,
+    BatchNorm, CellEdge, CellWant, ConvKind, ConvNorm, ConvWant, Exec, FeatureMap, FusedCell,
+    MixTerm, NormKind, Packing, Pool, PoolAllocator, PoolKind, Primitive, WeightedSum, fma_burst,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -146,7 +146,7 @@ impl Bench {
             }
             self.memory_bound(map);
         }
-        // The stages of an evaluated network: what stands before a cell, and its separable convolutions.
+        // The stages of an evaluated network: the ops before a cell, and its separable convolutions.
         for (c, side) in [(36, 32), (72, 16), (144, 8)] {
             let map = FeatureMap::new(4 * c, side, side);
             let name = format!("evaluated: pointwise {}->{c}@{side}", 4 * c);
@@ -189,7 +189,7 @@ impl Bench {
                 &y,
                 &save,
                 &g,
-                Want::ALL,
+                ConvWant::ALL,
             )));
         });
     }
@@ -265,10 +265,10 @@ impl Bench {
                 primitives: primitives.to_vec(),
             })
             .collect();
-        let plan = CellPlan::new(map, 4, reduction, edges).expect("a supported cell");
+        let cell = FusedCell::new(map, 4, reduction, edges).expect("a supported cell");
         let kind = if reduction { "reduction" } else { "normal" };
         let name = format!("{kind} cell {}@{}", map.channels, map.height);
-        self.plan(&name, map, &plan);
+        self.fused(&name, map, &cell);
     }
 
     /// The normal cell that DARTS found (second order), with learnt norms.
@@ -289,21 +289,21 @@ impl Bench {
             node,
             primitives: vec![primitive],
         });
-        let plan = CellPlan::with_affine_norms(map, 4, false, edges.to_vec());
+        let cell = FusedCell::with_affine_norms(map, 4, false, edges.to_vec());
         let name = format!("evaluated: cell {}@{}", map.channels, map.height);
-        self.plan(&name, map, &plan.expect("a supported cell"));
+        self.fused(&name, map, &cell.expect("a supported cell"));
     }
 
-    fn plan(&self, name: &str, map: FeatureMap, plan: &CellPlan) {
+    fn fused(&self, name: &str, map: FeatureMap, cell: &FusedCell) {
         let s = noise(BATCH * map.sample_len());
-        let (params, mixing) = (noise(plan.params().len()), vec![0.125; plan.mixing_len()]);
-        let (out, save) = plan.forward(&self.exec, [&s, &s], &mixing, &params);
-        let node = FeatureMap::new(map.channels, plan.output().height, plan.output().width);
-        let macs = multiply_adds(plan.params(), node);
-        let forward = || plan.forward(&self.exec, [&s, &s], &mixing, &params);
+        let (params, mixing) = (noise(cell.params().len()), vec![0.125; cell.mixing_len()]);
+        let (out, save) = cell.forward(&self.exec, [&s, &s], &mixing, &params);
+        let node = FeatureMap::new(map.channels, cell.output().height, cell.output().width);
+        let macs = multiply_adds(cell.params(), node);
+        let forward = || cell.forward(&self.exec, [&s, &s], &mixing, &params);
         let backward = |want: CellWant| {
             let g = out.clone();
-            drop(black_box(plan.backward(
+            drop(black_box(cell.backward(
                 &self.exec,
                 [&s, &s],
                 &mixing,
@@ -335,9 +335,9 @@ impl Bench {
 }
 
 /// Each weight meets each output pixel once.
-fn multiply_adds(params: &ParamLayout, output: FeatureMap) -> f64 {
+fn multiply_adds(params: &Packing, output: FeatureMap) -> f64 {
     let weights: usize = params
-        .pieces()
+        .tensors()
         .iter()
         .filter(|p| p.shape.len() == 4)
         .map(|p| p.len())

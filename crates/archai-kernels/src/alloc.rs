@@ -1,5 +1,5 @@
-//! A global allocator that keeps large blocks for reuse, so that after the first training step none is asked of the
-//! system: fresh memory costs a page fault per 4 KB, about as much time as computing on it.
+//! A global allocator that keeps large blocks for reuse, so that after the first training step none is requested from
+//! the system: fresh memory costs a page fault per 4 KB, about as much time as computing on it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr::null_mut;
@@ -14,13 +14,13 @@ const DOUBLINGS: usize = 30;
 const CLASSES: usize = STEPS * DOUBLINGS;
 /// Blocks start on cache lines,
 const ALIGN: usize = 64;
-/// and large ones on huge pages, which the system is asked for: a pass over memory otherwise spends much of its time on
+/// and large ones on huge pages, if the system grants them: a pass over memory otherwise spends much of its time on
 /// looking up pages.
 const HUGE: usize = 2 << 20;
 
 /// A [`GlobalAlloc`] over the system's: blocks of 64 KB and more go to a free list of their size class when freed, and
-/// come back from it; the larger of them lie on huge pages where the system grants these. To be installed by a program,
-/// never by a library:
+/// come back from it; the larger of them lie on huge pages where the system grants these. A program may install it,
+/// a library never should:
 ///
 /// ```standalone_crate
 /// use archai_kernels::PoolAllocator;
@@ -110,8 +110,8 @@ fn advise_huge_pages(block: *mut u8, len: usize) {
     unsafe extern "C" {
         fn madvise(addr: *mut c_void, len: usize, advice: c_int) -> c_int;
     }
-    // SAFETY: the pages lie within a block that is ours; the call changes how they are mapped, not what they hold. It is
-    // advice: where it is refused, small pages do.
+    // SAFETY: the pages lie within a block that is ours; the call changes how they are mapped, not what they hold. It
+    // is advice: where it is refused, small pages do.
     unsafe { madvise(block.cast(), len, MADV_HUGEPAGE) };
 }
 
@@ -129,7 +129,7 @@ impl PoolAllocator {
         }
     }
 
-    /// How many blocks of 64 KB and more have been asked of the system so far.
+    /// How many blocks of 64 KB and more have been requested from the system so far.
     pub fn system_requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
@@ -216,7 +216,7 @@ unsafe impl GlobalAlloc for PoolAllocator {
                     // SAFETY: a block of this class was allocated with this layout.
                     unsafe { System.dealloc(ptr, block) };
                 } else {
-                    // SAFETY: it is of this class, and the caller gives it up.
+                    // SAFETY: it is of this class, and the caller frees it.
                     unsafe { self.lists[class].push(ptr) };
                 }
             }

@@ -1,8 +1,7 @@
-//! Memory that is written before it is read, and tensors handed out sample by sample to several threads.
+//! Memory that is written before it is read, and tensors whose samples several threads read or write at once.
 
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
-use std::ops::Range;
 
 /// A vector whose contents are unspecified: activations are large, and clearing what is overwritten anyway costs a pass
 /// over memory.
@@ -71,8 +70,73 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// The samples of a tensor, or of a range of its channels, to write from several threads.
-#[derive(Clone, Copy)]
+/// What a pass over a batch writes: [`Exec::map_samples`](crate::exec::Exec::map_samples) splits it between runs of
+/// samples, each of which takes its own samples one after the other, so that no two threads ever hold the same one.
+pub(crate) trait PerSample: Send + Sized {
+    /// What belongs to one sample.
+    type Sample;
+
+    /// The first `samples` samples, and the others.
+    fn split(self, samples: usize) -> (Self, Self);
+
+    /// Takes the first of the samples that are left.
+    fn take(&mut self) -> Self::Sample;
+}
+
+/// For passes that only read.
+impl PerSample for () {
+    type Sample = ();
+
+    fn split(self, _: usize) -> (Self, Self) {
+        ((), ())
+    }
+
+    fn take(&mut self) {}
+}
+
+impl<A: PerSample, B: PerSample> PerSample for (A, B) {
+    type Sample = (A::Sample, B::Sample);
+
+    fn split(self, samples: usize) -> (Self, Self) {
+        let (a, b) = (self.0.split(samples), self.1.split(samples));
+        ((a.0, b.0), (a.1, b.1))
+    }
+
+    #[inline]
+    fn take(&mut self) -> Self::Sample {
+        (self.0.take(), self.1.take())
+    }
+}
+
+/// For tensors that not every pass writes.
+impl<T: PerSample> PerSample for Option<T> {
+    type Sample = Option<T::Sample>;
+
+    fn split(self, samples: usize) -> (Self, Self) {
+        self.map(|all| all.split(samples)).unzip()
+    }
+
+    #[inline]
+    fn take(&mut self) -> Self::Sample {
+        self.as_mut().map(T::take)
+    }
+}
+
+/// For several tensors.
+impl<T: PerSample> PerSample for Vec<T> {
+    type Sample = Vec<T::Sample>;
+
+    fn split(self, samples: usize) -> (Self, Self) {
+        self.into_iter().map(|each| each.split(samples)).unzip()
+    }
+
+    #[inline]
+    fn take(&mut self) -> Self::Sample {
+        self.iter_mut().map(T::take).collect()
+    }
+}
+
+/// The samples of a tensor, or of a range of its channels, to write: each is taken once, by one thread.
 pub(crate) struct SamplesMut<'a, T = f32> {
     data: *mut T,
     stride: usize,
@@ -81,27 +145,80 @@ pub(crate) struct SamplesMut<'a, T = f32> {
     life: PhantomData<&'a mut [T]>,
 }
 
-// SAFETY: access goes through `get`, whose callers promise that no two threads hold one sample.
+// SAFETY: it is an exclusive borrow of plain numbers.
 unsafe impl<T: Send> Send for SamplesMut<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for SamplesMut<'_, T> {}
 
 impl<'a, T> SamplesMut<'a, T> {
-    /// Sample `n` starts at `offset + n * stride` and has `len` elements.
-    pub fn new(data: &'a mut [T], offset: usize, stride: usize, len: usize) -> Self {
-        let count = count(data.len(), offset, stride, len);
-        let data = data[offset..].as_mut_ptr();
+    /// A tensor with `len` elements per sample.
+    pub fn whole(data: &'a mut [T], len: usize) -> Self {
         SamplesMut {
-            data,
-            stride,
+            count: count(data.len(), 0, len, len),
+            data: data.as_mut_ptr(),
+            stride: len,
             len,
-            count,
             life: PhantomData,
         }
     }
 
-    pub fn whole(data: &'a mut [T], len: usize) -> Self {
-        Self::new(data, 0, len, len)
+    /// As [`SamplesMut::whole`] for each of `tensors`, none for those that are empty.
+    pub fn each(tensors: &'a mut [Vec<T>], len: usize) -> Vec<Option<Self>> {
+        let view = |t: &'a mut Vec<T>| (!t.is_empty()).then(|| SamplesMut::whole(t, len));
+        tensors.iter_mut().map(view).collect()
+    }
+}
+
+impl<'a, T: Send> PerSample for SamplesMut<'a, T> {
+    type Sample = &'a mut [T];
+
+    fn split(self, samples: usize) -> (Self, Self) {
+        assert!(samples <= self.count, "{samples} samples of {}", self.count);
+        let first = SamplesMut {
+            count: samples,
+            ..self
+        };
+        let others = SamplesMut {
+            // Within the tensor, or not read if no samples are left.
+            data: self.data.wrapping_add(samples * self.stride),
+            count: self.count - samples,
+            ..self
+        };
+        (first, others)
+    }
+
+    #[inline]
+    fn take(&mut self) -> &'a mut [T] {
+        assert!(self.count > 0, "no sample is left");
+        // SAFETY: within the tensor by the count, which comes from its length; exclusive, since the borrow is and each
+        // sample is taken once.
+        let sample = unsafe { std::slice::from_raw_parts_mut(self.data, self.len) };
+        self.data = self.data.wrapping_add(self.stride);
+        self.count -= 1;
+        sample
+    }
+}
+
+/// The samples of a tensor some channels of which are written in one pass and read in the next ones, while other
+/// channels are written: the nodes of a cell, which lie side by side in its output. Which pass does what is up to its
+/// user.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedSamples<'a> {
+    data: *mut f32,
+    stride: usize,
+    len: usize,
+    count: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> SharedSamples<'a> {
+    /// A tensor with `len` elements per sample.
+    pub fn whole(data: &'a mut [f32], len: usize) -> Self {
+        SharedSamples {
+            count: count(data.len(), 0, len, len),
+            data: data.as_mut_ptr(),
+            stride: len,
+            len,
+            life: PhantomData,
+        }
     }
 
     /// A part of every sample.
@@ -111,7 +228,7 @@ impl<'a, T> SamplesMut<'a, T> {
             "{start} + {len} exceeds {}",
             self.len
         );
-        SamplesMut {
+        SharedSamples {
             // Within the first sample, or not read if there is none.
             data: self.data.wrapping_add(start),
             len,
@@ -119,39 +236,25 @@ impl<'a, T> SamplesMut<'a, T> {
         }
     }
 
-    pub fn count(&self) -> usize {
-        self.count
-    }
-
-    /// # Safety
-    /// While the result lives, nobody else holds sample `n` of this tensor (or of an overlapping view).
-    #[inline]
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn get(&self, n: usize) -> &'a mut [T] {
-        assert!(n < self.count, "sample {n} of {}", self.count);
-        // SAFETY: within the data by the count; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(n * self.stride), self.len) }
-    }
-
-    /// The elements of consecutive samples.
+    /// The samples to write.
     ///
     /// # Safety
-    /// While the result lives, nobody else holds any of these samples.
-    #[allow(clippy::mut_from_ref)]
-    pub unsafe fn range(&self, samples: Range<usize>) -> &'a mut [T] {
-        assert!(
-            self.len == self.stride && samples.start <= samples.end && samples.end <= self.count
-        );
-        let (start, len) = (samples.start * self.stride, samples.len() * self.stride);
-        // SAFETY: within the data by the count; exclusive by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.data.add(start), len) }
+    /// While a sample of the result is held, nobody else holds that sample of this tensor or of an overlapping part.
+    pub unsafe fn write(&self) -> SamplesMut<'a> {
+        SamplesMut {
+            data: self.data,
+            stride: self.stride,
+            len: self.len,
+            count: self.count,
+            life: PhantomData,
+        }
     }
 
-    /// The same samples to read.
+    /// The samples to read.
     ///
     /// # Safety
-    /// While a sample of the result is held, nobody holds that sample mutably.
-    pub unsafe fn read(&self) -> Samples<'a, T> {
+    /// While a sample of the result is held, nobody writes that sample of this tensor or of an overlapping part.
+    pub unsafe fn read(&self) -> Samples<'a> {
         Samples {
             data: self.data,
             stride: self.stride,
@@ -162,6 +265,7 @@ impl<'a, T> SamplesMut<'a, T> {
     }
 }
 
+/// How many samples a tensor of `total` elements holds.
 fn count(total: usize, offset: usize, stride: usize, len: usize) -> usize {
     if total < offset + len || stride == 0 {
         0

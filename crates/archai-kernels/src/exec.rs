@@ -1,8 +1,9 @@
-//! How work is spread: over a fixed number of runs of samples, whose partial sums are added in order.
+//! How work is divided: into a fixed number of runs of samples, whose partial sums are added in order.
 //!
 //! The runs depend on the batch alone, never on the number of threads, so that every result is the same to the last bit
-//! for any thread pool. Threads are those of the rayon pool in which the caller stands.
+//! for any thread pool. The threads are those of the rayon pool in which the caller runs.
 
+use crate::buffer::PerSample;
 use crate::simd::{Kernel, Simd};
 use rayon::prelude::*;
 use std::ops::{AddAssign, Range};
@@ -16,7 +17,7 @@ const MAX_RUNS: usize = 16;
 /// longer (about 10 µs).
 const SERIAL_BELOW: usize = 50_000;
 
-/// How kernels run: the instruction set. Cheap to make and to copy; every op takes one.
+/// How kernels run: the instruction set. Cheap to make and to copy; a parameter of every op.
 ///
 /// ```
 /// use archai_kernels::Exec;
@@ -66,8 +67,8 @@ impl Exec {
         self.simd
     }
 
-    /// The same with the runs in the other order: a pass over tensors too large for the caches finds in them what the pass
-    /// before touched last. It makes no difference to any result.
+    /// The same with the runs in the other order: a pass over tensors too large for the caches finds in them what the
+    /// pass before touched last. It makes no difference to any result.
     pub(crate) fn turned(self) -> Self {
         Exec {
             backwards: !self.backwards,
@@ -80,26 +81,54 @@ impl Exec {
         self.simd.run(kernel)
     }
 
-    /// Calls `run` on runs of consecutive samples, in parallel if the tensor has many `elements`; results in order.
-    pub(crate) fn runs<A: Send>(
+    /// A pass over a batch: calls `body` for every sample with what `out` holds for it. Each run of consecutive samples
+    /// has a scratch and a result of its own; the results are returned in the order of the runs. Runs are worked on in
+    /// parallel if the tensors have many `elements`.
+    ///
+    /// A run reuses the scratch of one before it. Before the first run, as many scratches are made as runs can be in
+    /// progress at once: if they were made on demand, their number would depend on the timing of the threads, and with
+    /// it the memory that a later step of the same kind allocates.
+    pub(crate) fn map_samples<O: PerSample, S: Send, A: Send>(
         &self,
         samples: usize,
         elements: usize,
-        run: impl Fn(Range<usize>) -> A + Sync,
+        out: O,
+        scratch: impl Fn() -> S + Sync,
+        result: impl Fn() -> A + Sync,
+        body: impl Fn(usize, O::Sample, &mut S, &mut A) + Sync,
     ) -> Vec<A> {
         let count = samples.min(MAX_RUNS);
-        let range = |i: usize| {
-            let i = if self.backwards { count - 1 - i } else { i };
-            i * samples / count..(i + 1) * samples / count
+        let serial = elements < SERIAL_BELOW || count < 2;
+        let mut runs: Vec<(Range<usize>, O)> = Vec::with_capacity(count);
+        let mut rest = out;
+        for i in 0..count {
+            let range = i * samples / count..(i + 1) * samples / count;
+            let (own, others) = rest.split(range.len());
+            runs.push((range, own));
+            rest = others;
+        }
+        if self.backwards {
+            runs.reverse();
+        }
+        let at_once = match serial {
+            true => 1,
+            false => rayon::current_num_threads().min(count),
         };
-        let mut results: Vec<A> = if elements < SERIAL_BELOW || count < 2 {
-            (0..count).map(|i| run(range(i))).collect()
-        } else {
-            (0..count)
-                .into_par_iter()
-                .with_max_len(1)
-                .map(|i| run(range(i)))
-                .collect()
+        let spare: Mutex<Vec<S>> = Mutex::new((0..at_once).map(|_| scratch()).collect());
+        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let run = |(range, mut own): (Range<usize>, O)| {
+            let free = spare().pop();
+            let mut scratch = free.unwrap_or_else(&scratch);
+            let mut result = result();
+            for i in range {
+                body(i, own.take(), &mut scratch, &mut result);
+            }
+            spare().push(scratch);
+            result
+        };
+        let mut results: Vec<A> = match serial {
+            true => runs.into_iter().map(run).collect(),
+            false => runs.into_par_iter().with_max_len(1).map(run).collect(),
         };
         if self.backwards {
             results.reverse();
@@ -107,38 +136,50 @@ impl Exec {
         results
     }
 
-    /// As [`Exec::runs`], with scratch that a run takes over from one before it. As many are made as runs can be under way
-    /// at once, before the first begins: how many of them are in use would depend on how the threads meet, and with it
-    /// the memory that a later step of the same kind asks for.
-    pub(crate) fn runs_with<S: Send, A: Send>(
+    /// As [`Exec::map_samples`], without scratch; the sum of the runs' results, which begin with `len` zeros each.
+    pub(crate) fn sum_samples<O: PerSample>(
         &self,
         samples: usize,
         elements: usize,
-        scratch: impl Fn() -> S + Sync,
-        run: impl Fn(Range<usize>, &mut S) -> A + Sync,
-    ) -> Vec<A> {
-        let at_once = match elements < SERIAL_BELOW {
-            true => 1,
-            false => rayon::current_num_threads().min(samples).min(MAX_RUNS),
-        };
-        let spare: Mutex<Vec<S>> = Mutex::new((0..at_once).map(|_| scratch()).collect());
-        let spare = || spare.lock().unwrap_or_else(PoisonError::into_inner);
-        self.runs(samples, elements, |range| {
-            let taken = spare().pop();
-            let mut own = taken.unwrap_or_else(&scratch);
-            let result = run(range, &mut own);
-            spare().push(own);
-            result
-        })
+        out: O,
+        len: usize,
+        body: impl Fn(usize, O::Sample, &mut [f64]) + Sync,
+    ) -> Vec<f64> {
+        let zeros = || vec![0.0; len];
+        sum_runs(self.map_samples(
+            samples,
+            elements,
+            out,
+            || (),
+            zeros,
+            |i, out, (), sums| {
+                body(i, out, sums);
+            },
+        ))
     }
 
-    /// As [`Exec::runs`], for work that returns nothing.
-    pub(crate) fn for_samples(&self, samples: usize, elements: usize, body: impl Fn(usize) + Sync) {
-        self.runs(samples, elements, |range| range.for_each(&body));
+    /// As [`Exec::map_samples`], for work that needs no scratch and has no result.
+    pub(crate) fn for_samples<O: PerSample>(
+        &self,
+        samples: usize,
+        elements: usize,
+        out: O,
+        body: impl Fn(usize, O::Sample) + Sync,
+    ) {
+        self.map_samples(
+            samples,
+            elements,
+            out,
+            || (),
+            || (),
+            |i, out, (), ()| {
+                body(i, out);
+            },
+        );
     }
 }
 
-/// For passes over a batch that follow each other: each goes the other way than the one before.
+/// For consecutive passes over a batch: each goes in the opposite direction to the one before.
 pub(crate) struct Turn(Exec);
 
 impl Turn {

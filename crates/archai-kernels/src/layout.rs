@@ -1,7 +1,7 @@
 //! The channel-blocked layout `[N, ⌈C/8⌉, H·W, 8]` and the way in and out of it.
 //!
-//! Channel `c` of a pixel stands in lane `c % 8` of block `c / 8`. Where C is no multiple of eight, the lanes past C are
-//! padding and hold zeros: every op keeps them so, and expects them so in what it is given, gradients included.
+//! Channel `c` of a pixel is lane `c % 8` of block `c / 8`. If C is not a multiple of eight, the lanes past C are
+//! padding and hold zeros: every op expects that of its arguments, gradients included, and keeps it in its results.
 
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::exec::Exec;
@@ -57,7 +57,7 @@ impl FeatureMap {
     /// The number of samples in a blocked tensor of `len` elements.
     ///
     /// # Panics
-    /// If `len` is no positive multiple of the sample's length.
+    /// If `len` is not a positive multiple of the sample's length.
     pub fn samples(&self, len: usize) -> usize {
         let sample = self.sample_len();
         assert!(
@@ -125,9 +125,8 @@ pub fn from_nchw(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
     // SAFETY: each sample is written whole below.
     let mut out = unsafe { overwritten::<f32>(n * len) };
     let (src, dst) = (Samples::whole(x, plain), SamplesMut::whole(&mut out, len));
-    exec.for_samples(n, n * len, |i| {
-        // SAFETY: each sample is visited once.
-        let (s, d) = (src.get(i), unsafe { dst.get(i) });
+    exec.for_samples(n, n * len, dst, |i, d| {
+        let s = src.get(i);
         for (block, d) in d.chunks_exact_mut(pixels * LANES).enumerate() {
             for (p, d) in d.chunks_exact_mut(LANES).enumerate() {
                 for (lane, d) in d.iter_mut().enumerate() {
@@ -151,9 +150,8 @@ pub fn to_nchw(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
     // SAFETY: each sample is written whole below.
     let mut out = unsafe { overwritten::<f32>(n * plain) };
     let (src, dst) = (Samples::whole(x, len), SamplesMut::whole(&mut out, plain));
-    exec.for_samples(n, n * len, |i| {
-        // SAFETY: each sample is visited once.
-        let (s, d) = (src.get(i), unsafe { dst.get(i) });
+    exec.for_samples(n, n * len, dst, |i, d| {
+        let s = src.get(i);
         for (c, d) in d.chunks_exact_mut(pixels).enumerate() {
             let s = &s[c / LANES * pixels * LANES + c % LANES..];
             for (p, d) in d.iter_mut().enumerate() {

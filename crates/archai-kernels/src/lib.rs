@@ -17,13 +17,13 @@ mod simd;
 
 pub use alloc::PoolAllocator;
 pub use ceiling::fma_burst;
-pub use cell::{CellEdge, CellGrads, CellNorm, CellPlan, CellSave, CellWant, Primitive};
-pub use conv::{ConvKind, ConvNorm, ConvSave, Grads, Want};
+pub use cell::{CellEdge, CellGrads, CellNorm, CellSave, CellWant, FusedCell, Primitive};
+pub use conv::{ConvGrads, ConvKind, ConvNorm, ConvSave, ConvWant};
 pub use exec::Exec;
 pub use layout::{FeatureMap, Unsupported, from_nchw, to_nchw};
 pub use mix::{MixTerm, WeightedSum};
 pub use norm::{BatchNorm, ChannelStats, EPSILON, NormKind, NormSave};
-pub use pack::{ParamLayout, Piece, PieceKind};
+pub use pack::{PackedKind, PackedTensor, Packing};
 pub use plain::{
     add, concat_channels, global_avg_pool, global_avg_pool_backward, relu, relu_backward,
     scale_samples, split_channels, sum_samples,

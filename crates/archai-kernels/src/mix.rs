@@ -61,14 +61,12 @@ impl WeightedSum {
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let ys = SamplesMut::whole(&mut y, len);
-        exec.for_samples(n, n * len, |i| {
+        exec.for_samples(n, n * len, ys, |i, dst| {
             let terms: Vec<Term<'_>> = values
                 .iter()
                 .zip(&scales)
                 .map(|(v, scale)| Term::new(v.get(i), scale))
                 .collect();
-            // SAFETY: each sample is visited once.
-            let dst = unsafe { ys.get(i) };
             exec.run(Combine {
                 terms: &terms,
                 base: &base,
@@ -123,11 +121,9 @@ impl WeightedSum {
             .map(|&w| vec![w; map.padded_channels()])
             .collect();
         let base = vec![0.0; map.padded_channels()];
-        exec.for_samples(n, n * len * terms.len(), |i| {
-            for (dst, scale) in dsts.iter().zip(&scales) {
+        exec.for_samples(n, n * len * terms.len(), dsts, |i, dsts| {
+            for (dst, scale) in dsts.into_iter().zip(&scales) {
                 let terms = [Term::new(gs.get(i), scale)];
-                // SAFETY: each sample is visited once.
-                let dst = unsafe { dst.get(i) };
                 exec.run(Combine {
                     terms: &terms,
                     base: &base,

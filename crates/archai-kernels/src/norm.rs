@@ -6,11 +6,11 @@
 //! are known.
 
 use crate::buffer::{Samples, SamplesMut, overwritten};
-use crate::exec::{Exec, sum_runs};
+use crate::exec::Exec;
 use crate::layout::FeatureMap;
 use crate::micro::norm::{ChannelSums, Combine, Dots, ScaleShift, Term};
-use crate::micro::place::{Part, Place};
-use crate::pack::{ParamLayout, PieceKind};
+use crate::micro::place::{ChannelSlice, Place};
+use crate::pack::{PackedKind, Packing};
 use std::borrow::Cow;
 
 /// Added to the variance, as in PyTorch's default.
@@ -27,7 +27,7 @@ pub enum NormKind {
     Affine,
 }
 
-/// Mean and variance per channel (padding not counted): what running statistics are made of.
+/// Mean and variance per channel (padding not counted), from which running statistics are computed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ChannelStats {
     /// Mean over samples and pixels.
@@ -118,7 +118,7 @@ impl Moments {
     }
 
     /// The gradient of `weight · γ · ẑ` as `dz = of_g · g + constant + of_z · z`, given `Σ g` and `Σ g·ẑ` of `count`
-    /// values. With `normalised`, `z` stands for `ẑ` itself, which then was kept instead of `z`.
+    /// values. With `normalised`, `z` is `ẑ` itself, which was kept instead of `z`.
     pub fn gradient(
         &self,
         g: &[f64],
@@ -167,7 +167,7 @@ impl NormGrad {
         &self,
         exec: &Exec,
         factor: f32,
-        g: Part<'_>,
+        g: ChannelSlice<'_>,
         z: &[f32],
         map: FeatureMap,
         dz: &mut [f32],
@@ -195,7 +195,7 @@ pub(crate) fn scaled(v: &[f32], factor: f32) -> Cow<'_, [f32]> {
     }
 }
 
-/// How the parameters of a norm stand in an op's flat parameter.
+/// Where the scale and the shift of a norm are in an op's flat parameter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NormParams {
     gamma: usize,
@@ -204,13 +204,13 @@ pub(crate) struct NormParams {
 }
 
 impl NormParams {
-    pub fn push(layout: &mut ParamLayout, name: &str, channels: usize) -> Self {
+    pub fn push(layout: &mut Packing, name: &str, channels: usize) -> Self {
         let gamma = layout.push(
             format!("{name}.weight"),
             vec![channels],
-            PieceKind::NormWeight,
+            PackedKind::NormWeight,
         );
-        let beta = layout.push(format!("{name}.bias"), vec![channels], PieceKind::NormBias);
+        let beta = layout.push(format!("{name}.bias"), vec![channels], PackedKind::NormBias);
         NormParams {
             gamma,
             beta,
@@ -218,7 +218,7 @@ impl NormParams {
         }
     }
 
-    /// The same in a layout to which this one has been appended at `start`.
+    /// The same in a packing to which the norm's own has been appended at `start`.
     pub fn after(self, start: usize) -> Self {
         NormParams {
             gamma: self.gamma + start,
@@ -245,19 +245,15 @@ impl NormParams {
 
 /// `Σ z`, `Σ z²` per channel over a batch.
 fn batch_sums(exec: &Exec, map: FeatureMap, z: Samples<'_>, n: usize) -> Vec<f64> {
-    let c = map.padded_channels();
-    sum_runs(exec.runs(n, n * map.sample_len(), |range| {
-        let mut sums = vec![0.0; 2 * c];
-        for i in range {
-            exec.run(ChannelSums {
-                z: z.get(i),
-                blocks: map.blocks(),
-                pixels: map.pixels(),
-                sums: &mut sums,
-            });
-        }
-        sums
-    }))
+    let len = 2 * map.padded_channels();
+    exec.sum_samples(n, n * map.sample_len(), (), len, |i, (), sums| {
+        exec.run(ChannelSums {
+            z: z.get(i),
+            blocks: map.blocks(),
+            pixels: map.pixels(),
+            sums,
+        });
+    })
 }
 
 /// `Σ g` and, for each of `zs`, `Σ g·z`, per channel over a batch.
@@ -268,21 +264,17 @@ pub(crate) fn batch_dots(
     zs: &[Samples<'_>],
     n: usize,
 ) -> Vec<f64> {
-    let c = map.padded_channels();
-    sum_runs(exec.runs(n, n * map.sample_len(), |range| {
-        let mut sums = vec![0.0; (zs.len() + 1) * c];
-        for i in range {
-            let zs: Vec<&[f32]> = zs.iter().map(|z| z.get(i)).collect();
-            exec.run(Dots {
-                g: g.get(i).into(),
-                zs: &zs,
-                blocks: map.blocks(),
-                pixels: map.pixels(),
-                sums: &mut sums,
-            });
-        }
-        sums
-    }))
+    let len = (zs.len() + 1) * map.padded_channels();
+    exec.sum_samples(n, n * map.sample_len(), (), len, |i, (), sums| {
+        let zs: Vec<&[f32]> = zs.iter().map(|z| z.get(i)).collect();
+        exec.run(Dots {
+            g: g.get(i).into(),
+            zs: &zs,
+            blocks: map.blocks(),
+            pixels: map.pixels(),
+            sums,
+        });
+    })
 }
 
 /// Batch norm alone.
@@ -300,7 +292,7 @@ pub(crate) fn batch_dots(
 pub struct BatchNorm {
     map: FeatureMap,
     affine: Option<NormParams>,
-    layout: ParamLayout,
+    layout: Packing,
 }
 
 /// What the gradient of a norm needs besides its input.
@@ -319,7 +311,7 @@ impl NormSave {
 impl BatchNorm {
     /// A norm over maps of this size; `affine`: with γ and β.
     pub fn new(map: FeatureMap, affine: bool) -> Self {
-        let mut layout = ParamLayout::default();
+        let mut layout = Packing::default();
         let affine = affine.then(|| NormParams::push(&mut layout, "bn1", map.channels));
         BatchNorm {
             map,
@@ -329,7 +321,7 @@ impl BatchNorm {
     }
 
     /// γ and β (`bn1.weight`, `bn1.bias`), or nothing.
-    pub fn params(&self) -> &ParamLayout {
+    pub fn params(&self) -> &Packing {
         &self.layout
     }
 
@@ -356,10 +348,8 @@ impl BatchNorm {
             Samples::whole(x, map.sample_len()),
             SamplesMut::whole(&mut y, map.sample_len()),
         );
-        exec.for_samples(n, x.len(), |i| {
+        exec.for_samples(n, x.len(), dst, |i, dst| {
             let terms = [Term::new(src.get(i), &scale)];
-            // SAFETY: each sample is visited once.
-            let dst = unsafe { dst.get(i) };
             exec.run(Combine {
                 terms: &terms,
                 base: &shift,
@@ -398,9 +388,8 @@ impl BatchNorm {
         // SAFETY: every sample is written below.
         let mut dx = unsafe { overwritten::<f32>(x.len()) };
         let dst = SamplesMut::whole(&mut dx, len);
-        exec.for_samples(n, x.len(), |i| {
-            // SAFETY: each sample is visited once.
-            coefficients.apply(exec, gs.get(i), xs.get(i), map, unsafe { dst.get(i) });
+        exec.for_samples(n, x.len(), dst, |i, dx| {
+            coefficients.apply(exec, gs.get(i), xs.get(i), map, dx);
         });
         let mut grad = vec![0.0; self.layout.len()];
         if let Some(a) = self.affine {
@@ -419,9 +408,7 @@ pub(crate) fn scale_shift(
     scale: &[f32],
     shift: &[f32],
 ) {
-    exec.for_samples(n, n * map.sample_len(), |i| {
-        // SAFETY: each sample is visited once.
-        let data = unsafe { y.get(i) };
+    exec.for_samples(n, n * map.sample_len(), y, |_, data| {
         exec.run(ScaleShift {
             data,
             scale,

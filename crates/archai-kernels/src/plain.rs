@@ -1,24 +1,44 @@
-//! What stands between the fused ops: ReLU, sums, channel concatenation, global pooling.
+//! What networks need between the fused ops: ReLU, sums, channel concatenation, global pooling.
 
-use crate::buffer::{Samples, SamplesMut, overwritten};
+use crate::buffer::{PerSample, Samples, SamplesMut, overwritten};
 use crate::exec::Exec;
 use crate::layout::FeatureMap;
 use crate::micro::norm::{Combine, Term};
 use crate::micro::pad::{Accumulate, ReluCopy, ReluMask};
 use crate::micro::place::Place;
 use crate::simd::LANES;
+use std::ops::Range;
 
-/// Elements that one task of an elementwise op takes.
+/// Elements of one task of an elementwise op.
 const PIECE: usize = 1 << 14;
 
-/// Splits equally long slices into pieces and runs them like samples; the last one may be shorter.
-fn for_pieces(exec: &Exec, len: usize, body: impl Fn(std::ops::Range<usize>) + Sync) {
+/// Pieces of a tensor that are written like samples; the last one may be shorter.
+struct Pieces<'a>(&'a mut [f32]);
+
+impl<'a> PerSample for Pieces<'a> {
+    type Sample = &'a mut [f32];
+
+    fn split(self, pieces: usize) -> (Self, Self) {
+        let (first, others) = self.0.split_at_mut(self.0.len().min(pieces * PIECE));
+        (Pieces(first), Pieces(others))
+    }
+
+    #[inline]
+    fn take(&mut self) -> &'a mut [f32] {
+        let len = self.0.len().min(PIECE);
+        self.0.split_off_mut(..len).unwrap_or_default()
+    }
+}
+
+/// Calls `body` for every piece of `out`, with its place in the whole.
+fn for_pieces(exec: &Exec, out: &mut [f32], body: impl Fn(Range<usize>, &mut [f32]) + Sync) {
+    let len = out.len();
     assert!(
         len.is_multiple_of(LANES),
-        "{len} elements are no whole blocks of {LANES}"
+        "{len} elements are not whole blocks of {LANES}"
     );
-    exec.for_samples(len.div_ceil(PIECE), len, |i| {
-        body(i * PIECE..((i + 1) * PIECE).min(len))
+    exec.for_samples(len.div_ceil(PIECE), len, Pieces(out), |i, out| {
+        body(i * PIECE..i * PIECE + out.len(), out);
     });
 }
 
@@ -26,16 +46,13 @@ fn for_pieces(exec: &Exec, len: usize, body: impl Fn(std::ops::Range<usize>) + S
 pub fn relu(exec: &Exec, x: &[f32]) -> Vec<f32> {
     // SAFETY: every piece is written below.
     let mut y = unsafe { overwritten::<f32>(x.len()) };
-    let dst = SamplesMut::whole(&mut y, 1);
-    for_pieces(exec, x.len(), |r| {
-        // SAFETY: pieces do not overlap.
-        let dst = unsafe { dst.range(r.clone()) };
+    for_pieces(exec, &mut y, |r, dst| {
         exec.run(ReluCopy { src: &x[r], dst });
     });
     y
 }
 
-/// The gradient of [`relu`]: `g` where `x > 0`. The output may stand for the input.
+/// The gradient of [`relu`]: `g` where `x > 0`. The output of [`relu`] may be given as `x`.
 pub fn relu_backward(exec: &Exec, x: &[f32], g: &[f32]) -> Vec<f32> {
     assert!(
         x.len() == g.len(),
@@ -45,10 +62,7 @@ pub fn relu_backward(exec: &Exec, x: &[f32], g: &[f32]) -> Vec<f32> {
     );
     // SAFETY: every piece is written below.
     let mut dx = unsafe { overwritten::<f32>(x.len()) };
-    let dst = SamplesMut::whole(&mut dx, 1);
-    for_pieces(exec, x.len(), |r| {
-        // SAFETY: pieces do not overlap.
-        let dx = unsafe { dst.range(r.clone()) };
+    for_pieces(exec, &mut dx, |r, dx| {
         exec.run(ReluMask {
             x: &x[r.clone()],
             g: &g[r],
@@ -62,11 +76,7 @@ pub fn relu_backward(exec: &Exec, x: &[f32], g: &[f32]) -> Vec<f32> {
 /// `a += b`, in place.
 pub fn add(exec: &Exec, a: &mut [f32], b: &[f32]) {
     assert!(a.len() == b.len(), "{} and {} values", a.len(), b.len());
-    let len = a.len();
-    let dst = SamplesMut::whole(a, 1);
-    for_pieces(exec, len, |r| {
-        // SAFETY: pieces do not overlap.
-        let dst = unsafe { dst.range(r.clone()) };
+    for_pieces(exec, a, |r, dst| {
         exec.run(Accumulate { src: &b[r], dst });
     });
 }
@@ -110,7 +120,7 @@ pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]
     // SAFETY: every sample is written below.
     let mut y = unsafe { overwritten::<f32>(n * len) };
     let dst = SamplesMut::whole(&mut y, len);
-    exec.for_samples(n, n * len * terms.len(), |i| {
+    exec.for_samples(n, n * len * terms.len(), dst, |i, dst| {
         let scaled: Vec<(&[f32], Vec<f32>)> = sources
             .iter()
             .zip(terms)
@@ -127,8 +137,7 @@ pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]
             base: &base,
             blocks: map.blocks(),
             pixels: map.pixels(),
-            // SAFETY: each sample is visited once.
-            dst: unsafe { dst.get(i) },
+            dst,
             to: Place::Blocks,
             add: false,
         });
@@ -187,7 +196,7 @@ pub(crate) fn place_channels(part: FeatureMap, src: &[f32], first: usize, whole:
     });
 }
 
-/// Concatenates the channels of several tensors; also where their numbers are no multiples of eight.
+/// Concatenates the channels of several tensors, whose numbers need not be multiples of eight.
 ///
 /// ```
 /// use archai_kernels::{Exec, FeatureMap, concat_channels, split_channels};
@@ -212,9 +221,7 @@ pub fn concat_channels(exec: &Exec, parts: &[(FeatureMap, &[f32])]) -> (FeatureM
             Samples::whole(x, map.sample_len())
         })
         .collect();
-    exec.for_samples(n, n * len, |i| {
-        // SAFETY: each sample is visited once.
-        let dst = unsafe { dst.get(i) };
+    exec.for_samples(n, n * len, dst, |i, dst| {
         if whole.channels < whole.padded_channels() {
             dst[(whole.blocks() - 1) * whole.pixels() * LANES..].fill(0.0);
         }
@@ -242,12 +249,10 @@ pub fn split_channels(exec: &Exec, maps: &[FeatureMap], x: &[f32]) -> Vec<Vec<f3
         .zip(maps)
         .map(|(p, m)| SamplesMut::whole(p, m.sample_len()))
         .collect();
-    exec.for_samples(n, x.len(), |i| {
+    exec.for_samples(n, x.len(), dsts, |i, dsts| {
         let src = src.get(i);
         let mut first = 0;
-        for (map, dst) in maps.iter().zip(&dsts) {
-            // SAFETY: each sample is visited once.
-            let dst = unsafe { dst.get(i) };
+        for (map, dst) in maps.iter().zip(dsts) {
             if map.channels < map.padded_channels() {
                 dst[(map.blocks() - 1) * map.pixels() * LANES..].fill(0.0);
             }
@@ -268,9 +273,7 @@ pub fn global_avg_pool(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
         Samples::whole(x, map.sample_len()),
         SamplesMut::whole(&mut out, map.channels),
     );
-    exec.for_samples(n, x.len(), |i| {
-        // SAFETY: each sample is visited once.
-        let dst = unsafe { dst.get(i) };
+    exec.for_samples(n, x.len(), dst, |i, dst| {
         for (block, d) in src
             .get(i)
             .chunks_exact(pixels * LANES)
@@ -305,9 +308,7 @@ pub fn global_avg_pool_backward(exec: &Exec, map: FeatureMap, g: &[f32]) -> Vec<
         Samples::whole(g, c),
         SamplesMut::whole(&mut dx, map.sample_len()),
     );
-    exec.for_samples(n, n * map.sample_len(), |i| {
-        // SAFETY: each sample is visited once.
-        let dst = unsafe { dst.get(i) };
+    exec.for_samples(n, n * map.sample_len(), dst, |i, dst| {
         for (block, g) in dst
             .chunks_exact_mut(pixels * LANES)
             .zip(src.get(i).chunks(LANES))

@@ -2,13 +2,13 @@
 
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::scratch;
-use crate::exec::{Exec, sum_runs};
+use crate::exec::Exec;
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::norm::{ChannelSums, ScaleShift};
 use crate::micro::pool::{PoolBackward, PoolForward, PoolWindow, scratch_len};
 use crate::norm::{ChannelStats, Moments, batch_dots, scale_shift};
 
-/// What a pool takes of its window.
+/// What a pool computes from its window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PoolKind {
     /// The maximum; padding counts as −∞, the gradient goes to the first maximum.
@@ -110,34 +110,27 @@ impl Pool {
         let (map, n) = (self.output, self.input.samples(x.len()));
         let len = map.sample_len();
         let (mut y, mut at) = self.buffers(n, true);
-        let (xs, ys, ats) = (
-            Samples::whole(x, self.input.sample_len()),
-            SamplesMut::whole(&mut y, len),
-            self.positions(&mut at),
-        );
-        let sums = sum_runs(exec.runs(n, x.len(), |range| {
-            let mut sums = vec![0.0; 2 * map.padded_channels()];
-            for i in range {
-                // SAFETY: each sample is visited once.
-                let (y, at) =
-                    unsafe { (ys.get(i), ats.as_ref().map_or(&mut [][..], |a| a.get(i))) };
-                self.sample(exec, xs.get(i), y, at);
-                if self.norm {
-                    exec.run(ChannelSums {
-                        z: y,
-                        blocks: map.blocks(),
-                        pixels: map.pixels(),
-                        sums: &mut sums,
-                    });
-                }
+        let xs = Samples::whole(x, self.input.sample_len());
+        let positions = (!at.is_empty()).then(|| SamplesMut::whole(&mut at, len));
+        let out = (SamplesMut::whole(&mut y, len), positions);
+        let count = 2 * map.padded_channels();
+        let sums = exec.sum_samples(n, x.len(), out, count, |i, (y, at), sums| {
+            self.sample(exec, xs.get(i), y, at.unwrap_or_default());
+            if self.norm {
+                exec.run(ChannelSums {
+                    z: y,
+                    blocks: map.blocks(),
+                    pixels: map.pixels(),
+                    sums,
+                });
             }
-            sums
-        }));
+        });
         let moments = self
             .norm
             .then(|| Moments::from_sums(&sums, map.channels, n * map.pixels()));
         if let Some(moments) = &moments {
             let (scale, shift) = moments.fold(None);
+            let ys = SamplesMut::whole(&mut y, len);
             scale_shift(exec, map, ys, n, &scale, &shift);
         }
         (y, PoolSave { at, moments })
@@ -150,7 +143,7 @@ impl Pool {
     pub fn infer(&self, exec: &Exec, x: &[f32], stats: Option<&ChannelStats>) -> Vec<f32> {
         assert!(
             stats.is_some() == self.norm,
-            "statistics are to be given exactly if the pool has a norm"
+            "statistics must be given if the pool has a norm, and only then"
         );
         let (map, n) = (self.output, self.input.samples(x.len()));
         let fold = stats.map(|s| Moments::given(s, map.channels).fold(None));
@@ -159,9 +152,7 @@ impl Pool {
             Samples::whole(x, self.input.sample_len()),
             SamplesMut::whole(&mut y, map.sample_len()),
         );
-        exec.for_samples(n, x.len(), |i| {
-            // SAFETY: each sample is visited once.
-            let y = unsafe { ys.get(i) };
+        exec.for_samples(n, x.len(), ys, |i, y| {
             self.sample(exec, xs.get(i), y, &mut []);
             if let Some((scale, shift)) = &fold {
                 exec.run(ScaleShift {
@@ -195,15 +186,19 @@ impl Pool {
             let dz = scratch(if coefficients.is_some() { len } else { 0 });
             (dz, scratch(scratch_len(self.window)))
         };
-        exec.runs_with(n, n * self.input.sample_len(), make, |range, (dz, tmp)| {
-            for i in range {
+        let elements = n * self.input.sample_len();
+        exec.map_samples(
+            n,
+            elements,
+            dxs,
+            make,
+            || (),
+            |i, dx, (dz, tmp), ()| {
                 let mut g = gs.get(i);
                 if let Some(k) = &coefficients {
                     k.apply(exec, g, ys.get(i), map, dz);
                     g = dz;
                 }
-                // SAFETY: each sample is visited once.
-                let dx = unsafe { dxs.get(i) };
                 dx.fill(0.0);
                 let (window, blocks, scratch) = (self.window, map.blocks(), &mut tmp[..]);
                 match &ats {
@@ -224,8 +219,8 @@ impl Pool {
                         scratch,
                     }),
                 }
-            }
-        });
+            },
+        );
         dx
     }
 
@@ -242,10 +237,6 @@ impl Pool {
                 }),
             )
         }
-    }
-
-    fn positions<'a>(&self, at: &'a mut [u8]) -> Option<SamplesMut<'a, u8>> {
-        (!at.is_empty()).then(|| SamplesMut::whole(at, self.output.sample_len()))
     }
 
     fn sample(&self, exec: &Exec, x: &[f32], y: &mut [f32], at: &mut [u8]) {

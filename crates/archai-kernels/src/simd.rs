@@ -10,7 +10,8 @@ pub(crate) const LANES: usize = 8;
 /// Half of a vector.
 pub(crate) const HALF: usize = LANES / 2;
 
-/// Which instructions the kernels use. Obtained by [`Simd::detect`], so that a value of it is the proof that they exist.
+/// Which instructions the kernels use. Obtained by [`Simd::detect`], so that a value of it is the proof that they
+/// exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Simd(Level);
 
@@ -163,15 +164,15 @@ pub(crate) trait Isa: Copy {
     /// # Safety
     /// Neither `i + 4` nor `j + 4` exceeds the length of `d`.
     unsafe fn store_halves(d: &mut [f32], i: usize, j: usize, v: Self::V);
-    /// As `store`, past the caches where `d[i]` is aligned to a vector: for what is not read again soon. Such stores are
-    /// ordered before later ones of this thread by `fence`.
+    /// As `store`, past the caches where `d[i]` is aligned to a vector: for what is not read again soon. Such stores
+    /// are ordered before later ones of this thread by `fence`.
     ///
     /// # Safety
     /// `i + 8` does not exceed the length of `d`; `fence` comes before anybody may read it.
     unsafe fn stream(d: &mut [f32], i: usize, v: Self::V);
     /// Ends a series of `stream`s.
     fn fence();
-    /// Asks for the cache line of `s[i]`; nothing where there is no such instruction.
+    /// Prefetches the cache line of `s[i]`; does nothing on processors without such an instruction.
     ///
     /// # Safety
     /// `i` lies within `s`.
@@ -393,15 +394,16 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2;
 
-    /// The same, and the registers of AVX-512: 32, each of which holds a pair of vectors. Only [`super::run_avx512`] runs
-    /// kernels on it.
+    /// The same, and the registers of AVX-512: 32, each of which holds a pair of vectors. Only [`super::run_avx512`]
+    /// runs kernels on it.
     #[derive(Clone, Copy)]
     pub(crate) struct Avx512;
 
     macro_rules! vectors_of_eight {
         ($isa:ty, $wide:literal, { $($pair:tt)* }) => {
-            // SAFETY (of every block below): the methods are inlined into `run_avx2` or `run_avx512`, which are entered only on
-            // processors that have AVX2 and FMA, the latter only with AVX-512 (F and VL); `load` and `store` moreover rely on the bounds that their callers promise.
+            // SAFETY (of every block below): the methods are inlined into `run_avx2` or `run_avx512`, which are entered
+            // only on processors that have AVX2 and FMA, the latter only with AVX-512 (F and VL); `load` and `store`
+            // moreover rely on the bounds that their callers promise.
             #[allow(clippy::undocumented_unsafe_blocks)]
             impl Isa for $isa {
                 type V = __m256;
@@ -540,8 +542,8 @@ mod x86 {
         };
     }
 
-    /// `s[K * STEP] * b + c`, reading the scalar in the instruction itself. Left to itself, the compiler broadcasts a scalar
-    /// into a register as soon as it is used twice, which takes longer than to read it twice.
+    /// `s[K * STEP] * b + c`, reading the scalar in the instruction itself. Left to itself, the compiler broadcasts a
+    /// scalar into a register as soon as it is used twice, which takes longer than to read it twice.
     ///
     /// # Safety
     /// `s[K * STEP]` may be read.

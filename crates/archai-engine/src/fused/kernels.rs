@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use archai_kernels::{
-    CellPlan, CellWant, ChannelStats, ConvNorm, Exec, FeatureMap, MixTerm, ParamLayout, Pool, Want,
-    WeightedSum, concat_channels, from_nchw, global_avg_pool, global_avg_pool_backward, relu,
+    CellWant, ChannelStats, ConvNorm, ConvWant, Exec, FeatureMap, FusedCell, MixTerm, Packing,
+    Pool, WeightedSum, concat_channels, from_nchw, global_avg_pool, global_avg_pool_backward, relu,
     relu_backward, scale_samples, split_channels, sum_samples, to_nchw,
 };
 
@@ -73,7 +73,7 @@ impl Kernel for Conv {
         let Save::Conv(save) = at.save else {
             panic!("{NO_GRADIENT}")
         };
-        let want = Want {
+        let want = ConvWant {
             input: at.want[0],
             params: at.want[1],
         };
@@ -381,13 +381,13 @@ impl Kernel for GlobalMean {
 /// One piece of packed parameters, in the shape that other programs know.
 #[derive(Debug)]
 pub(crate) struct Unpack {
-    pub layout: Arc<ParamLayout>,
+    pub layout: Arc<Packing>,
     pub piece: usize,
 }
 
 impl Kernel for Unpack {
     fn forward(&self, inputs: &[&[f32]]) -> Forward {
-        let piece = &self.layout.pieces()[self.piece];
+        let piece = &self.layout.tensors()[self.piece];
         Forward {
             shape: piece.shape.clone(),
             ..plain_any(piece.unpack(inputs[0]))
@@ -396,7 +396,7 @@ impl Kernel for Unpack {
 
     fn backward(&self, _at: Point<'_>, grad: Gradient) -> Vec<Option<Part>> {
         let mut flat = vec![0.0; self.layout.len()];
-        self.layout.pieces()[self.piece].pack(grad.as_slice(), &mut flat);
+        self.layout.tensors()[self.piece].pack(grad.as_slice(), &mut flat);
         vec![Some(Part::New(flat))]
     }
 
@@ -409,7 +409,7 @@ impl Kernel for Unpack {
 #[derive(Debug)]
 pub(crate) struct Cell {
     pub exec: Exec,
-    pub plan: Arc<CellPlan>,
+    pub plan: Arc<FusedCell>,
     /// Evaluation: with these statistics. Without: training.
     pub given: Option<Vec<ChannelStats>>,
     /// Training: for each edge, factors for its samples (drop-path).

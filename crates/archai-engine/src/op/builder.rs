@@ -33,13 +33,9 @@ impl Declared {
     }
 
     /// Declares packed parameters. `names` are the full names of the layout's pieces.
-    pub fn push_packed(
-        &mut self,
-        layout: &archai_kernels::ParamLayout,
-        names: Vec<String>,
-    ) -> ParamId {
-        let pieces = layout.pieces().iter().zip(names).map(|(piece, name)| {
-            use archai_kernels::PieceKind::*;
+    pub fn push_packed(&mut self, layout: &archai_kernels::Packing, names: Vec<String>) -> ParamId {
+        let pieces = layout.tensors().iter().zip(names).map(|(piece, name)| {
+            use archai_kernels::PackedKind::*;
             let (init, role) = match piece.kind {
                 Depthwise | Dense { .. } => {
                     let fan_in = piece.shape[1..].iter().product();
@@ -132,7 +128,7 @@ impl<'a> OpBuilder<'a> {
     /// Convolutions and a norm whose parameters lie in a kernel's layout, in this order.
     pub(crate) fn packed(
         &mut self,
-        layout: &archai_kernels::ParamLayout,
+        layout: &archai_kernels::Packing,
         convs: &[ConvShape],
         norm: Option<usize>,
     ) -> (Packed, Vec<Conv>, Option<Norm>) {
@@ -142,11 +138,11 @@ impl<'a> OpBuilder<'a> {
             .iter()
             .map(|name| self.path(&format!("{name}.weight")))
             .collect();
-        let is_affine = layout.pieces().len() > convs.len();
+        let is_affine = layout.tensors().len() > convs.len();
         if let Some(name) = norm_name.as_ref().filter(|_| is_affine) {
             names.extend(["weight", "bias"].map(|what| self.path(&format!("{name}.{what}"))));
         }
-        assert_eq!(names.len(), layout.pieces().len(), "pieces of a fused op");
+        assert_eq!(names.len(), layout.tensors().len(), "pieces of a fused op");
         let (packed, first) = match self.declared.shared {
             None => {
                 let id = self.declared.push_packed(layout, names);
@@ -160,10 +156,10 @@ impl<'a> OpBuilder<'a> {
                     .packing
                     .as_ref()
                     .expect("shared parameters are packed");
-                let start = packing.pieces()[first].offset;
+                let start = packing.tensors()[first].offset;
                 // Offsets apart, the run is the op's own layout.
-                for (i, own) in layout.pieces().iter().enumerate() {
-                    let (piece, place) = (&shared.pieces[first + i], &packing.pieces()[first + i]);
+                for (i, own) in layout.tensors().iter().enumerate() {
+                    let (piece, place) = (&shared.pieces[first + i], &packing.tensors()[first + i]);
                     assert!(
                         piece.name == names[i]
                             && place.offset == start + own.offset

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use archai_kernels::{CellEdge, CellPlan, FeatureMap, Primitive, Unsupported};
+use archai_kernels::{CellEdge, FeatureMap, FusedCell, Primitive, Unsupported};
 use archai_spec::desc::{CellDesc, OpDesc};
 use burn::tensor::Tensor;
 
@@ -30,7 +30,7 @@ pub(crate) struct MixedCell {
     param: ParamId,
     /// In the plan's order.
     norms: Vec<Norm>,
-    plan: ForSize<CellPlan>,
+    plan: ForSize<FusedCell>,
 }
 
 /// What is known of a cell before its edges are declared.
@@ -187,7 +187,7 @@ impl Draft {
             let end = name.match_indices('.').nth(1)?.0 + 1;
             Some(format!("{}{}", places.get(&name[..end])?, &name[end..]))
         };
-        let pieces = plan.params().pieces().iter();
+        let pieces = plan.params().tensors().iter();
         let names: Vec<String> = pieces.map(|p| full(&p.name)).collect::<Option<_>>()?;
         let norms = plan.norms().iter();
         let norms: Vec<String> = norms.map(|n| full(&n.name)).collect::<Option<_>>()?;
@@ -291,10 +291,10 @@ fn plan(
     reduction: bool,
     affine: bool,
     edges: &[CellEdge],
-) -> Result<CellPlan, Unsupported> {
+) -> Result<FusedCell, Unsupported> {
     let new = match affine {
-        true => CellPlan::with_affine_norms,
-        false => CellPlan::new,
+        true => FusedCell::with_affine_norms,
+        false => FusedCell::new,
     };
     new(map, nodes, reduction, edges.to_vec())
 }

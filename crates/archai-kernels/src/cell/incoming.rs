@@ -1,13 +1,13 @@
-//! The sums over a node's gradient that the gradients of its edges need, taken as soon as that gradient is complete.
+//! The sums over a node's gradient that the gradients of its edges need, formed as soon as that gradient is complete.
 
 use super::CellWant;
 use super::group::{Group, GroupSave};
 use super::{Factors, factor};
 use crate::buffer::Samples;
-use crate::exec::{Exec, sum_runs};
+use crate::exec::Exec;
 use crate::layout::FeatureMap;
 use crate::micro::norm::Dots;
-use crate::micro::place::{Part, Place};
+use crate::micro::place::{ChannelSlice, Place};
 
 /// A node's values or gradient.
 #[derive(Clone, Copy)]
@@ -26,8 +26,8 @@ impl<'a> NodeSamples<'a> {
         self.samples.get_or_empty(i)
     }
 
-    pub fn get(&self, i: usize) -> Part<'a> {
-        Part {
+    pub fn get(&self, i: usize) -> ChannelSlice<'a> {
+        ChannelSlice {
             values: self.samples.get(i),
             at: self.at,
         }
@@ -67,9 +67,16 @@ impl<'a> Incoming<'a> {
         slots * self.map.padded_channels()
     }
 
-    /// Adds the sums of sample `i`, of which `g` is the gradient: for each edge `Σ g`, then `Σ g·z` for each result, each
-    /// times the edge's factor.
-    pub fn add(&self, exec: &Exec, factors: &Factors, i: usize, g: Part<'_>, sums: &mut [f64]) {
+    /// Adds the sums of sample `i`, whose gradient is `g`: for each edge `Σ g`, then `Σ g·z` for each result, all times
+    /// the edge's factor.
+    pub fn add(
+        &self,
+        exec: &Exec,
+        factors: &Factors,
+        i: usize,
+        g: ChannelSlice<'_>,
+        sums: &mut [f64],
+    ) {
         let mut rest = sums;
         for (edge, results) in &self.edges {
             let (part, behind) =
@@ -101,7 +108,7 @@ impl<'a> Incoming<'a> {
         }
     }
 
-    /// Hands the sums over the batch to the edges.
+    /// Gives each edge its sums over the batch.
     pub fn share(&self, mut totals: &[f64], edges: &mut [Vec<f64>]) {
         for (edge, results) in &self.edges {
             let (own, behind) = totals.split_at((results.len() + 1) * self.map.padded_channels());
@@ -124,18 +131,14 @@ pub(super) fn sum(
         .iter()
         .map(|(incoming, _)| incoming.len() * incoming.map.pixels())
         .sum();
-    let totals = sum_runs(exec.runs(n, n * elements, |range| {
-        let mut sums = vec![0.0; len];
-        for i in range {
-            let mut rest = &mut sums[..];
-            for (incoming, grads) in nodes {
-                let (own, behind) = rest.split_at_mut(incoming.len());
-                incoming.add(&exec, factors, i, grads.get(i), own);
-                rest = behind;
-            }
+    let totals = exec.sum_samples(n, n * elements, (), len, |i, (), sums| {
+        let mut rest = sums;
+        for (incoming, grads) in nodes {
+            let (own, behind) = rest.split_at_mut(incoming.len());
+            incoming.add(&exec, factors, i, grads.get(i), own);
+            rest = behind;
         }
-        sums
-    }));
+    });
     let mut rest = &totals[..];
     for (incoming, _) in nodes {
         let (own, behind) = rest.split_at(incoming.len());

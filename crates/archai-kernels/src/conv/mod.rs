@@ -1,23 +1,25 @@
-//! Convolutions of all kinds with what surrounds them: an optional ReLU before and a batch norm behind, in one op.
+//! Convolutions of all kinds with an optional ReLU before and a batch norm behind, in one op.
 //!
-//! Per sample, in cache: ReLU into a padded copy, depthwise, pointwise, the sums for the norm's statistics; a second pass
-//! normalises. The backward pass recomputes the depthwise result instead of keeping it.
+//! Per sample, in cache: ReLU into a padded copy, depthwise, pointwise, the sums for the norm's statistics; a second
+//! pass normalises. The backward pass recomputes the depthwise result instead of keeping it.
 
+mod dense;
 mod linear;
+mod pointwise;
+mod reduce;
+mod separable;
 
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::exec::{Exec, sum_runs};
 use crate::layout::{FeatureMap, Unsupported};
-use crate::micro::depthwise::Window;
 use crate::micro::norm::{ChannelSums, Combine, ScaleShift, Term};
-use crate::micro::pad::{PadCopy, PadMap, ReluMask};
 use crate::micro::place::Place;
 use crate::micro::pointwise::Ahead;
-use crate::norm::{ChannelStats, Moments, NormKind, NormParams, batch_dots, scale_shift};
-use crate::pack::{ParamLayout, PieceKind, transpose_dense};
-use crate::simd::LANES;
-use linear::{Dense, PointwiseCore};
-pub(crate) use linear::{Reduce, Separable, SeparableGrad};
+use crate::norm::{ChannelStats, Moments, NormGrad, NormKind, NormParams, batch_dots, scale_shift};
+use crate::pack::Packing;
+use linear::{Linear, LinearGrad};
+pub(crate) use reduce::Reduce;
+pub(crate) use separable::{Separable, SeparableGrad};
 
 /// The linear part of a [`ConvNorm`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,26 +60,26 @@ impl ConvKind {
     }
 }
 
-/// Which gradients a backward pass is asked for; the others cost nothing.
+/// Which gradients a backward pass computes; the others cost nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Want {
+pub struct ConvWant {
     /// With respect to the input.
     pub input: bool,
     /// With respect to the parameters.
     pub params: bool,
 }
 
-impl Want {
+impl ConvWant {
     /// Both.
-    pub const ALL: Want = Want {
+    pub const ALL: ConvWant = ConvWant {
         input: true,
         params: true,
     };
 }
 
-/// The gradients that were asked for.
+/// The gradients that were wanted.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Grads {
+pub struct ConvGrads {
     /// With respect to the input, blocked.
     pub input: Option<Vec<f32>>,
     /// With respect to the parameters, packed.
@@ -93,15 +95,15 @@ pub struct Grads {
 /// | `FactorizedReduce` | `[ReLU], cat(Conv2d(C, C'//2, 1, 2)(x), Conv2d(C, C'-C'//2, 1, 2)(x[:, :, 1:, 1:])), [BatchNorm2d]` |
 ///
 /// ```
-/// use archai_kernels::{ConvKind, ConvNorm, Exec, FeatureMap, NormKind, Want};
+/// use archai_kernels::{ConvKind, ConvNorm, Exec, FeatureMap, NormKind, ConvWant};
 /// let exec = Exec::new();
 /// let kind = ConvKind::Separable { kernel: 3, dilation: 1, stride: 2 };
 /// let op = ConvNorm::new(FeatureMap::new(8, 6, 6), 8, kind, true, NormKind::Plain)?;
 /// let x = vec![1.0; op.input().sample_len()];
-/// let params = op.params().pack(|piece| vec![0.5; piece.len()]);
+/// let params = op.params().pack(|tensor| vec![0.5; tensor.len()]);
 /// let (y, save) = op.forward(&exec, &x, &params);
 /// assert_eq!(y.len(), op.output().sample_len());
-/// let grads = op.backward(&exec, &x, &params, &y, &save, &y, Want::ALL);
+/// let grads = op.backward(&exec, &x, &params, &y, &save, &y, ConvWant::ALL);
 /// assert_eq!(grads.params.map(|g| g.len()), Some(params.len()));
 /// # Ok::<(), archai_kernels::Unsupported>(())
 /// ```
@@ -109,11 +111,11 @@ pub struct Grads {
 pub struct ConvNorm {
     input: FeatureMap,
     output: FeatureMap,
-    core: Core,
+    linear: Linear,
     relu: bool,
     norm: NormKind,
     affine: Option<NormParams>,
-    layout: ParamLayout,
+    layout: Packing,
 }
 
 /// What a backward pass needs besides input, parameters and output.
@@ -148,14 +150,14 @@ impl ConvNorm {
                 "a convolution from {input} to {channels} channels: every size must be positive"
             )));
         }
-        let mut layout = ParamLayout::default();
-        let core = Core::new(input, channels, kind, &mut layout)?;
+        let mut layout = Packing::default();
+        let linear = Linear::new(input, channels, kind, &mut layout)?;
         let affine =
             (norm == NormKind::Affine).then(|| NormParams::push(&mut layout, "bn1", channels));
         Ok(ConvNorm {
             input,
-            output: core.output(),
-            core,
+            output: linear.output(),
+            linear,
             relu,
             norm,
             affine,
@@ -174,7 +176,7 @@ impl ConvNorm {
     }
 
     /// The parameters: `conv1.weight`, (`conv2.weight`,) (`bn1.weight`, `bn1.bias`).
-    pub fn params(&self) -> &ParamLayout {
+    pub fn params(&self) -> &Packing {
         &self.layout
     }
 
@@ -188,55 +190,39 @@ impl ConvNorm {
         let mut z = unsafe { overwritten::<f32>(n * len) };
         let zs = SamplesMut::whole(&mut z, len);
         let elements = n * len.max(self.input.sample_len());
-        let make = || self.core.scratch(self.relu, false);
-        let sums = sum_runs(exec.runs_with(n, elements, make, |range, scratch| {
-            let mut sums = vec![0.0; 2 * c];
-            for i in range {
-                // SAFETY: each sample is visited once.
-                let z = unsafe { zs.get(i) };
-                let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
-                self.core
-                    .forward(exec, self.relu, xs.get(i), params, scratch, z, ahead);
-                if self.norm != NormKind::None {
-                    exec.run(ChannelSums {
-                        z,
-                        blocks: map.blocks(),
-                        pixels: map.pixels(),
-                        sums: &mut sums,
-                    });
-                }
+        let make = || self.linear.scratch(self.relu, false);
+        let zeros = || vec![0.0; 2 * c];
+        let runs = exec.map_samples(n, elements, zs, make, zeros, |i, z, scratch, sums| {
+            let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
+            self.linear
+                .forward(exec, self.relu, xs.get(i), params, scratch, z, ahead);
+            if self.norm != NormKind::None {
+                exec.run(ChannelSums {
+                    z,
+                    blocks: map.blocks(),
+                    pixels: map.pixels(),
+                    sums,
+                });
             }
-            sums
-        }));
+        });
         if self.norm == NormKind::None {
-            return (
-                z,
-                ConvSave {
-                    moments: None,
-                    z: None,
-                },
-            );
+            let (moments, kept) = (None, None);
+            return (z, ConvSave { moments, z: kept });
         }
+        let sums = sum_runs(runs);
         let moments = Moments::from_sums(&sums, map.channels, n * map.pixels());
         let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
         if self.norm == NormKind::Plain {
             let (back, zs) = (exec.turned(), SamplesMut::whole(&mut z, len));
             scale_shift(&back, map, zs, n, &scale, &shift);
-            return (
-                z,
-                ConvSave {
-                    moments: Some(moments),
-                    z: None,
-                },
-            );
+            let (moments, kept) = (Some(moments), None);
+            return (z, ConvSave { moments, z: kept });
         }
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let (zs, ys) = (Samples::whole(&z, len), SamplesMut::whole(&mut y, len));
-        exec.turned().for_samples(n, n * len, |i| {
+        exec.turned().for_samples(n, n * len, ys, |i, dst| {
             let terms = [Term::new(zs.get(i), &scale)];
-            // SAFETY: each sample is visited once.
-            let dst = unsafe { ys.get(i) };
             let (blocks, pixels) = (map.blocks(), map.pixels());
             exec.run(Combine {
                 terms: &terms,
@@ -248,13 +234,8 @@ impl ConvNorm {
                 add: false,
             });
         });
-        (
-            y,
-            ConvSave {
-                moments: Some(moments),
-                z: Some(z),
-            },
-        )
+        let (moments, z) = (Some(moments), Some(z));
+        (y, ConvSave { moments, z })
     }
 
     /// Evaluation: normalises with given statistics, in the same pass.
@@ -271,7 +252,7 @@ impl ConvNorm {
         self.layout.check(params);
         assert!(
             stats.is_some() == (self.norm != NormKind::None),
-            "statistics are to be given exactly if the op has a norm"
+            "statistics must be given if the op has a norm, and only then"
         );
         let (map, n) = (self.output, self.input.samples(x.len()));
         let fold =
@@ -280,33 +261,34 @@ impl ConvNorm {
         // SAFETY: every sample is written below.
         let mut y = unsafe { overwritten::<f32>(n * map.sample_len()) };
         let ys = SamplesMut::whole(&mut y, map.sample_len());
-        exec.runs_with(
+        let elements = n * map.sample_len().max(self.input.sample_len());
+        let make = || self.linear.scratch(self.relu, false);
+        exec.map_samples(
             n,
-            n * map.sample_len().max(self.input.sample_len()),
-            || self.core.scratch(self.relu, false),
-            |range, scratch| {
-                for i in range {
-                    // SAFETY: each sample is visited once.
-                    let y = unsafe { ys.get(i) };
-                    let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
-                    self.core
-                        .forward(exec, self.relu, xs.get(i), params, scratch, y, ahead);
-                    if let Some((scale, shift)) = &fold {
-                        exec.run(ScaleShift {
-                            data: y,
-                            scale,
-                            shift,
-                            blocks: map.blocks(),
-                            pixels: map.pixels(),
-                        });
-                    }
+            elements,
+            ys,
+            make,
+            || (),
+            |i, y, scratch, ()| {
+                let ahead = Ahead::new([xs.get_or_empty(i + 1), &[], &[]]);
+                self.linear
+                    .forward(exec, self.relu, xs.get(i), params, scratch, y, ahead);
+                if let Some((scale, shift)) = &fold {
+                    exec.run(ScaleShift {
+                        data: y,
+                        scale,
+                        shift,
+                        blocks: map.blocks(),
+                        pixels: map.pixels(),
+                    });
                 }
             },
         );
         y
     }
 
-    /// Whether [`ConvNorm::backward`] reads the output: only a plain norm's output stands for what it normalised.
+    /// Whether [`ConvNorm::backward`] reads the output: a plain norm keeps its own output instead of what it
+    /// normalised.
     pub fn reads_output(&self) -> bool {
         self.norm == NormKind::Plain
     }
@@ -322,8 +304,8 @@ impl ConvNorm {
         y: &[f32],
         save: &ConvSave,
         g: &[f32],
-        want: Want,
-    ) -> Grads {
+        want: ConvWant,
+    ) -> ConvGrads {
         self.layout.check(params);
         let (map, n) = (self.output, self.input.samples(x.len()));
         if self.reads_output() {
@@ -335,367 +317,92 @@ impl ConvNorm {
             Samples::whole(g, map.sample_len()),
         );
         let zs = Samples::whole(save.z.as_deref().unwrap_or(y), map.sample_len());
-        let normalised = save.z.is_none();
-        let with_norm = save.moments.is_some();
-        let zs_after = |i: usize| {
-            if with_norm {
-                zs.get_or_empty(i + 1)
-            } else {
-                &[]
-            }
-        };
-        let mut norm_sums = None;
-        let coefficients = save.moments.as_ref().map(|moments| {
-            let sums = batch_dots(exec, map, gs, &[zs], n);
-            let (sg, sgz) = sums.split_at(map.padded_channels());
-            let gzhat = if normalised {
-                sgz.to_vec()
-            } else {
-                moments.dot_normalised(sg, sgz)
-            };
-            let gamma = self.affine.map(|a| a.get(params).0);
-            let scale = |i: usize| gamma.map_or(1.0, |g| f64::from(g[i]));
-            let coefficients = moments.gradient(sg, &gzhat, n * map.pixels(), scale, normalised);
-            norm_sums = Some((sg.to_vec(), gzhat));
-            coefficients
-        });
+        let norm = self.norm_backward(exec, params, save, zs, gs, n);
         // SAFETY: if it is wanted, every sample is written below.
         let mut dx = want.input.then(|| unsafe { overwritten::<f32>(x.len()) });
         let dxs = dx
             .as_mut()
             .map(|dx| SamplesMut::whole(dx, self.input.sample_len()));
-        let transposed = self.core.transposed(params);
+        let transposed = &self.linear.transposed(params);
         let make = || {
-            // SAFETY: written before it is read, per sample.
-            let dz = unsafe {
-                overwritten::<f32>(if coefficients.is_some() {
-                    map.sample_len()
-                } else {
-                    0
-                })
-            };
-            (self.core.scratch(self.relu, true), dz)
+            let dz = scratch(norm.as_ref().map_or(0, |_| map.sample_len()));
+            (self.linear.scratch(self.relu, true), dz)
         };
-        let runs = exec.turned().runs_with(
-            n,
-            n * map.sample_len().max(self.input.sample_len()),
-            make,
-            |range, (scratch, dz)| {
-                let mut grad = vec![0.0; if want.params { self.layout.len() } else { 0 }];
-                for i in range {
-                    let (x, g) = (xs.get(i), gs.get(i));
-                    let dz: &[f32] = match &coefficients {
-                        Some(k) => {
-                            k.apply(exec, g, zs.get(i), map, dz);
-                            dz
-                        }
-                        None => g,
-                    };
-                    // SAFETY: each sample is visited once.
-                    let dx = dxs.as_ref().map(|dx| unsafe { dx.get(i) });
-                    let grad = want.params.then_some(&mut grad[..]);
-                    self.core.backward(
-                        exec,
-                        self.relu,
-                        x,
-                        params,
-                        &transposed,
-                        dz,
-                        scratch,
-                        dx,
-                        grad,
-                        Ahead::new([gs.get_or_empty(i + 1), zs_after(i), &[]]),
-                    );
+        let grad = || vec![0.0; if want.params { self.layout.len() } else { 0 }];
+        let elements = n * map.sample_len().max(self.input.sample_len());
+        let back = exec.turned();
+        let runs = back.map_samples(n, elements, dxs, make, grad, |i, dx, scratch, grad| {
+            let (scratch, dz) = scratch;
+            let (g, next_g) = (gs.get(i), gs.get_or_empty(i + 1));
+            let (dz, next_z): (&[f32], &[f32]) = match &norm {
+                Some(norm) => {
+                    norm.coefficients.apply(exec, g, zs.get(i), map, dz);
+                    (dz, zs.get_or_empty(i + 1))
                 }
-                grad
-            },
-        );
+                None => (g, &[]),
+            };
+            let args = LinearGrad {
+                x: xs.get(i),
+                params,
+                transposed,
+                dz,
+                ahead: Ahead::new([next_g, next_z, &[]]),
+            };
+            let grad = want.params.then_some(&mut grad[..]);
+            self.linear
+                .backward(exec, self.relu, args, scratch, dx, grad);
+        });
         let params = want.params.then(|| {
             let mut grad = sum_runs(runs);
-            self.core.clear_padding(&mut grad);
-            if let (Some(a), Some((g, gzhat))) = (self.affine, &norm_sums) {
-                a.write_grad(g, gzhat, &mut grad);
+            self.linear.clear_padding(&mut grad);
+            if let (Some(affine), Some(norm)) = (self.affine, &norm) {
+                affine.write_grad(&norm.g, &norm.gzhat, &mut grad);
             }
             grad
         });
-        Grads { input: dx, params }
+        ConvGrads { input: dx, params }
+    }
+
+    /// What the sums over the batch give for the norm, if there is one. `zs` are the values that it normalised, or, if
+    /// these were not kept, the normalised ones; `gs` is the gradient of the output.
+    fn norm_backward(
+        &self,
+        exec: &Exec,
+        params: &[f32],
+        save: &ConvSave,
+        zs: Samples<'_>,
+        gs: Samples<'_>,
+        n: usize,
+    ) -> Option<NormBackward> {
+        let (map, normalised) = (self.output, save.z.is_none());
+        let moments = save.moments.as_ref()?;
+        let sums = batch_dots(exec, map, gs, &[zs], n);
+        let (g, gz) = sums.split_at(map.padded_channels());
+        let gzhat = match normalised {
+            true => gz.to_vec(),
+            false => moments.dot_normalised(g, gz),
+        };
+        let gamma = self.affine.map(|a| a.get(params).0);
+        let scale = |i: usize| gamma.map_or(1.0, |g| f64::from(g[i]));
+        Some(NormBackward {
+            coefficients: moments.gradient(g, &gzhat, n * map.pixels(), scale, normalised),
+            g: g.to_vec(),
+            gzhat,
+        })
     }
 }
 
-/// The linear part, on one sample.
-#[derive(Clone, Debug)]
-enum Core {
-    Separable(Separable),
-    Pointwise(PointwiseCore),
-    Dense(Dense),
-    Reduce(Reduce),
-}
-
-/// Scratch of one run; what each part is depends on the kind.
-pub(crate) struct Scratch {
-    /// Padded input.
-    pub padded: Vec<f32>,
-    /// Padded gradient at the output's size.
-    pub padded_g: Vec<f32>,
-    /// Depthwise result, or the two gathered halves, or a run of pixels after the ReLU and before its mask.
-    pub mid: Vec<f32>,
-    pub mid2: Vec<f32>,
-    /// Gradient of the input before the ReLU's mask.
-    pub dr: Vec<f32>,
+/// Sums over a batch and what follows from them for the gradient of a norm, per channel.
+struct NormBackward {
+    /// `Σ g`.
+    g: Vec<f64>,
+    /// `Σ g·ẑ`.
+    gzhat: Vec<f64>,
+    coefficients: NormGrad,
 }
 
 /// Scratch that a kernel writes before it reads it.
 pub(crate) fn scratch(len: usize) -> Vec<f32> {
     // SAFETY: it is written first, sample by sample, by the kernels that take it as destination.
     unsafe { overwritten::<f32>(len) }
-}
-
-impl Core {
-    fn new(
-        input: FeatureMap,
-        channels: usize,
-        kind: ConvKind,
-        layout: &mut ParamLayout,
-    ) -> Result<Self, Unsupported> {
-        Ok(match kind {
-            ConvKind::Separable {
-                kernel,
-                dilation,
-                stride,
-            } => {
-                let window = Window {
-                    k: kernel,
-                    dilation,
-                    stride,
-                };
-                Core::Separable(Separable::new(input, channels, window, layout, "", 1)?)
-            }
-            ConvKind::Pointwise => {
-                layout.push(
-                    "conv1.weight".into(),
-                    vec![channels, input.channels, 1, 1],
-                    PieceKind::Dense { skip: 0 },
-                );
-                Core::Pointwise(PointwiseCore {
-                    input,
-                    output: input.with_channels(channels),
-                })
-            }
-            ConvKind::Dense {
-                kernel,
-                stride,
-                padding,
-            } => Core::Dense(Dense::new(
-                input, channels, kernel, stride, padding, layout,
-            )?),
-            ConvKind::FactorizedReduce => Core::Reduce(Reduce::new(input, channels, layout, "")?),
-        })
-    }
-
-    fn output(&self) -> FeatureMap {
-        match self {
-            Core::Separable(s) => s.output,
-            Core::Pointwise(c) => c.output,
-            Core::Dense(d) => d.output,
-            Core::Reduce(r) => r.output,
-        }
-    }
-
-    fn scratch(&self, relu: bool, backward: bool) -> Scratch {
-        let mut s = Scratch {
-            padded: vec![],
-            padded_g: vec![],
-            mid: vec![],
-            mid2: vec![],
-            dr: vec![],
-        };
-        let input = match self {
-            Core::Separable(c) => {
-                s.padded = c.side().scratch(c.input.blocks());
-                s.mid = scratch(c.input.blocks() * c.output.pixels() * LANES);
-                if backward {
-                    s.padded_g = c.out_side().scratch(c.input.blocks());
-                }
-                c.input
-            }
-            Core::Pointwise(c) => {
-                s.mid = scratch(if relu { c.run_len() } else { 0 });
-                s.mid2 = scratch(if relu && backward { c.run_len() } else { 0 });
-                return s;
-            }
-            Core::Dense(c) => {
-                s.padded = c.side().scratch(c.input.blocks());
-                if backward {
-                    s.padded_g = c.out_side().scratch(c.output.blocks());
-                }
-                c.input
-            }
-            Core::Reduce(c) => {
-                s.mid = scratch(c.half_len());
-                s.mid2 = scratch(c.half_len());
-                c.input
-            }
-        };
-        if backward && relu {
-            s.dr = scratch(input.sample_len());
-        }
-        s
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is something of its own")]
-    fn forward(
-        &self,
-        exec: &Exec,
-        relu: bool,
-        x: &[f32],
-        params: &[f32],
-        s: &mut Scratch,
-        z: &mut [f32],
-        ahead: Ahead<'_>,
-    ) {
-        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
-        match self {
-            Core::Separable(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: &mut s.padded,
-                    map: map(),
-                });
-                c.forward(exec, &s.padded, params, &mut s.mid, z, ahead);
-            }
-            Core::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z, ahead),
-            Core::Dense(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: &mut s.padded,
-                    map: map(),
-                });
-                c.forward(exec, &s.padded, params, z);
-            }
-            Core::Reduce(c) => {
-                c.gather(exec, x, relu, &mut s.mid, &mut s.mid2);
-                c.forward(exec, &s.mid, &s.mid2, params, z);
-            }
-        }
-    }
-
-    /// Weights with exchanged channels, for the data gradient.
-    fn transposed(&self, params: &[f32]) -> [Vec<f32>; 2] {
-        match self {
-            Core::Separable(c) => [c.transposed(params), vec![]],
-            Core::Pointwise(c) => [
-                transpose_dense(params, c.output.channels, c.input.channels, 1),
-                vec![],
-            ],
-            Core::Dense(c) => [
-                transpose_dense(
-                    params,
-                    c.output.channels,
-                    c.input.channels,
-                    c.kernel.0 * c.kernel.1,
-                ),
-                vec![],
-            ],
-            Core::Reduce(c) => c.transposed(params),
-        }
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn backward(
-        &self,
-        exec: &Exec,
-        relu: bool,
-        x: &[f32],
-        params: &[f32],
-        transposed: &[Vec<f32>; 2],
-        dz: &[f32],
-        s: &mut Scratch,
-        dx: Option<&mut [f32]>,
-        grad: Option<&mut [f32]>,
-        ahead: Ahead<'_>,
-    ) {
-        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
-        let Scratch {
-            padded,
-            padded_g,
-            mid,
-            mid2,
-            dr,
-        } = s;
-        // Without a ReLU the gradient goes straight to its place.
-        let (mut dx, mut dr) = (dx, &mut dr[..]);
-        let target: Option<&mut [f32]> = match &mut dx {
-            Some(dx) if !relu => Some(dx),
-            Some(_) => Some(&mut dr),
-            None => None,
-        };
-        match self {
-            Core::Separable(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: padded,
-                    map: map(),
-                });
-                let args = SeparableGrad {
-                    padded,
-                    params,
-                    transposed: &transposed[0],
-                    dz,
-                    padded_g,
-                    mid,
-                    ahead,
-                };
-                c.backward(exec, args, target, false, grad);
-            }
-            Core::Pointwise(c) => {
-                let scratch = (&mut mid[..], &mut mid2[..]);
-                return c.backward(exec, relu, x, &transposed[0], dz, scratch, dx, grad, ahead);
-            }
-            Core::Dense(c) => {
-                if let Some(grad) = grad {
-                    exec.run(PadCopy {
-                        src: x,
-                        blocks: c.input.blocks(),
-                        to: c.side(),
-                        dst: padded,
-                        map: map(),
-                    });
-                    c.weight_grad(exec, padded, dz, grad);
-                }
-                if let Some(dr) = target {
-                    c.data_grad(exec, &transposed[0], dz, padded_g, dr);
-                }
-            }
-            Core::Reduce(c) => {
-                if let Some(grad) = grad {
-                    c.gather(exec, x, relu, mid, mid2);
-                    c.weight_grad(exec, mid, mid2, dz, grad);
-                }
-                if let Some(dr) = target {
-                    dr.fill(0.0);
-                    c.data_grad(exec, transposed, dz, mid, dr);
-                }
-            }
-        }
-        if relu && let Some(dx) = dx {
-            exec.run(ReluMask {
-                x,
-                g: dr,
-                dx,
-                add: false,
-            });
-        }
-    }
-
-    fn clear_padding(&self, grad: &mut [f32]) {
-        if let Core::Reduce(c) = self {
-            c.clear_padding(grad);
-        }
-    }
 }

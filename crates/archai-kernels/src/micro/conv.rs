@@ -174,8 +174,8 @@ impl Kernel for ConvGrad<'_> {
                 I,
                 args.co_blocks,
                 |c, CP, CS, P| for t in 0..args.taps.len() {
-                    // SAFETY: the asserts cover all blocks, channels, taps and pixels; four or eight channels from a multiple of
-                    // as many on stay within one block.
+                    // SAFETY: the asserts cover all blocks, channels, taps and pixels; four or eight channels from a
+                    // multiple of as many on stay within one block.
                     unsafe {
                         let mut i = 0;
                         while i + P <= ci {

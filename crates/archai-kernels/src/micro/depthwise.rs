@@ -167,7 +167,7 @@ impl Window {
     }
 }
 
-/// Where a data gradient goes.
+/// Where a data gradient is written.
 pub(crate) struct DataGrad<'a> {
     pub height: usize,
     pub width: usize,
@@ -329,8 +329,8 @@ unsafe fn parity<I: Isa, const K: usize, const D: usize, const PY: usize, const 
     } = args;
     let row = side.row();
     let (rows, cols) = ((*height + 1 - PY) / 2, (*width + 1 - PX) / 2);
-    // Taps `first_y`, `first_y + STEP`, … reach this parity, if any does; tap `k` meets the output at `place(k)`, counted
-    // from the padded edge, in each direction. 2·PAD keeps the differences positive.
+    // Taps `first_y`, `first_y + STEP`, … reach this parity, if any does; tap `k` meets the output at `place(k)`,
+    // counted from the padded edge, in each direction. 2·PAD keeps the differences positive.
     let step = if D == 2 { 1 } else { 2 };
     let place = |parity: usize, k: usize| (parity + K / 2 * D + 2 * PAD - k * D) / 2;
     let (first_y, first_x) = ((PY + K / 2 * D) % 2, (PX + K / 2 * D) % 2);
@@ -343,8 +343,8 @@ unsafe fn parity<I: Isa, const K: usize, const D: usize, const PY: usize, const 
             for x in (0..cols).step_by(TILE) {
                 let m = (cols - x).min(TILE);
                 let d = ((b * *height + 2 * y + PY) * *width + 2 * x + PX) * LANES;
-                // SAFETY: outputs lie at most K/2·D/2 + 1 ≤ PAD pixels outside the gradient's plane, hence in its border,
-                // and a tile that hangs over reads into the slack; `m` pixels are stored.
+                // SAFETY: outputs lie at most K/2·D/2 + 1 ≤ PAD pixels outside the gradient's plane, hence in its
+                // border, and a tile that hangs over reads into the slack; `m` pixels are stored.
                 unsafe {
                     let mut acc = [I::zero(); TILE];
                     let mut ky = first_y;
@@ -451,8 +451,8 @@ impl<const K: usize, const D: usize, const S: usize> Kernel for WeightGrad<'_, K
     }
 }
 
-/// The distance of two output pixels that share most of their source pixels. Rows are walked in pairs so far apart, up to
-/// three pixels past their end.
+/// The distance of two output pixels that share most of their source pixels. Rows are walked in pairs at this
+/// distance, up to three pixels past their end.
 const fn spread<const D: usize, const S: usize>() -> usize {
     if D > S { D / S } else { 1 }
 }

@@ -1,7 +1,7 @@
 //! Reductions per channel and linear combinations with coefficients per channel: all that batch norm, its gradient, and
 //! weighted sums consist of.
 
-use super::place::{Lanes, Part, Place};
+use super::place::{ChannelSlice, Lanes, Place};
 use crate::simd::{Isa, Kernel, LANES};
 use std::ops::Range;
 
@@ -66,7 +66,7 @@ impl Kernel for ChannelSums<'_> {
 /// `sums[0..C] += Σ g` and, for each `t`, `sums[(t+1)C..] += Σ g · zs[t]`: what the gradients of norms and of mixing
 /// weights need. Reads `g` from memory once.
 pub(crate) struct Dots<'a> {
-    pub g: Part<'a>,
+    pub g: ChannelSlice<'a>,
     pub zs: &'a [&'a [f32]],
     pub blocks: usize,
     pub pixels: usize,
@@ -155,19 +155,19 @@ fn sum_run<I: Isa>(pixels: Range<usize>, add: impl Fn(usize, I::V) -> I::V) -> I
 /// One summand of a [`Combine`]: values and their coefficient per channel.
 #[derive(Clone, Copy)]
 pub(crate) struct Term<'a> {
-    pub src: Part<'a>,
+    pub src: ChannelSlice<'a>,
     pub scale: &'a [f32],
 }
 
 impl<'a> Term<'a> {
-    pub fn new(src: impl Into<Part<'a>>, scale: &'a [f32]) -> Self {
+    pub fn new(src: impl Into<ChannelSlice<'a>>, scale: &'a [f32]) -> Self {
         let src = src.into();
         Term { src, scale }
     }
 }
 
-/// `dst = base + Σ_t scale_t · src_t`, base and scales per channel; `add` keeps what is in `dst` as a further summand, which
-/// must have blocks of its own then.
+/// `dst = base + Σ_t scale_t · src_t`, base and scales per channel; `add` keeps what is in `dst` as a further summand,
+/// which must have blocks of its own then.
 pub(crate) struct Combine<'a> {
     pub terms: &'a [Term<'a>],
     pub base: &'a [f32],

@@ -128,8 +128,8 @@ impl Kernel for ReluCopy<'_> {
     }
 }
 
-/// `dx (+)= g` where `x > 0`: the gradient of a ReLU. Without `add` it goes past the caches: `dx` is a whole tensor's, which
-/// is read again only when the batch is done.
+/// `dx (+)= g` where `x > 0`: the gradient of a ReLU. Without `add` it bypasses the caches: `dx` is a whole tensor's,
+/// which is read again only when the batch is done.
 pub(crate) struct ReluMask<'a> {
     pub x: &'a [f32],
     pub g: &'a [f32],

@@ -1,19 +1,21 @@
-//! Where a node's channels stand in a cell's output: their first block is whole only if those before them fill blocks.
+//! Where a node's channels are in a cell's output: their first block is whole only if those before them fill blocks.
 
 use crate::simd::{HALF, Isa, LANES};
 
-/// How channels stand in the blocks of a tensor that holds others too. The blocks counted are those of the channels alone.
+/// How channels are arranged in the blocks of a tensor that holds others too. Blocks are counted from these channels'
+/// first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// From the first lane of a block on, and the last block is theirs.
     Blocks,
-    /// Half a block more than whole ones, from lane `from` (0 or 4) of a block on. The other half of the last block (or, from
-    /// lane 4 on, of the first) is somebody else's.
+    /// Half a block more than whole ones, from lane `from` (0 or 4) of a block on. The other half of the last block
+    /// (or, from lane 4 on, of the first) belongs to other channels.
     Halves { from: usize },
 }
 
 impl Place {
-    /// The place of the `channels` from channel `first` on; none if it is in no way simple.
+    /// The place of the `channels` from channel `first` on; none unless these are whole blocks from a
+    /// block's beginning on, or half a block more than whole ones from a half on.
     pub fn of(first: usize, channels: usize) -> Option<Self> {
         let from = first % LANES;
         match channels % LANES {
@@ -23,7 +25,7 @@ impl Place {
         }
     }
 
-    /// Block `block` of `blocks`, in planes of so many pixels.
+    /// The lanes of block `block` of `blocks`, in planes of `pixels` pixels.
     #[inline(always)]
     pub fn block(self, block: usize, blocks: usize, pixels: usize) -> Lanes {
         match self {
@@ -38,15 +40,15 @@ impl Place {
 
 /// Values of some channels of one sample.
 #[derive(Clone, Copy)]
-pub(crate) struct Part<'a> {
+pub(crate) struct ChannelSlice<'a> {
     pub values: &'a [f32],
     pub at: Place,
 }
 
-impl<'a> From<&'a [f32]> for Part<'a> {
+impl<'a> From<&'a [f32]> for ChannelSlice<'a> {
     fn from(values: &'a [f32]) -> Self {
         let at = Place::Blocks;
-        Part { values, at }
+        ChannelSlice { values, at }
     }
 }
 

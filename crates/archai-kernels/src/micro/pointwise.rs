@@ -4,7 +4,7 @@ use super::tile::{Places, Tile, for_groups};
 use crate::simd::{Isa, Kernel, LANES};
 use std::ops::Range;
 
-/// Where the pixels of a plane stand, in pixels: a plane inside a padded one is described as well as a contiguous one.
+/// Where the pixels of a plane are, counted in pixels; the plane may be contiguous or lie inside a padded one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plane {
     pub origin: usize,
@@ -27,12 +27,12 @@ impl Plane {
     }
 }
 
-/// Memory that is read next, asked for while the processor multiplies and the memory would have nothing to do: passes over
-/// memory otherwise wait for it, and the products take longer than it takes to come.
+/// Memory that is read next, prefetched while the processor multiplies and the memory is idle: a pass over memory would
+/// wait for it otherwise, and the products take longer than the fetch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ahead<'a> {
     parts: [&'a [f32]; 3],
-    /// Elements of the first part that have been asked for.
+    /// Elements of the first part that have been prefetched.
     done: usize,
 }
 
@@ -53,7 +53,8 @@ impl<'a> Ahead<'a> {
         self.parts.iter().map(|s| s.len().div_ceil(LINE)).sum()
     }
 
-    /// Asks for the next lines of the first part. A few instructions each, since they stand between multiply-adds.
+    /// Prefetches the next lines of the first part. A few instructions each, since they are issued between
+    /// multiply-adds.
     #[inline(always)]
     fn fetch<I: Isa>(&mut self, lines: usize) {
         let end = (self.done + lines * LINE).min(self.parts[0].len());
@@ -64,7 +65,7 @@ impl<'a> Ahead<'a> {
         }
     }
 
-    /// Goes on to the next part if the first is done.
+    /// Continues with the next part if the first is done.
     #[inline(always)]
     fn advance(&mut self) {
         if self.done >= self.parts[0].len() {
@@ -92,11 +93,11 @@ pub(crate) struct Pointwise<'a> {
 }
 
 /// Pixels that one group of output blocks works on before the next group does: a group's weights stay in the first
-/// cache for so many pixels, and the pixels in the second for all groups.
+/// cache for all pixels of a panel, and the pixels in the second for all groups.
 const PANEL: usize = 64;
 
-/// Most input channels that are summed up at a time, so that the weights of the largest group fill about half of the first
-/// cache.
+/// Most input channels that are summed up at a time, so that the weights of the largest group fill about half of the
+/// first cache.
 const DEPTH: usize = 96;
 
 impl Kernel for Pointwise<'_> {
@@ -111,7 +112,8 @@ impl Kernel for Pointwise<'_> {
         let mut args = self;
         let (down, across) = ((PANEL / cols).max(1), cols.min(PANEL));
         let depth = ci.div_ceil(ci.div_ceil(DEPTH)).next_multiple_of(LANES);
-        // So many lines are asked for with every block of inputs: few at a time, or the loads that are needed would wait.
+        // The number of lines to prefetch with every block of inputs: few at a time, or the loads that are needed would
+        // wait.
         let mut tiles = 0;
         for_groups!(I, args.co_blocks, |c, CP, CS, P| tiles += cols.div_ceil(P));
         let fetch = (args.ahead.lines()).div_ceil(rows * tiles * ci.div_ceil(LANES));
@@ -135,8 +137,8 @@ impl Kernel for Pointwise<'_> {
     }
 }
 
-/// A run of pixels of one row, tile by tile. Rather than end with a piece, the last tile overlaps the one before and writes
-/// the same values again, unless it adds to what is there.
+/// A run of pixels of one row, tile by tile. Rather than end with a piece, the last tile overlaps the one before and
+/// writes the same values again, unless it adds to what is there.
 ///
 /// # Safety
 /// As for [`tile`].
@@ -176,8 +178,8 @@ unsafe fn strip<I: Isa, const CP: usize, const CS: usize, const P: usize>(
 }
 
 /// # Safety
-/// The group's blocks from `c` on, pixels `x..x + P` of row `y` and input channels `inputs`, which begin with a block, exist in
-/// source, destination and weights.
+/// The group's blocks from `c` on, pixels `x..x + P` of row `y` and input channels `inputs`, which begin with a block,
+/// exist in source, destination and weights.
 #[inline(always)]
 unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
     args: &mut Pointwise<'_>,
@@ -265,7 +267,7 @@ impl Kernel for PointwiseGrad<'_> {
     }
 }
 
-/// Pixels whose sums are taken at a time: so many of a group of output blocks stay in the first cache.
+/// Pixels that are summed up at a time: that many of a group of output blocks stay in the first cache.
 const GRAD_PANEL: usize = 128;
 
 /// All input channels against a group of output blocks.

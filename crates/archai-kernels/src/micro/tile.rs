@@ -1,13 +1,13 @@
 //! The register tile of all matrix products: the sums of some blocks for some pixels (or, in weight gradients, for some
 //! input channels), kept in registers while the products are added up.
 //!
-//! Blocks go in pairs, since a pair fills a register of AVX-512; a single one may stand behind the pairs. The order in which a
-//! sum's products are added does not depend on the tile's shape, and so neither does the result.
+//! Blocks go in pairs, since a pair fills a register of AVX-512; a single one may follow the pairs. The order in which
+//! a sum's products are added does not depend on the tile's shape, and so neither does the result.
 
 use crate::simd::{Isa, scalar};
 
-/// Runs `$body` for each of at most eight pixels, whose number `$K` is a constant: the address of its scalar then needs no
-/// instruction of its own.
+/// Runs `$body` for each of at most eight pixels, whose number `$K` is a constant: the address of its scalar then needs
+/// no instruction of its own.
 macro_rules! for_pixels {
     ($P:ident, |$K:ident| $body:expr) => {
         for_pixels!(@each $P, $K, $body, 0 1 2 3 4 5 6 7)
@@ -26,7 +26,8 @@ pub(crate) struct Tile<I: Isa, const CP: usize, const CS: usize, const P: usize>
     singles: [[I::V; P]; CS],
 }
 
-/// Where the vectors of a tile stand in a slice: the first one, from block to block, and from pixel to pixel, in elements.
+/// Where the vectors of a tile are in a slice: the first one, from block to block, and from pixel to pixel, in
+/// elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Places {
     pub start: usize,
@@ -43,7 +44,7 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
         }
     }
 
-    /// The sums that stand in `s`.
+    /// The sums that `s` holds.
     ///
     /// # Safety
     /// All vectors of the tile lie within `s`.
@@ -115,8 +116,8 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
         }
     }
 
-    /// Adds the products of one vector per block, `block` elements apart from `v[at]` on, and one scalar per pixel, `PIXEL`
-    /// elements apart from `s[from]` on.
+    /// Adds the products of one vector per block, `block` elements apart from `v[at]` on, and one scalar per pixel,
+    /// `PIXEL` elements apart from `s[from]` on.
     ///
     /// # Safety
     /// All of them lie within their slices.
@@ -201,9 +202,9 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
     }
 }
 
-/// Runs `$body` for every group of `$blocks` blocks, from block `$c` on: `$CP` pairs and `$CS` single ones, with tiles of `$P`
-/// pixels. A tile has eight sums at least, which hide the latency of the multiply-add, and no more than there are
-/// registers for: 16, or 32 twice as wide.
+/// Runs `$body` for every group of `$blocks` blocks, from block `$c` on: `$CP` pairs and `$CS` single ones, with tiles
+/// of `$P` pixels. A tile has eight sums at least, which hide the latency of the multiply-add, and no more than there
+/// are registers for: 16, or 32 twice as wide.
 macro_rules! for_groups {
     ($I:ident, $blocks:expr, |$c:ident, $CP:ident, $CS:ident, $P:ident| $body:expr) => {{
         let blocks: usize = $blocks;

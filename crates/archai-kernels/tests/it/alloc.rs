@@ -1,7 +1,7 @@
-//! The pooling allocator under a whole cell: after the first step, no large block is asked of the system.
+//! The pooling allocator under a whole cell: after the first step, no large block is requested from the system.
 
 use crate::cell::{darts, full};
-use archai_kernels::{CellPlan, CellWant, Exec, FeatureMap, PoolAllocator};
+use archai_kernels::{CellWant, Exec, FeatureMap, FusedCell, PoolAllocator};
 
 #[global_allocator]
 static ALLOC: PoolAllocator = PoolAllocator::new(usize::MAX);
@@ -10,14 +10,14 @@ static ALLOC: PoolAllocator = PoolAllocator::new(usize::MAX);
 fn steps_after_the_first_ask_for_nothing_large() {
     // Other tests run beside this one and allocate too, so it looks at itself in a process of its own.
     if std::env::args().any(|a| a == "--exact") {
-        let plan =
-            CellPlan::new(FeatureMap::new(16, 16, 16), 2, false, full(2, &darts(true))).unwrap();
+        let cell =
+            FusedCell::new(FeatureMap::new(16, 16, 16), 2, false, full(2, &darts(true))).unwrap();
         let (n, exec) = (16, Exec::new());
-        let s = vec![0.5; n * plan.input().sample_len()];
-        let (params, mixing) = (vec![0.1; plan.params().len()], vec![0.1; plan.mixing_len()]);
+        let s = vec![0.5; n * cell.input().sample_len()];
+        let (params, mixing) = (vec![0.1; cell.params().len()], vec![0.1; cell.mixing_len()]);
         let step = || {
-            let (out, save) = plan.forward(&exec, [&s, &s], &mixing, &params);
-            plan.backward(
+            let (out, save) = cell.forward(&exec, [&s, &s], &mixing, &params);
+            cell.backward(
                 &exec,
                 [&s, &s],
                 &mixing,

@@ -1,7 +1,7 @@
-//! The cell plan against its primitives one by one, and its gradients against finite differences.
+//! The fused cell against its primitives one by one, and its gradients against finite differences.
 
 use crate::reference::{self as r, ConvShape, Grads, Rng, T};
-use archai_kernels::{CellEdge, CellPlan, CellWant, ChannelStats, Exec, FeatureMap, Primitive};
+use archai_kernels::{CellEdge, CellWant, ChannelStats, Exec, FeatureMap, FusedCell, Primitive};
 use std::collections::BTreeMap;
 
 type Stats = BTreeMap<String, (Vec<f64>, Vec<f64>)>;
@@ -113,7 +113,7 @@ struct Truth {
 
 #[allow(clippy::too_many_arguments)]
 fn reference(
-    plan: &CellPlan,
+    cell: &FusedCell,
     nodes: usize,
     s: [&T; 2],
     mixing: &[f64],
@@ -137,14 +137,14 @@ fn reference(
     let mut stats = Stats::new();
     let mut results = vec![];
     let row = |edge: usize| {
-        plan.edges()[..edge]
+        cell.edges()[..edge]
             .iter()
             .map(|e| e.primitives.len())
             .sum::<usize>()
     };
     for node in 0..nodes {
-        let mut sum = T::zeros(s[0].n, s[0].c, plan.output().height, plan.output().width);
-        for (i, edge) in plan
+        let mut sum = T::zeros(s[0].n, s[0].c, cell.output().height, cell.output().width);
+        for (i, edge) in cell
             .edges()
             .iter()
             .enumerate()
@@ -221,28 +221,28 @@ fn check(
     edges: Vec<CellEdge>,
     seed: u64,
 ) {
-    let plan = CellPlan::new(map, nodes, reduction, edges).unwrap();
-    check_plan(n, plan, nodes, reduction, false, seed);
+    let cell = FusedCell::new(map, nodes, reduction, edges).unwrap();
+    check_cell(n, cell, nodes, reduction, false, seed);
 }
 
 /// `dropping`: with factors on every second edge.
-fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping: bool, seed: u64) {
+fn check_cell(n: usize, cell: FusedCell, nodes: usize, reduction: bool, dropping: bool, seed: u64) {
     let rng = &mut Rng(seed);
-    let map = plan.input();
-    let factors: Vec<Option<Vec<f32>>> = (0..plan.edges().len())
+    let map = cell.input();
+    let factors: Vec<Option<Vec<f32>>> = (0..cell.edges().len())
         .map(|edge| {
             let factor = |i| [0.0, 1.25, 1.0, 2.0][(edge + i) % 4];
             (dropping && edge % 2 == 0).then(|| (0..n).map(factor).collect())
         })
         .collect();
     let s = [(); 2].map(|()| T::random(rng, n, map.channels, map.height, map.width));
-    let (params, named) = crate::conv::random_params(plan.params(), rng);
-    let mixing: Vec<f32> = (0..plan.mixing_len()).map(|_| rng.unit() as f32).collect();
+    let (params, named) = crate::conv::random_params(cell.params(), rng);
+    let mixing: Vec<f32> = (0..cell.mixing_len()).map(|_| rng.unit() as f32).collect();
     let mixing64: Vec<f64> = mixing.iter().map(|&v| f64::from(v)).collect();
-    let out_map = plan.output();
+    let out_map = cell.output();
     let g = T::random(rng, n, out_map.channels, out_map.height, out_map.width);
     let truth = reference(
-        &plan,
+        &cell,
         nodes,
         [&s[0], &s[1]],
         &mixing64,
@@ -259,13 +259,13 @@ fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping:
             exec.simd().name()
         );
         let (out, save) = match dropping {
-            false => plan.forward(&exec, inputs, &mixing, &params),
-            true => plan.forward_dropping(&exec, inputs, &mixing, &params, factors.clone()),
+            false => cell.forward(&exec, inputs, &mixing, &params),
+            true => cell.forward_dropping(&exec, inputs, &mixing, &params, factors.clone()),
         };
         r::check_map(&format!("{what}: output"), &out, &truth.out, 1e-4);
         let stats = save.stats();
         assert_eq!(stats.len(), truth.stats.len());
-        for (norm, got) in plan.norms().iter().zip(&stats) {
+        for (norm, got) in cell.norms().iter().zip(&stats) {
             let (mean, var) = &truth.stats[&norm.name];
             r::check(
                 &format!("{what}: {} mean", norm.name),
@@ -276,7 +276,7 @@ fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping:
             r::check(&format!("{what}: {} var", norm.name), &got.var, var, 2e-4);
         }
         let back = |want| {
-            plan.backward(
+            cell.backward(
                 &exec,
                 inputs,
                 &mixing,
@@ -290,19 +290,19 @@ fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping:
         let all = back(CellWant::ALL);
         let dp = all.params.as_ref().unwrap();
         let mut pieces = 0;
-        for (piece, values) in plan.params().unpack(dp) {
+        for (tensor, values) in cell.params().unpack(dp) {
             r::check(
-                &format!("{what}: d{}", piece.name),
+                &format!("{what}: d{}", tensor.name),
                 &values,
-                &truth.params[&piece.name],
+                &truth.params[&tensor.name],
                 5e-4,
             );
             pieces += 1;
         }
         assert_eq!(pieces, truth.params.len());
-        let mut rest = plan.params().unpack(dp).into_iter();
+        let mut rest = cell.params().unpack(dp).into_iter();
         assert_eq!(
-            &plan.params().pack(|_| rest.next().unwrap().1),
+            &cell.params().pack(|_| rest.next().unwrap().1),
             dp,
             "{what}: padding of the gradient is not zero"
         );
@@ -343,7 +343,7 @@ fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping:
             continue;
         }
         // Evaluation with the batch's own statistics is the training pass.
-        let again = plan.infer(&exec, inputs, &mixing, &params, &stats);
+        let again = cell.infer(&exec, inputs, &mixing, &params, &stats);
         let out64: Vec<f64> = out.iter().map(|&v| f64::from(v)).collect();
         r::check(&format!("{what}: evaluation"), &again, &out64, 1e-6);
     }
@@ -351,46 +351,17 @@ fn check_plan(n: usize, plan: CellPlan, nodes: usize, reduction: bool, dropping:
 
 #[test]
 fn all_primitives() {
-    check(
-        4,
-        FeatureMap::new(8, 8, 8),
-        2,
-        false,
-        full(2, &darts(true)),
-        1,
-    );
-    check(
-        4,
-        FeatureMap::new(16, 8, 8),
-        2,
-        true,
-        full(2, &darts(true)),
-        2,
-    );
-    check(
-        4,
-        FeatureMap::new(4, 8, 8),
-        3,
-        false,
-        full(3, &darts(false)),
-        3,
-    );
-    check(
-        3,
-        FeatureMap::new(12, 10, 6),
-        2,
-        true,
-        full(2, &darts(false)),
-        4,
-    );
-    check(
-        2,
-        FeatureMap::new(20, 12, 14),
-        1,
-        true,
-        full(1, &darts(true)),
-        5,
-    );
+    // Samples, input, nodes, whether the cell is a reduction, and whether its pools have norms.
+    let cases = [
+        (4, FeatureMap::new(8, 8, 8), 2, false, true),
+        (4, FeatureMap::new(16, 8, 8), 2, true, true),
+        (4, FeatureMap::new(4, 8, 8), 3, false, false),
+        (3, FeatureMap::new(12, 10, 6), 2, true, false),
+        (2, FeatureMap::new(20, 12, 14), 1, true, true),
+    ];
+    for (seed, (n, map, nodes, reduction, norms)) in (1..).zip(cases) {
+        check(n, map, nodes, reduction, full(nodes, &darts(norms)), seed);
+    }
 }
 
 /// Cells of found networks: learnt norms, one primitive per edge or several, drop-path.
@@ -416,15 +387,15 @@ fn affine_norms_and_dropped_paths() {
             (5, FeatureMap::new(16, 8, 6), true),
             (4, FeatureMap::new(36, 4, 4), true),
         ] {
-            let plan = CellPlan::with_affine_norms(map, 3, reduction, found.clone()).unwrap();
-            check_plan(n, plan, 3, reduction, dropping, seed);
+            let cell = FusedCell::with_affine_norms(map, 3, reduction, found.clone()).unwrap();
+            check_cell(n, cell, 3, reduction, dropping, seed);
             let edges = full(2, &darts(true));
-            let plan = CellPlan::with_affine_norms(map, 2, reduction, edges).unwrap();
-            check_plan(n, plan, 2, reduction, dropping, seed);
+            let cell = FusedCell::with_affine_norms(map, 2, reduction, edges).unwrap();
+            check_cell(n, cell, 2, reduction, dropping, seed);
         }
         let map = FeatureMap::new(8, 6, 6);
-        let plan = CellPlan::new(map, 2, false, full(2, &darts(true))).unwrap();
-        check_plan(4, plan, 2, false, dropping, seed);
+        let cell = FusedCell::new(map, 2, false, full(2, &darts(true))).unwrap();
+        check_cell(4, cell, 2, false, dropping, seed);
     }
 }
 
@@ -490,17 +461,17 @@ fn agrees_with_the_single_ops() {
         (FeatureMap::new(16, 8, 8), 1),
         (FeatureMap::new(12, 8, 8), 2),
     ] {
-        let plan = CellPlan::new(map, 1, stride == 2, full(1, &darts(true))).unwrap();
+        let cell = FusedCell::new(map, 1, stride == 2, full(1, &darts(true))).unwrap();
         let s = [(); 2].map(|()| T::random(rng, 4, map.channels, 8, 8).blocked());
-        let (params, _) = crate::conv::random_params(plan.params(), rng);
-        let mixing: Vec<f32> = (0..plan.mixing_len()).map(|_| rng.unit() as f32).collect();
-        let weights: BTreeMap<String, Vec<f32>> = plan
+        let (params, _) = crate::conv::random_params(cell.params(), rng);
+        let mixing: Vec<f32> = (0..cell.mixing_len()).map(|_| rng.unit() as f32).collect();
+        let weights: BTreeMap<String, Vec<f32>> = cell
             .params()
             .unpack(&params)
             .into_iter()
             .map(|(p, w)| (p.name.clone(), w))
             .collect();
-        let node = plan.output();
+        let node = cell.output();
         for exec in Exec::all() {
             let (mut values, mut scales) = (vec![], vec![]);
             for (from, x) in s.iter().enumerate() {
@@ -508,8 +479,8 @@ fn agrees_with_the_single_ops() {
                     let conv = |x: &[f32], map, kind, number: usize| {
                         let op =
                             ConvNorm::new(map, map.channels, kind, true, NormKind::Plain).unwrap();
-                        let flat = op.params().pack(|piece| {
-                            let own: usize = piece.name["conv".len()..][..1].parse().unwrap();
+                        let flat = op.params().pack(|tensor| {
+                            let own: usize = tensor.name["conv".len()..][..1].parse().unwrap();
                             weights[&format!(
                                 "node0.edge{from}.{}.conv{}.weight",
                                 p.name(),
@@ -555,7 +526,7 @@ fn agrees_with_the_single_ops() {
                 })
                 .collect();
             let single = WeightedSum::new(node).forward(&exec, &terms, &scales);
-            let (out, _) = plan.forward(&exec, [&s[0], &s[1]], &mixing, &params);
+            let (out, _) = cell.forward(&exec, [&s[0], &s[1]], &mixing, &params);
             let truth: Vec<f64> = single.iter().map(|&v| f64::from(v)).collect();
             r::check("node", &out, &truth, 2e-6);
         }
@@ -583,13 +554,13 @@ fn impossible_cells_are_refused() {
     };
     let map = FeatureMap::new(8, 7, 7);
     assert!(
-        CellPlan::new(map, 2, false, edge(2, 0))
+        FusedCell::new(map, 2, false, edge(2, 0))
             .unwrap_err()
             .to_string()
             .contains("state 2 to node 0")
     );
     assert!(
-        CellPlan::new(map, 2, true, edge(0, 0))
+        FusedCell::new(map, 2, true, edge(0, 0))
             .unwrap_err()
             .to_string()
             .contains("must be even")
@@ -599,7 +570,9 @@ fn impossible_cells_are_refused() {
         node: 0,
         primitives: vec![Primitive::Sep { kernel: 3 }; 2],
     }];
-    let error = CellPlan::new(map, 1, false, twice).unwrap_err().to_string();
+    let error = FusedCell::new(map, 1, false, twice)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("are named node0.edge0.sep_conv_3x3"),
         "{error}"
@@ -611,22 +584,22 @@ fn impossible_cells_are_refused() {
 fn mixing_gradient_by_differences() {
     let rng = &mut Rng(12);
     let map = FeatureMap::new(8, 6, 6);
-    let plan = CellPlan::new(map, 2, false, full(2, &darts(true))).unwrap();
+    let cell = FusedCell::new(map, 2, false, full(2, &darts(true))).unwrap();
     let s = [(); 2].map(|()| T::random(rng, 3, 8, 6, 6).blocked());
     let inputs = [&s[0][..], &s[1][..]];
-    let (params, _) = crate::conv::random_params(plan.params(), rng);
-    let mixing: Vec<f32> = (0..plan.mixing_len())
+    let (params, _) = crate::conv::random_params(cell.params(), rng);
+    let mixing: Vec<f32> = (0..cell.mixing_len())
         .map(|_| 0.1 + rng.unit() as f32 * 0.05)
         .collect();
     let exec = Exec::new();
-    let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
+    let (out, save) = cell.forward(&exec, inputs, &mixing, &params);
     let g: Vec<f32> = rng.vec(out.len()).iter().map(|&v| v as f32).collect();
     let want = CellWant {
         inputs: false,
         mixing: true,
         params: false,
     };
-    let got = plan
+    let got = cell
         .backward(
             &exec,
             inputs,
@@ -641,14 +614,14 @@ fn mixing_gradient_by_differences() {
         .unwrap();
     // With fixed statistics of the norms the output is smooth in the last node's weights; the others reach it through
     // ReLUs, so only the last node's rows are linear and can be differenced exactly in single precision.
-    let first = plan
+    let first = cell
         .edges()
         .iter()
         .filter(|e| e.node < 1)
         .map(|e| e.primitives.len())
         .sum::<usize>();
     let loss = |mixing: &[f32]| -> f64 {
-        let (out, _) = plan.forward(&exec, inputs, mixing, &params);
+        let (out, _) = cell.forward(&exec, inputs, mixing, &params);
         out.iter()
             .zip(&g)
             .map(|(a, b)| f64::from(*a) * f64::from(*b))
@@ -671,23 +644,23 @@ fn mixing_gradient_by_differences() {
 
 #[test]
 fn running_statistics_have_names_and_counts() {
-    let plan = CellPlan::new(FeatureMap::new(8, 8, 8), 1, true, full(1, &darts(true))).unwrap();
+    let cell = FusedCell::new(FeatureMap::new(8, 8, 8), 1, true, full(1, &darts(true))).unwrap();
     assert!(
-        plan.norms()
+        cell.norms()
             .iter()
             .all(|n| n.channels == 8 && n.pixels == 16)
     );
-    let s = vec![1.0; plan.input().sample_len()];
-    let params = vec![0.0; plan.params().len()];
-    let mixing = vec![0.0; plan.mixing_len()];
-    let stats: Vec<ChannelStats> = plan
+    let s = vec![1.0; cell.input().sample_len()];
+    let params = vec![0.0; cell.params().len()];
+    let mixing = vec![0.0; cell.mixing_len()];
+    let stats: Vec<ChannelStats> = cell
         .forward(&Exec::new(), [&s, &s], &mixing, &params)
         .1
         .stats();
     assert!(
         stats
             .iter()
-            .zip(plan.norms())
+            .zip(cell.norms())
             .all(|(s, n)| s.mean.len() == n.channels)
     );
 }

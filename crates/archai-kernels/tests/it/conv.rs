@@ -1,26 +1,26 @@
 //! `ConvNorm` of every kind, over shapes with and without tails.
 
 use crate::reference::{self as r, ConvShape, Grads, Rng, T};
-use archai_kernels::{ChannelStats, ConvKind, ConvNorm, Exec, NormKind, Want};
+use archai_kernels::{ChannelStats, ConvKind, ConvNorm, ConvWant, Exec, NormKind};
 
 /// The op's weights by name, in double precision.
-pub fn random_params(op: &archai_kernels::ParamLayout, rng: &mut Rng) -> (Vec<f32>, Grads) {
+pub fn random_params(op: &archai_kernels::Packing, rng: &mut Rng) -> (Vec<f32>, Grads) {
     let mut named = Grads::new();
-    let flat = op.pack(|piece| {
+    let flat = op.pack(|tensor| {
         // Pools of inputs of similar size keep the results of norms well conditioned.
-        let fan: usize = piece.shape[1..].iter().product();
-        let scale = if piece.shape.len() == 1 {
+        let fan: usize = tensor.shape[1..].iter().product();
+        let scale = if tensor.shape.len() == 1 {
             1.0
         } else {
             2.0 / (fan as f64).sqrt()
         };
         let values: Vec<f32> = rng
-            .vec(piece.len())
+            .vec(tensor.len())
             .iter()
             .map(|v| (v * scale) as f32)
             .collect();
         named.insert(
-            piece.name.clone(),
+            tensor.name.clone(),
             values.iter().map(|&v| f64::from(v)).collect(),
         );
         values
@@ -150,18 +150,18 @@ fn check(exec: &Exec, case: Case, seed: u64) {
         r::check(&format!("{what}: mean"), &got.mean, mean, 1e-5);
         r::check(&format!("{what}: var"), &got.var, var, 1e-4);
     }
-    let all = op.backward(exec, &xb, &params, &got, &save, &g.blocked(), Want::ALL);
+    let all = op.backward(exec, &xb, &params, &got, &save, &g.blocked(), ConvWant::ALL);
     r::check_map(
         &format!("{what}: dx"),
         all.input.as_ref().unwrap(),
         &dx,
         tolerance,
     );
-    for (piece, values) in op.params().unpack(all.params.as_ref().unwrap()) {
+    for (tensor, values) in op.params().unpack(all.params.as_ref().unwrap()) {
         r::check(
-            &format!("{what}: d{}", piece.name),
+            &format!("{what}: d{}", tensor.name),
             &values,
-            &grads[&piece.name],
+            &grads[&tensor.name],
             tolerance,
         );
     }
@@ -174,11 +174,11 @@ fn check(exec: &Exec, case: Case, seed: u64) {
     );
     // Asking for less gives the same bits.
     for want in [
-        Want {
+        ConvWant {
             input: true,
             params: false,
         },
-        Want {
+        ConvWant {
             input: false,
             params: true,
         },
@@ -293,7 +293,7 @@ fn pointwise_and_factorized_reduce() {
     ]);
 }
 
-/// More channels and pixels than one pass over them takes: every place at which a kernel starts again.
+/// More channels and pixels than one pass over them covers: every place at which a kernel starts again.
 #[test]
 fn many_channels_and_pixels() {
     let pointwise = [

@@ -2,7 +2,9 @@
 
 use crate::cell::{darts, full};
 use crate::reference::Rng;
-use archai_kernels::{CellPlan, CellWant, ConvKind, ConvNorm, Exec, FeatureMap, NormKind, Want};
+use archai_kernels::{
+    CellWant, ConvKind, ConvNorm, ConvWant, Exec, FeatureMap, FusedCell, NormKind,
+};
 
 fn on_threads<R: Send + PartialEq + std::fmt::Debug>(work: impl Fn() -> R + Sync) {
     let run = |threads: usize| {
@@ -33,15 +35,15 @@ fn cells() {
         (21, FeatureMap::new(16, 16, 16), true),
     ] {
         let rng = &mut Rng(1);
-        let plan = CellPlan::new(map, 2, reduction, full(2, &darts(true))).unwrap();
+        let cell = FusedCell::new(map, 2, reduction, full(2, &darts(true))).unwrap();
         let s = [(); 2].map(|()| floats(rng, n * map.sample_len()));
-        let (params, _) = crate::conv::random_params(plan.params(), rng);
-        let mixing = floats(rng, plan.mixing_len());
-        let g = floats(rng, n * plan.output().sample_len());
+        let (params, _) = crate::conv::random_params(cell.params(), rng);
+        let mixing = floats(rng, cell.mixing_len());
+        let g = floats(rng, n * cell.output().sample_len());
         on_threads(|| {
             let (exec, inputs) = (Exec::new(), [&s[0][..], &s[1][..]]);
-            let (out, save) = plan.forward(&exec, inputs, &mixing, &params);
-            let grads = plan.backward(
+            let (out, save) = cell.forward(&exec, inputs, &mixing, &params);
+            let grads = cell.backward(
                 &exec,
                 inputs,
                 &mixing,
@@ -61,19 +63,19 @@ fn cells() {
 fn affine_cells_with_dropped_paths() {
     let (n, map) = (21, FeatureMap::new(36, 16, 16));
     let rng = &mut Rng(3);
-    let plan = CellPlan::with_affine_norms(map, 2, false, full(2, &darts(false))).unwrap();
+    let cell = FusedCell::with_affine_norms(map, 2, false, full(2, &darts(false))).unwrap();
     let s = [(); 2].map(|()| floats(rng, n * map.sample_len()));
-    let (params, _) = crate::conv::random_params(plan.params(), rng);
-    let mixing = floats(rng, plan.mixing_len());
-    let g = floats(rng, n * plan.output().sample_len());
-    let factors: Vec<Option<Vec<f32>>> = (0..plan.edges().len())
+    let (params, _) = crate::conv::random_params(cell.params(), rng);
+    let mixing = floats(rng, cell.mixing_len());
+    let g = floats(rng, n * cell.output().sample_len());
+    let factors: Vec<Option<Vec<f32>>> = (0..cell.edges().len())
         .map(|e| Some((0..n).map(|i| [0.0, 1.25][(e + i) % 2]).collect()))
         .collect();
     let pass = |exec: &Exec| {
         let inputs = [&s[0][..], &s[1][..]];
-        let (out, save) = plan.forward_dropping(exec, inputs, &mixing, &params, factors.clone());
+        let (out, save) = cell.forward_dropping(exec, inputs, &mixing, &params, factors.clone());
         let g = g.clone();
-        let grads = plan.backward(
+        let grads = cell.backward(
             exec,
             inputs,
             &mixing,
@@ -117,14 +119,14 @@ fn convolutions() {
         on_threads(|| {
             let exec = Exec::new();
             let (y, save) = op.forward(&exec, &x, &params);
-            let grads = op.backward(&exec, &x, &params, &y, &save, &g, Want::ALL);
+            let grads = op.backward(&exec, &x, &params, &y, &save, &g, ConvWant::ALL);
             (y, grads)
         });
     }
 }
 
-/// Every number of blocks that a tile of registers can meet, and the ends of rows: the instruction sets that multiply and add
-/// in one step give the same bits, however many blocks they take at a time.
+/// Every number of blocks that a tile of registers can meet, and the ends of rows: the instruction sets that multiply
+/// and add in one step give the same bits, however many blocks they take at a time.
 #[test]
 fn instruction_sets() {
     let fast: Vec<_> = Exec::all()
@@ -147,7 +149,7 @@ fn instruction_sets() {
             let g = archai_kernels::from_nchw(&Exec::new(), op.output(), &g);
             let pass = |exec: &Exec| {
                 let (y, save) = op.forward(exec, &x, &params);
-                let grads = op.backward(exec, &x, &params, &y, &save, &g, Want::ALL);
+                let grads = op.backward(exec, &x, &params, &y, &save, &g, ConvWant::ALL);
                 (y, grads)
             };
             for pair in fast.windows(2) {

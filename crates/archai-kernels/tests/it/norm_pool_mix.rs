@@ -29,8 +29,8 @@ fn batch_norm() {
                 r::check("var", &save.stats().var, &var, 1e-4);
                 let (got, dp) = bn.backward(&exec, &x.blocked(), &params, &save, &g.blocked());
                 r::check_map("dx", &got, &dx, 5e-5);
-                for (piece, values) in bn.params().unpack(&dp) {
-                    r::check(&piece.name, &values, &grads[&piece.name], 5e-5);
+                for (tensor, values) in bn.params().unpack(&dp) {
+                    r::check(&tensor.name, &values, &grads[&tensor.name], 5e-5);
                 }
                 let stats = ChannelStats {
                     mean: vec![0.5; c],
@@ -151,7 +151,7 @@ fn weighted_sums() {
         let zs: Vec<T> = (0..k).map(|_| T::random(rng, n, c, h, w)).collect();
         let weights: Vec<f64> = rng.vec(k);
         let g = T::random(rng, n, c, h, w);
-        // Every second term goes through a norm, which is folded into the sum.
+        // Every second term has a norm, which is folded into the sum.
         let mut y = g.like();
         let (mut dw, mut stats) = (vec![], vec![]);
         for (i, z) in zs.iter().enumerate() {

@@ -1,13 +1,13 @@
 //! Packed parameters and their names.
 
 use archai_kernels::{
-    CellEdge, CellPlan, ConvKind, ConvNorm, FeatureMap, NormKind, ParamLayout, Primitive,
+    CellEdge, ConvKind, ConvNorm, FeatureMap, FusedCell, NormKind, Packing, Primitive,
 };
 
-fn round_trip(layout: &ParamLayout) {
+fn round_trip(layout: &Packing) {
     let mut next = 0.0;
-    let flat = layout.pack(|piece| {
-        (0..piece.len())
+    let flat = layout.pack(|tensor| {
+        (0..tensor.len())
             .map(|_| {
                 next += 1.0;
                 next
@@ -21,11 +21,11 @@ fn round_trip(layout: &ParamLayout) {
         "pieces overlap"
     );
     let mut expected = 0.0;
-    for (piece, values) in layout.unpack(&flat) {
-        assert_eq!(piece.shape.iter().product::<usize>(), values.len());
+    for (tensor, values) in layout.unpack(&flat) {
+        assert_eq!(tensor.shape.iter().product::<usize>(), values.len());
         for v in values {
             expected += 1.0;
-            assert_eq!(v, expected, "{}", piece.name);
+            assert_eq!(v, expected, "{}", tensor.name);
         }
     }
 }
@@ -74,9 +74,14 @@ fn cells() {
             primitives: primitives.clone(),
         })
         .to_vec();
-    let plan = CellPlan::new(FeatureMap::new(12, 8, 8), 2, true, edges).unwrap();
-    round_trip(plan.params());
-    let names: Vec<&str> = plan.params().pieces().iter().map(|p| &p.name[..]).collect();
+    let cell = FusedCell::new(FeatureMap::new(12, 8, 8), 2, true, edges).unwrap();
+    round_trip(cell.params());
+    let names: Vec<&str> = cell
+        .params()
+        .tensors()
+        .iter()
+        .map(|p| &p.name[..])
+        .collect();
     for name in [
         "node0.edge0.skip_connect.conv1.weight",
         "node0.edge1.sep_conv_3x3.conv4.weight",
@@ -88,7 +93,7 @@ fn cells() {
         !names.iter().any(|n| n.starts_with("node1.edge2.skip")),
         "an identity has no parameters"
     );
-    let norms: Vec<&str> = plan.norms().iter().map(|n| &n.name[..]).collect();
+    let norms: Vec<&str> = cell.norms().iter().map(|n| &n.name[..]).collect();
     assert!(
         norms.contains(&"node0.edge0.skip_connect.bn1")
             && norms.contains(&"node1.edge2.sep_conv_3x3.bn2"),

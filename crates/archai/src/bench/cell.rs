@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use archai_data::rng::Key;
 use archai_engine::Engine;
-use archai_kernels::{CellEdge, CellPlan, CellWant, Exec, FeatureMap, ParamLayout, Primitive};
+use archai_kernels::{CellEdge, CellWant, Exec, FeatureMap, FusedCell, Packing, Primitive};
 
 use super::{Measured, Size, timed};
 use crate::cli::args::Workload;
@@ -32,7 +32,7 @@ pub(super) fn cell(batch: usize, steps: usize) -> Result<Measured, CliError> {
         })
         .collect();
     let plan =
-        CellPlan::new(FeatureMap::new(16, 32, 32), 4, false, edges).map_err(CliError::caused)?;
+        FusedCell::new(FeatureMap::new(16, 32, 32), 4, false, edges).map_err(CliError::caused)?;
     let mut rng = Key::new(5).with("bench cell").rng();
     let mut draw = |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal() as f32).collect() };
     let len = batch * plan.input().sample_len();
@@ -68,9 +68,9 @@ pub(super) fn cell(batch: usize, steps: usize) -> Result<Measured, CliError> {
 }
 
 /// Multiply-adds per image of a cell whose convolutions all keep `pixels` pixels: each weight once per pixel.
-fn cell_macs(params: &ParamLayout, pixels: usize) -> f64 {
+fn cell_macs(params: &Packing, pixels: usize) -> f64 {
     params
-        .pieces()
+        .tensors()
         .iter()
         .map(|p| (p.len() * pixels) as f64)
         .sum()
