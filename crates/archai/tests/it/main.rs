@@ -1,6 +1,7 @@
 //! The program as its users meet it: commands in, text, files and exit status out.
 
 mod algos;
+mod arrows;
 mod config;
 mod crash;
 mod desc;
