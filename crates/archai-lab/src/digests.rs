@@ -42,14 +42,19 @@ const TIMES: [&str; 8] = [
 /// # Errors
 /// A file that cannot be read, or is not what its name says.
 pub fn of_run(dir: &Path) -> Result<BTreeMap<String, String>, FileError> {
+    let apart = RunDir::new(dir).names_apart();
     let mut digests = BTreeMap::new();
-    visit(dir, dir, &mut digests)?;
+    visit(dir, dir, &apart, &mut digests)?;
     Ok(digests)
 }
 
-fn visit(root: &Path, dir: &Path, digests: &mut BTreeMap<String, String>) -> Result<(), FileError> {
+fn visit(
+    root: &Path,
+    dir: &Path,
+    apart: &[String],
+    digests: &mut BTreeMap<String, String>,
+) -> Result<(), FileError> {
     let failed = |e| FileError::new("read", dir, e);
-    let apart = RunDir::names_apart();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let relative = path.strip_prefix(root).unwrap_or(&path);
@@ -58,7 +63,7 @@ fn visit(root: &Path, dir: &Path, digests: &mut BTreeMap<String, String>) -> Res
             continue;
         }
         if path.is_dir() {
-            visit(root, &path, digests)?;
+            visit(root, &path, apart, digests)?;
         } else {
             digests.insert(name, digest(root, &path)?);
         }

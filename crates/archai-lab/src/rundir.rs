@@ -99,11 +99,14 @@ impl RunDir {
     }
 
     /// Names of files that say nothing about what a run computed: they say how it was started, or repeat others for people.
-    pub(crate) fn names_apart() -> [String; 6] {
+    pub(crate) fn names_apart(&self) -> [String; 6] {
+        let machine = self.machine_log();
+        let prefix = machine.as_deref().and_then(Path::file_stem);
+        let prefix = prefix.map_or(LOG.to_string(), |stem| stem.to_string_lossy().into_owned());
         [
             CONFIG_FILE.to_string(),
-            format!("{LOG}.{HUMAN}"),
-            format!("{LOG}.{TREE}"),
+            format!("{prefix}.{HUMAN}"),
+            format!("{prefix}.{TREE}"),
             STARTED_FILE.to_string(),
             SUMMARY_FILE.to_string(),
             CHECKPOINTS.to_string(),

@@ -23,6 +23,22 @@ impl Collation {
             self.groups.len(),
             self.left_out.len()
         )?;
+        self.write_overview(out)?;
+        self.write_table_overview(out)?;
+        for group in &self.groups {
+            group.write_markdown(out)?;
+        }
+        if !self.left_out.is_empty() {
+            writeln!(out, "\n## Left out\n")?;
+            for l in &self.left_out {
+                writeln!(out, "- `{}`: {}", l.name, l.reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The test accuracy of each group.
+    fn write_overview(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
             "| group | algorithm | data set | seeds | test accuracy | 95 % interval | random | difference | 95 % interval |"
@@ -30,18 +46,8 @@ impl Collation {
         writeln!(out, "|--:|---|---|--:|--:|--:|--:|--:|--:|")?;
         for g in &self.groups {
             let row = g.rows.iter().find(|r| r.figure == "test_top1");
-            let cells = row.map_or_else(
-                || {
-                    [
-                        "–".to_string(),
-                        "–".into(),
-                        g.no_random().into(),
-                        "–".into(),
-                        "–".into(),
-                    ]
-                },
-                |row| row.cells(g),
-            );
+            let none = || ["–", "–", g.no_random(), "–", "–"].map(str::to_string);
+            let cells = row.map_or_else(none, |row| row.cells(g));
             writeln!(
                 out,
                 "| {} | {} | {} | {} | {} |",
@@ -51,69 +57,6 @@ impl Collation {
                 g.seeds.len(),
                 cells.join(" | ")
             )?;
-        }
-        self.write_table_overview(out)?;
-        for g in &self.groups {
-            write!(
-                out,
-                "\n## Group {}: {} on {}",
-                g.number, g.algorithm, g.dataset
-            )?;
-            match g.phases.as_str() {
-                "search and evaluation" => writeln!(out, "\n")?,
-                phases => writeln!(out, " ({phases} only)\n")?,
-            }
-            let seeds: Vec<String> = g.seeds.iter().map(u64::to_string).collect();
-            writeln!(out, "Seeds: {}.", seeds.join(", "))?;
-            if !g.settings.is_empty() {
-                writeln!(
-                    out,
-                    "\nOther groups of {} on {} differ in:\n",
-                    g.algorithm, g.dataset
-                )?;
-                for (name, value) in &g.settings {
-                    writeln!(out, "- `{name}`, here `{value}`")?;
-                }
-            }
-            match &g.baseline {
-                Baseline::Itself => writeln!(out, "\nThis is the random baseline.")?,
-                Baseline::None(reason) => {
-                    writeln!(
-                        out,
-                        "\n**NO RANDOM BASELINE: {reason}. Nothing here says that the search did anything.**"
-                    )?;
-                }
-                Baseline::Group { group, differences } => {
-                    writeln!(out, "\nRandom baseline: group {group}.")?;
-                    if !differences.is_empty() {
-                        writeln!(out, "Its search differs in:\n")?;
-                    }
-                    for (name, own, other) in differences {
-                        writeln!(out, "- `{name}`, here `{own}`, there `{other}`")?;
-                    }
-                }
-            }
-            writeln!(
-                out,
-                "\n| figure | seeds | mean ± sd | 95 % interval | random | difference | 95 % interval |"
-            )?;
-            writeln!(out, "|---|--:|--:|--:|--:|--:|--:|")?;
-            for row in &g.rows {
-                let (title, _) = row.known();
-                writeln!(
-                    out,
-                    "| {} | {} | {} |",
-                    cell(&title),
-                    row.own.n,
-                    row.cells(g).join(" | ")
-                )?;
-            }
-        }
-        if !self.left_out.is_empty() {
-            writeln!(out, "\n## Left out\n")?;
-            for l in &self.left_out {
-                writeln!(out, "- `{}`: {}", l.name, l.reason)?;
-            }
         }
         Ok(())
     }
@@ -157,6 +100,70 @@ impl Collation {
 }
 
 impl Group {
+    fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
+        write!(
+            out,
+            "\n## Group {}: {} on {}",
+            self.number, self.algorithm, self.dataset
+        )?;
+        match self.phases.as_str() {
+            "search and evaluation" => writeln!(out, "\n")?,
+            phases => writeln!(out, " ({phases} only)\n")?,
+        }
+        let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
+        writeln!(out, "Seeds: {}.", seeds.join(", "))?;
+        if !self.settings.is_empty() {
+            writeln!(
+                out,
+                "\nOther groups of {} on {} differ in:\n",
+                self.algorithm, self.dataset
+            )?;
+            for (name, value) in &self.settings {
+                writeln!(out, "- `{name}`, here `{value}`")?;
+            }
+        }
+        self.write_baseline(out)?;
+        writeln!(
+            out,
+            "\n| figure | seeds | mean ± sd | 95 % interval | random | difference | 95 % interval |"
+        )?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|")?;
+        for row in &self.rows {
+            let (title, _) = row.known();
+            writeln!(
+                out,
+                "| {} | {} | {} |",
+                cell(&title),
+                row.own.n,
+                row.cells(self).join(" | ")
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What the group is compared with, and in which settings that differs.
+    fn write_baseline(&self, out: &mut String) -> std::fmt::Result {
+        match &self.baseline {
+            Baseline::Itself => writeln!(out, "\nThis is the random baseline.")?,
+            Baseline::None(reason) => {
+                writeln!(
+                    out,
+                    "\n**NO RANDOM BASELINE: {reason}. Nothing here says that the search did anything.**"
+                )?;
+            }
+            Baseline::Group { group, differences } => {
+                writeln!(out, "\nRandom baseline: group {group}.")?;
+                if !differences.is_empty() {
+                    writeln!(out, "Its search differs in:\n")?;
+                }
+                for (name, own, other) in differences {
+                    writeln!(out, "- `{name}`, here `{own}`, there `{other}`")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// What stands where the baseline's figure is missing.
     fn no_random(&self) -> &'static str {
         match self.baseline {

@@ -7,6 +7,7 @@ mod crash;
 mod desc;
 mod help;
 mod includes;
+mod lab;
 mod report;
 mod run;
 mod support;
