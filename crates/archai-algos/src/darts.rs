@@ -14,7 +14,6 @@ use archai_data::{Batch, rng::Key};
 use archai_engine::{
     EngineError, Model, Objective, ParamVec,
     arch::ArchGrads,
-    checkpoint::Snapshot,
     experiment::ExperimentRunner,
     trainer::{Fit, Step, TrainerHooks},
 };
@@ -24,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Algorithm;
-use crate::alpha_step::AlphaStep;
+use crate::alpha_step::check_alpha_optimizer;
 
 /// The algorithm `darts` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -92,39 +91,29 @@ impl ExperimentRunner for Darts {
 #[derive(Clone, Debug)]
 pub struct Bilevel {
     settings: DartsSettings,
-    alphas: AlphaStep,
 }
 
 impl Bilevel {
-    /// With `alpha_optimizer` and `alpha_lr_schedule` of the trainer's settings.
+    /// For a training with these settings, whose `alpha_optimizer` moves the architecture.
     ///
     /// # Errors
     /// There is no `alpha_optimizer`, or its keys contradict each other.
     pub fn new(settings: DartsSettings, trainer: &settings::Trainer) -> Result<Self, EngineError> {
-        Ok(Bilevel {
-            settings,
-            alphas: AlphaStep::new(
-                "DARTS",
-                "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper",
-                trainer,
-            )?,
-        })
+        check_alpha_optimizer(
+            "DARTS",
+            "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper",
+            trainer,
+        )?;
+        Ok(Bilevel { settings })
     }
 }
 
 impl TrainerHooks for Bilevel {
-    fn state(&self) -> Result<Snapshot, EngineError> {
-        Ok(self.alphas.state())
-    }
-
-    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        self.alphas.restore(state, model)
-    }
-
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         if fit.model.arch().is_empty() {
-            return Err(EngineError::Config(
-                "DARTS searches among the ops of mixed edges, but the model has none".to_string(),
+            return Err(EngineError::setting(
+                "nas.search.model_desc",
+                "DARTS searches among the ops of mixed edges, but the model has none",
             ));
         }
         Ok(())
@@ -141,17 +130,16 @@ impl TrainerHooks for Bilevel {
             };
             ahead.arch_grads(step.model, step.batch, &valid, &objective, &draw)?
         } else {
-            step.model.arch_grads(&valid, &objective, Some(&draw))?
+            step.model.arch_grads_sampled(&valid, &objective, &draw)?
         };
         if !loss.is_finite() {
             return Err(step.non_finite("the loss on the validation batch"));
         }
-        let arch = self.alphas.step(step.model.arch(), &grads, step.epoch);
         if step.is_logged {
             step.log.emit(values!(step.log.path().clone(),
                 "valid_loss" => loss, "alpha_grad_norm" => grads.norm()))?;
         }
-        step.set_arch(arch)
+        step.move_arch(&grads)
     }
 }
 
@@ -180,7 +168,7 @@ impl LookAhead<'_> {
         draw: &Key,
     ) -> Result<(f64, ArchGrads), EngineError> {
         let ahead = model.shifted(self.update, -self.xi);
-        let at_ahead = ahead.grads(valid, objective, Some(draw))?;
+        let at_ahead = ahead.grads_sampled(valid, objective, draw)?;
         let norm = at_ahead.weights.norm();
         if norm == 0.0 {
             // A validation loss that no weight moves has no second-order term either.
@@ -188,10 +176,9 @@ impl LookAhead<'_> {
         }
         let epsilon = self.epsilon / norm;
         let side = |by: f64| -> Result<ArchGrads, EngineError> {
-            let (_, grads) =
-                model
-                    .shifted(&at_ahead.weights, by)
-                    .arch_grads(train, objective, Some(draw))?;
+            let (_, grads) = model
+                .shifted(&at_ahead.weights, by)
+                .arch_grads_sampled(train, objective, draw)?;
             Ok(grads)
         };
         let change = side(epsilon)? - side(-epsilon)?;

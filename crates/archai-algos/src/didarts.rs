@@ -9,15 +9,14 @@
 //! So a step costs one pass, and all data may train; a validation share only reports.
 
 use archai_engine::{
-    EngineError, Model,
-    checkpoint::Snapshot,
+    EngineError,
     experiment::ExperimentRunner,
     trainer::{Fit, Outcome, Step, TrainerHooks},
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
 
-use crate::alpha_step::AlphaStep;
+use crate::alpha_step::check_alpha_optimizer;
 use crate::{Algorithm, NoSettings};
 
 /// The algorithm `didarts` for the list of all: name, paper and default settings.
@@ -59,38 +58,30 @@ impl ExperimentRunner for Didarts {
 #[derive(Clone, Debug)]
 pub struct SingleLevel {
     who: &'static str,
-    alphas: AlphaStep,
 }
 
 impl SingleLevel {
-    /// With `alpha_optimizer` and `alpha_lr_schedule` of the trainer's settings. `who` trains so: for messages.
+    /// For a training with these settings, whose `alpha_optimizer` moves the architecture. `who` trains so: for messages.
     ///
     /// # Errors
     /// There is no `alpha_optimizer`, or its keys contradict each other.
     pub fn new(who: &'static str, trainer: &settings::Trainer) -> Result<Self, EngineError> {
         let advice = "type: sgd, lr: 0.025, decay: 3e-4, momentum: 0.9 by default";
-        Ok(SingleLevel {
-            who,
-            alphas: AlphaStep::new(who, advice, trainer)?,
-        })
+        check_alpha_optimizer(who, advice, trainer)?;
+        Ok(SingleLevel { who })
     }
 }
 
 impl TrainerHooks for SingleLevel {
-    fn state(&self) -> Result<Snapshot, EngineError> {
-        Ok(self.alphas.state())
-    }
-
-    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        self.alphas.restore(state, model)
-    }
-
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         if fit.model.arch().is_empty() {
-            return Err(EngineError::Config(format!(
-                "{} searches among the ops of mixed edges, but the model has none",
-                self.who
-            )));
+            return Err(EngineError::setting(
+                "nas.search.model_desc",
+                format!(
+                    "{} searches among the ops of mixed edges, but the model has none",
+                    self.who
+                ),
+            ));
         }
         Ok(())
     }
@@ -101,16 +92,15 @@ impl TrainerHooks for SingleLevel {
 
     fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
         let grads = outcome.arch_grads.as_ref().ok_or_else(|| {
-            EngineError::Config(format!(
+            EngineError::Internal(format!(
                 "{} steps by the architecture's gradient of the training pass, but the pass gave none",
                 self.who
             ))
         })?;
-        let arch = self.alphas.step(step.model.arch(), grads, step.epoch);
         if step.is_logged {
             step.log
                 .emit(values!(step.log.path().clone(), "alpha_grad_norm" => grads.norm()))?;
         }
-        step.set_arch(arch)
+        step.move_arch(grads)
     }
 }

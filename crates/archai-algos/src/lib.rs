@@ -10,10 +10,9 @@
 //!
 //! ```
 //! use archai_algos::{Algorithm, NoSettings};
-//! use archai_engine::checkpoint::Snapshot;
 //! use archai_engine::experiment::ExperimentRunner;
-//! use archai_engine::trainer::{Fit, Step, TrainerHooks};
-//! use archai_engine::{ArchParams, EngineError, Model, optim::Optimizer};
+//! use archai_engine::trainer::{Step, TrainerHooks};
+//! use archai_engine::EngineError;
 //! use archai_spec::desc::{CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES};
 //! use archai_spec::settings::Search;
 //!
@@ -26,34 +25,14 @@
 //!     }
 //! }
 //!
-//! /// The architecture steps on a validation batch before the weights step on a training batch.
-//! #[derive(Default)]
-//! struct Bilevel(Option<(Optimizer<ArchParams>, f64)>);
+//! /// The architecture steps on a validation batch before the weights step on a training batch. The trainer remembers the
+//! /// moments of its optimizer, so that an interrupted search ends in the same bytes.
+//! struct Bilevel;
 //! impl TrainerHooks for Bilevel {
-//!     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
-//!         let alpha = fit.settings.alpha_optimizer.as_ref();
-//!         let alpha = alpha.ok_or_else(|| EngineError::Config("alpha_optimizer is missing".into()))?;
-//!         self.0 = Some((Optimizer::new(alpha)?, alpha.lr));
-//!         Ok(())
-//!     }
 //!     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
-//!         let Some((optimizer, lr)) = &mut self.0 else { return Ok(()) };
 //!         let valid = step.next_valid()?;
-//!         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
-//!         step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
-//!     }
-//!     // What is remembered between steps, so that an interrupted search ends in the same bytes.
-//!     fn state(&self) -> Result<Snapshot, EngineError> {
-//!         let mut state = Snapshot::default();
-//!         if let Some((optimizer, _)) = &self.0 {
-//!             state.put_tensors("optimizer", optimizer.state());
-//!         }
-//!         Ok(state)
-//!     }
-//!     fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-//!         let tensors = state.tensors("optimizer");
-//!         let mut optimizers = self.0.iter_mut();
-//!         optimizers.try_for_each(|(optimizer, _)| optimizer.set_state(&tensors, model.arch(), model.compute()))
+//!         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective())?;
+//!         step.move_arch(&grads)
 //!     }
 //! }
 //!
@@ -63,7 +42,7 @@
 //!         Box::new(MyBuilder)
 //!     }
 //!     fn trainer_hooks(&self, _: &Search) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-//!         Ok(vec![Box::new(Bilevel::default())])
+//!         Ok(vec![Box::new(Bilevel)])
 //!     }
 //! }
 //!
@@ -72,7 +51,7 @@
 //! assert!(algorithms.get("my_darts").is_ok());
 //! ```
 
-pub mod alpha_step;
+mod alpha_step;
 pub mod darts;
 pub mod didarts;
 pub mod divnas;

@@ -85,11 +85,17 @@ impl ExperimentRunner for Xnas {
         search: &settings::Search,
     ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
         let trainer = &search.trainer;
-        let message = if trainer.alpha_optimizer.is_some() {
-            "alpha_optimizer must be null: XNAS moves the architecture by exponentiated gradient, whose rate follows from \
-             the number of updates"
+        let (key, problem) = if trainer.alpha_optimizer.is_some() {
+            (
+                "alpha_optimizer",
+                "it must be null: XNAS moves the architecture by exponentiated gradient, whose rate follows from the \
+                 number of updates",
+            )
         } else if trainer.l1_alphas != 0.0 {
-            "l1_alphas must be 0: the architecture parameters of XNAS are logarithms of weights, whose size means nothing"
+            (
+                "l1_alphas",
+                "it must be 0: the architecture parameters of XNAS are logarithms of weights, whose size means nothing",
+            )
         } else {
             return Ok(vec![Box::new(Advice {
                 settings: self.settings.clone(),
@@ -97,7 +103,10 @@ impl ExperimentRunner for Xnas {
                 updates: 0,
             })]);
         };
-        Err(EngineError::Config(format!("nas.search.trainer.{message}")))
+        Err(EngineError::setting(
+            format!("nas.search.trainer.{key}"),
+            problem,
+        ))
     }
 
     /// All v = 1.
@@ -192,7 +201,7 @@ pub fn mixture_grads(
     let mut mixed = model.clone();
     mixed.set_arch(model.arch().with_values(p, model.compute()));
     mixed.set_relaxation(Arc::new(Raw));
-    mixed.arch_grads(batch, objective, None)
+    mixed.arch_grads(batch, objective)
 }
 
 /// Rewards the experts on a validation batch before each step of the weights.
@@ -208,8 +217,9 @@ struct Advice {
 impl TrainerHooks for Advice {
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
         if fit.model.arch().is_empty() {
-            return Err(EngineError::Config(
-                "XNAS searches among the ops of mixed edges, but the model has none".to_string(),
+            return Err(EngineError::setting(
+                "nas.search.model_desc",
+                "XNAS searches among the ops of mixed edges, but the model has none",
             ));
         }
         self.steps = fit.loaders.train.n_batches();

@@ -1,6 +1,8 @@
 //! All that experiments are put together from and that a program may add to: one value, handed in from the top, so that
 //! two experiments in one process can know different things and nothing is global.
 
+use crate::device::{self, Devices};
+use crate::export::{self, Exporters};
 use crate::op::OpRegistry;
 
 /// The open lists of an experiment's parts.
@@ -8,6 +10,10 @@ use crate::op::OpRegistry;
 pub struct Components {
     /// Operations of networks by name. An algorithm's own ones come on top when it runs.
     pub ops: OpRegistry,
+    /// Formats in which an evaluation leaves its model.
+    pub exporters: Exporters,
+    /// Kinds of devices to compute on.
+    pub devices: Devices,
 }
 
 impl Components {
@@ -15,6 +21,8 @@ impl Components {
     pub fn builtin() -> Self {
         Components {
             ops: OpRegistry::builtin(),
+            exporters: export::builtin(),
+            devices: device::builtin(),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Where numbers live, how precise they are, and how they are computed: a value that is handed around, never a global.
+//! Where numbers live, how precise they are, and how they are computed: a value that is passed around, never a global.
+//! What kinds of devices there are is an open list: see [`crate::device`].
 
 use archai_kernels::Exec;
 use burn::tensor::{DType, Device, Tensor, TensorCreationOptions, TensorData};
@@ -43,6 +44,8 @@ impl std::fmt::Display for Engine {
 #[derive(Clone, Debug)]
 pub struct Compute {
     device: Device,
+    /// Whether the kernels of `archai_kernels` can read and write what lies there.
+    has_kernels: bool,
     precision: Precision,
     engine: Engine,
 }
@@ -50,8 +53,15 @@ pub struct Compute {
 impl Compute {
     /// The CPU in 32 bits, on fused kernels.
     pub fn cpu() -> Self {
+        Compute::on(Device::flex())
+    }
+
+    /// A device of the framework in 32 bits: on fused kernels where there are kernels for it, which today is the CPU, and
+    /// otherwise on the framework's own operations.
+    pub fn on(device: Device) -> Self {
         Compute {
-            device: Device::flex(),
+            has_kernels: device == Device::flex(),
+            device,
             precision: Precision::F32,
             engine: Engine::Fused,
         }
@@ -71,12 +81,12 @@ impl Compute {
     /// What computes the built-in ops: [`Engine::Fused`] only where there are kernels.
     pub fn engine(&self) -> Engine {
         match self.precision {
-            Precision::F32 => self.engine,
-            Precision::F64 => Engine::Plain,
+            Precision::F32 if self.has_kernels => self.engine,
+            _ => Engine::Plain,
         }
     }
 
-    /// How kernels run, where there are some.
+    /// How kernels run, if there are any for this device and precision.
     pub(crate) fn exec(&self) -> Option<Exec> {
         (self.engine() == Engine::Fused).then(Exec::new)
     }

@@ -1,7 +1,5 @@
 //! What can go wrong while models are built, trained and saved.
 
-use std::path::PathBuf;
-
 use archai_data::DataError;
 use archai_spec::desc::{DescError, DescErrorKind, DescErrors};
 
@@ -20,18 +18,13 @@ pub enum EngineError {
     /// A batch does not fit the model.
     #[error("{0}")]
     Batch(String),
-    /// A file could not be read or written.
+    /// A file could not be read or written, or holds what it should not. The error says which file, what was tried and
+    /// what the operating system or the file's format said.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file could not be read or written.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
+    /// The sink of the run's events could not keep one. The log would have a gap, so the run ends.
+    #[error("cannot write the run's log: {0}")]
+    Log(#[source] std::io::Error),
     /// A loss or a gradient is infinite or not a number.
     #[error(
         "{what} is not finite in {phase}, epoch {epoch}, step {step}: training cannot go on; a smaller learning rate or \
@@ -50,7 +43,22 @@ pub enum EngineError {
     /// The user asked to stop.
     #[error("stopped on request")]
     Stopped,
-    /// Settings do not fit together.
+    /// A setting cannot be used, or does not fit the others, the data or the model. The user can mend it.
+    #[error("{key}: {problem}")]
+    Setting {
+        /// The setting: `nas.search.finalizer`, or what is left of it where the section is not known (`lr_schedule`).
+        key: String,
+        /// What is wrong with it, what was expected, and how to mend it.
+        problem: String,
+    },
+    /// A checkpoint does not fit this program or this training: another version or other settings wrote it.
+    #[error("{0}")]
+    Checkpoint(String),
+    /// A part of the program broke what it promised to another part. No setting mends it: it is a fault of this crate, of an
+    /// algorithm or of an op.
+    #[error("internal error: {0}")]
+    Internal(String),
+    /// Settings do not fit together. To be replaced by [`EngineError::Setting`] where it is still used.
     #[error("{0}")]
     Config(String),
     /// Tensors do not have the names or shapes that the model needs.
@@ -72,11 +80,12 @@ impl EngineError {
     pub(crate) fn structure(message: impl Into<String>) -> Self {
         DescError::new(DescErrorKind::Structure, message).into()
     }
-    /// An [`EngineError::Io`] at a path.
-    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
-        EngineError::Io {
-            path: path.into(),
-            source,
+
+    /// An [`EngineError::Setting`].
+    pub fn setting(key: impl Into<String>, problem: impl Into<String>) -> Self {
+        EngineError::Setting {
+            key: key.into(),
+            problem: problem.into(),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! How a found network is evaluated: [`DefaultEvaluater`] scales it up and trains it from scratch, from the description's
 //! file alone.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{write_pt, write_safetensors},
+    export::{self, Exported, Exporter},
     files::FileError,
     metrics::Metrics,
     model::Model,
@@ -123,6 +123,7 @@ pub fn evaluate_template(
 ) -> Result<EvalResult, EngineError> {
     let run = experiment.run;
     let start = run.clock.now();
+    let exporters = export::chosen(&experiment.components.exporters, settings)?;
     let builder = experiment.builder(runner)?;
     let desc = experiment.build(builder.as_ref(), &settings.model_desc, Some(template), true)?;
     save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
@@ -147,6 +148,7 @@ pub fn evaluate_template(
         save_model(
             run,
             Path::new(&settings.model_filename),
+            &exporters,
             &model,
             "model as it was when the run was stopped",
         )?;
@@ -162,6 +164,7 @@ pub fn evaluate_template(
     files.extend(save_model(
         run,
         model_path,
+        &exporters,
         &model,
         "weights after the last epoch",
     )?);
@@ -170,7 +173,13 @@ pub fn evaluate_template(
             "weights after epoch {}, the best on validation data",
             best.epoch
         );
-        files.extend(save_model(run, &best_path(model_path), &best.model, &what)?);
+        files.extend(save_model(
+            run,
+            &best_path(model_path),
+            &exporters,
+            &best.model,
+            &what,
+        )?);
     }
 
     let last = fitted.metrics.last();
@@ -220,30 +229,28 @@ fn cost(
 /// Writes the metrics as YAML.
 fn save_metrics(run: Run<'_>, path: &Path, metrics: &Metrics) -> Result<(), EngineError> {
     let text = serde_saphyr::to_string(metrics)
-        .map_err(|e| EngineError::io(path, std::io::Error::other(e.to_string())))?;
+        .map_err(|e| FileError::new("write", path, std::io::Error::other(e.to_string())))?;
     run.write(path, |out| out.write_all(text.as_bytes()))
 }
 
-/// Writes the weights and running statistics as `path` (a PyTorch state dict) and beside it as `….safetensors`, whose
-/// metadata hold the description.
+/// Writes weights and running statistics in every format, as [`export::files`] names the files after `path`.
 fn save_model(
     run: Run<'_>,
     path: &Path,
+    exporters: &[Arc<dyn Exporter>],
     model: &Model,
     what: &str,
-) -> Result<[RunFile; 2], EngineError> {
-    let state = model.named_state();
-    let native = path.with_extension("safetensors");
-    let metadata = BTreeMap::from([
-        ("format".to_string(), "pt".to_string()),
-        ("model_desc".to_string(), model.desc().to_yaml()?),
-    ]);
-    run.write(&native, |out| write_safetensors(out, &state, &metadata))?;
-    run.write(path, |out| write_pt(out, &state))?;
-    Ok([
-        RunFile::new(what, native),
-        RunFile::new(format!("{what}, as a PyTorch state dict"), path),
-    ])
+) -> Result<Vec<RunFile>, EngineError> {
+    let exported = Exported {
+        desc: model.desc(),
+        state: &model.named_state(),
+    };
+    let mut written = Vec::with_capacity(exporters.len());
+    for (exporter, path) in exporters.iter().zip(export::files(path, exporters)) {
+        run.write(&path, |out| exporter.export(&exported, out))?;
+        written.push(RunFile::new(exporter.describe(what), path));
+    }
+    Ok(written)
 }
 
 /// Where the best model on validation data is written: `model.pt` → `model_best.pt`.

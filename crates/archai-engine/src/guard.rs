@@ -2,7 +2,7 @@
 //! fastest, win everywhere. Three signs are logged after each epoch ([`Guard`]), two of them can end the training, and a
 //! found network that is dominated by skips comes with a warning ([`skip_warning`]).
 //!
-//! The sharpness of the validation loss in the architecture parameters foretells the collapse: Zela, Elsken, Saikia, Marrakchi,
+//! The sharpness of the validation loss in the architecture parameters predicts the collapse: Zela, Elsken, Saikia, Marrakchi,
 //! Brox, Hutter: "Understanding and Robustifying Differentiable Architecture Search", 2020, arXiv:1909.09656, section 4
 //! (the dominant eigenvalue) and 4.3 (stopping early by it). Stopping by the number of skips: Liang et al.: "DARTS+", 2019,
 //! arXiv:1909.06035.
@@ -58,11 +58,7 @@ impl Guard {
             return Ok(None);
         };
         let batch = loader.batch_at(0, 0)?;
-        let objective = Objective {
-            loss: fit.settings.lossfn.clone(),
-            chunks: fit.settings.batch_chunks,
-            ..Objective::default()
-        };
+        let objective = Objective::loss_of(fit.settings);
         let key = fit.run.key("guard");
         hessian_eigenvalue(fit.model, &batch, &objective, &self.settings, &key).map(Some)
     }
@@ -94,7 +90,7 @@ impl Guard {
 }
 
 impl TrainerHooks for Guard {
-    fn state(&self) -> Result<Snapshot, EngineError> {
+    fn state(&mut self) -> Result<Snapshot, EngineError> {
         let mut state = Snapshot::default();
         if !self.history.is_empty() {
             let eigenvalues: Vec<f64> = self.history.iter().map(|(value, _)| *value).collect();
@@ -130,10 +126,10 @@ impl TrainerHooks for Guard {
         self.history.clear();
         let has_data = (fit.loaders.valid_arch.as_ref()).is_some_and(|l| l.n_batches() > 0);
         if self.settings.stop.eigenvalue_ratio.is_some() && !(self.settings.hessian && has_data) {
-            return Err(EngineError::Config(
-                "nas.search.guard.stop.eigenvalue_ratio needs the eigenvalue of the validation loss: set \
-                 nas.search.guard.hessian to true and nas.search.loader.val_ratio above 0, or the ratio to null"
-                    .to_string(),
+            return Err(EngineError::setting(
+                "nas.search.guard.stop.eigenvalue_ratio",
+                "it needs the eigenvalue of the validation loss: set nas.search.guard.hessian to true and \
+                 nas.search.loader.val_ratio above 0, or the ratio to null",
             ));
         }
         if self.settings.hessian && !has_data && !fit.model.arch().is_empty() {
@@ -286,7 +282,7 @@ pub fn hessian_eigenvalue(
         let side = |by: f64| -> Result<ArchParams, EngineError> {
             let mut moved = model.clone();
             moved.set_arch(arch.add_scaled(&direction, by));
-            Ok(moved.arch_grads(batch, objective, None)?.1)
+            Ok(moved.arch_grads(batch, objective)?.1)
         };
         let change = side(settings.epsilon)? - side(-settings.epsilon)?;
         let change = change.scale(1.0 / (2.0 * settings.epsilon));

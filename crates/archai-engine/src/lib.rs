@@ -4,10 +4,9 @@
 //! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
-//! [`finalize`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
-//! outside, [`export`] writes what others read; [`testing`] puts algorithms to the test, yours too.
-//! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together; [`run`] is what they are given from
-//! outside, [`export`] writes what others read.
+//! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together;
+//! [`run`] is what they are given from outside, [`export`] writes what others read. [`components`] holds the lists that a
+//! program may add to; [`testing`] checks algorithms, yours too.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are
@@ -16,8 +15,10 @@
 
 pub mod arch;
 pub mod checkpoint;
+mod clock;
 pub mod components;
 pub mod compute;
+pub mod device;
 pub mod error;
 pub mod evaluater;
 pub mod experiment;
@@ -55,5 +56,5 @@ pub use params::{
 
 /// The framework's tensors, for operations of your own: see [`Op`].
 pub mod tensor {
-    pub use burn::tensor::{DType, Int, Tensor, TensorData, activation, module, ops};
+    pub use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation, module, ops};
 }

@@ -1,4 +1,4 @@
-//! Optimisers as arithmetic on values: an [`Optimizer`] takes numbers and gradients and returns new numbers. It serves the
+//! Optimizers as arithmetic on values: an [`Optimizer`] takes numbers and gradients and returns new numbers. It serves the
 //! weights ([`ParamVec`]) and the architecture parameters ([`ArchParams`]) alike, and [`Optimizer::direction`] says where
 //! the next step would go without taking it, which is what a bilevel method's look-ahead needs.
 
@@ -12,7 +12,7 @@ use crate::{
     params::{NamedTensor, ParamRole, ParamVec, Roles},
 };
 
-/// A list of flat tensors with names and roles: what an optimiser moves.
+/// A list of flat tensors with names and roles: what an optimizer moves.
 pub trait Vector: Clone {
     /// The tensors, in their fixed order.
     fn tensors(&self) -> &[Tensor<1>];
@@ -69,13 +69,10 @@ impl Vector for ArchParams {
                 .iter()
                 .find(|t| t.name == expected.name)
                 .ok_or_else(|| {
-                    EngineError::Config(format!(
-                        "the saved state has no tensor `{}`",
-                        expected.name
-                    ))
+                    EngineError::Shape(format!("the saved state has no tensor `{}`", expected.name))
                 })?;
             if found.values.len() != expected.values.len() {
-                return Err(EngineError::Config(format!(
+                return Err(EngineError::Shape(format!(
                     "the saved tensor `{}` has {} numbers, expected {}",
                     expected.name,
                     found.values.len(),
@@ -85,7 +82,7 @@ impl Vector for ArchParams {
             values.push(found.values.clone());
         }
         if tensors.len() != values.len() {
-            return Err(EngineError::Config(format!(
+            return Err(EngineError::Shape(format!(
                 "the saved state has {} tensors, expected {}",
                 tensors.len(),
                 values.len()
@@ -104,7 +101,7 @@ enum Rule {
     Adam { betas: [f64; 2], eps: f64 },
 }
 
-/// What an optimiser remembers between steps.
+/// What an optimizer remembers between steps.
 #[derive(Clone, Debug)]
 enum Memory<V> {
     /// Before the first step.
@@ -127,15 +124,16 @@ pub struct Optimizer<V> {
 }
 
 impl<V: Vector> Optimizer<V> {
-    /// From settings. A key that belongs to the other kind of optimiser is an error.
+    /// From settings. A key that belongs to the other kind of optimizer is an error.
     pub fn new(settings: &settings::Optimizer) -> Result<Self, EngineError> {
+        let setting = |problem: String| EngineError::setting("optimizer", problem);
         let foreign = |key: &str| {
-            Err(EngineError::Config(format!(
-                "optimizer: `{key}` does not belong to type `{}`; remove it or set it to null",
-                match settings.kind {
-                    settings::OptimizerKind::Sgd => "sgd",
-                    settings::OptimizerKind::Adam => "adam",
-                }
+            let kind = match settings.kind {
+                settings::OptimizerKind::Sgd => "sgd",
+                settings::OptimizerKind::Adam => "adam",
+            };
+            Err(setting(format!(
+                "`{key}` does not belong to type `{kind}`; remove it or set it to null"
             )))
         };
         let rule = match settings.kind {
@@ -151,8 +149,8 @@ impl<V: Vector> Optimizer<V> {
                     settings.nesterov.unwrap_or(false),
                 );
                 if nesterov && momentum == 0.0 {
-                    return Err(EngineError::Config(
-                        "optimizer: `nesterov: true` needs a `momentum` above 0".to_string(),
+                    return Err(setting(
+                        "`nesterov: true` needs a `momentum` above 0".to_string(),
                     ));
                 }
                 Rule::Sgd { momentum, nesterov }
@@ -166,8 +164,8 @@ impl<V: Vector> Optimizer<V> {
                 }
                 let betas = settings.betas.unwrap_or([0.9, 0.999]);
                 if betas.iter().any(|b| !(0.0..1.0).contains(b)) {
-                    return Err(EngineError::Config(format!(
-                        "optimizer: `betas` must lie in [0, 1), found {betas:?}"
+                    return Err(setting(format!(
+                        "`betas` must lie in [0, 1), found {betas:?}"
                     )));
                 }
                 Rule::Adam {
@@ -277,7 +275,7 @@ impl<V: Vector> Optimizer<V> {
         }
     }
 
-    /// What the optimiser remembers, by name: `steps`, and `momentum/…` or `moment1/…` and `moment2/…`.
+    /// What the optimizer remembers, by name: `steps`, and `momentum/…` or `moment1/…` and `moment2/…`.
     pub fn state(&self) -> Vec<NamedTensor> {
         let mut all = vec![NamedTensor {
             name: "steps".to_string(),
@@ -301,7 +299,7 @@ impl<V: Vector> Optimizer<V> {
         all
     }
 
-    /// Takes over what [`Optimizer::state`] gave. `like` gives names and shapes. Errors name the tensor that is missing,
+    /// Restores what [`Optimizer::state`] gave. `like` gives names and shapes. Errors name the tensor that is missing,
     /// unknown or of another shape.
     pub fn set_state(
         &mut self,
@@ -313,7 +311,7 @@ impl<V: Vector> Optimizer<V> {
             .iter()
             .find(|t| t.name == "steps" && t.values.len() == 1);
         let steps = steps.ok_or_else(|| {
-            EngineError::Config("the saved optimizer state has no number `steps`".to_string())
+            EngineError::Checkpoint("the saved optimizer state has no number `steps`".to_string())
         })?;
         let part = |prefix: &str| -> Vec<NamedTensor> {
             (state.iter())
@@ -331,7 +329,7 @@ impl<V: Vector> Optimizer<V> {
             }
             Rule::Adam { .. } if moves => Memory::Moments(load("moment1")?, load("moment2")?),
             _ if state.len() > 1 => {
-                return Err(EngineError::Config(
+                return Err(EngineError::Checkpoint(
                     "the saved optimizer state belongs to another kind of optimizer".to_string(),
                 ));
             }

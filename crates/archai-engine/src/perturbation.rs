@@ -283,11 +283,7 @@ impl Perturbed<'_> {
     fn tune(&mut self) -> Result<(), EngineError> {
         self.relax(self.changes.clone());
         let trainer = &self.data.settings.trainer;
-        let objective = Objective {
-            loss: trainer.lossfn.clone(),
-            chunks: trainer.batch_chunks,
-            ..Objective::default()
-        };
+        let objective = Objective::loss_of(trainer);
         let want = Want {
             weights: true,
             arch: false,

@@ -9,27 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use archai_data::rng::Key;
 use archai_spec::event::{Event, EventSink, Level, LogPath, Progress};
 
+pub use crate::clock::{Clock, NoClock};
+
 use crate::checkpoint::{Checkpoints, NoCheckpoints};
 use crate::error::EngineError;
 use crate::files::{Disk, RealDisk, Writer, write_atomically_on};
 
-/// Tells the time. Only what is shown and logged depends on it, never a number of the training.
-pub trait Clock: Send + Sync {
-    /// Seconds since some fixed moment (the binary takes the Unix epoch).
-    fn now(&self) -> f64;
-}
-
-/// A clock that stands still: for tests, whose logs then repeat to the byte.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoClock;
-
-impl Clock for NoClock {
-    fn now(&self) -> f64 {
-        0.0
-    }
-}
-
-/// A request to stop, shared between whoever asks (a signal handler, say) and the training, which looks after each step.
+/// A request to stop, shared between whoever asks (a signal handler, say) and the training, which checks it after each step.
 #[derive(Clone, Debug, Default)]
 pub struct StopFlag(Arc<AtomicBool>);
 
@@ -154,9 +140,7 @@ impl<'a> Log<'a> {
 
     /// Logs an event, which [`archai_spec::values!`] makes.
     pub fn emit(&self, event: Event) -> Result<(), EngineError> {
-        self.events
-            .emit(event)
-            .map_err(|e| EngineError::io("the run's log", e))
+        self.events.emit(event).map_err(EngineError::Log)
     }
 
     /// Logs named values here; see [`archai_spec::event::json`].
@@ -183,7 +167,7 @@ impl<'a> Log<'a> {
         })
     }
 
-    /// Tells live views where the run stands.
+    /// Reports progress to live views.
     pub fn progress(&self, progress: Progress) -> Result<(), EngineError> {
         self.emit(Event::Progress(progress))
     }

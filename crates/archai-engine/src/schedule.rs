@@ -59,6 +59,7 @@ impl Schedule {
             ScheduleKind::MultiStep => "multi_step",
             ScheduleKind::Step => "step",
         };
+        let setting = |problem: String| EngineError::setting("lr_schedule", problem);
         let stepped = matches!(kind, ScheduleKind::MultiStep | ScheduleKind::Step);
         for (key, given, belongs) in [
             ("min_lr", min_lr.is_some(), *kind == ScheduleKind::Cosine),
@@ -75,13 +76,12 @@ impl Schedule {
             ("gamma", gamma.is_some(), stepped),
         ] {
             if given && !belongs {
-                return Err(EngineError::Config(format!(
-                    "lr_schedule: `{key}` does not belong to type `{name}`; remove it or set it to null"
+                return Err(setting(format!(
+                    "`{key}` does not belong to type `{name}`; remove it or set it to null"
                 )));
             }
         }
-        let missing =
-            |key: &str| EngineError::Config(format!("lr_schedule: type `{name}` needs `{key}`"));
+        let missing = |key: &str| setting(format!("type `{name}` needs `{key}`"));
         let rule = match kind {
             ScheduleKind::Constant => Rule::Constant,
             ScheduleKind::Cosine => Rule::Cosine {
@@ -102,8 +102,8 @@ impl Schedule {
             .as_ref()
             .map_or((0, 1.0), |w| (w.epochs, w.multiplier));
         if warmup_epochs > 0 && warmup_multiplier < 1.0 {
-            return Err(EngineError::Config(format!(
-                "lr_schedule: `warmup.multiplier` must be 1 or more, found {warmup_multiplier}"
+            return Err(setting(format!(
+                "`warmup.multiplier` must be 1 or more, found {warmup_multiplier}"
             )));
         }
         Ok(Schedule {

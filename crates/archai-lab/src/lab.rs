@@ -1,7 +1,11 @@
 //! The one value in which experiments are run.
 
+use std::sync::Arc;
+
 use archai_algos::{Algorithm, Algorithms};
 use archai_engine::Components;
+use archai_engine::device::DeviceKind;
+use archai_engine::export::Exporter;
 use archai_engine::op::OpFactory;
 use archai_spec::desc::OpInfo;
 
@@ -55,6 +59,20 @@ impl Lab {
     ) -> Result<Self, LabError> {
         self.components.ops.register(info, make)?;
         Ok(self)
+    }
+
+    /// The same with one more format in which an evaluation can leave its model. One of the same name is replaced.
+    #[must_use]
+    pub fn with_exporter(mut self, exporter: impl Exporter + 'static) -> Self {
+        self.components.exporters = self.components.exporters.with(Arc::new(exporter));
+        self
+    }
+
+    /// The same with one more kind of device to compute on. One of the same name is replaced.
+    #[must_use]
+    pub fn with_device(mut self, device: impl DeviceKind + 'static) -> Self {
+        self.components.devices = self.components.devices.with(Arc::new(device));
+        self
     }
 
     /// The same in other surroundings.

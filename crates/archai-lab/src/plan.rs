@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
-use archai_engine::Engine;
 use archai_engine::experiment::builder_in;
+use archai_engine::{Compute, Engine, device, export};
 use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
 use archai_spec::settings::{Settings, Space};
 
@@ -42,9 +42,12 @@ pub(crate) struct Job<'a> {
     pub tree: ConfigTree,
     /// The same with the paths of the algorithm's own section expanded.
     pub own: ConfigTree,
-    /// Of all that changes results: the configuration, and the engine if it is not the usual one.
+    /// Of all that changes results: the configuration, and engine and device if they are not the usual ones.
     pub digest: String,
     pub engine: Engine,
+    /// The device's name.
+    pub device: String,
+    pub compute: Compute,
     pub dirs: RunDirs,
     /// Settings whose `$expdir` is the search's directory.
     pub search: Settings,
@@ -100,7 +103,7 @@ impl<'a> Plan<'a> {
                     config_only: request.config_only.as_deref(),
                     overrides: overrides.clone(),
                 };
-                let job = Job::new(algo, config.load()?, request, &lab.host().vars)?;
+                let job = Job::new(lab, algo, config.load()?, request)?;
                 if jobs.iter().any(|other| other.dirs == job.dirs) {
                     return Err(LabError::request(format!(
                         "two of the runs would share `{}`; data sets (dataset.name) must have different names",
@@ -222,13 +225,13 @@ impl<'a> Plan<'a> {
 
 impl<'a> Job<'a> {
     fn new(
+        lab: &Lab,
         algo: &'a Algorithm,
         tree: ConfigTree,
         request: &Request,
-        vars: &Vars,
     ) -> Result<Self, LabError> {
         let settings = tree.settings()?;
-        let mut vars = vars.clone();
+        let mut vars: Vars = lab.host().vars.clone();
         let logdir = expand(&settings.common.logdir, &vars).map_err(|e| {
             LabError::request(format!(
                 "common.logdir: {e}; or give the folder with --logdir"
@@ -265,10 +268,17 @@ impl<'a> Job<'a> {
                 algo.name()
             )));
         }
-        let engine = request.engine;
+        let components = lab.components();
+        export::chosen(&components.exporters, &settings.nas.eval)?;
+        let (device, engine) = (request.device.clone(), request.engine);
+        let compute = device::open(&components.devices, &device, engine)
+            .map_err(|e| LabError::request(format!("--{e}")))?;
         let mut digest = tree.digest()?;
         if engine != Engine::default() {
             digest.push_str(&format!("+{engine}"));
+        }
+        if device != "cpu" {
+            digest.push_str(&format!("+{device}"));
         }
         Ok(Job {
             algo,
@@ -276,6 +286,8 @@ impl<'a> Job<'a> {
             own,
             digest,
             engine,
+            device,
+            compute,
             dirs,
             search,
             eval,

@@ -43,6 +43,8 @@ pub struct Request {
     pub config_only: Option<String>,
     /// Single settings, as `nas.eval.trainer.epochs=200`, or key and value as two texts.
     pub overrides: Vec<String>,
+    /// Where to compute: a device of `archai devices`.
+    pub device: String,
     /// What computes.
     pub engine: Engine,
     /// Threads to compute with, on which no result depends; none takes all processors.
@@ -75,6 +77,7 @@ impl Request {
             config: None,
             config_only: None,
             overrides: Vec::new(),
+            device: "cpu".to_string(),
             engine: Engine::default(),
             threads: None,
             seed: None,
@@ -110,6 +113,8 @@ impl Request {
         flag("logdir", self.logdir.clone());
         flag("config", self.config.clone());
         flag("config-only", self.config_only.clone());
+        let other_device = self.device != "cpu";
+        flag("device", other_device.then(|| self.device.clone()));
         flag("engine", Some(self.engine.to_string()));
         flag("threads", self.threads.map(|n| n.to_string()));
         flag("seed", self.seed.map(|n| n.to_string()));

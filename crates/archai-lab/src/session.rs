@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::Path;
 
 use archai_data::Split;
-use archai_engine::checkpoint::{CheckpointStore, Found, Policy};
+use archai_engine::checkpoint::{CheckpointStore, Found};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::run::{Run, StopFlag};
 use archai_engine::searcher::SearchResult;
-use archai_engine::{Compute, Engine, EngineError};
+use archai_engine::{Engine, EngineError};
 use archai_spec::event::{Level, LogPath, json};
 use archai_spec::settings::{Dataset, DatasetFormat, Settings};
 use serde::Serialize;
@@ -286,14 +286,9 @@ impl Session<'_> {
             true => RunLog::reopen(&options, audience)?,
             false => RunLog::create(&options, audience)?,
         };
-        let policy = Policy {
-            every_steps: settings.common.checkpoint.every_steps,
-            every_seconds: settings.common.checkpoint.every_seconds,
-            keep: settings.common.checkpoint.keep,
-        };
         let (checkpoints, found) = CheckpointStore::open(
             &dir.file(CHECKPOINTS),
-            policy,
+            settings.common.checkpoint,
             host.clock.as_ref(),
             Box::new(|| log.mark()),
         )?;
@@ -307,7 +302,7 @@ impl Session<'_> {
         let experiment = Experiment {
             settings,
             components: self.plan.lab.components().clone(),
-            compute: Compute::cpu().with_engine(self.job.engine),
+            compute: self.job.compute.clone(),
             run: run.with_checkpoints(&checkpoints),
             dir: dir.path(),
         };
@@ -383,7 +378,7 @@ impl Session<'_> {
                 ("process", json(host.process)),
                 ("algorithm", json(job.algo.name())),
                 ("seed", json(settings.common.seed)),
-                ("device", json("cpu")),
+                ("device", json(job.device.clone())),
                 ("engine", json(job.engine.to_string())),
                 ("threads", json(rayon::current_num_threads())),
                 ("config_digest", json(job.digest.clone())),

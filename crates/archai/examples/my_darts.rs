@@ -8,11 +8,8 @@
 use std::process::ExitCode;
 
 use archai::algos::{Algorithm, NoSettings};
-use archai::engine::checkpoint::Snapshot;
-use archai::engine::trainer::{Fit, Step, TrainerHooks};
-use archai::engine::{
-    ArchParams, EngineError, Model, experiment::ExperimentRunner, optim::Optimizer,
-};
+use archai::engine::trainer::{Step, TrainerHooks};
+use archai::engine::{EngineError, experiment::ExperimentRunner};
 use archai::lab::Lab;
 use archai::spec::desc::{
     CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,
@@ -37,45 +34,16 @@ impl ModelDescBuilder for MyBuilder {
     }
 }
 
-/// Pieces 2 and 3, the trainer's hooks: an optimizer for the architecture, made before the training, and a step of the
-/// architecture on a validation batch before each step of the weights (the first-order rule). The optimizer remembers
-/// something between steps, so the hook gives and takes it: an interrupted search ends in the same bytes.
-#[derive(Default)]
-struct Bilevel {
-    optimizer: Option<(Optimizer<ArchParams>, f64)>,
-}
+/// Pieces 2 and 3, optimizer and step: before each step of the weights, the architecture takes one on a validation batch
+/// (the first-order rule) by the settings' `alpha_optimizer`, whose moments the trainer remembers: an interrupted search
+/// ends in the same bytes.
+struct Bilevel;
 
 impl TrainerHooks for Bilevel {
-    fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
-        let settings = fit.settings.alpha_optimizer.as_ref();
-        let settings = settings
-            .ok_or_else(|| EngineError::Config("set nas.search.trainer.alpha_optimizer".into()))?;
-        self.optimizer = Some((Optimizer::new(settings)?, settings.lr));
-        Ok(())
-    }
-
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
-        let Some((optimizer, lr)) = &mut self.optimizer else {
-            return Ok(());
-        };
         let valid = step.next_valid()?;
-        let (_loss, grads) = step.model.arch_grads(&valid, &step.objective(), None)?;
-        step.set_arch(optimizer.step(step.model.arch(), &grads, *lr))
-    }
-
-    fn state(&self) -> Result<Snapshot, EngineError> {
-        let mut state = Snapshot::default();
-        if let Some((optimizer, _)) = &self.optimizer {
-            state.put_tensors("optimizer", optimizer.state());
-        }
-        Ok(state)
-    }
-
-    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        let tensors = state.tensors("optimizer");
-        self.optimizer.iter_mut().try_for_each(|(optimizer, _)| {
-            optimizer.set_state(&tensors, model.arch(), model.compute())
-        })
+        let (_loss, grads) = step.model.arch_grads(&valid, &step.objective())?;
+        step.move_arch(&grads)
     }
 }
 
@@ -88,7 +56,7 @@ impl ExperimentRunner for MyDarts {
     }
 
     fn trainer_hooks(&self, _search: &Search) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-        Ok(vec![Box::new(Bilevel::default())])
+        Ok(vec![Box::new(Bilevel)])
     }
 }
 

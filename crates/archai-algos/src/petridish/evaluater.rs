@@ -10,6 +10,7 @@ use archai_engine::{
         log_result,
     },
     experiment::{Experiment, ExperimentRunner, RunFile},
+    export,
     files::FileError,
     run::Run,
     searcher::{GALLERY, draw_cells, save_desc},
@@ -142,36 +143,24 @@ impl Evaluated {
         );
         files.push(RunFile::new(what, &template));
         files.extend(draw_cells(experiment, &self.template)?);
-        let model = (
-            Path::new(&self.settings.model_filename),
-            Path::new(&common.model_filename),
-        );
-        let best = (best_path(model.0), best_path(model.1));
-        let pairs = [
-            (
-                PathBuf::from(&self.settings.full_desc_filename),
-                PathBuf::from(&common.full_desc_filename),
-            ),
-            (
-                PathBuf::from(&self.settings.metric_filename),
-                PathBuf::from(&common.metric_filename),
-            ),
-            (model.0.to_path_buf(), model.1.to_path_buf()),
-            (
-                model.0.with_extension("safetensors"),
-                model.1.with_extension("safetensors"),
-            ),
-            (
-                best.0.with_extension("safetensors"),
-                best.1.with_extension("safetensors"),
-            ),
-            best,
-        ];
-        for (from, to) in &pairs {
+        let exporters = export::chosen(&experiment.components.exporters, common)?;
+        let files_of = |settings: &settings::Eval| -> Vec<PathBuf> {
+            let model = Path::new(&settings.model_filename);
+            // In this order they are listed in the summary.
+            let mut files = vec![
+                PathBuf::from(&settings.full_desc_filename),
+                PathBuf::from(&settings.metric_filename),
+            ];
+            files.extend(export::files(model, &exporters).into_iter().rev());
+            files.extend(export::files(&best_path(model), &exporters));
+            files
+        };
+        let pairs = files_of(&self.settings).into_iter().zip(files_of(common));
+        for (from, to) in pairs {
             let run = experiment.run;
-            let bytes = (run.disk.read(from)).map_err(|e| FileError::new("read", from, e))?;
-            run.write(to, |out| out.write_all(&bytes))?;
-            let written = self.result.files.iter().find(|file| file.path == *from);
+            let bytes = (run.disk.read(&from)).map_err(|e| FileError::new("read", &from, e))?;
+            run.write(&to, |out| out.write_all(&bytes))?;
+            let written = self.result.files.iter().find(|file| file.path == from);
             let what = written.map_or_else(String::new, |file| file.what.clone());
             files.push(RunFile::new(what, to));
         }

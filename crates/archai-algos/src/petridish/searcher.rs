@@ -447,8 +447,9 @@ impl<'a> Gallery<'a> {
             let file = |what: &str| self.networks.join(format!("{what}_{}.yaml", point.id));
             save_desc(self.experiment, &file("model_desc"), desc)?;
             let path = file("hull");
-            let text = serde_saphyr::to_string(point)
-                .map_err(|e| EngineError::io(&path, std::io::Error::other(e.to_string())))?;
+            let text = serde_saphyr::to_string(point).map_err(|e| {
+                FileError::new("write", &path, std::io::Error::other(e.to_string()))
+            })?;
             self.write(&path, &text)?;
         }
         let mut files = vec![RunFile::new(

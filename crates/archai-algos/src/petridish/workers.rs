@@ -103,7 +103,9 @@ impl Workers for LocalWorkers {
         let pools: Vec<rayon::ThreadPool> = (0..workers)
             .map(|_| rayon::ThreadPoolBuilder::new().num_threads(share).build())
             .collect::<Result<_, _>>()
-            .map_err(|e| EngineError::io("threads of the workers", std::io::Error::other(e)))?;
+            .map_err(|e| {
+                EngineError::Internal(format!("cannot start the threads of the workers: {e}"))
+            })?;
         let queue = Mutex::new(jobs.into_iter().enumerate());
         let results: Mutex<Vec<Option<Result<JobResult, EngineError>>>> =
             Mutex::new((0..n).map(|_| None).collect());

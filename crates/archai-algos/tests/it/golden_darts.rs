@@ -315,7 +315,7 @@ fn architect(precision: Precision) {
             let second_order = case != "first";
             let grads = if second_order {
                 let (_, g) = model
-                    .weight_grads(&train, &objective, Some(&draw))
+                    .weight_grads_sampled(&train, &objective, &draw)
                     .expect("training gradient");
                 let update = weights_sgd.direction(model.weights(), &g);
                 let ahead = LookAhead {
@@ -332,7 +332,7 @@ fn architect(precision: Precision) {
                     .1
             } else {
                 model
-                    .arch_grads(&valid, &objective, Some(&draw))
+                    .arch_grads_sampled(&valid, &objective, &draw)
                     .expect("first order")
                     .1
             };
@@ -392,7 +392,7 @@ fn inside(
     if reference.precision == Precision::F32 {
         at_ahead.set_weights(theirs("wprime"));
     }
-    let at_ahead = at_ahead.grads(valid, &objective, None).expect("look-ahead");
+    let at_ahead = at_ahead.grads(valid, &objective).expect("look-ahead");
     reference.check_arch(
         golden,
         &at_ahead.arch,
@@ -409,7 +409,7 @@ fn inside(
     let side = |by: f64| -> ArchGrads {
         model
             .shifted(&v, by)
-            .arch_grads(train, &objective, None)
+            .arch_grads(train, &objective)
             .expect("side")
             .1
     };
@@ -482,7 +482,7 @@ fn trajectory(precision: Precision) {
             );
             let (valid_loss, grads) = if unrolled {
                 let (_, g) = model
-                    .weight_grads(&train, &objective, Some(&draw))
+                    .weight_grads_sampled(&train, &objective, &draw)
                     .expect("training gradient");
                 let update = weights_sgd.direction(model.weights(), &g);
                 let ahead = LookAhead {
@@ -495,7 +495,7 @@ fn trajectory(precision: Precision) {
                     .expect("second order")
             } else {
                 model
-                    .arch_grads(&valid, &objective, Some(&draw))
+                    .arch_grads_sampled(&valid, &objective, &draw)
                     .expect("first order")
             };
             let arch = alpha_adam.step(model.arch(), &grads, number(&alpha["lr"]));

@@ -19,7 +19,7 @@ use archai_spec::desc::{
 use archai_spec::settings;
 
 use crate::golden::{Golden, distance, max_abs};
-use crate::search::{load, search_with, settings_of};
+use crate::search::{load, logged, search_with, settings_of};
 
 const ALGORITHMS: [&str; 3] = ["didarts", "gs", "xnas"];
 
@@ -327,7 +327,7 @@ fn the_gradient_of_a_draw_reaches_every_alpha() {
         let model = supernet(Arc::new(sampler), AlphaInit::default());
         let draw = Key::new(3);
         let (_, grads) = model
-            .arch_grads(&noise_batch(&model), &Objective::default(), Some(&draw))
+            .arch_grads_sampled(&noise_batch(&model), &Objective::default(), &draw)
             .expect("gradients");
         for (key, grad) in grads.to_host() {
             assert!(grad.iter().all(|g| *g != 0.0), "{key}: {grad:?}");
@@ -366,9 +366,7 @@ fn rewards_are_the_gradient_of_the_mixing_weights() {
     let model = supernet(Arc::new(Softmax), AlphaInit::Normal { std: 0.5 });
     let (batch, objective) = (noise_batch(&model), Objective::default());
     let (loss, rewards) = mixture_grads(&model, &batch, &objective).expect("gradients");
-    let (expected_loss, logits) = model
-        .arch_grads(&batch, &objective, None)
-        .expect("gradients");
+    let (expected_loss, logits) = model.arch_grads(&batch, &objective).expect("gradients");
     assert!((loss - expected_loss).abs() < 1e-5);
     // By the chain rule ∂L/∂α_k = p_k·(∂L/∂p_k − Σ p·∂L/∂p).
     let parts = rewards.to_host().into_iter().zip(model.edge_weights());
@@ -400,8 +398,12 @@ fn a_search_moves_every_alpha_finds_no_none_and_repeats_itself() {
             let (result, events) = search_with(&settings, runner.as_ref(), dir.path());
             let found = result.unwrap_or_else(|e| panic!("{algo}: {e}"));
             let bytes = std::fs::read(&found.final_desc).expect("a file");
-            let alphas =
-                [0, 1].map(|e| events.at(&format!("arch_search/arch_train/epochs/{e}/alphas")));
+            let alphas = [0, 1].map(|e| {
+                logged(
+                    &events,
+                    &format!("arch_search/arch_train/epochs/{e}/alphas"),
+                )
+            });
             (bytes, alphas, load(&found.final_desc))
         };
         let (bytes, alphas, desc) = run();
@@ -460,7 +462,7 @@ fn an_op_that_carries_the_signal_rises() {
         let (settings, runner) = settings_of(algo, dir.path(), overrides);
         let (result, events) = search_with(&settings, &In(runner.as_ref(), OPS), dir.path());
         result.unwrap_or_else(|e| panic!("{algo}: {e}"));
-        let alphas = events.at("arch_search/arch_train/epochs/5/alphas");
+        let alphas = logged(&events, "arch_search/arch_train/epochs/5/alphas");
         let gaps: Vec<f64> = alphas
             .iter()
             .map(|(_, v)| v[1].as_f64().expect("skip") - v[0].as_f64().expect("none"))

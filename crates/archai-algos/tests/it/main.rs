@@ -1,6 +1,7 @@
 //! Integration tests: one binary, one module per subject.
 
 mod conformance;
+mod exports;
 mod faults;
 mod golden;
 mod golden_darts;

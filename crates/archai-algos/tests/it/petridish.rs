@@ -162,8 +162,8 @@ fn growing_changes_nothing_at_first_and_shows_every_candidate() {
             "{compute:?}: logits differ by {error}"
         );
         assert!((loss - same_loss).abs() < near);
-        let before = parent.grads(&batch(6), &objective, None).expect("a pass");
-        let after = child.grads(&batch(6), &objective, None).expect("a pass");
+        let before = parent.grads(&batch(6), &objective).expect("a pass");
+        let after = child.grads(&batch(6), &objective).expect("a pass");
         assert!(
             (before.loss - after.loss).abs() < near,
             "{compute:?}: {} and {}",
@@ -224,7 +224,7 @@ fn the_penalty_reaches_every_alpha() {
             l1_alphas,
             ..Objective::default()
         };
-        model.grads(&batch(6), &objective, None).expect("a pass")
+        model.grads(&batch(6), &objective).expect("a pass")
     };
     let (plain, penalised) = (with(0.0), with(0.01));
     let alphas = model.arch().to_host();

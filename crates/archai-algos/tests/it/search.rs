@@ -1,7 +1,6 @@
 //! DARTS from settings to files, on a data set of a few tiny images.
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use archai_algos::all;
 use archai_engine::{
@@ -11,44 +10,17 @@ use archai_engine::{
     metrics::Metrics,
     run::{NoClock, Run, StopFlag},
     searcher::SearchResult,
+    testing::Recorded,
 };
 use archai_spec::config::{ConfigLoader, Shipped, parse_overrides};
 use archai_spec::desc::ModelDesc;
-use archai_spec::event::{Event, EventSink, Progress};
 use archai_spec::settings::Settings;
 use serde_json::Value;
 
-/// Keeps all events.
-#[derive(Default)]
-pub struct Recorded(Mutex<Vec<Event>>);
-
-impl EventSink for Recorded {
-    fn emit(&self, event: Event) -> std::io::Result<()> {
-        self.0
-            .lock()
-            .map_err(|e| std::io::Error::other(e.to_string()))?
-            .push(event);
-        Ok(())
-    }
-}
-
-impl Recorded {
-    pub fn at(&self, path: &str) -> Vec<(String, Value)> {
-        let events = self.0.lock().expect("no panic holds the lock");
-        let found = events.iter().find_map(|e| match e {
-            Event::Values { path: p, values } if p.to_string() == path => Some(values.clone()),
-            _ => None,
-        });
-        found.unwrap_or_else(|| panic!("nothing was logged at {path}"))
-    }
-    pub fn genotypes(&self) -> Vec<String> {
-        let events = self.0.lock().expect("no panic holds the lock");
-        let genotype = |e: &Event| match e {
-            Event::Progress(Progress::Genotype(g)) => Some(g.clone()),
-            _ => None,
-        };
-        events.iter().filter_map(genotype).collect()
-    }
+/// The values at a path, which must be there.
+pub fn logged(events: &Recorded, path: &str) -> Vec<(String, Value)> {
+    let values = events.at(path);
+    values.unwrap_or_else(|| panic!("nothing was logged at {path}"))
 }
 
 /// The shipped settings of DARTS, shrunk to 8×8 images and a few small cells.
@@ -147,8 +119,8 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
     let (result, events) = search(dir.path(), "");
     let found = result.expect("a search");
     let (first, second) = (
-        events.at("arch_search/arch_train/epochs/0/alphas"),
-        events.at("arch_search/arch_train/epochs/1/alphas"),
+        logged(&events, "arch_search/arch_train/epochs/0/alphas"),
+        logged(&events, "arch_search/arch_train/epochs/1/alphas"),
     );
     // Two owned cells of 5 edges.
     assert_eq!(first.len(), 10);
@@ -156,7 +128,7 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
     for (a, b) in first.iter().zip(&second) {
         assert_ne!(a.1, b.1, "{} did not move", a.0);
     }
-    let step = events.at("arch_search/arch_train/epochs/0/steps/0");
+    let step = logged(&events, "arch_search/arch_train/epochs/0/steps/0");
     assert!(
         step.iter().any(|(name, _)| name == "valid_loss"),
         "{step:?}"
@@ -265,14 +237,17 @@ fn orders_differ_and_both_learn() {
         let (result, events) = search(dir.path(), &overrides);
         result.expect("a search");
         let at = |epoch: usize| {
-            let values = events.at(&format!("arch_search/arch_train/epochs/{epoch}/train"));
+            let values = logged(
+                &events,
+                &format!("arch_search/arch_train/epochs/{epoch}/train"),
+            );
             values
                 .iter()
                 .find(|(name, _)| name == "loss")
                 .and_then(|(_, v)| v.as_f64())
                 .expect("a loss")
         };
-        let alphas = events.at("arch_search/arch_train/epochs/3/alphas");
+        let alphas = logged(&events, "arch_search/arch_train/epochs/3/alphas");
         (at(0), at(3), alphas)
     };
     let (first, second) = (loss(false), loss(true));
@@ -296,7 +271,7 @@ fn a_random_finalizer_and_a_post_training_are_settings() {
     let (result, events) = search(dir.path(), overrides);
     let result = result.expect("a search");
     assert!(result.post_train_test_top1.is_some());
-    events.at("post_train/epochs/0/train");
+    logged(&events, "post_train/epochs/0/train");
     let desc = load(&result.final_desc);
     assert!(
         desc.cells
@@ -376,5 +351,5 @@ fn a_stopped_evaluation_leaves_what_there_is() {
     assert_eq!(metrics.run_metrics.epochs_metrics.len(), 1);
     assert_eq!(metrics.run_metrics.epochs_metrics[0].step, 1);
     assert!(dir.path().join("model.pt").is_file());
-    events.at("eval_arch/eval_train/epochs/0/train");
+    logged(&events, "eval_arch/eval_train/epochs/0/train");
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use archai_engine::{EngineError, searcher::SearchResult};
+use archai_engine::{EngineError, searcher::SearchResult, testing::Recorded};
 use serde_json::Value;
 
-use crate::search::{Recorded, load, search_with, settings_of};
+use crate::search::{load, logged, search_with, settings_of};
 
 fn search_of(
     algo: &str,
@@ -56,15 +56,16 @@ fn divnas_compares_every_op_but_none_on_all_training_data() {
     assert_eq!(first, found("divnas", QUICK).0);
     // 32 images train, 7 real ops on each edge; nodes of 2 and 3 edges.
     for (node, candidates) in [(0, 14), (1, 21)] {
-        let values = events.at(&format!("arch_search/finalize/cell0.node{node}"));
+        let values = logged(&events, &format!("arch_search/finalize/cell0.node{node}"));
         assert_eq!(value(&values, "candidates"), candidates);
         assert_eq!(value(&values, "samples"), 32);
         assert_eq!(value(&values, "ops").as_array().map(Vec::len), Some(2));
     }
     let limited = format!("{QUICK} nas.search.divnas.max_batches=1");
-    let values = found("divnas", &limited)
-        .1
-        .at("arch_search/finalize/cell0.node0");
+    let values = logged(
+        &found("divnas", &limited).1,
+        "arch_search/finalize/cell0.node0",
+    );
     assert_eq!(value(&values, "samples"), 16);
 }
 
@@ -72,7 +73,7 @@ fn divnas_compares_every_op_but_none_on_all_training_data() {
 fn divnas_without_alphas_trains_weights_alone() {
     let quick = format!("{QUICK} nas.search.divnas.archtrainer=noalpha nas.search.finalizer=mi");
     let (_, events) = found("divnas", &quick);
-    for (edge, alphas) in events.at("arch_search/arch_train/epochs/0/alphas") {
+    for (edge, alphas) in logged(&events, "arch_search/arch_train/epochs/0/alphas") {
         assert_eq!(alphas, Value::from(vec![1.0; 8]), "{edge}");
     }
     found(
@@ -115,7 +116,7 @@ fn any_supernet_can_be_selected_from_by_perturbation() {
     );
     // Ten owned edges, then the two nodes of three edges.
     for decision in 0..10 {
-        let values = events.at(&format!("arch_search/finalize/{decision}"));
+        let values = logged(&events, &format!("arch_search/finalize/{decision}"));
         assert_ne!(value(&values, "op"), "none");
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -135,7 +136,10 @@ fn the_guard_logs_every_epoch_and_can_end_the_training() {
     let darts = "nas.search.darts.second_order=false nas.search.guard.iterations=2";
     let (_, events) = found("darts", darts);
     for epoch in 0..2 {
-        let values = events.at(&format!("arch_search/arch_train/epochs/{epoch}/guard"));
+        let values = logged(
+            &events,
+            &format!("arch_search/arch_train/epochs/{epoch}/guard"),
+        );
         for name in ["skip_share", "entropy"] {
             let share = value(&values, name).as_f64().expect("a number");
             assert!((0.0..=1.0).contains(&share), "{name} {share}");
@@ -147,9 +151,10 @@ fn the_guard_logs_every_epoch_and_can_end_the_training() {
         );
     }
     let off = format!("{darts} nas.search.guard.hessian=false");
-    let values = found("darts", &off)
-        .1
-        .at("arch_search/arch_train/epochs/0/guard");
+    let values = logged(
+        &found("darts", &off).1,
+        "arch_search/arch_train/epochs/0/guard",
+    );
     assert_eq!(values.len(), 2, "{values:?}");
 
     let dir = tempfile::tempdir().expect("a directory");

@@ -25,7 +25,7 @@ pub(super) struct Part {
     pub(super) blake3: String,
 }
 
-/// What a checkpoint file says of itself.
+/// The head of a checkpoint file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Header {
@@ -33,7 +33,7 @@ pub(super) struct Header {
     pub(super) sequence: u64,
     pub(super) scope: String,
     pub(super) finished: bool,
-    /// What the keeper of the logs wants back, see [`CheckpointStore::open`].
+    /// What the writer of the logs needs on resuming, see [`CheckpointStore::open`].
     pub(super) mark: Value,
     pub(super) parts: Vec<Part>,
 }

@@ -1,14 +1,13 @@
 //! Checkpoints: the whole state of a training as plain data ([`Snapshot`]), and where a run keeps them ([`CheckpointStore`]).
 //!
-//! A run is a program that draws all its randomness from keys, so it can be taken up by starting it again: trainings that
-//! were finished give back what they ended with, the one that was under way goes on at its step, and everything between
-//! repeats itself to the bit. Each training has a *scope*, the place of its log, which is unique within a run.
+//! A run is a program that draws all its randomness from keys, so starting it again resumes it: trainings that were
+//! finished return what they ended with, the one that was under way goes on at its step, and everything between repeats
+//! itself to the bit. Each training has a *scope*, the place of its log, which is unique within a run.
 //!
 //! A checkpoint is one file with a checksum of every part, written beside its name, flushed and moved into place. One that
 //! is damaged is recognised, named, and the one before is used.
 
 mod codec;
-mod policy;
 mod reached;
 mod snapshot;
 
@@ -19,15 +18,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
-pub use policy::Policy;
+/// How often checkpoints are written and how many are kept: the section `common.checkpoint` of the settings.
+pub use archai_spec::settings::Checkpoint as Policy;
 pub use reached::{Reached, reached};
 pub use snapshot::Snapshot;
 
+use crate::clock::Clock;
 use crate::error::EngineError;
 use crate::files::{
     Disk, FileError, RealDisk, make_folder, remove_unfinished, write_atomically_on,
 };
-use crate::run::Clock;
 use codec::{Header, MAGIC, Part, VERSION, encode, newer_version, read_bytes, read_header};
 
 /// Where a training keeps its state, as the training sees it.
@@ -143,8 +143,8 @@ fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Kept>, Vec<Damaged>), Engi
             .read(&path)
             .map_err(|e| FileError::new("read", &path, e))?;
         if let Some(version) = newer_version(&bytes) {
-            return Err(EngineError::Config(format!(
-                "the checkpoint {} has version {version}, this program reads {VERSION}; go on with the newer program that wrote \
+            return Err(EngineError::Checkpoint(format!(
+                "the checkpoint {} has version {version}, this program reads {VERSION}; resume with the newer program that wrote \
                  it, or start the run over",
                 path.display()
             )));
@@ -204,7 +204,7 @@ impl<'a> CheckpointStore<'a> {
         };
         for bad in bad {
             if !bad.is_superseded(&kept) {
-                // Its outcome is missing, so what came after it has no ground.
+                // Its outcome is missing, and what came after it was computed from that outcome.
                 let n = number(&bad.path).unwrap_or(0);
                 for late in kept.extract_if(.., |k| k.header.sequence > n) {
                     rename(&late.path, "checkpoint.unused")?;
@@ -253,7 +253,7 @@ impl Checkpoints for CheckpointStore<'_> {
     fn latest(&self, scope: &str) -> Result<Option<(Snapshot, bool)>, EngineError> {
         let mut inner = self.lock();
         if inner.ended.contains(scope) {
-            return Err(EngineError::Config(format!(
+            return Err(EngineError::Internal(format!(
                 "two trainings of this run have the place `{scope}` in the log, so that their checkpoints cannot be told apart; \
                  give each a title or a parent of its own"
             )));
@@ -342,8 +342,8 @@ impl Checkpoints for CheckpointStore<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::NoClock;
     use crate::params::NamedTensor;
-    use crate::run::NoClock;
 
     fn policy(keep: usize) -> Policy {
         Policy {
@@ -484,7 +484,7 @@ mod tests {
         let (store, found) = open(dir.path(), 3);
         assert_eq!(found.damaged.len(), 1);
         assert_eq!(store.latest("a").unwrap(), Some((snapshot(1), false)));
-        // Without the outcome of a training, what came after it has no ground.
+        // Without the outcome of a training, what came after it cannot be used.
         store.keep("a", &snapshot(7), true).unwrap();
         store.keep("b", &snapshot(8), false).unwrap();
         let outcome = dir.path().join("000003.checkpoint");

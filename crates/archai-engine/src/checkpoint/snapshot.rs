@@ -1,5 +1,7 @@
 //! State as plain data: what a training or a hook remembers, apart from how it is written.
 
+use std::collections::BTreeSet;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -27,10 +29,11 @@ impl Snapshot {
     /// Keeps a value under a name.
     ///
     /// # Errors
-    /// The value cannot be said as JSON.
+    /// The value cannot be written as JSON.
     pub fn set(&mut self, name: &str, value: &impl Serialize) -> Result<(), EngineError> {
-        let value = serde_json::to_value(value)
-            .map_err(|e| EngineError::Config(format!("the state `{name}` cannot be kept: {e}")))?;
+        let value = serde_json::to_value(value).map_err(|e| {
+            EngineError::Internal(format!("the state `{name}` cannot be kept: {e}"))
+        })?;
         self.values.insert(name.to_string(), value);
         Ok(())
     }
@@ -43,9 +46,9 @@ impl Snapshot {
         let value = self
             .values
             .get(name)
-            .ok_or_else(|| EngineError::Config(format!("the checkpoint has no `{name}`")))?;
+            .ok_or_else(|| EngineError::Checkpoint(format!("the checkpoint has no `{name}`")))?;
         T::deserialize(value).map_err(|e| {
-            EngineError::Config(format!(
+            EngineError::Checkpoint(format!(
                 "`{name}` in the checkpoint is not what was expected: {e}"
             ))
         })
@@ -87,6 +90,25 @@ impl Snapshot {
             values: self.values.iter().filter_map(below).collect(),
             tensors: self.tensors(name),
         }
+    }
+
+    /// The names under which something was kept, each once: of what was kept below a name, that name.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let tensors = self.tensors.iter().map(|t| &t.name);
+        let names = self.values.keys().chain(tensors);
+        names
+            .map(|name| name.split_once('/').map_or(name.as_str(), |(top, _)| top))
+            .collect()
+    }
+
+    /// Removes what was kept under a name or below it.
+    pub fn remove(&mut self, name: &str) {
+        let is_other = |key: &str| {
+            key.strip_prefix(name)
+                .is_none_or(|rest| !rest.is_empty() && !rest.starts_with('/'))
+        };
+        self.values.retain(|key, _| is_other(key));
+        self.tensors.retain(|t| is_other(&t.name));
     }
 
     /// Whether nothing was kept.

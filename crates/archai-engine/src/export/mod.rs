@@ -2,6 +2,8 @@
 //! tensors; the names are those of the parameters (`cell0.node1.edge2.sep_conv_3x3.conv1.weight`).
 //!
 //! The same tensors always give the same bytes: no time stamp, no order that depends on a hash.
+//!
+//! What formats there are is an open list of [`Exporter`]s, from which an evaluation takes those that it is asked for.
 
 pub mod pt;
 pub mod safetensors;
@@ -10,9 +12,127 @@ pub use pt::{save_pt, write_pt};
 pub use safetensors::{load_safetensors, save_safetensors, write_safetensors};
 
 use std::collections::HashSet;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use archai_spec::desc::ModelDesc;
+use archai_spec::registry::{Named, Registry};
+use archai_spec::settings;
+
+use crate::error::EngineError;
 use crate::params::NamedTensor;
+
+/// What is exported: a network and its numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Exported<'a> {
+    /// The network's description.
+    pub desc: &'a ModelDesc,
+    /// Weights and running statistics by name, as [`Model::named_state`](crate::Model::named_state) gives them.
+    pub state: &'a [NamedTensor],
+}
+
+/// A format of files in which a trained network is left for other programs.
+///
+/// ```
+/// use archai_engine::export::{Exported, Exporter};
+/// use archai_spec::registry::Named;
+/// use std::io::{self, Write};
+///
+/// /// The names and sizes of all tensors.
+/// struct Sizes;
+/// impl Named for Sizes {
+///     fn name(&self) -> &str { "sizes" }
+///     fn about(&self) -> &str { "a list of its tensors" }
+/// }
+/// impl Exporter for Sizes {
+///     fn extension(&self) -> &str { "txt" }
+///     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+///         model.state.iter().try_for_each(|t| writeln!(out, "{} {:?}", t.name, t.shape))
+///     }
+/// }
+/// ```
+pub trait Exporter: Named + Send + Sync {
+    /// How the names of its files end, without the dot.
+    fn extension(&self) -> &str;
+
+    /// Writes a network. The same network must give the same bytes.
+    ///
+    /// # Errors
+    /// What the writer reports; of kind `Unsupported` if the format cannot express what the network is made of, and the
+    /// message names the op.
+    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()>;
+
+    /// How the file is described in the list of a run's files, where `what` says which weights it holds.
+    fn describe(&self, what: &str) -> String {
+        format!("{what}, as {}", self.about())
+    }
+}
+
+impl fmt::Debug for dyn Exporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Exporter").field(&self.name()).finish()
+    }
+}
+
+/// Formats by name.
+pub type Exporters = Registry<dyn Exporter>;
+
+/// The formats that come with the program.
+pub fn builtin() -> Exporters {
+    Exporters::new("exporter")
+        .with(Arc::new(safetensors::SafetensorsExporter))
+        .with(Arc::new(pt::PtExporter))
+}
+
+/// The exporters that an evaluation writes its model with: those that `nas.eval.exports` names, of all that are known.
+///
+/// # Errors
+/// [`EngineError::Setting`]: there is no exporter of such a name, or two of them write files of one extension.
+pub fn chosen(
+    all: &Exporters,
+    settings: &settings::Eval,
+) -> Result<Vec<Arc<dyn Exporter>>, EngineError> {
+    let refused = |problem: String| EngineError::setting("nas.eval.exports", problem);
+    let mut chosen: Vec<Arc<dyn Exporter>> = Vec::new();
+    for name in settings.exports() {
+        let exporter = all.get(name).map_err(|e| refused(e.to_string()))?;
+        let extension = exporter.extension();
+        if let Some(same) = chosen.iter().find(|e| e.extension() == extension) {
+            return Err(refused(format!(
+                "`{}` and `{name}` both write files that end in `.{extension}`; choose one of them",
+                same.name()
+            )));
+        }
+        chosen.push(Arc::clone(exporter));
+    }
+    Ok(chosen)
+}
+
+/// The files of a network in several formats, one for each exporter. `path` names the file of the format whose extension
+/// it has, and of the last one if it has none of theirs; the others stand beside it with their own extensions.
+///
+/// ```
+/// use archai_engine::export::{builtin, files};
+/// use std::path::Path;
+/// let exporters: Vec<_> = builtin().iter().cloned().collect();
+/// let names = |path: &str| -> Vec<String> {
+///     files(Path::new(path), &exporters).iter().map(|p| p.display().to_string()).collect()
+/// };
+/// assert_eq!(names("model.pt"), ["model.safetensors", "model.pt"]);
+/// assert_eq!(names("model.bin"), ["model.safetensors", "model.bin"]);
+/// ```
+pub fn files(path: &Path, exporters: &[Arc<dyn Exporter>]) -> Vec<PathBuf> {
+    let has_extension = |e: &dyn Exporter| path.extension().is_some_and(|own| own == e.extension());
+    let own = exporters.iter().position(|e| has_extension(e.as_ref()));
+    let own = own.or_else(|| exporters.len().checked_sub(1));
+    let place = |(i, exporter): (usize, &Arc<dyn Exporter>)| match Some(i) == own {
+        true => path.to_path_buf(),
+        false => path.with_extension(exporter.extension()),
+    };
+    exporters.iter().enumerate().map(place).collect()
+}
 
 /// Refuses what no format can hold: a name twice, or fewer numbers than the shape says.
 fn check(tensors: &[NamedTensor]) -> io::Result<()> {
@@ -38,7 +158,7 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
 }
 
 /// The numbers as little-endian 32-bit floats.
-fn write_f32(out: &mut impl io::Write, values: &[f64]) -> io::Result<()> {
+fn write_f32(out: &mut (impl Write + ?Sized), values: &[f64]) -> io::Result<()> {
     values
         .iter()
         .try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes()))

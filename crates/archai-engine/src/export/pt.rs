@@ -12,9 +12,33 @@ use std::path::Path;
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, result::ZipError};
 
-use super::{check, write_f32};
+use archai_spec::registry::Named;
+
+use super::{Exported, Exporter, check, write_f32};
 use crate::files::{FileError, write_atomically};
 use crate::params::NamedTensor;
+
+/// Writes PyTorch state dicts.
+#[derive(Clone, Copy, Debug)]
+pub struct PtExporter;
+
+impl Named for PtExporter {
+    fn name(&self) -> &str {
+        "pt"
+    }
+    fn about(&self) -> &str {
+        "a PyTorch state dict"
+    }
+}
+
+impl Exporter for PtExporter {
+    fn extension(&self) -> &str {
+        "pt"
+    }
+    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+        write_pt(out, model.state)
+    }
+}
 
 /// The folder that all entries lie in; readers take whatever name they find.
 const FOLDER: &str = "model";
@@ -31,7 +55,7 @@ pub fn save_pt(path: &Path, tensors: &[NamedTensor]) -> Result<(), FileError> {
 ///
 /// # Errors
 /// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.
-pub fn write_pt(out: &mut impl Write, tensors: &[NamedTensor]) -> io::Result<()> {
+pub fn write_pt(out: &mut (impl Write + ?Sized), tensors: &[NamedTensor]) -> io::Result<()> {
     check(tensors)?;
     // In memory, where it cannot fail: an archive that is given up halfway prints to the terminal.
     out.write_all(&archive(tensors)?)

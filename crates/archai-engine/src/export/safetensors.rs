@@ -8,9 +8,44 @@ use std::path::Path;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 
-use super::{check, invalid, write_f32};
+use archai_spec::registry::Named;
+
+use super::{Exported, Exporter, check, invalid, write_f32};
 use crate::files::{FileError, write_atomically};
 use crate::params::NamedTensor;
+
+/// Writes safetensors files, whose texts hold the network's description.
+#[derive(Clone, Copy, Debug)]
+pub struct SafetensorsExporter;
+
+impl Named for SafetensorsExporter {
+    fn name(&self) -> &str {
+        "safetensors"
+    }
+    fn about(&self) -> &str {
+        "safetensors with the network's description"
+    }
+}
+
+impl Exporter for SafetensorsExporter {
+    fn extension(&self) -> &str {
+        "safetensors"
+    }
+    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let metadata = BTreeMap::from([
+            ("format".to_string(), "pt".to_string()),
+            (
+                "model_desc".to_string(),
+                model.desc.to_yaml().map_err(io::Error::other)?,
+            ),
+        ]);
+        write_safetensors(out, model.state, &metadata)
+    }
+    /// It is the first of the files, and needs no word of its format.
+    fn describe(&self, what: &str) -> String {
+        what.to_string()
+    }
+}
 
 /// Longest header that is read: enough for 40,000 tensors.
 const MAX_HEADER: u64 = 4 << 20;
@@ -35,7 +70,7 @@ pub fn save_safetensors(
 /// # Errors
 /// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.
 pub fn write_safetensors(
-    out: &mut impl Write,
+    out: &mut (impl Write + ?Sized),
     tensors: &[NamedTensor],
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {

@@ -7,6 +7,7 @@ mod network;
 mod objective;
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use archai_data::{Batch, rng::Key};
@@ -58,6 +59,24 @@ pub struct Want {
     pub arch: bool,
 }
 
+impl Want {
+    /// Both.
+    pub const BOTH: Want = Want {
+        weights: true,
+        arch: true,
+    };
+    /// Those of the weights alone.
+    pub const WEIGHTS: Want = Want {
+        weights: true,
+        arch: false,
+    };
+    /// Those of the architecture parameters alone.
+    pub const ARCH: Want = Want {
+        weights: false,
+        arch: true,
+    };
+}
+
 /// What a training pass gives. Gradients that were not wanted are zero.
 #[derive(Clone, Debug)]
 pub struct Grads {
@@ -65,7 +84,7 @@ pub struct Grads {
     pub loss: f64,
     /// Its part from the logits alone.
     pub main_loss: f64,
-    /// The auxiliary tower's loss, not weighted, where there is a tower.
+    /// The auxiliary tower's loss, not weighted, if there is a tower.
     pub aux_loss: Option<f64>,
     /// Gradient of the weights.
     pub weights: ParamVec,
@@ -229,7 +248,7 @@ impl Model {
         state
     }
 
-    /// Takes back what [`Model::named_state`] gave, from a file for example.
+    /// Sets what [`Model::named_state`] gave, from a file for example.
     ///
     /// # Errors
     /// [`EngineError::Shape`] names every tensor that is missing, unknown, doubled or of another shape.
@@ -251,29 +270,26 @@ impl Model {
         }
     }
 
-    /// Gradients of weights and architecture parameters in training mode. Leaves this model and its running statistics
-    /// alone.
+    /// Gradients of weights and architecture parameters in training mode, with the mixtures' weights free of noise. Leaves
+    /// this model and its running statistics alone.
     ///
     /// # Errors
     /// [`EngineError::Batch`] if the batch does not fit the model.
-    pub fn grads(
+    pub fn grads(&self, batch: &Batch, objective: &Objective) -> Result<Grads, EngineError> {
+        Ok(self.pass(batch, objective, None, None, Want::BOTH)?.0)
+    }
+
+    /// [`Model::grads`] with the noise of a [`Relaxation`] that samples, drawn by `draw`.
+    ///
+    /// # Errors
+    /// As [`Model::grads`].
+    pub fn grads_sampled(
         &self,
         batch: &Batch,
         objective: &Objective,
-        draw: Option<&Key>,
+        draw: &Key,
     ) -> Result<Grads, EngineError> {
-        Ok(self
-            .pass(
-                batch,
-                objective,
-                draw,
-                None,
-                Want {
-                    weights: true,
-                    arch: true,
-                },
-            )?
-            .0)
+        Ok(self.pass(batch, objective, Some(draw), None, Want::BOTH)?.0)
     }
 
     /// Loss and gradient of the architecture parameters alone. As [`Model::grads`].
@@ -284,18 +300,22 @@ impl Model {
         &self,
         batch: &Batch,
         objective: &Objective,
-        draw: Option<&Key>,
     ) -> Result<(f64, ArchGrads), EngineError> {
-        let (grads, _) = self.pass(
-            batch,
-            objective,
-            draw,
-            None,
-            Want {
-                weights: false,
-                arch: true,
-            },
-        )?;
+        let (grads, _) = self.pass(batch, objective, None, None, Want::ARCH)?;
+        Ok((grads.loss, grads.arch))
+    }
+
+    /// Loss and gradient of the architecture parameters alone. As [`Model::grads_sampled`].
+    ///
+    /// # Errors
+    /// As [`Model::grads`].
+    pub fn arch_grads_sampled(
+        &self,
+        batch: &Batch,
+        objective: &Objective,
+        draw: &Key,
+    ) -> Result<(f64, ArchGrads), EngineError> {
+        let (grads, _) = self.pass(batch, objective, Some(draw), None, Want::ARCH)?;
         Ok((grads.loss, grads.arch))
     }
 
@@ -307,18 +327,22 @@ impl Model {
         &self,
         batch: &Batch,
         objective: &Objective,
-        draw: Option<&Key>,
     ) -> Result<(f64, ParamVec), EngineError> {
-        let (grads, _) = self.pass(
-            batch,
-            objective,
-            draw,
-            None,
-            Want {
-                weights: true,
-                arch: false,
-            },
-        )?;
+        let (grads, _) = self.pass(batch, objective, None, None, Want::WEIGHTS)?;
+        Ok((grads.loss, grads.weights))
+    }
+
+    /// Loss and gradient of the weights alone. As [`Model::grads_sampled`].
+    ///
+    /// # Errors
+    /// As [`Model::grads`].
+    pub fn weight_grads_sampled(
+        &self,
+        batch: &Batch,
+        objective: &Objective,
+        draw: &Key,
+    ) -> Result<(f64, ParamVec), EngineError> {
+        let (grads, _) = self.pass(batch, objective, Some(draw), None, Want::WEIGHTS)?;
         Ok((grads.loss, grads.weights))
     }
 
@@ -344,11 +368,25 @@ impl Model {
     /// # Errors
     /// [`EngineError::Batch`] if the batch does not fit the model.
     pub fn evaluate(&self, batch: &Batch, loss: &Loss) -> Result<(f64, Logits), EngineError> {
+        self.evaluate_part(batch, 0..batch.labels.len(), loss)
+    }
+
+    /// [`Model::evaluate`] on some samples of a batch, which must have them: for batches that are too large for one pass.
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] if the batch does not fit the model.
+    pub fn evaluate_part(
+        &self,
+        batch: &Batch,
+        samples: Range<usize>,
+        loss: &Loss,
+    ) -> Result<(f64, Logits), EngineError> {
         self.check_batch(batch)?;
-        let outputs = self.forward(self.images(batch, 0, batch.labels.len()), Mode::Evaluation);
+        let images = self.images(batch, samples.clone());
+        let outputs = self.forward(images, Mode::Evaluation);
         let value = cross_entropy(
             outputs.logits.clone(),
-            &batch.labels,
+            &batch.labels[samples],
             loss,
             &self.net.compute,
         );
@@ -404,7 +442,7 @@ impl Model {
             None,
         );
         pass.show_candidates();
-        let images = Features::from_nchw(self.images(batch, 0, batch.labels.len()));
+        let images = Features::from_nchw(self.images(batch, 0..batch.labels.len()));
         let stems = self.net.stems(&mut pass, &images);
         let [first, second] = self.net.desc.stem_outputs;
         let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
@@ -489,10 +527,11 @@ impl Model {
         }
     }
 
-    fn images(&self, batch: &Batch, start: usize, end: usize) -> Tensor<4> {
+    fn images(&self, batch: &Batch, samples: Range<usize>) -> Tensor<4> {
         let [_, c, h, w] = batch.shape;
-        let values = batch.images[start * c * h * w..end * c * h * w].to_vec();
-        self.net.compute.tensor_f32(values, [end - start, c, h, w])
+        let (n, size) = (samples.len(), c * h * w);
+        let values = batch.images[samples.start * size..samples.end * size].to_vec();
+        self.net.compute.tensor_f32(values, [n, c, h, w])
     }
 
     /// Forward and backward in training mode, chunk by chunk; the second result is the running statistics afterwards.
@@ -538,7 +577,7 @@ impl Model {
                 Mode::Training,
                 drop_path,
             );
-            let images = self.images(batch, start, end);
+            let images = self.images(batch, start..end);
             let outputs = self.net.forward(
                 &mut pass,
                 images,

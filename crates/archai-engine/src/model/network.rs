@@ -24,7 +24,7 @@ pub(super) struct Edge {
 pub(super) struct Cell {
     stems: [Box<dyn Op>; 2],
     pub(super) nodes: Vec<Vec<Edge>>,
-    /// All nodes at once, where there is a kernel for the whole cell.
+    /// All nodes at once, if there is a kernel for the whole cell.
     fused: Option<MixedCell>,
     post_op: Box<dyn Op>,
     concat: Vec<usize>,

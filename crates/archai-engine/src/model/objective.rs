@@ -1,7 +1,7 @@
 //! What a training minimises, how a step is regularised, and the loss itself.
 
 use archai_data::rng::Key;
-use archai_spec::settings::{Loss, LossKind};
+use archai_spec::settings::{self, Loss, LossKind};
 use burn::tensor::{Tensor, activation::log_softmax};
 
 use crate::compute::Compute;
@@ -15,7 +15,7 @@ pub struct Objective {
     pub aux_weight: f64,
     /// Weight of the sum of the absolute values of the architecture parameters.
     pub l1_alphas: f64,
-    /// The batch is cut into so many chunks of (nearly) equal size, each weighted by its share: less memory, the same
+    /// How many chunks of (nearly) equal size the batch is cut into, each weighted by its share: less memory, the same
     /// gradient but for the norms' statistics, which are those of a chunk.
     pub chunks: usize,
 }
@@ -32,6 +32,27 @@ impl Default for Objective {
             aux_weight: 0.0,
             l1_alphas: 0.0,
             chunks: 1,
+        }
+    }
+}
+
+impl Objective {
+    /// What the steps of the weights minimise under these settings.
+    pub fn of(trainer: &settings::Trainer) -> Self {
+        Objective {
+            loss: trainer.lossfn.clone(),
+            aux_weight: trainer.aux_weight,
+            l1_alphas: trainer.l1_alphas,
+            chunks: trainer.batch_chunks,
+        }
+    }
+
+    /// The loss of the logits under these settings and nothing else.
+    pub fn loss_of(trainer: &settings::Trainer) -> Self {
+        Objective {
+            aux_weight: 0.0,
+            l1_alphas: 0.0,
+            ..Objective::of(trainer)
         }
     }
 }

@@ -1,13 +1,13 @@
-//! Puts an algorithm to the test, a built-in one as one of your own: [`check_algorithm`] runs it on tiny pictures and says
-//! all that is wrong with it.
+//! Tests of algorithms, built-in ones and your own: [`check_algorithm`] runs one on tiny pictures and reports all that is
+//! wrong with it.
 //!
 //! The checks, in their order ([`Check`]): descriptions survive YAML; a search ends in time; the same seed gives the same
 //! bytes, also if it is interrupted; training moves every architecture parameter; what was found is a network; an evaluation needs nothing but its
-//! file; and, for algorithms that claim to learn an architecture, a *planted op* is found. There one primitive hands on
-//! what it reads and all others put noise in its place, so that the task can be learnt through the planted one alone. Which
+//! file; and, for algorithms that claim to learn an architecture, a *planted op* is found. There one primitive passes
+//! its input through and all others put noise in its place, so that the task can be learnt through the planted one alone. Which
 //! one that is changes with the seed: whoever prefers a place in a list finds it once in a round.
 //!
-//! [`FaultyDisk`] is a file system whose operations fail when a test says so.
+//! [`FaultyDisk`] is a file system whose operations fail when a test says so; [`Recorded`] keeps the events of a run.
 //!
 //! Nothing here reads a clock or makes a temporary folder: both are given.
 //!
@@ -38,9 +38,11 @@
 mod data;
 mod faulty_disk;
 mod planted;
+mod recorded;
 mod watch;
 
 pub use faulty_disk::{Fault, FaultyDisk, Operation, OperationKind, Survives};
+pub use recorded::Recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -129,8 +131,8 @@ pub enum Check {
     Ends,
     /// The same seed gives the same files and the same logged values, to the byte.
     Repeats,
-    /// A search and an evaluation that are stopped in the middle of epochs and taken up again end in the same files and logged
-    /// values as undisturbed ones. Hooks that remember something without saying so are found here, see [`TrainerHooks`].
+    /// A search and an evaluation that are stopped in the middle of epochs and resumed end in the same files and logged
+    /// values as undisturbed ones. Hooks that remember something without naming it are found here, see [`TrainerHooks`].
     ///
     /// [`TrainerHooks`]: crate::trainer::TrainerHooks
     Resumes,
@@ -244,7 +246,7 @@ impl fmt::Display for PlantedSearch {
 /// Runs all checks.
 ///
 /// # Errors
-/// All that did not hold, in the order of [`Check`]. A check whose ground is missing, because an earlier one failed, is
+/// All that did not hold, in the order of [`Check`]. A check that needs what an earlier one failed to give is
 /// not run.
 pub fn check_algorithm(conformance: &Conformance<'_>) -> Result<Report, Vec<Failure>> {
     let mut test = Test {
@@ -265,7 +267,7 @@ pub fn check_algorithm(conformance: &Conformance<'_>) -> Result<Report, Vec<Fail
 const SMALL: [u32; 2] = [64, 32];
 /// The same for the planted op.
 const PLANTED: [u32; 2] = [256, 32];
-/// So often is an interrupted run taken up.
+/// How often an interrupted run is resumed at most.
 const MOST_STOPS: usize = 100;
 /// Seed of the small runs.
 const SEED: u64 = 2;
@@ -386,8 +388,8 @@ impl Test<'_> {
             Ok(Some(what)) => self.fail(
                 Check::Resumes,
                 format!(
-                    "stopped after every {every} steps and taken up again, it differs in {what}; whatever a hook remembers \
-                     between steps, TrainerHooks::state must give and TrainerHooks::restore take back"
+                    "stopped after every {every} steps and resumed, it differs in {what}; whatever a hook remembers between \
+                     steps must be named in TrainerHooks::memory"
                 ),
             ),
             Err(message) => self.fail(Check::Resumes, message),
@@ -526,7 +528,7 @@ impl Conformance<'_> {
         }
     }
 
-    /// A phase that is stopped after every so many steps and taken up again until it ends; gives the logged values.
+    /// A phase that is stopped after every `every` steps and resumed until it ends; gives the logged values.
     fn interrupted(
         &self,
         subject: &Subject<'_>,
@@ -573,11 +575,11 @@ impl Conformance<'_> {
                     return Ok(values);
                 }
                 Err(EngineError::Stopped) => {}
-                Err(error) => return Err(format!("taken up again, the {phase} fails: {error}")),
+                Err(error) => return Err(format!("resumed, the {phase} fails: {error}")),
             }
         }
         Err(format!(
-            "stopped after every {every} steps and taken up {MOST_STOPS} times, the {phase} does not end; a training that is \
+            "stopped after every {every} steps and resumed {MOST_STOPS} times, the {phase} does not end; a training that is \
              not an ArchTrainer's must keep its state in Run::checkpoints itself"
         ))
     }
@@ -654,7 +656,7 @@ impl Conformance<'_> {
         std::fs::copy(&found, template)
             .map_err(|e| FileError::new("copy", &found, e).to_string())?;
         // Whoever looks for the search shall not find it.
-        let hidden = at.dir.join("search, put away");
+        let hidden = at.dir.join("search, hidden");
         let put = |from: &Path, to: &Path| {
             std::fs::rename(from, to).map_err(|e| FileError::new("rename", from, e).to_string())
         };
@@ -699,7 +701,7 @@ impl Conformance<'_> {
         let dir = self.dir.join("planted");
         let data = data::write_textures(&dir.join("data"), PLANTED[0], PLANTED[1]).map_err(say)?;
         let builtin = OpRegistry::builtin();
-        // No kernel is at home among planted ops.
+        // There are no kernels for planted ops.
         let compute = Compute::cpu().with_plain_ops();
         let unplanted = Place {
             dir: dir.join("unplanted"),

@@ -1,5 +1,5 @@
 //! A search space in which one primitive is right and all others are wrong: [`plant`] makes a registry in which the planted
-//! one hands on what it reads and every other one puts noise in its place.
+//! one passes its input through and every other one puts noise in its place.
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use archai_data::Loaders;
 use archai_spec::settings;
 
-use super::{Outcome, Step};
+use super::{Memory, Outcome, Step};
 use crate::{
     checkpoint::Snapshot,
     error::EngineError,
@@ -15,31 +15,25 @@ use crate::{
 /// What an algorithm does around the steps of a training. All methods do nothing by default; several hooks run in the
 /// order of their list.
 ///
-/// A training that is taken up in the middle calls `pre_fit` again, gives the hook back what it kept
-/// ([`TrainerHooks::restore`]), and calls `pre_epoch` again for the epoch that it goes on with. **A hook that remembers
-/// anything between steps (an optimiser's moments, a counter, a mean) must give it in [`TrainerHooks::state`] and take it
-/// back in [`TrainerHooks::restore`]**; otherwise a training that was interrupted ends in other numbers, and nobody notices.
-/// [`check_algorithm`](crate::testing::check_algorithm) does notice. Random draws need no memory: take them from
-/// [`Step::draw`], whose keys hold epoch and step. A hook that is a plain value can keep all of itself:
+/// A training that is resumed calls `pre_fit` again, restores what the hook remembered, and calls `pre_epoch` again for
+/// the epoch in which it goes on. **Whatever a hook remembers between steps (a counter, a mean, an optimizer of its own)
+/// must be named in [`TrainerHooks::memory`]**; otherwise a training that was interrupted ends in other numbers, and nobody
+/// notices. [`check_algorithm`](crate::testing::check_algorithm) does notice. Two things need no memory:
+///
+/// - steps of the architecture parameters by [`Step::move_arch`], whose optimizer the trainer remembers;
+/// - random draws by [`Step::draw`], whose keys hold epoch and step.
 ///
 /// ```
-/// use archai_engine::checkpoint::Snapshot;
-/// use archai_engine::trainer::{Outcome, Step, TrainerHooks};
-/// use archai_engine::{EngineError, Model};
+/// use archai_engine::EngineError;
+/// use archai_engine::trainer::{Memory, Outcome, Step, TrainerHooks};
 ///
 /// /// Ends a training whose loss stays far above its mean.
 /// #[derive(Default)]
 /// struct Patience { mean: f64, bad: usize }
 ///
 /// impl TrainerHooks for Patience {
-///     fn state(&self) -> Result<Snapshot, EngineError> {
-///         let mut state = Snapshot::default();
-///         state.set("all", &(self.mean, self.bad))?;
-///         Ok(state)
-///     }
-///     fn restore(&mut self, state: &Snapshot, _: &Model) -> Result<(), EngineError> {
-///         (self.mean, self.bad) = state.get("all")?;
-///         Ok(())
+///     fn memory(&mut self) -> Memory<'_> {
+///         Memory::none().with("mean", &mut self.mean).with("bad", &mut self.bad)
 ///     }
 ///     fn post_step(&mut self, step: &mut Step<'_>, outcome: &Outcome) -> Result<(), EngineError> {
 ///         self.bad = if outcome.loss > 2.0 * self.mean { self.bad + 1 } else { 0 };
@@ -49,19 +43,20 @@ use crate::{
 /// }
 /// ```
 pub trait TrainerHooks {
-    /// What the hook remembers between steps; empty for hooks that remember nothing.
-    fn state(&self) -> Result<Snapshot, EngineError> {
-        Ok(Snapshot::default())
+    /// The values that the hook remembers between steps; none for hooks that remember nothing.
+    fn memory(&mut self) -> Memory<'_> {
+        Memory::none()
     }
-    /// Takes back what [`TrainerHooks::state`] gave. State that nothing takes back is an error.
+
+    /// What the hook remembers as plain data. By default all of [`TrainerHooks::memory`]; to be overridden, together with
+    /// [`TrainerHooks::restore`], only by hooks whose memory is no list of values.
+    fn state(&mut self) -> Result<Snapshot, EngineError> {
+        self.memory().state()
+    }
+
+    /// Restores what [`TrainerHooks::state`] gave. State that belongs to no value of the hook is an error.
     fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        let _ = model;
-        match state.is_empty() {
-            true => Ok(()),
-            false => Err(EngineError::Config(
-                "the checkpoint holds state of an algorithm's hook that this program does not take back".into(),
-            )),
-        }
+        self.memory().restore(state, model)
     }
 
     /// Before the first epoch.
@@ -85,7 +80,7 @@ pub trait TrainerHooks {
         Ok(())
     }
     /// Whether the pass of the weights' step shall also give the gradient of the architecture parameters: for algorithms
-    /// that train both on the same batch. It then stands in [`Outcome::arch_grads`].
+    /// that train both on the same batch. It is then in [`Outcome::arch_grads`].
     fn wants_arch_grads(&self) -> bool {
         false
     }

@@ -63,17 +63,12 @@ pub(crate) fn evaluate(
     batch: &Batch,
     settings: &settings::Validation,
 ) -> Result<(f64, Logits), EngineError> {
-    let [n, c, h, w] = batch.shape;
+    let n = batch.labels.len();
     let chunks = settings.batch_chunks.clamp(1, n.max(1));
     let (mut loss, mut all) = (0.0, Logits::default());
     for chunk in 0..chunks {
         let (start, end) = (chunk * n / chunks, (chunk + 1) * n / chunks);
-        let part = Batch {
-            images: batch.images[start * c * h * w..end * c * h * w].to_vec(),
-            labels: batch.labels[start..end].to_vec(),
-            shape: [end - start, c, h, w],
-        };
-        let (mean, logits) = model.evaluate(&part, &settings.lossfn)?;
+        let (mean, logits) = model.evaluate_part(batch, start..end, &settings.lossfn)?;
         loss += mean * (end - start) as f64 / n as f64;
         all.classes = logits.classes;
         all.n += logits.n;

@@ -1,11 +1,16 @@
-//! The training loop. [`ArchTrainer::fit`] reads top to bottom; an algorithm joins in through [`TrainerHooks`]. Everything
-//! that a training is at between two steps stands in [`FitState`] and the model; random draws are keyed by (seed, purpose,
-//! epoch, step) and need no memory.
+//! The training loop. [`ArchTrainer::fit`] reads top to bottom; an algorithm joins in through [`TrainerHooks`]. The state of
+//! a training between two steps is in [`FitState`] and the model; random draws are keyed by (seed, purpose, epoch, step) and
+//! need no memory.
 
+mod arch_step;
 mod hooks;
+mod log;
 mod measure;
+mod memory;
 mod state;
 mod step;
+
+use std::collections::BTreeMap;
 
 use archai_data::{Batch, Loader, Loaders};
 use archai_spec::event::{LogPath, Progress};
@@ -13,8 +18,10 @@ use archai_spec::{settings, values};
 
 pub(crate) use measure::evaluate;
 pub use {
+    arch_step::ArchStep,
     hooks::{Fit, TrainerHooks},
     measure::measure,
+    memory::{Memory, Remember},
     state::{BestModel, FitState},
     step::{Outcome, Step},
 };
@@ -22,23 +29,26 @@ pub use {
 use crate::{
     checkpoint::Snapshot,
     error::EngineError,
-    metrics::{EpochMetrics, Meter, Metrics},
+    metrics::{EpochMetrics, Metrics},
     model::{Model, Objective},
     optim::Optimizer,
     params::ParamVec,
     run::{Log, Run},
     schedule::{Schedule, drop_path_prob},
 };
+use arch_step::OPTIMIZER;
+use log::per_second;
 use measure::has_finite_loss;
 use step::ValidCycle;
 
-/// So many steps in a row may be skipped under [`settings::OnNan::Skip`]; the next one ends the training.
+/// The most steps in a row that may be skipped under [`settings::OnNan::Skip`]; the next one ends the training.
 pub const MOST_SKIPPED: usize = 10;
 
 /// What undoes a step.
 struct Undo {
     model: Model,
     optimizer: Optimizer<ParamVec>,
+    arch_steps: BTreeMap<usize, ArchStep>,
     hooks: Vec<Snapshot>,
 }
 
@@ -52,7 +62,7 @@ pub struct ArchTrainer<'a> {
 }
 
 impl<'a> ArchTrainer<'a> {
-    /// A trainer whose log stands below `parent` under the title of the settings.
+    /// A trainer that logs below `parent` under the title of the settings.
     pub fn new(
         settings: &'a settings::Trainer,
         run: Run<'a>,
@@ -88,6 +98,7 @@ impl<'a> ArchTrainer<'a> {
             skipped_in_row: 0,
             best: None,
             finished_early: None,
+            arch_steps: BTreeMap::new(),
         })
     }
 
@@ -102,8 +113,8 @@ impl<'a> ArchTrainer<'a> {
         Ok(state)
     }
 
-    /// Takes over what the run kept of this training: `Some(true)` if it had ended.
-    fn take_up(
+    /// Restores what the run kept of this training, and logs where it goes on: `Some(true)` if it had ended.
+    fn resume(
         &mut self,
         state: &mut FitState,
         model: &mut Model,
@@ -113,21 +124,65 @@ impl<'a> ArchTrainer<'a> {
             return Ok(None);
         };
         state.restore(&snapshot, model)?;
-        for (i, hook) in self.hooks.iter_mut().enumerate() {
-            // A training that ended has no use for its hooks' memory.
-            if !finished {
-                hook.restore(&snapshot.part(&format!("hook{i}")), model)?;
+        // A training that ended has no use for its hooks' memory.
+        if !finished {
+            for i in 0..self.hooks.len() {
+                self.restore_hook(i, snapshot.part(&format!("hook{i}")), state, model)?;
             }
+            let title = &self.settings.title;
+            let log = self.run.log(LogPath::new("resumed"));
+            log.emit(
+                values!(log.path().join(title).join(state.epoch).join(state.step),
+                "phase" => title.clone(), "epoch" => state.epoch, "step" => state.step),
+            )?;
         }
         Ok(Some(finished))
     }
 
+    /// Restores what the training remembered of a hook.
+    fn restore_hook(
+        &mut self,
+        i: usize,
+        mut memory: Snapshot,
+        state: &mut FitState,
+        model: &Model,
+    ) -> Result<(), EngineError> {
+        let hook = &mut self.hooks[i];
+        state.arch_steps.remove(&i);
+        // A hook may keep an optimizer of its own under that name.
+        if self.settings.alpha_optimizer.is_some()
+            && memory.names().contains(OPTIMIZER)
+            && !hook.state()?.names().contains(OPTIMIZER)
+        {
+            let mut arch_step = ArchStep::new(self.settings)?;
+            arch_step.load(&memory, model)?;
+            state.arch_steps.insert(i, arch_step);
+            memory.remove(OPTIMIZER);
+        }
+        hook.restore(&memory, model)
+    }
+
+    /// What the training remembers of a hook.
+    fn hook_memory(&mut self, i: usize, state: &FitState) -> Result<Snapshot, EngineError> {
+        let mut memory = self.hooks[i].state()?;
+        if let Some(arch_step) = state.arch_steps.get(&i) {
+            if memory.names().contains(OPTIMIZER) {
+                return Err(EngineError::Internal(format!(
+                    "a hook calls Step::move_arch and names a value of its own `{OPTIMIZER}` in TrainerHooks::memory; give \
+                     the value another name"
+                )));
+            }
+            arch_step.save(&mut memory);
+        }
+        Ok(memory)
+    }
+
     /// Keeps the state of this training.
-    fn keep(&self, state: &FitState, model: &Model, finished: bool) -> Result<(), EngineError> {
+    fn keep(&mut self, state: &FitState, model: &Model, finished: bool) -> Result<(), EngineError> {
         self.check_weights(state, model)?;
         let mut snapshot = state.snapshot(model)?;
-        for (i, hook) in self.hooks.iter().enumerate() {
-            snapshot.put(&format!("hook{i}"), hook.state()?);
+        for i in 0..self.hooks.len() {
+            snapshot.put(&format!("hook{i}"), self.hook_memory(i, state)?);
         }
         self.run
             .checkpoints
@@ -157,14 +212,15 @@ impl<'a> ArchTrainer<'a> {
     }
 
     /// What undoes the coming step, where the settings ask for it.
-    fn undo(&self, state: &FitState, model: &Model) -> Result<Option<Undo>, EngineError> {
+    fn undo(&mut self, state: &FitState, model: &Model) -> Result<Option<Undo>, EngineError> {
         if self.settings.on_nan == settings::OnNan::Stop {
             return Ok(None);
         }
-        let hooks = self.hooks.iter().map(|hook| hook.state());
+        let hooks = self.hooks.iter_mut().map(|hook| hook.state());
         Ok(Some(Undo {
             model: model.clone(),
             optimizer: state.optimizer.clone(),
+            arch_steps: state.arch_steps.clone(),
             hooks: hooks.collect::<Result<_, _>>()?,
         }))
     }
@@ -177,88 +233,33 @@ impl<'a> ArchTrainer<'a> {
         model: &mut Model,
         loaders: &Loaders,
     ) -> Result<(), EngineError> {
-        let (epochs, steps) = (self.settings.epochs, loaders.train.n_batches());
+        let epochs = self.settings.epochs;
         let log = self.run.log(self.path.clone());
-        if steps == 0 && epochs > 0 {
-            return Err(EngineError::Config(format!(
-                "{} has no training batch; load_train, max_batches and val_ratio decide how many there are",
-                self.settings.title
-            )));
-        }
-        let schedule = Schedule::new(
-            &self.settings.lr_schedule,
-            self.settings.optimizer.lr,
-            epochs,
-        )?;
-        self.log_start(model, loaders)?;
-        log.progress(Progress::Begin {
-            title: self.settings.title.clone(),
-            epochs: epochs as u64,
-            steps: steps as u64,
-        })?;
+        let schedule = self.schedule(loaders)?;
+        self.begin(model, loaders, &log)?;
         self.each(state, model, loaders, &log, |hook, fit| hook.pre_fit(fit))?;
-        if let Some(finished) = self.take_up(state, model)? {
-            if finished {
-                return log.progress(Progress::End);
-            }
-            let at = self.run.log(LogPath::new("resumed"));
-            at.emit(values!(at.path().join(&self.settings.title).join(state.epoch).join(state.step),
-                "phase" => self.settings.title.clone(), "epoch" => state.epoch, "step" => state.step))?;
+        if self.resume(state, model)? == Some(true) {
+            return log.progress(Progress::End);
         }
-        let mut taken_up = state.step > 0;
+        let mut resumed = state.step > 0;
 
         while state.epoch < epochs && state.finished_early.is_none() {
             let (epoch, lr) = (state.epoch, schedule.lr(state.epoch));
-            let epoch_log = log.at("epochs").at(epoch);
-            if state.step == 0 || taken_up {
-                taken_up = false;
-                self.each(state, model, loaders, &epoch_log, |hook, fit| {
-                    hook.pre_epoch(fit)
-                })?;
+            let log = log.at("epochs").at(epoch);
+            if state.step == 0 || resumed {
+                resumed = false;
+                self.each(state, model, loaders, &log, |hook, fit| hook.pre_epoch(fit))?;
             }
-            self.train(state, model, loaders, lr, &epoch_log)?;
+            self.train(state, model, loaders, lr, &log)?;
             self.check_weights(state, model)?;
-            let mut done = state.current.clone();
-            if self.is_validated(epoch)
-                && let Some(valid) = &loaders.valid
-            {
-                let val = self.measure(
-                    state,
-                    model,
-                    valid,
-                    &self.settings.validation.title,
-                    &epoch_log.at("val"),
-                )?;
-                // A model whose loss is no number is never the best.
-                if let Some(top1) = val.top1()
-                    && has_finite_loss(&val)
-                    && state.best.as_ref().is_none_or(|best| top1 > best.top1)
-                {
-                    state.best = Some(BestModel {
-                        epoch,
-                        top1,
-                        model: model.clone(),
-                    });
-                }
-                done.val_metrics = Some(Box::new(val));
-            }
-            state.current = EpochMetrics::default();
-            state.metrics.run_metrics.epochs_metrics.push(done);
-            state.metrics.run_metrics.epoch = epoch + 1;
-            state.metrics.run_metrics.end_time = self.run.clock.now();
-            if self.test_every_epoch
-                && epoch + 1 < epochs
-                && let Some(test) = &loaders.test
-            {
-                self.measure(state, model, test, "test", &epoch_log.at("test"))?;
-            }
-            self.each(state, model, loaders, &epoch_log, |hook, fit| {
+            self.end_epoch(state, model, loaders, &log)?;
+            self.each(state, model, loaders, &log, |hook, fit| {
                 hook.post_epoch(fit)
             })?;
             state.epoch += 1;
             state.step = 0;
             if let Some(reason) = &state.finished_early {
-                epoch_log.warn(format!("finished early after epoch {epoch}: {reason}"))?;
+                log.warn(format!("finished early after epoch {epoch}: {reason}"))?;
             }
             self.keep(state, model, false)?;
         }
@@ -276,6 +277,77 @@ impl<'a> ArchTrainer<'a> {
         log.progress(Progress::End)
     }
 
+    /// The learning rates of a training that has something to train on.
+    fn schedule(&self, loaders: &Loaders) -> Result<Schedule, EngineError> {
+        let settings = self.settings;
+        if loaders.train.n_batches() == 0 && settings.epochs > 0 {
+            return Err(EngineError::setting(
+                "loader",
+                format!(
+                    "{} has no training batch; load_train, max_batches and val_ratio decide how many there are",
+                    settings.title
+                ),
+            ));
+        }
+        Schedule::new(
+            &settings.lr_schedule,
+            settings.optimizer.lr,
+            settings.epochs,
+        )
+    }
+
+    /// Logs what is trained, and how.
+    fn begin(&self, model: &Model, loaders: &Loaders, log: &Log<'_>) -> Result<(), EngineError> {
+        self.log_start(model, loaders)?;
+        log.progress(Progress::Begin {
+            title: self.settings.title.clone(),
+            epochs: self.settings.epochs as u64,
+            steps: loaders.train.n_batches() as u64,
+        })
+    }
+
+    /// Validates the model after an epoch's steps, remembers it if it is the best so far, and adds the epoch to the
+    /// metrics.
+    fn end_epoch(
+        &self,
+        state: &mut FitState,
+        model: &Model,
+        loaders: &Loaders,
+        log: &Log<'_>,
+    ) -> Result<(), EngineError> {
+        let epoch = state.epoch;
+        let mut done = state.current.clone();
+        if self.is_validated(epoch)
+            && let Some(valid) = &loaders.valid
+        {
+            let title = &self.settings.validation.title;
+            let val = self.measure(state, model, valid, title, &log.at("val"))?;
+            // A model whose loss is no number is never the best.
+            if let Some(top1) = val.top1()
+                && has_finite_loss(&val)
+                && state.best.as_ref().is_none_or(|best| top1 > best.top1)
+            {
+                state.best = Some(BestModel {
+                    epoch,
+                    top1,
+                    model: model.clone(),
+                });
+            }
+            done.val_metrics = Some(Box::new(val));
+        }
+        state.current = EpochMetrics::default();
+        state.metrics.run_metrics.epochs_metrics.push(done);
+        state.metrics.run_metrics.epoch = epoch + 1;
+        state.metrics.run_metrics.end_time = self.run.clock.now();
+        if self.test_every_epoch
+            && epoch + 1 < self.settings.epochs
+            && let Some(test) = &loaders.test
+        {
+            self.measure(state, model, test, "test", &log.at("test"))?;
+        }
+        Ok(())
+    }
+
     /// The steps of one epoch that are still to be done.
     fn train(
         &mut self,
@@ -287,17 +359,8 @@ impl<'a> ArchTrainer<'a> {
     ) -> Result<(), EngineError> {
         let (settings, run, epoch) = (self.settings, self.run, state.epoch);
         let drop_path = drop_path_prob(settings.drop_path_prob, epoch, settings.epochs);
-        let objective = Objective {
-            loss: settings.lossfn.clone(),
-            aux_weight: settings.aux_weight,
-            l1_alphas: settings.l1_alphas,
-            chunks: settings.batch_chunks,
-        };
-        let mut valid = ValidCycle {
-            loader: loaders.valid_arch.clone(),
-            taken: state.valid_taken,
-            batches: None,
-        };
+        let objective = Objective::of(settings);
+        let mut valid = ValidCycle::from(loaders, state.valid_taken);
         if state.step == 0 {
             let now = run.clock.now();
             state.current = EpochMetrics {
@@ -312,6 +375,7 @@ impl<'a> ArchTrainer<'a> {
         let mut since_kept = 0;
         let wants_arch = self.hooks.iter().any(|hook| hook.wants_arch_grads());
         let place = self.path.clone();
+        let key = run.key("train").with(&settings.title).with(epoch);
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
             let batch = batch?;
@@ -331,11 +395,9 @@ impl<'a> ArchTrainer<'a> {
                 optimizer: &mut state.optimizer,
                 valid: &mut valid,
                 place: &place,
-                key: run
-                    .key("train")
-                    .with(&settings.title)
-                    .with(epoch)
-                    .with(state.step),
+                arch_steps: &mut state.arch_steps,
+                hook: 0,
+                key: key.with(state.step),
             };
             let moved = self.step(&mut step, &objective, drop_path, wants_arch);
             state.valid_taken = valid.taken;
@@ -344,34 +406,8 @@ impl<'a> ArchTrainer<'a> {
                     state.skipped_in_row = 0;
                     self.note(state, &batch, &outcome, is_logged, before, log)?;
                 }
-                (
-                    Err(EngineError::NonFinite {
-                        what,
-                        phase,
-                        epoch,
-                        step,
-                    }),
-                    Some(undo),
-                ) => {
-                    if state.skipped_in_row == MOST_SKIPPED {
-                        let what = format!("{what}, after {MOST_SKIPPED} skipped steps in a row,");
-                        return Err(EngineError::NonFinite {
-                            what,
-                            phase,
-                            epoch,
-                            step,
-                        });
-                    }
-                    state.skipped_in_row += 1;
-                    state.current.skipped += 1;
-                    *model = undo.model;
-                    state.optimizer = undo.optimizer;
-                    for (hook, memory) in self.hooks.iter_mut().zip(&undo.hooks) {
-                        hook.restore(memory, model)?;
-                    }
-                    step_log.emit(values!(step_log.path().clone(), "skipped" => what))?;
-                }
-                (Err(error), _) => return Err(error),
+                (Err(error), Some(undo)) => self.skip(state, model, error, undo, &step_log)?,
+                (Err(error), None) => return Err(error),
             }
             state.step += 1;
             since_kept += 1;
@@ -387,6 +423,44 @@ impl<'a> ArchTrainer<'a> {
             before = run.clock.now();
         }
         self.log_train(&state.current, log)
+    }
+
+    /// Undoes a step that met a number that is not finite, unless too many in a row were undone already. Other errors stay
+    /// errors.
+    fn skip(
+        &mut self,
+        state: &mut FitState,
+        model: &mut Model,
+        error: EngineError,
+        undo: Undo,
+        log: &Log<'_>,
+    ) -> Result<(), EngineError> {
+        let EngineError::NonFinite {
+            what,
+            phase,
+            epoch,
+            step,
+        } = error
+        else {
+            return Err(error);
+        };
+        if state.skipped_in_row == MOST_SKIPPED {
+            return Err(EngineError::NonFinite {
+                what: format!("{what}, after {MOST_SKIPPED} skipped steps in a row,"),
+                phase,
+                epoch,
+                step,
+            });
+        }
+        state.skipped_in_row += 1;
+        state.current.skipped += 1;
+        *model = undo.model;
+        state.optimizer = undo.optimizer;
+        state.arch_steps = undo.arch_steps;
+        for (hook, memory) in self.hooks.iter_mut().zip(&undo.hooks) {
+            hook.restore(memory, model)?;
+        }
+        log.emit(values!(log.path().clone(), "skipped" => what))
     }
 
     /// Measures `model` on `loader` without changing it, logs the result at `log` and gives it back. A loss that is not
@@ -430,14 +504,16 @@ impl<'a> ArchTrainer<'a> {
         drop_path: f64,
         wants_arch: bool,
     ) -> Result<Outcome, EngineError> {
-        for hook in self.hooks.iter_mut() {
+        for (i, hook) in self.hooks.iter_mut().enumerate() {
+            step.hook = i;
             hook.pre_step(step)?;
         }
         let outcome = step.move_weights(objective, drop_path, wants_arch)?;
         if self.settings.on_nan == settings::OnNan::Skip && !step.model.weights().is_finite() {
             return Err(step.non_finite("a weight"));
         }
-        for hook in self.hooks.iter_mut() {
+        for (i, hook) in self.hooks.iter_mut().enumerate() {
+            step.hook = i;
             hook.post_step(step, &outcome)?;
         }
         Ok(outcome)
@@ -501,87 +577,5 @@ impl<'a> ArchTrainer<'a> {
         self.hooks
             .iter_mut()
             .try_for_each(|hook| call(hook.as_mut(), &mut fit))
-    }
-
-    fn log_start(&self, model: &Model, loaders: &Loaders) -> Result<(), EngineError> {
-        let s = self.settings;
-        let batches = |loader: &Option<Loader>| loader.as_ref().map_or(0, Loader::n_batches);
-        let mut path = self.path.clone();
-        if let Some(last) = path.0.last_mut() {
-            last.push_str("__init__");
-        }
-        let log = self.run.log(path);
-        log.emit(values!(log.path().clone(),
-            "epochs" => s.epochs,
-            "train_batches" => loaders.train.n_batches(),
-            "val_batches" => batches(&loaders.valid),
-            "test_batches" => batches(&loaders.test),
-            "parameters" => model.weights().n_numbers(),
-            "alphas" => model.arch().n_numbers(),
-            "optimizer" => format!("{:?}", s.optimizer.kind).to_lowercase(),
-            "lr" => s.optimizer.lr,
-            "decay" => s.optimizer.decay,
-            "momentum" => s.optimizer.momentum,
-            "grad_clip" => s.grad_clip,
-            "drop_path_prob" => s.drop_path_prob,
-            "aux_weight" => s.aux_weight))
-    }
-
-    fn log_train(&self, epoch: &EpochMetrics, log: &Log<'_>) -> Result<(), EngineError> {
-        let log = log.at("train");
-        if epoch.skipped > 0 {
-            log.emit(values!(log.path().clone(), "skipped" => epoch.skipped))?;
-            log.warn(format!(
-                "{} of {} steps of {}, epoch {}, were skipped, because a number was not finite",
-                epoch.skipped,
-                epoch.skipped + epoch.step,
-                self.settings.title,
-                epoch.index
-            ))?;
-        }
-        log.emit(values!(log.path().clone(),
-            "top1" => epoch.top1.avg,
-            "top5" => epoch.top5.avg,
-            "loss" => epoch.loss.avg,
-            "duration" => epoch.duration(),
-            "step_time" => epoch.step_time.avg,
-            "start_lr" => epoch.start_lr,
-            "end_lr" => epoch.end_lr,
-            "images_per_s" => per_second(epoch.top1.cnt, epoch.duration())))
-    }
-
-    fn log_end(&self, state: &FitState) -> Result<(), EngineError> {
-        let log = self.run.log(self.path.clone());
-        let run = &state.metrics.run_metrics;
-        let (mut epochs, mut steps) = (Meter::default(), Meter::default());
-        for epoch in &run.epochs_metrics {
-            epochs.update(epoch.duration(), 1);
-            steps.update(epoch.step_time.avg, epoch.step_time.cnt);
-        }
-        let timings = log.at("timings");
-        timings.emit(values!(timings.path().clone(),
-            "epoch" => epochs.avg, "step" => steps.avg, "run" => run.end_time - run.start_time))?;
-        let best = state.metrics.best();
-        let last = run.epoch.saturating_sub(1);
-        let test = best.test.map(|top1| (last, top1));
-        for (name, best) in [
-            ("best_train", best.train),
-            ("best_val", best.val),
-            ("best_test", test),
-        ] {
-            if let Some((epoch, top1)) = best {
-                let log = log.at(name);
-                log.emit(values!(log.path().clone(), "epoch" => epoch, "top1" => top1))?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn per_second(images: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 {
-        images as f64 / seconds
-    } else {
-        0.0
     }
 }

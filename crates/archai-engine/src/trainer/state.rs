@@ -1,5 +1,8 @@
-//! Everything that a training is at between two steps, and how it becomes plain data and back.
+//! The state of a training between two steps, and how it becomes plain data and back.
 
+use std::collections::BTreeMap;
+
+use super::ArchStep;
 use crate::{
     checkpoint::Snapshot,
     error::EngineError,
@@ -20,7 +23,7 @@ pub struct BestModel {
     pub model: Model,
 }
 
-/// Everything that a training is at between two steps, apart from the model's own numbers.
+/// The state of a training between two steps, apart from the model's own numbers.
 #[derive(Clone, Debug)]
 pub struct FitState {
     /// The present epoch.
@@ -37,10 +40,15 @@ pub struct FitState {
     pub current: EpochMetrics,
     /// Steps in a row that were skipped up to here.
     pub skipped_in_row: usize,
-    /// The best model on validation data, where there are any. Never chosen by test data.
+    /// The best model on validation data, if there are validation data. Never chosen by test data.
     pub best: Option<BestModel>,
-    /// Why a hook ended the training before its last epoch, where one did.
+    /// Why a hook ended the training before its last epoch, if one did.
     pub finished_early: Option<String>,
+    /// The optimizers of the architecture parameters, by the hook that moves them with [`Step::move_arch`]. They are saved
+    /// with the hooks' memory.
+    ///
+    /// [`Step::move_arch`]: super::Step::move_arch
+    pub arch_steps: BTreeMap<usize, ArchStep>,
 }
 
 impl FitState {
@@ -56,6 +64,7 @@ impl FitState {
             skipped_in_row,
             best,
             finished_early,
+            arch_steps: _,
         } = self;
         let mut snapshot = Snapshot::default();
         snapshot.set("epoch", epoch)?;
@@ -76,7 +85,7 @@ impl FitState {
         Ok(snapshot)
     }
 
-    /// Takes back what [`FitState::snapshot`] gave.
+    /// Restores what [`FitState::snapshot`] gave.
     pub(super) fn restore(
         &mut self,
         snapshot: &Snapshot,

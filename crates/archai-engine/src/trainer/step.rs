@@ -1,9 +1,12 @@
 //! One step of the weights, and the training as a hook sees it around a step.
 
+use std::collections::{BTreeMap, btree_map::Entry};
+
 use archai_data::rng::Key;
-use archai_data::{Batch, Batches, Loader};
+use archai_data::{Batch, Batches, Loader, Loaders};
 use archai_spec::{event::LogPath, settings};
 
+use super::ArchStep;
 use crate::{
     arch::{ArchGrads, ArchParams},
     error::EngineError,
@@ -35,16 +38,18 @@ pub struct Step<'a> {
     pub(super) valid: &'a mut ValidCycle,
     pub(super) key: Key,
     pub(super) place: &'a LogPath,
+    /// Optimizers of the architecture, by hook.
+    pub(super) arch_steps: &'a mut BTreeMap<usize, ArchStep>,
+    /// The hook that sees the step.
+    pub(super) hook: usize,
 }
 
 impl Step<'_> {
     /// The training loss without the auxiliary tower's: what the steps of an architecture look at.
     pub fn objective(&self) -> Objective {
         Objective {
-            loss: self.settings.lossfn.clone(),
             aux_weight: 0.0,
-            l1_alphas: self.settings.l1_alphas,
-            chunks: self.settings.batch_chunks,
+            ..Objective::of(self.settings)
         }
     }
 
@@ -57,10 +62,10 @@ impl Step<'_> {
     /// Where the next step of the weights would go on this batch, per unit of learning rate: for SGD with momentum
     /// μ·m + ∇w L_train + λ·w. The model stays as it is.
     pub fn weight_update(&self) -> Result<ParamVec, EngineError> {
-        let (_, grads) = self.model.weight_grads(
+        let (_, grads) = self.model.weight_grads_sampled(
             self.batch,
             &self.objective(),
-            Some(&self.draw("look_ahead")),
+            &self.draw("look_ahead"),
         )?;
         Ok(self.optimizer.direction(self.model.weights(), &grads))
     }
@@ -68,6 +73,20 @@ impl Step<'_> {
     /// A key for this step's random draws of one purpose.
     pub fn draw(&self, purpose: &str) -> Key {
         self.key.with(purpose)
+    }
+
+    /// Moves the architecture parameters one step against `grads`, by the settings' `alpha_optimizer` at the rate of their
+    /// `alpha_lr_schedule`. Each hook has an optimizer of its own, which the training remembers for it.
+    ///
+    /// # Errors
+    /// There is no `alpha_optimizer`, or its keys contradict each other; numbers that are not finite.
+    pub fn move_arch(&mut self, grads: &ArchGrads) -> Result<(), EngineError> {
+        let optimizer = match self.arch_steps.entry(self.hook) {
+            Entry::Occupied(present) => present.into_mut(),
+            Entry::Vacant(place) => place.insert(ArchStep::new(self.settings)?),
+        };
+        let arch = optimizer.step(self.model.arch(), grads, self.epoch);
+        self.set_arch(arch)
     }
 
     /// Replaces the architecture parameters by `arch`; numbers that are not finite end the training with this step's name.
@@ -151,25 +170,33 @@ pub struct Outcome {
 
 /// Validation batches in an endless row: pass after pass, each in its own order.
 pub(super) struct ValidCycle {
-    pub(super) loader: Option<Loader>,
+    loader: Option<Loader>,
     pub(super) taken: u64,
-    pub(super) batches: Option<Batches>,
+    batches: Option<Batches>,
 }
 
 impl ValidCycle {
+    /// Goes on behind the batches that were taken.
+    pub(super) fn from(loaders: &Loaders, taken: u64) -> Self {
+        ValidCycle {
+            loader: loaders.valid_arch.clone(),
+            taken,
+            batches: None,
+        }
+    }
+
     fn next(&mut self) -> Result<Batch, EngineError> {
         let loader = self.loader.as_ref().filter(|loader| loader.n_batches() > 0).ok_or_else(|| {
-            EngineError::Config(
-                "the architecture is trained on validation data, but there are none; set nas.search.loader.val_ratio \
-                 above 0 (0.5 in the paper)"
-                    .to_string(),
+            EngineError::setting(
+                "nas.search.loader.val_ratio",
+                "the architecture is trained on validation data, but there are none; set it above 0 (0.5 in the paper)",
             )
         })?;
         let batches = self
             .batches
             .get_or_insert_with(|| loader.cycle_from(self.taken));
         let batch = batches.next().ok_or_else(|| {
-            EngineError::Config(
+            EngineError::Internal(
                 "the validation batches ended, although they should go on for ever".to_string(),
             )
         })?;

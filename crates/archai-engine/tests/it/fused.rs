@@ -454,9 +454,9 @@ fn only_wanted_gradients_are_computed() {
     let desc = tiny_supernet();
     let model = compile(&desc, &Compute::cpu());
     let (batch, objective) = (batch(4, &desc, 1), Objective::default());
-    let both = model.grads(&batch, &objective, None).unwrap();
-    let arch = model.arch_grads(&batch, &objective, None).unwrap().1;
-    let weights = model.weight_grads(&batch, &objective, None).unwrap().1;
+    let both = model.grads(&batch, &objective).unwrap();
+    let arch = model.arch_grads(&batch, &objective).unwrap().1;
+    let weights = model.weight_grads(&batch, &objective).unwrap().1;
     all_close("alphas", arch.named(), both.arch.named(), 1e-5);
     all_close("weights", weights.named(), both.weights.named(), 1e-5);
 }

@@ -70,23 +70,23 @@ fn check(compute: &Compute, outliers: f64) {
             // The difference quotient divides by 2ε what one crossed kink changes: in 32 bits its direction may be lost.
             compare.kink = if second_order { 1.0 } else { 0.05 };
             let grads = if case == "first" {
-                model.arch_grads(&valid, &objective, None).unwrap().1
+                model.arch_grads(&valid, &objective).unwrap().1
             } else {
-                let g = model.weight_grads(&train, &objective, None).unwrap().1;
+                let g = model.weight_grads(&train, &objective).unwrap().1;
                 let direction = g
                     .add_scaled(&buffer, momentum)
                     .add_scaled(model.weights(), decay);
                 let ahead = model.shifted(&direction, -eta);
-                let g = ahead.grads(&valid, &objective, None).unwrap();
+                let g = ahead.grads(&valid, &objective).unwrap();
                 let epsilon = number("fd_numerator") / g.weights.norm();
                 let plus = model
                     .shifted(&g.weights, epsilon)
-                    .arch_grads(&train, &objective, None)
+                    .arch_grads(&train, &objective)
                     .unwrap()
                     .1;
                 let minus = model
                     .shifted(&g.weights, -epsilon)
-                    .arch_grads(&train, &objective, None)
+                    .arch_grads(&train, &objective)
                     .unwrap()
                     .1;
                 let product = (plus.clone() - minus.clone()) * (1.0 / (2.0 * epsilon));

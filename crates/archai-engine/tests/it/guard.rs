@@ -36,7 +36,7 @@ fn dense_hessian(model: &Model, batch: &archai_data::Batch, epsilon: f64) -> Vec
         let mut copy = model.clone();
         copy.set_arch(arch.with_values(moved, model.compute()));
         let (_, grads) = copy
-            .arch_grads(batch, &Objective::default(), None)
+            .arch_grads(batch, &Objective::default())
             .expect("gradients");
         flat(&grads)
     };

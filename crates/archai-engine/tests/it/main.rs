@@ -1,5 +1,6 @@
 //! The engine against reference vectors, finite differences and its own promises, in one binary.
 
+mod device;
 mod disk;
 mod export;
 mod finite_differences;
@@ -9,6 +10,7 @@ mod golden_architect;
 mod golden_networks;
 mod golden_ops;
 mod guard;
+mod hook_memory;
 mod nan;
 mod passes;
 mod perturbation;

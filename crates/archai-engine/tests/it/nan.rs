@@ -1,10 +1,12 @@
 //! Numbers that are not finite: they stop a training or skip a step, and nothing of them stays.
 
-use archai_engine::checkpoint::{CheckpointStore, Checkpoints, Policy, Snapshot};
+use archai_engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
 use archai_engine::optim::Optimizer;
 use archai_engine::run::{NoClock, Run, StopFlag};
 use archai_engine::testing::FaultyDisk;
-use archai_engine::trainer::{ArchTrainer, FitState, MOST_SKIPPED, Outcome, Step, TrainerHooks};
+use archai_engine::trainer::{
+    ArchTrainer, FitState, MOST_SKIPPED, Memory, Outcome, Step, TrainerHooks,
+};
 use archai_engine::{ArchParams, Compute, EngineError, Model, ModelOptions, OpRegistry, Precision};
 use archai_spec::desc::{DartsModelDescBuilder, build};
 use archai_spec::event::{Event, LogPath};
@@ -57,28 +59,32 @@ impl<F: Fn(usize, usize) -> bool> TrainerHooks for At<F> {
     }
 }
 
-/// Moves the architecture on the training batch by Adam, whose moments it keeps.
+/// Moves the architecture on the training batch by the trainer's Adam.
+struct MovesArch;
+
+impl TrainerHooks for MovesArch {
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        let (_, grads) = step.model.arch_grads(step.batch, &step.objective())?;
+        step.move_arch(&grads)
+    }
+}
+
+/// Moves the architecture on the training batch by an Adam of its own, whose moments it remembers.
 struct Alphas(Optimizer<ArchParams>);
 
 impl Alphas {
     fn new() -> Alphas {
         let settings = trainer_settings(1).alpha_optimizer.expect("settings");
-        Alphas(Optimizer::new(&settings).expect("an optimiser"))
+        Alphas(Optimizer::new(&settings).expect("an optimizer"))
     }
 }
 
 impl TrainerHooks for Alphas {
-    fn state(&self) -> Result<Snapshot, EngineError> {
-        let mut state = Snapshot::default();
-        state.put_tensors("adam", self.0.state());
-        Ok(state)
-    }
-    fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
-        self.0
-            .set_state(&state.tensors("adam"), model.arch(), model.compute())
+    fn memory(&mut self) -> Memory<'_> {
+        Memory::none().with("adam", &mut self.0)
     }
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
-        let (_, grads) = step.model.arch_grads(step.batch, &step.objective(), None)?;
+        let (_, grads) = step.model.arch_grads(step.batch, &step.objective())?;
         let arch = self.0.step(step.model.arch(), &grads, 0.1);
         step.set_arch(arch)
     }
@@ -148,11 +154,22 @@ fn p10_a_planted_nan_stops_with_its_place() {
 fn p10_a_skipped_step_leaves_nothing_behind() {
     let stop = StopFlag::new();
     let at = |epoch, step| (epoch, step) == (0, 1) || (epoch, step) == (1, 3);
+    let both: [fn() -> Box<dyn TrainerHooks>; 2] =
+        [|| Box::new(Alphas::new()), || Box::new(MovesArch)];
+    for alphas in both {
+        skip_leaves_nothing(at, &stop, alphas);
+    }
+}
+
+fn skip_leaves_nothing(
+    at: fn(usize, usize) -> bool,
+    stop: &StopFlag,
+    alphas: fn() -> Box<dyn TrainerHooks>,
+) {
     let trained = |plant: Plant| {
         let events = Recorded::default();
-        let run = Run::new(&events, &NoClock, &stop, 2);
-        let hooks: Vec<Box<dyn TrainerHooks>> =
-            vec![Box::new(At(at, plant)), Box::new(Alphas::new())];
+        let run = Run::new(&events, &NoClock, stop, 2);
+        let hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(At(at, plant)), alphas()];
         let (state, model, result) = train(&with(OnNan::Skip, 2), hooks, run);
         result.expect("a training");
         (state, model, events)
@@ -183,7 +200,7 @@ fn p10_a_skipped_step_leaves_nothing_behind() {
             Value::from("architecture parameters")
         )])
     );
-    let said = events.0.lock().expect("no panic holds the lock");
+    let said = events.events();
     let warns = |e: &&Event| matches!(e, Event::Message { text, .. } if text.contains("skipped"));
     assert_eq!(said.iter().filter(warns).count(), 2, "once an epoch");
 }

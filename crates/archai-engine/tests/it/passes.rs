@@ -231,7 +231,7 @@ fn chunks_weigh_by_their_share() {
             chunks,
             ..Objective::default()
         };
-        model.grads(&batch, &objective, None).unwrap()
+        model.grads(&batch, &objective).unwrap()
     };
     let whole = grads(1);
     assert!(whole.arch.norm() > 1e-3 && whole.weights.norm() > 1e-3);
@@ -254,7 +254,7 @@ fn chunks_weigh_by_their_share() {
         loss: loss.clone(),
         ..Objective::default()
     };
-    let found = model.grads(&batch, &objective, None).unwrap().loss;
+    let found = model.grads(&batch, &objective).unwrap().loss;
     let logits = model.forward(
         double().tensor_f32(batch.images.clone(), batch.shape),
         archai_engine::Mode::Training,
@@ -283,7 +283,7 @@ fn the_objective_adds_up() {
             aux_weight,
             ..Objective::default()
         };
-        model.grads(&batch, &objective, None).unwrap()
+        model.grads(&batch, &objective).unwrap()
     };
     let (none, some, more) = (with(0.0), with(0.4), with(0.8));
     assert_eq!(none.aux_loss, None);
@@ -301,10 +301,8 @@ fn the_objective_adds_up() {
         l1_alphas: 0.5,
         ..Objective::default()
     };
-    let (loss, grads) = model.arch_grads(&batch, &l1, None).unwrap();
-    let (plain_loss, plain) = model
-        .arch_grads(&batch, &Objective::default(), None)
-        .unwrap();
+    let (loss, grads) = model.arch_grads(&batch, &l1).unwrap();
+    let (plain_loss, plain) = model.arch_grads(&batch, &Objective::default()).unwrap();
     let alphas: Vec<f64> = model
         .arch()
         .to_host()
@@ -329,12 +327,12 @@ fn gradients_one_by_one_are_those_together() {
     let batch = batch(4, &desc, 2);
     let objective = Objective::default();
     let before = (model.named_state(), model.arch().named());
-    let both = model.grads(&batch, &objective, None).unwrap();
-    let (loss, arch) = model.arch_grads(&batch, &objective, None).unwrap();
+    let both = model.grads(&batch, &objective).unwrap();
+    let (loss, arch) = model.arch_grads(&batch, &objective).unwrap();
     // Not bit for bit: gradients that meet are added in another order.
     assert_eq!(loss, both.loss);
     assert!(difference(&arch.named(), &both.arch.named()) < 1e-12);
-    let (loss, weights) = model.weight_grads(&batch, &objective, None).unwrap();
+    let (loss, weights) = model.weight_grads(&batch, &objective).unwrap();
     assert_eq!(loss, both.loss);
     assert!(difference(&weights.named(), &both.weights.named()) < 1e-12);
     // Nothing of this changed the model, and neither does a look-ahead copy.
@@ -380,10 +378,7 @@ fn cells_of_a_kind_share_alphas() {
     assert_eq!(model.arch().named()[0].name, "cell0.node0.edge0.alpha");
     // The gradient of an owner's vector is the sum over its cells: each cell with alphas of its own gives its share.
     let batch = batch(4, &desc, 2);
-    let shared = model
-        .arch_grads(&batch, &Objective::default(), None)
-        .unwrap()
-        .1;
+    let shared = model.arch_grads(&batch, &Objective::default()).unwrap().1;
     let mut apart = desc.clone();
     apart.cells[2].alphas_from = 2;
     let mut single = compile(&apart, &double());
@@ -396,10 +391,7 @@ fn cells_of_a_kind_share_alphas() {
     };
     let values = single.arch().keys().iter().map(of).collect();
     single.set_arch(single.arch().with_values(values, single.compute()));
-    let own = single
-        .arch_grads(&batch, &Objective::default(), None)
-        .unwrap()
-        .1;
+    let own = single.arch_grads(&batch, &Objective::default()).unwrap().1;
     for (key, together) in shared.to_host() {
         let mut sum = vec![0.0; together.len()];
         for (k, part) in own.to_host() {
@@ -646,8 +638,7 @@ fn batches_that_do_not_fit_are_errors() {
     let model = compile(&desc, &Compute::cpu());
     let good = batch(2, &desc, 1);
     let objective = Objective::default();
-    let message =
-        |b: &archai_data::Batch| model.grads(b, &objective, None).unwrap_err().to_string();
+    let message = |b: &archai_data::Batch| model.grads(b, &objective).unwrap_err().to_string();
     let mut b = good.clone();
     b.labels[1] = 10;
     assert!(message(&b).contains("label 10 does not fit the model's 10 classes"));

@@ -39,7 +39,7 @@ fn check_weights(what: &str, desc: &ModelDesc, n: usize) -> Model {
         "{what}"
     );
     let grads = model
-        .grads(&batch(n, desc, 1), &Objective::default(), None)
+        .grads(&batch(n, desc, 1), &Objective::default())
         .unwrap();
     assert!(grads.loss.is_finite(), "{what}");
     for t in grads.weights.named() {
@@ -57,7 +57,7 @@ fn nasbench201_searches_and_scales() {
     let compute = Compute::cpu().with_precision(Precision::F64);
     let model = compile(&supernet, &compute);
     let grads = model
-        .grads(&batch(4, &supernet, 1), &Objective::default(), None)
+        .grads(&batch(4, &supernet, 1), &Objective::default())
         .unwrap();
     // The gradient reaches every alpha; that of `none` through its share of the softmax.
     let alphas = grads.arch.to_host();

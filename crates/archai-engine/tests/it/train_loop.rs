@@ -121,9 +121,7 @@ fn it_learns_validates_tests_and_logs() {
         }
     }
     let steps = events
-        .0
-        .lock()
-        .unwrap()
+        .events()
         .iter()
         .filter(|e| matches!(e, Event::Progress(Progress::Step { .. })))
         .count();
@@ -398,7 +396,7 @@ fn chunks_add_up_to_the_gradient_of_the_batch() {
             l1_alphas: 0.01,
             ..Objective::default()
         };
-        model.grads(&both, &objective, None).expect("gradients")
+        model.grads(&both, &objective).expect("gradients")
     };
     let (one, two) = (grads(1), grads(2));
     assert!((one.loss - two.loss).abs() < 1e-12);

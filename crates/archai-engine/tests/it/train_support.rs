@@ -1,14 +1,15 @@
 //! What the tests of training share: tiny settings and tiny data.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use archai_data::{InMemory, Loader, Loaders, Transform, rng::Key};
+pub use archai_engine::testing::Recorded;
 use archai_engine::{
     Compute, ParamVec,
     params::{Init, NamedTensor, ParamLayout, ParamRole, ParamSpec, Piece},
     run::{NoClock, Run, StopFlag},
 };
-use archai_spec::event::{Event, EventSink, NoEvents};
+use archai_spec::event::NoEvents;
 use archai_spec::settings::{self, ModelDescSettings};
 use serde_json::{Value, json};
 
@@ -76,31 +77,6 @@ pub fn loaders(n: usize, batch: usize) -> Loaders {
         valid: Some(part(n / 2, n)),
         valid_arch: Some(part(n / 2, n).shuffled(key.with("valid"))),
         test: Some(part(0, n)),
-    }
-}
-
-/// Keeps all events.
-#[derive(Debug, Default)]
-pub struct Recorded(pub Mutex<Vec<Event>>);
-
-impl EventSink for Recorded {
-    fn emit(&self, event: Event) -> std::io::Result<()> {
-        self.0
-            .lock()
-            .map_err(|e| std::io::Error::other(e.to_string()))?
-            .push(event);
-        Ok(())
-    }
-}
-
-impl Recorded {
-    /// The values at a path, by name; of several the last.
-    pub fn at(&self, path: &str) -> Option<Vec<(String, Value)>> {
-        let events = self.0.lock().expect("no panic holds the lock");
-        events.iter().rev().find_map(|e| match e {
-            Event::Values { path: p, values } if p.to_string() == path => Some(values.clone()),
-            _ => None,
-        })
     }
 }
 

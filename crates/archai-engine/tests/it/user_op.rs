@@ -125,7 +125,7 @@ fn a_users_op_is_at_home_everywhere() {
         assert!(names.iter().any(|n| n == name), "{names:?}");
     }
     let batch = batch(4, &desc, 1);
-    let grads = model.grads(&batch, &Objective::default(), None).unwrap();
+    let grads = model.grads(&batch, &Objective::default()).unwrap();
     let of = |name: &str| {
         grads
             .weights
@@ -157,7 +157,7 @@ fn a_kernel_never_stands_in_for_a_replaced_op() {
         };
         let model = Model::compile(&desc, registry, &options).unwrap();
         let grads = model
-            .grads(&batch(4, &desc, 1), &Objective::default(), None)
+            .grads(&batch(4, &desc, 1), &Objective::default())
             .unwrap();
         grads.logits.values
     };

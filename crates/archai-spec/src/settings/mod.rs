@@ -207,8 +207,12 @@ pub struct Eval {
     pub full_desc_filename: String,
     /// Where the metrics of the training are written.
     pub metric_filename: String,
-    /// Where the PyTorch state dict is written; the safetensors file stands beside it.
+    /// Where the PyTorch state dict is written; files of other formats stand beside it.
     pub model_filename: String,
+    /// In which formats the trained model is written: exporters of `archai exporters`. Left out, they are `safetensors`
+    /// and `pt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exports: Option<Vec<String>>,
     /// Test after every epoch too, not only after the last one. Never used to choose a model.
     pub test_every_epoch: bool,
     /// The evaluated network's shape.
@@ -217,6 +221,16 @@ pub struct Eval {
     pub loader: Loader,
     /// Training from scratch.
     pub trainer: Trainer,
+}
+
+impl Eval {
+    /// The names of the exporters that write the trained model, in order.
+    pub fn exports(&self) -> Vec<&str> {
+        match &self.exports {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => vec!["safetensors", "pt"],
+        }
+    }
 }
 
 /// How the files of a data set are laid out.

@@ -77,7 +77,7 @@ impl Step {
         let draw = Key::new(4);
         let (_, grads) = self
             .model
-            .weight_grads(&self.train, &self.objective, Some(&draw))
+            .weight_grads_sampled(&self.train, &self.objective, &draw)
             .map_err(CliError::engine)?;
         let update = self.weights.direction(self.model.weights(), &grads);
         let ahead = LookAhead {

@@ -79,6 +79,12 @@ pub enum Command {
     /// List the operations that networks are made of
     #[command(after_help = "Example:\n  archai ops --json")]
     Ops(ListArgs),
+    /// List the formats in which a trained model can be left (nas.eval.exports)
+    #[command(after_help = "Example:\n  archai exporters --json")]
+    Exporters(ListArgs),
+    /// List the devices that can be computed on here (--device)
+    #[command(after_help = "Example:\n  archai devices --json")]
+    Devices(ListArgs),
     /// List the data sets that the program knows
     #[command(
         after_help = "Example:\n  archai datasets\n\nA data set of your own is a YAML file: archai run --datasets my_data.yaml"
@@ -309,8 +315,8 @@ pub struct RunArgs {
     pub config_only: Option<String>,
 
     /// Where to compute
-    #[arg(long, value_enum, default_value_t = DeviceArg::Cpu)]
-    pub device: DeviceArg,
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    pub device: String,
 
     /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
     /// bits)
@@ -353,7 +359,7 @@ impl SpaceArg {
 /// Engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
-    // No help text, as for devices.
+    // No help text: one for each value would spread the help of all flags over twice the lines.
     Fused,
     Plain,
 }
@@ -365,13 +371,6 @@ impl From<EngineArg> for Engine {
             EngineArg::Plain => Engine::Plain,
         }
     }
-}
-
-/// Devices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum DeviceArg {
-    // No help text: one for each value would spread the help of all flags over twice the lines.
-    Cpu,
 }
 
 /// `archai algos|ops|datasets`.

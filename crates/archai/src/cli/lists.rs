@@ -1,4 +1,4 @@
-//! `archai algos`, `archai ops` and `archai datasets`: what there is, a line each.
+//! `archai algos`, `archai ops`, `archai exporters` and their like: what there is, a line each.
 
 use std::io::Write;
 
@@ -43,6 +43,36 @@ pub fn ops(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
         name: op.name().to_string(),
         about: op.summary().to_string(),
         more: json!({ "primitive": op.is_primitive() }),
+    });
+    print(args, entries)
+}
+
+/// Lists the formats in which a trained model can be left.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn exporters(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let entries = lab.components().exporters.iter().map(|exporter| Entry {
+        name: exporter.name().to_string(),
+        about: format!("{} (.{})", exporter.about(), exporter.extension()),
+        more: json!({ "extension": exporter.extension() }),
+    });
+    print(args, entries)
+}
+
+/// Lists the devices that can be computed on here.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn devices(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let kinds = lab.components().devices.iter();
+    let entries = kinds.flat_map(|kind| {
+        let available = kind.available().into_iter();
+        available.map(|device| Entry {
+            name: device.name,
+            about: device.about,
+            more: json!({ "kind": kind.name() }),
+        })
     });
     print(args, entries)
 }

@@ -157,6 +157,8 @@ fn dispatch(
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
+        Command::Exporters(args) => lists::exporters(*args, lab),
+        Command::Devices(args) => lists::devices(*args, lab),
         Command::Datasets(args) => lists::datasets(*args),
         Command::Config(command) => config::run(command, overrides, lab.algorithms()),
         Command::Desc(command) => desc::run(command, lab),

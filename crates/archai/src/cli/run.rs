@@ -11,7 +11,7 @@ use archai_engine::Engine;
 use archai_engine::run::StopFlag;
 use archai_lab::{Lab, LabEvent, Observer, Outcome, Plan, Progress, Request};
 
-use super::args::{DeviceArg, RunArgs, SpaceArg, is_on};
+use super::args::{RunArgs, SpaceArg, is_on};
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
 use super::summary;
@@ -48,7 +48,6 @@ pub fn resume(
 
 /// What the command line asks for.
 fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
-    let DeviceArg::Cpu = args.device;
     let arguments = env.command_line.iter().skip(1);
     // How older runs are treated is not part of what a run is.
     let arguments = arguments.filter(|a| !["--fresh", "--allow-changed"].contains(&a.as_str()));
@@ -66,6 +65,7 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         config: args.config.clone(),
         config_only: args.config_only.clone(),
         overrides: overrides.to_vec(),
+        device: args.device.clone(),
         engine: Engine::from(args.engine),
         threads: args.threads.map(usize::from),
         seed: args.seed,

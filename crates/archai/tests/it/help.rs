@@ -10,6 +10,8 @@ fn every_command_has_help_with_examples() {
         "run",
         "algos",
         "ops",
+        "exporters",
+        "devices",
         "datasets",
         "config show",
         "config schema",
@@ -56,6 +58,8 @@ fn lists_have_a_line_each() {
             "ops",
             vec!["sep_conv_3x3", "skip_connect", "none", "max_pool_3x3"],
         ),
+        ("exporters", vec!["safetensors", "pt"]),
+        ("devices", vec!["cpu"]),
         (
             "datasets",
             vec!["fashion_mnist_mini", "cifar10", "imagenet"],
@@ -131,7 +135,17 @@ fn mistakes_say_what_was_meant() {
         ("run --exp-prefix a/b", vec!["--exp-prefix", "'/'"]),
         ("run --no-search --no-eval", vec!["nothing to do"]),
         ("run --threads 0", vec!["--threads"]),
-        ("run --device tpu", vec!["tpu", "cpu"]),
+        (
+            "run --device tpu",
+            vec!["--device: there is no device `tpu`", "cpu"],
+        ),
+        (
+            "run --nas.eval.exports [pt,onnx]",
+            vec![
+                "nas.eval.exports: there is no exporter `onnx`",
+                "safetensors, pt",
+            ],
+        ),
         ("run --engine steam", vec!["steam", "fused", "plain"]),
         (
             "run --config a.yaml --config-only b.yaml",
