@@ -1,14 +1,14 @@
-//! Files made to harm: each is refused, or read, in less than a second and within the reader's memory.
+//! Hostile files: each is refused, or read, in less than a second and within the reader's memory.
 
-use crate::made_to_harm;
+use crate::hostile;
 use crate::measure::{alone, try_read};
 
 #[test]
-fn p15_p18_p20_files_made_to_harm() {
+fn p15_p18_p20_hostile_files() {
     let _alone = alone();
     // On a thread with the stack of a worker, not the larger one of the main thread.
     let work = || {
-        let all = made_to_harm::all();
+        let all = hostile::all();
         let found = all
             .iter()
             .filter_map(|(target, name, bytes)| try_read(target, bytes, name).err());

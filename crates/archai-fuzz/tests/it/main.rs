@@ -1,4 +1,4 @@
-//! Every reader against what fuzzing found, against damaged files, and against files made to harm.
+//! Every reader against what fuzzing found, against damaged files, and against hostile files.
 
 use peak_alloc::PeakAlloc;
 
@@ -10,7 +10,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 mod fixtures;
 
 mod bombs;
-mod made_to_harm;
+mod hostile;
 mod measure;
 mod old_runs;
 mod properties;

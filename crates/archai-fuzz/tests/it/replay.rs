@@ -1,4 +1,4 @@
-//! The inputs that are kept: samples and what fuzzing found in `fuzz/corpus`, files made to harm in `fuzz/harm`.
+//! The inputs that are kept: samples and what fuzzing found in `fuzz/corpus`, hostile files in `fuzz/hostile`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use archai_fuzz::TARGETS;
 
 use crate::measure::{alone, read};
-use crate::{made_to_harm, samples};
+use crate::{hostile, samples};
 
 fn kept(folder: &str, target: &str) -> PathBuf {
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
@@ -18,7 +18,7 @@ fn p15_p18_p20_kept_inputs() {
     let _alone = alone();
     let mut inputs = 0;
     for target in TARGETS {
-        for folder in ["corpus", "harm"].map(|folder| kept(folder, target.name)) {
+        for folder in ["corpus", "hostile"].map(|folder| kept(folder, target.name)) {
             let mut files: Vec<_> = fs::read_dir(&folder)
                 .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
                 .map(|entry| entry.unwrap().path())
@@ -38,13 +38,13 @@ fn p15_p18_p20_kept_inputs() {
     assert!(inputs > 100, "{inputs}");
 }
 
-/// A fuzzer starts from whole files, and older programs can be tried on the harmful ones.
+/// A fuzzer starts from whole files, and older programs can be tried on the hostile ones.
 #[test]
 fn samples_are_kept() {
     let _alone = alone();
     let samples = samples::all().into_iter().map(|sample| ("corpus", sample));
-    let harm = made_to_harm::kept().map(|sample| ("harm", sample));
-    for (folder, (target, name, _)) in samples.chain(harm) {
+    let hostile_files = hostile::kept().map(|sample| ("hostile", sample));
+    for (folder, (target, name, _)) in samples.chain(hostile_files) {
         let file = kept(folder, target).join(&name);
         let help = "make it with `cargo run --release -p archai-fuzz --example samples`";
         assert!(file.is_file(), "{} is missing; {help}", file.display());

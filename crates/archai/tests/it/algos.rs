@@ -117,6 +117,11 @@ fn supernets_and_random_search_run_in_nasbench201() {
             "{looked}"
         );
     }
+    // Runs in a space that is not the algorithm's own are verified where they are repeated.
+    let dirs = ["search", "eval"]
+        .map(|phase| format!("logdir/random-nasbench201_fashion_mnist_mini_throwaway_{phase}"));
+    let verified = world.run(&["verify", &dirs[0], &dirs[1]]).ok();
+    assert_eq!(verified.matches("all the same").count(), 2, "{verified}");
     let report = world.run(&["report", "collate", "logdir"]).ok();
     for expect in [
         "| darts | fashion_mnist_mini in nasbench201 |",
