@@ -3,53 +3,10 @@
 //!
 //! [`all`] gives the built-in algorithms as a value, to which [`Registry::with`] adds yours.
 //!
-//! # Implementing DARTS
-//! An algorithm is four small pieces: a search space, what happens before the training, what happens before each step, and
-//! a runner that names them. This is DARTS in first order; `archai::cli::run(algorithms)` as the body of `main` gives it the
-//! whole command line.
-//!
-//! ```
-//! use archai_algos::{Algorithm, NoSettings};
-//! use archai_engine::experiment::ExperimentRunner;
-//! use archai_engine::trainer::{Step, TrainerHooks};
-//! use archai_engine::EngineError;
-//! use archai_spec::desc::{CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES};
-//! use archai_spec::settings::Search;
-//!
-//! /// Every node reads every earlier state of its cell through a mixed op.
-//! struct MyBuilder;
-//! impl ModelDescBuilder for MyBuilder {
-//!     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
-//!         let edge = |from| EdgeDesc::new(from, OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)));
-//!         Ok((0..cell.n_nodes).map(|node| NodeDesc::new((0..node + 2).map(edge))).collect())
-//!     }
-//! }
-//!
-//! /// The architecture steps on a validation batch before the weights step on a training batch. The trainer remembers the
-//! /// moments of its optimizer, so that an interrupted search ends in the same bytes.
-//! struct Bilevel;
-//! impl TrainerHooks for Bilevel {
-//!     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
-//!         let valid = step.next_valid()?;
-//!         let (_loss, grads) = step.model.arch_grads(&valid, &step.objective())?;
-//!         step.move_arch(&grads)
-//!     }
-//! }
-//!
-//! struct MyDarts;
-//! impl ExperimentRunner for MyDarts {
-//!     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
-//!         Box::new(MyBuilder)
-//!     }
-//!     fn trainer_hooks(&self, _: &Search) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-//!         Ok(vec![Box::new(Bilevel)])
-//!     }
-//! }
-//!
-//! let mine = Algorithm::new("my_darts", "the tutorial's DARTS", |_: NoSettings| MyDarts);
-//! let algorithms = archai_algos::all().with(mine.into());
-//! assert!(algorithms.get("my_darts").is_ok());
-//! ```
+//! An algorithm is a file with a runner (an `ExperimentRunner` that names the parts which differ from the defaults), a YAML
+//! file with its default settings beside it, and a function `algorithm()` that puts both together as an [`Algorithm`].
+//! `darts.rs` with `darts.yaml` is the one to read first. The documentation of the crate `archai` begins with an algorithm
+//! of a program's own; the same text is `crates/archai/examples/my_darts.rs`.
 
 mod alpha_step;
 pub mod darts;

@@ -1,42 +1,27 @@
-//! The tutorial's "Implementing DARTS": an algorithm of your own in four small pieces, with the whole command line around it.
-//!
-//! ```text
-//! cargo run --release --example my_darts -- run --algos my_darts
-//! cargo run --release --example my_darts -- algos
-//! ```
+//! DARTS in first order, with the whole command line around it:
+//! `cargo run --release --example my_darts -- run --algos my_darts`
 
-use std::process::ExitCode;
-
-use archai::algos::{Algorithm, NoSettings};
-use archai::engine::trainer::{Step, TrainerHooks};
-use archai::engine::{EngineError, experiment::ExperimentRunner};
-use archai::lab::Lab;
-use archai::spec::desc::{
-    CellPlan, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,
+use archai::{
+    Algorithm, CellPlan, DescError, EdgeDesc, EngineError, ExperimentRunner, Lab, ModelDescBuilder,
+    NoSettings, NodeDesc, OpDesc, Step, TrainerHooks, settings,
 };
-use archai::spec::settings::Search;
 
-/// Piece 1, the search space: every node reads every earlier state through a mixed op, a softmax-weighted sum of
-/// primitives that finalises to the strongest one.
-struct MyBuilder;
+/// The ops that an edge may choose from.
+const OPS: [&str; 4] = ["sep_conv_3x3", "dil_conv_3x3", "skip_connect", "none"];
 
-impl ModelDescBuilder for MyBuilder {
+/// The search space: every node reads every earlier state of its cell through a mixed op, a weighted sum of all candidates.
+struct MySpace;
+
+impl ModelDescBuilder for MySpace {
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
-        let edge = |from| {
-            EdgeDesc::new(
-                from,
-                OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)),
-            )
-        };
-        Ok((0..cell.n_nodes)
-            .map(|node| NodeDesc::new((0..node + 2).map(edge)))
-            .collect())
+        let op = |from| OpDesc::mixed(&OPS, cell.channels, cell.stride(from));
+        let edge = |from| EdgeDesc::new(from, op(from));
+        let node = |i| NodeDesc::new((0..i + 2).map(edge));
+        Ok((0..cell.n_nodes).map(node).collect())
     }
 }
 
-/// Pieces 2 and 3, optimizer and step: before each step of the weights, the architecture takes one on a validation batch
-/// (the first-order rule) by the settings' `alpha_optimizer`, whose moments the trainer remembers: an interrupted search
-/// ends in the same bytes.
+/// The search: before each step of the weights, the architecture takes a step on a validation batch.
 struct Bilevel;
 
 impl TrainerHooks for Bilevel {
@@ -47,21 +32,23 @@ impl TrainerHooks for Bilevel {
     }
 }
 
-/// Piece 4, the runner: names the parts; searcher, finalizers and evaluater are the defaults.
+/// The algorithm names its parts. Searcher, finalizers, evaluater and all others are the defaults.
 struct MyDarts;
 
 impl ExperimentRunner for MyDarts {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
-        Box::new(MyBuilder)
+        Box::new(MySpace)
     }
 
-    fn trainer_hooks(&self, _search: &Search) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+    fn trainer_hooks(
+        &self,
+        _search: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
         Ok(vec![Box::new(Bilevel)])
     }
 }
 
-fn main() -> ExitCode {
-    let new = |_: NoSettings| MyDarts;
-    let my_darts = Algorithm::new("my_darts", "the tutorial's DARTS, first order", new);
+fn main() -> std::process::ExitCode {
+    let my_darts = Algorithm::new("my_darts", "the tutorial's DARTS", |_: NoSettings| MyDarts);
     archai::cli::run(Lab::builtin().with_algorithm(my_darts))
 }

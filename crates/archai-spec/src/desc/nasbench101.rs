@@ -224,7 +224,7 @@ impl Cell101 {
             .collect()
     }
 
-    /// A text that isomorphic cells share: vertices start from the hash of (edges out, edges in, op) and take up the sorted
+    /// A text that isomorphic cells share: vertices start from the hash of (edges out, edges in, op) and take in the sorted
     /// hashes of their neighbours once per vertex (Ying et al. 2019, §2.3, after Weisfeiler and Lehman). The hash is
     /// BLAKE3, so the text differs from the benchmark's MD5.
     pub fn fingerprint(&self) -> String {

@@ -5,6 +5,7 @@ mod arrows;
 mod config;
 mod crash;
 mod desc;
+mod front_door;
 mod help;
 mod includes;
 mod lab;
