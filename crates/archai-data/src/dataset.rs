@@ -1,13 +1,10 @@
-//! What a data set is to the rest of the program, and how a section of the configuration becomes one.
+//! What a data set is to the rest of the program: images with labels, from wherever.
 
 use std::borrow::Cow;
-use std::path::Path;
-use std::sync::Arc;
 
-use archai_spec::settings::{self, DatasetFormat};
+use archai_spec::settings;
 
 use crate::error::DataError;
-use crate::{cifar, embedded, idx, image_folder, parquet_images, picture};
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +24,16 @@ impl Split {
         }
     }
 
-    /// The user's file or folder for this part.
-    pub(crate) fn pattern(self, dataset: &settings::Dataset) -> Option<&str> {
+    /// The key of the setting that names its files.
+    pub fn key(self) -> &'static str {
+        match self {
+            Split::Train => "dataset.train",
+            Split::Test => "dataset.test",
+        }
+    }
+
+    /// The user's file or folder for this part (`dataset.train` or `dataset.test`), if the section names one.
+    pub fn pattern(self, dataset: &settings::Dataset) -> Option<&str> {
         match self {
             Split::Train => dataset.train.as_deref(),
             Split::Test => dataset.test.as_deref(),
@@ -49,7 +54,8 @@ pub struct Image<'a> {
     pub width: usize,
 }
 
-/// Images with labels. Implement it to train on data that no reader here knows.
+/// Images with labels. Implement it to train on images of your own; implement [`DataFormat`](crate::DataFormat) as well
+/// if configurations shall name them.
 ///
 /// Images of one data set all have the same number of channels, height and width if they are to be batched.
 pub trait Dataset: Send + Sync {
@@ -77,7 +83,7 @@ pub trait Dataset: Send + Sync {
     /// May panic unless `index < len()`.
     fn image(&self, index: usize) -> Result<Image<'_>, DataError>;
 
-    /// The classes' names, if the files tell.
+    /// The classes' names, if the files have them.
     fn class_names(&self) -> Option<&[String]> {
         None
     }
@@ -88,32 +94,8 @@ pub trait Dataset: Send + Sync {
     }
 }
 
-/// Opens the training or test data that a section of the configuration describes.
-///
-/// Every image comes out with the section's channels and size: grey images are repeated, coloured ones averaged; sides
-/// that are too short are padded with zeros on both ends, sides that are too long are scaled down. Everything but image
-/// folders is read into memory at once.
-///
-/// # Errors
-/// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
-/// below `n_classes`, [`DataError::Setting`] if the section contradicts itself.
-pub fn open(dataset: &settings::Dataset, split: Split) -> Result<Arc<dyn Dataset>, DataError> {
-    check(dataset)?;
-    Ok(match dataset.format {
-        DatasetFormat::Embedded => Arc::new(embedded::read(dataset, split)?),
-        DatasetFormat::Cifar10Binary => Arc::new(cifar::read(dataset, split, &cifar::CIFAR10)?),
-        DatasetFormat::Cifar100Binary => Arc::new(cifar::read(dataset, split, &cifar::CIFAR100)?),
-        DatasetFormat::Idx => Arc::new(idx::read(dataset, split)?),
-        DatasetFormat::Parquet => Arc::new(parquet_images::read(dataset, split)?),
-        DatasetFormat::ImageFolder => Arc::new(image_folder::ImageFolder::open(dataset, split)?),
-    })
-}
-
 /// Largest side of an image, in pixels. Larger ones are damaged files or attacks.
 pub(crate) const MAX_SIDE: usize = 16_384;
-
-/// Most bytes of pixels that a data set may take in memory.
-const MAX_BYTES: u64 = 16 << 30;
 
 /// Checks what the schema cannot: that the values fit one another.
 pub(crate) fn check(dataset: &settings::Dataset) -> Result<(), DataError> {
@@ -165,12 +147,12 @@ pub(crate) fn check(dataset: &settings::Dataset) -> Result<(), DataError> {
 /// A data set in memory.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InMemory {
-    name: String,
-    n_classes: usize,
-    class_names: Option<Vec<String>>,
-    shape: [usize; 3],
-    pixels: Vec<u8>,
-    labels: Vec<u32>,
+    pub(crate) name: String,
+    pub(crate) n_classes: usize,
+    pub(crate) class_names: Option<Vec<String>>,
+    pub(crate) shape: [usize; 3],
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) labels: Vec<u32>,
 }
 
 // Without the pixels, which nobody wants to read.
@@ -195,6 +177,18 @@ impl std::fmt::Debug for InMemory {
 }
 
 impl InMemory {
+    /// No images yet.
+    pub(crate) fn empty(name: &str, n_classes: usize, shape: [usize; 3]) -> InMemory {
+        InMemory {
+            name: name.to_owned(),
+            n_classes,
+            class_names: None,
+            shape,
+            pixels: Vec::new(),
+            labels: Vec::new(),
+        }
+    }
+
     /// Images of one `shape` (channels, height, width), laid out as in [`Image`], one after the other.
     ///
     /// # Errors
@@ -266,99 +260,5 @@ impl Dataset for InMemory {
 
     fn class_names(&self) -> Option<&[String]> {
         self.class_names.as_deref()
-    }
-}
-
-/// Gathers what a reader finds into an [`InMemory`], fitted to the configuration.
-pub(crate) struct Gather {
-    result: InMemory,
-}
-
-impl Gather {
-    pub(crate) fn new(dataset: &settings::Dataset) -> Gather {
-        let [height, width] = dataset.size;
-        Gather {
-            result: InMemory {
-                name: dataset.name.clone(),
-                n_classes: dataset.n_classes,
-                class_names: None,
-                shape: [dataset.channels, height, width],
-                pixels: Vec::new(),
-                labels: Vec::new(),
-            },
-        }
-    }
-
-    /// Refuses, before anything is read, what would not fit into memory.
-    pub(crate) fn expect(&self, path: &Path, n: u64) -> Result<(), DataError> {
-        let bytes = self
-            .result
-            .shape
-            .iter()
-            .fold(n, |product, side| product.saturating_mul(*side as u64));
-        if bytes > MAX_BYTES {
-            return Err(DataError::Malformed {
-                path: path.to_owned(),
-                at: "its header".into(),
-                expected: format!("at most {} GiB of pixels", MAX_BYTES >> 30),
-                found: format!("{n} images of shape {:?}", self.result.shape),
-                mend: "use format image_folder, which reads images when they are needed".into(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Adds an image. `at` says where it stands, if something is wrong with it.
-    pub(crate) fn push(
-        &mut self,
-        path: &Path,
-        image: Image<'_>,
-        label: i64,
-        at: impl Fn() -> String,
-    ) -> Result<(), DataError> {
-        let label = check_label(path, label, self.result.n_classes, at)?;
-        let [channels, height, width] = self.result.shape;
-        let image = picture::fit(image, channels, [height, width]);
-        self.result.pixels.extend_from_slice(&image.pixels);
-        self.result.labels.push(label);
-        self.expect(path, self.result.labels.len() as u64)
-    }
-
-    pub(crate) fn finish(
-        mut self,
-        path: &Path,
-        class_names: Option<&[&str]>,
-    ) -> Result<InMemory, DataError> {
-        if self.result.labels.is_empty() {
-            return Err(DataError::malformed(
-                path,
-                "its end",
-                "at least one image",
-                "none",
-            ));
-        }
-        // Names that do not go with the user's number of classes would be wrong names.
-        let names = class_names.filter(|names| names.len() == self.result.n_classes);
-        self.result.class_names =
-            names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-        Ok(self.result)
-    }
-}
-
-fn check_label(
-    path: &Path,
-    label: i64,
-    n_classes: usize,
-    at: impl Fn() -> String,
-) -> Result<u32, DataError> {
-    match u32::try_from(label) {
-        Ok(label) if (label as usize) < n_classes => Ok(label),
-        _ => Err(DataError::Malformed {
-            path: path.to_owned(),
-            at: at(),
-            expected: format!("a label in 0..{n_classes}"),
-            found: label.to_string(),
-            mend: "correct dataset.n_classes or dataset.format, or get the file again if it is damaged".into(),
-        }),
     }
 }

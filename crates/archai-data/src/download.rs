@@ -20,6 +20,8 @@ use crate::error::DataError;
 pub struct Download {
     /// The data set's name.
     pub name: String,
+    /// The format of its files, as `dataset.format` has it.
+    pub format: String,
     /// Where its authors publish it.
     pub url: String,
     /// Length of the archive.
@@ -42,6 +44,7 @@ pub fn all() -> Vec<Download> {
     vec![
         Download {
             name: "cifar10".into(),
+            format: "cifar10_binary".into(),
             url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz".into(),
             bytes: 170_052_171,
             sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd".into(),
@@ -57,6 +60,7 @@ pub fn all() -> Vec<Download> {
         },
         Download {
             name: "cifar100".into(),
+            format: "cifar100_binary".into(),
             url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz".into(),
             bytes: 168_513_733,
             sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec".into(),

@@ -75,7 +75,8 @@ pub(crate) const REPLACE: &str =
     "the file is damaged or of another format: get it again, or correct dataset.format";
 
 impl DataError {
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
+    /// For `map_err`: the operating system refused to `action` (`read`, `open`) a file or folder.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DataError {
         let path = path.to_owned();
         move |source| DataError::Io {
             action,
@@ -84,7 +85,8 @@ impl DataError {
         }
     }
 
-    pub(crate) fn malformed(
+    /// A file holds something else than its format says, and is to be replaced.
+    pub fn malformed(
         path: &Path,
         at: impl Into<String>,
         expected: impl Into<String>,
@@ -99,7 +101,8 @@ impl DataError {
         }
     }
 
-    pub(crate) fn setting(key: impl Into<String>, problem: impl Into<String>) -> DataError {
+    /// A setting does not fit; `key` as `dataset.mean`.
+    pub fn setting(key: impl Into<String>, problem: impl Into<String>) -> DataError {
         DataError::Setting {
             key: key.into(),
             problem: problem.into(),

@@ -1,16 +1,19 @@
-//! Finding a data set's files, and saying what is missing.
+//! Finding a data set's files, and saying what is missing: for readers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use archai_spec::settings::{Dataset, DatasetFormat};
+use archai_spec::settings::Dataset;
 
 use crate::dataset::Split;
 use crate::download;
 use crate::error::DataError;
 
 /// What lies below `root` and fits `pattern` (names separated by `/`, `*` matches any characters), sorted by name.
-pub(crate) fn find(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
+///
+/// # Errors
+/// A folder that cannot be listed, or names in it that are not UTF-8.
+pub fn find(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError> {
     let mut found = vec![root.to_owned()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         let mut below = Vec::new();
@@ -34,8 +37,11 @@ pub(crate) fn find(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, DataError
     Ok(found)
 }
 
-/// The names in a folder, sorted; those that are not UTF-8 cannot be named in a configuration and are an error.
-pub(crate) fn list(folder: &Path) -> Result<Vec<String>, DataError> {
+/// The names in a folder, sorted.
+///
+/// # Errors
+/// The folder cannot be listed, or holds names that are not UTF-8: no configuration could name them.
+pub fn list(folder: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(DataError::io("list", folder))? {
         let entry = entry.map_err(DataError::io("list", folder))?;
@@ -50,7 +56,7 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<String>, DataError> {
 }
 
 /// Whether `name` is `pattern`, in which `*` stands for any characters.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else {
@@ -72,14 +78,11 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     true
 }
 
-/// The error for data that is not there.
-pub(crate) fn absent(dataset: &Dataset, split: Split, looked_for: impl Into<String>) -> DataError {
-    // The archives that can be downloaded are of these formats: for another they would be no way out.
-    let binary = matches!(
-        dataset.format,
-        DatasetFormat::Cifar10Binary | DatasetFormat::Cifar100Binary
-    );
-    let get = match download::by_name(&dataset.name).filter(|_| binary) {
+/// The error for data that is not there, with the ways out.
+pub fn absent(dataset: &Dataset, split: Split, looked_for: impl Into<String>) -> DataError {
+    // The archive of a known data set is no way out for files of another format.
+    let known = download::by_name(&dataset.name).filter(|known| known.format == dataset.format);
+    let get = match known {
         Some(known) => format!("run `archai data get {}` to download it, or ", known.name),
         None => String::new(),
     };

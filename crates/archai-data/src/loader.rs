@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use crate::dataset::Dataset;
 use crate::error::DataError;
 use crate::rng::Key;
-use crate::transform::Transform;
+use crate::transform::Pipeline;
 
 /// Images and labels that are trained on together.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,7 +45,7 @@ pub struct Loader {
 
 impl Loader {
     /// Batches of all images of `data` in its own order, made in the calling thread. `batch` = 0 counts as 1.
-    pub fn new(data: Arc<dyn Dataset>, transform: Transform, batch: usize) -> Loader {
+    pub fn new(data: Arc<dyn Dataset>, transform: Pipeline, batch: usize) -> Loader {
         let items = (0..data.len()).collect();
         let key = Key::new(0).with("unshuffled");
         let plan = Plan {
@@ -187,7 +187,7 @@ impl Loader {
 struct Plan {
     data: Arc<dyn Dataset>,
     items: Vec<usize>,
-    transform: Transform,
+    transform: Pipeline,
     batch: usize,
     key: Key,
     shuffle: bool,

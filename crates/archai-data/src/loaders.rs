@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use archai_spec::settings;
 
-use crate::dataset::{Dataset, Split, open};
+use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
+use crate::format::{Formats, open};
 use crate::loader::Loader;
 use crate::rng::Key;
 use crate::split;
-use crate::transform::Transform;
+use crate::transform::{Pipeline, Transforms};
 
 /// The loaders of a training.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ pub struct Loaders {
 }
 
 impl Loaders {
-    /// Opens the data and divides it. `seed` decides the split alone, so that all phases of a run agree on it; `seed`
+    /// Opens the data and divides it. `formats` and `transforms` are what the section may name. `seed` decides the split alone, so that all phases of a run agree on it; `seed`
     /// and `purpose` (the phase's name) decide orders and augmentation.
     ///
     /// `max_batches` limits the training data before the split: to that many training batches, or to as many images as
@@ -36,17 +37,19 @@ impl Loaders {
     /// As [`open`]; [`DataError::Setting`] if `val_ratio` leaves a part without images.
     pub fn new(
         settings: &settings::Loader,
+        formats: &Formats,
+        transforms: &Transforms,
         seed: u64,
         purpose: &str,
     ) -> Result<Loaders, DataError> {
         let dataset = &settings.dataset;
-        let augmented = Transform::train(dataset, settings.cutout)?;
-        let plain = Transform::test(dataset)?;
+        let augmented = Pipeline::train(dataset, settings.cutout, transforms)?;
+        let plain = Pipeline::test(dataset, transforms)?;
         let key = Key::new(seed).with(purpose);
         let base = Key::new(seed).with("data");
         let test = match settings.load_test {
             true => {
-                let data = open(dataset, Split::Test)?;
+                let data = open(formats, dataset, Split::Test)?;
                 let items = limited(
                     &*data,
                     dataset.max_batches,
@@ -77,7 +80,7 @@ impl Loaders {
             });
         }
 
-        let data = open(dataset, Split::Train)?;
+        let data = open(formats, dataset, Split::Train)?;
         let ratio = settings.val_ratio;
         let raise = |n| split::enough_for_both(n, ratio, data.n_classes(), data.len());
         let items = limited(
@@ -90,7 +93,7 @@ impl Loaders {
         let (train, valid) = divide(&*data, items, ratio, base.with("split"))?;
 
         let (train_workers, valid_workers) = share(settings.train_workers, ratio);
-        let loader = |items, transform: &Transform, batch| {
+        let loader = |items, transform: &Pipeline, batch| {
             Loader::new(Arc::clone(&data), transform.clone(), batch).with_items(items)
         };
         let valid_arch = (!valid.is_empty()).then(|| {

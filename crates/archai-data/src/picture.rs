@@ -16,8 +16,13 @@ const PIXELS_FLOOR: u64 = 16 << 20;
 /// How many times its size the pixels of a larger file may take. Photographs reach 30; the formats could reach thousands.
 const PIXELS_RATIO: u64 = 256;
 
-/// Decodes a PNG or JPEG file. Sixteen-bit channels are cut to eight bits, transparency is dropped.
-pub(crate) fn decode(
+/// Decodes a PNG or JPEG file. Sixteen-bit channels are cut to eight bits, transparency is dropped. `path` and `at` say
+/// where the bytes come from, for messages.
+///
+/// # Errors
+/// [`DataError::Malformed`] if the bytes are not such a file, or one that would take far more memory than its length
+/// allows for.
+pub fn decode(
     path: &Path,
     at: &dyn Fn() -> String,
     bytes: &[u8],
@@ -76,7 +81,7 @@ fn planes(image: DynamicImage) -> Image<'static> {
 /// The image with `channels` (1 or 3) and `size` (height, width). Grey is repeated, colours are averaged; sides that
 /// are too long are scaled down (triangle filter over all covered pixels), sides that are too short are padded with
 /// zeros on both ends, the odd pixel at the end.
-pub(crate) fn fit(image: Image<'_>, channels: usize, size: [usize; 2]) -> Image<'_> {
+pub fn fit(image: Image<'_>, channels: usize, size: [usize; 2]) -> Image<'_> {
     pad(shrink(recolour(image, channels), size), size)
 }
 

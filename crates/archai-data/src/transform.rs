@@ -1,78 +1,195 @@
-//! From the bytes of an image to the numbers that a network sees.
+//! From the bytes of an image to the numbers that a network sees: the interface of transforms, and their chain. The
+//! transforms themselves lie in [`transforms`](crate::transforms), one file each.
 
+use std::fmt;
+use std::sync::Arc;
+
+use archai_spec::registry::{Named, Registry};
 use archai_spec::settings;
 
 use crate::dataset::{self, Image};
 use crate::error::DataError;
 use crate::rng::Key;
 
-/// What is done to training images at random.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Augment {
-    /// Pad with this many black pixels on each side, then crop the original size back at random.
-    pub crop_padding: usize,
-    /// Mirror left to right with probability 1/2.
-    pub flip: bool,
-    /// Set a square of this side to zero after normalisation (DeVries and Taylor, 2017); 0 for none.
-    pub cutout: usize,
-}
-
-/// Normalises images and, for training, augments them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Transform {
+/// An image on its way to the network: one number per pixel and channel, between 0 and 255 until it is normalised.
+#[derive(Debug)]
+pub struct Pixels<'a> {
+    values: &'a mut [f32],
     shape: [usize; 3],
-    /// For each channel, the number that a byte becomes.
-    tables: Vec<[f32; 256]>,
-    augment: Augment,
 }
 
-impl Transform {
-    /// Crop and flip as the data set says, cutout of the given side, normalise.
+impl Pixels<'_> {
+    /// Channels, height and width, which no transform changes: the network is built for them.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// All numbers: channel after channel, each row by row.
+    pub fn values_mut(&mut self) -> &mut [f32] {
+        self.values
+    }
+
+    /// The numbers of each channel, row by row.
+    pub fn planes_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let [_, height, width] = self.shape;
+        self.values.chunks_exact_mut(height * width)
+    }
+}
+
+/// What a transform is prepared for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// The data set.
+    pub dataset: &'a settings::Dataset,
+    /// Side of the square that `loader.cutout` asks for; 0 for none.
+    pub cutout: usize,
+    /// Whether networks or architectures learn from the images, so that they are augmented; otherwise they are measured
+    /// on them, and nothing may be random.
+    pub training: bool,
+}
+
+/// A transform with its settings. It changes an image in place; all that is random comes from the key, which belongs to
+/// this image in this pass. Draw from a key below it (`key.with("noise").rng()`), so that no two transforms share draws.
+pub type Step = Arc<dyn Fn(&mut Pixels<'_>, Key) + Send + Sync>;
+
+/// A transform: what `dataset.transforms` names in a configuration. Implement it to change images in a way of your own, and
+/// add it to the list of [`Transforms`] that a program starts with.
+///
+/// ```
+/// use archai_data::{DataError, Pipeline, Scope, Step, Transform, transforms};
+/// use archai_spec::{registry::Named, settings::Dataset};
+/// use std::sync::Arc;
+///
+/// /// Makes training images brighter or darker.
+/// struct Brightness(f32);
+///
+/// impl Named for Brightness {
+///     fn name(&self) -> &str { "brightness" }
+///     fn about(&self) -> &str { "training images become brighter or darker at random" }
+/// }
+///
+/// impl Transform for Brightness {
+///     fn prepare(&self, scope: &Scope<'_>) -> Result<Option<Step>, DataError> {
+///         let most = self.0;
+///         Ok(scope.training.then(|| -> Step {
+///             Arc::new(move |pixels, key| {
+///                 let draw = key.with("brightness").rng().uniform_f64() as f32;
+///                 let factor = 1.0 + most * (2.0 * draw - 1.0);
+///                 pixels.values_mut().iter_mut().for_each(|v| *v *= factor);
+///             })
+///         }))
+///     }
+/// }
+///
+/// let transforms = transforms::builtin().with(Arc::new(Brightness(0.2)));
+/// let mut dataset = Dataset::shipped("fashion_mnist_mini")?;
+/// dataset.transforms = Some(["crop", "flip", "brightness", "normalise"].map(String::from).into());
+/// let pipeline = Pipeline::train(&dataset, 0, &transforms)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Transform: Named + Send + Sync {
+    /// The transform for one purpose, with everything computed that does not depend on the image; none if there is
+    /// nothing to do for it.
     ///
     /// # Errors
-    /// [`DataError::Setting`] if the section contradicts itself.
-    pub fn train(dataset: &settings::Dataset, cutout: usize) -> Result<Transform, DataError> {
-        let augment = Augment {
-            crop_padding: dataset.crop_padding,
-            flip: dataset.flip,
+    /// [`DataError::Setting`] if the settings do not fit.
+    fn prepare(&self, scope: &Scope<'_>) -> Result<Option<Step>, DataError>;
+
+    /// The setting that asks for this transform, with its value, if one does (`dataset.crop_padding is 4`): a list of
+    /// transforms that leaves it out is then an error, since the setting would be ignored. By default none does.
+    fn asked_for(&self, scope: &Scope<'_>) -> Option<String> {
+        let _ = scope;
+        None
+    }
+}
+
+/// Transforms by name.
+pub type Transforms = Registry<dyn Transform>;
+
+/// The chain of transforms that a data set's images go through.
+#[derive(Clone)]
+pub struct Pipeline {
+    shape: [usize; 3],
+    names: Vec<String>,
+    steps: Vec<Step>,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Pipeline {
+            shape,
+            names,
+            steps: _,
+        } = self;
+        f.debug_struct("Pipeline")
+            .field("shape", shape)
+            .field("names", names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pipeline {
+    /// For images that are learnt from: all transforms of the data set, with cutout of the given side.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] if the section contradicts itself or names a transform that is not listed.
+    pub fn train(
+        dataset: &settings::Dataset,
+        cutout: usize,
+        transforms: &Transforms,
+    ) -> Result<Pipeline, DataError> {
+        let scope = Scope {
+            dataset,
             cutout,
+            training: true,
         };
-        Transform::new(dataset, augment)
+        Pipeline::new(&scope, transforms)
     }
 
-    /// Normalise, nothing else.
+    /// For images that are measured on: what is not random, which is normalisation alone unless the data set names
+    /// transforms of your own.
     ///
     /// # Errors
-    /// As [`Transform::train`].
-    pub fn test(dataset: &settings::Dataset) -> Result<Transform, DataError> {
-        Transform::new(dataset, Augment::default())
+    /// As [`Pipeline::train`].
+    pub fn test(
+        dataset: &settings::Dataset,
+        transforms: &Transforms,
+    ) -> Result<Pipeline, DataError> {
+        let scope = Scope {
+            dataset,
+            cutout: 0,
+            training: false,
+        };
+        Pipeline::new(&scope, transforms)
     }
 
-    /// Augment, then normalise by the data set's mean and standard deviation.
-    ///
-    /// # Errors
-    /// As [`Transform::train`].
-    pub fn new(dataset: &settings::Dataset, augment: Augment) -> Result<Transform, DataError> {
-        dataset::check(dataset)?;
-        let [height, width] = dataset.size;
-        if augment.crop_padding > dataset::MAX_SIDE {
-            let problem = format!(
-                "is {}, expected at most {}",
-                augment.crop_padding,
-                dataset::MAX_SIDE
-            );
-            return Err(DataError::setting("dataset.crop_padding", problem));
+    fn new(scope: &Scope<'_>, transforms: &Transforms) -> Result<Pipeline, DataError> {
+        const KEY: &str = "dataset.transforms";
+        dataset::check(scope.dataset)?;
+        let names = scope.dataset.transforms();
+        for transform in transforms.iter() {
+            if !names.contains(&transform.name())
+                && let Some(asked) = transform.asked_for(scope)
+            {
+                let name = transform.name();
+                let problem = format!(
+                    "does not list `{name}`, but {asked}; list it, or switch that setting off"
+                );
+                return Err(DataError::setting(KEY, problem));
+            }
         }
-        let tables = dataset
-            .mean
-            .iter()
-            .zip(&dataset.std)
-            .map(|(mean, std)| std::array::from_fn(|byte| (byte as f32 / 255.0 - mean) / std))
-            .collect();
-        Ok(Transform {
-            shape: [dataset.channels, height, width],
-            tables,
-            augment,
+        let mut steps = Vec::new();
+        for name in &names {
+            let transform = transforms
+                .get(name)
+                .map_err(|unknown| DataError::setting(KEY, unknown.to_string()))?;
+            steps.extend(transform.prepare(scope)?);
+        }
+        let [height, width] = scope.dataset.size;
+        Ok(Pipeline {
+            shape: [scope.dataset.channels, height, width],
+            names: names.into_iter().map(str::to_owned).collect(),
+            steps,
         })
     }
 
@@ -84,12 +201,11 @@ impl Transform {
     /// Writes the transformed image to `out`, channel after channel. All that is random comes from `key`.
     ///
     /// # Errors
-    /// [`DataError::Setting`] if the image is not of [`Transform::shape`].
+    /// [`DataError::Setting`] if the image is not of [`Pipeline::shape`].
     ///
     /// # Panics
     /// Unless `out` holds one number per pixel and channel.
     pub fn apply(&self, image: &Image<'_>, key: Key, out: &mut [f32]) -> Result<(), DataError> {
-        let [channels, height, width] = self.shape;
         let found = [image.channels, image.height, image.width];
         if found != self.shape {
             let problem = format!(
@@ -100,80 +216,28 @@ impl Transform {
         }
         assert_eq!(
             out.len(),
-            channels * height * width,
+            self.shape.iter().product::<usize>(),
             "room for one image of shape {:?}",
             self.shape
         );
-        let Draw {
-            shift: [dy, dx],
-            mirrored,
-            centre: [cy, cx],
-        } = Draw::new(key, &self.augment, height, width);
-        let hole = cutout_square(cy, cx, self.augment.cutout, height, width);
-
-        let planes = image
-            .pixels
-            .chunks_exact(height * width)
-            .zip(out.chunks_exact_mut(height * width));
-        for ((pixels, out), table) in planes.zip(&self.tables) {
-            for (y, line) in out.chunks_exact_mut(width).enumerate() {
-                let from = y.checked_add_signed(dy).filter(|y| *y < height);
-                for (x, value) in line.iter_mut().enumerate() {
-                    let x = if mirrored { width - 1 - x } else { x };
-                    let from = from.zip(x.checked_add_signed(dx).filter(|x| *x < width));
-                    *value = table[from.map_or(0, |(y, x)| usize::from(pixels[y * width + x]))];
-                }
-            }
-            for y in hole.rows.clone() {
-                out[y * width..][hole.columns.clone()].fill(0.0);
-            }
+        if image.pixels.len() != out.len() {
+            let problem = format!(
+                "an image has {} bytes of pixels, expected {} for shape {found:?}",
+                image.pixels.len(),
+                out.len()
+            );
+            return Err(DataError::setting("dataset.size", problem));
+        }
+        for (value, &byte) in out.iter_mut().zip(image.pixels.iter()) {
+            *value = f32::from(byte);
+        }
+        let mut pixels = Pixels {
+            values: out,
+            shape: self.shape,
+        };
+        for step in &self.steps {
+            step(&mut pixels, key);
         }
         Ok(())
-    }
-}
-
-/// The random choices for one image. All are drawn always, in this order, so that one setting does not move another's.
-struct Draw {
-    shift: [isize; 2],
-    mirrored: bool,
-    centre: [usize; 2],
-}
-
-impl Draw {
-    fn new(key: Key, augment: &Augment, height: usize, width: usize) -> Draw {
-        let mut rng = key.rng();
-        let padding = augment.crop_padding as u32;
-        let mut shift = || rng.uniform_u32_below(2 * padding + 1) as isize - padding as isize;
-        let shift = [shift(), shift()];
-        let mirrored = rng.uniform_u32_below(2) == 1 && augment.flip;
-        let centre = [height, width].map(|side| rng.uniform_u32_below(side as u32) as usize);
-        Draw {
-            shift,
-            mirrored,
-            centre,
-        }
-    }
-}
-
-/// Rows and columns of a square.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Square {
-    /// Rows that it covers.
-    pub rows: std::ops::Range<usize>,
-    /// Columns that it covers.
-    pub columns: std::ops::Range<usize>,
-}
-
-/// What cutout of side `length` around (`cy`, `cx`) sets to zero in an image of `height`×`width`: rows
-/// max(cy − ⌊length/2⌋, 0) to min(cy + ⌊length/2⌋, height), the end not included, columns likewise. An odd side gives
-/// the next smaller even square, as in the original code.
-pub fn cutout_square(cy: usize, cx: usize, length: usize, height: usize, width: usize) -> Square {
-    let half = length / 2;
-    let range = |centre: usize, side: usize| {
-        centre.saturating_sub(half)..centre.saturating_add(half).min(side)
-    };
-    Square {
-        rows: range(cy, height),
-        columns: range(cx, width),
     }
 }

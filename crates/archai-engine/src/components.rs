@@ -1,6 +1,9 @@
 //! All that experiments are put together from and that a program may add to: one value, handed in from the top, so that
 //! two experiments in one process can know different things and nothing is global.
 
+use archai_data::{Formats, Transforms, formats, transforms};
+use archai_spec::config::Schema;
+
 use crate::device::{self, Devices};
 use crate::export::{self, Exporters};
 use crate::op::OpRegistry;
@@ -14,6 +17,10 @@ pub struct Components {
     pub exporters: Exporters,
     /// Kinds of devices to compute on.
     pub devices: Devices,
+    /// Formats of data sets: what `dataset.format` names.
+    pub formats: Formats,
+    /// Transforms of images: what `dataset.transforms` names.
+    pub transforms: Transforms,
 }
 
 impl Components {
@@ -23,7 +30,18 @@ impl Components {
             ops: OpRegistry::builtin(),
             exporters: export::builtin(),
             devices: device::builtin(),
+            formats: formats::builtin(),
+            transforms: transforms::builtin(),
         }
+    }
+
+    /// The schema of configurations in which names of these lists, and no others, are valid.
+    #[must_use]
+    pub fn naming(&self, schema: Schema) -> Schema {
+        schema
+            .naming(&self.exporters)
+            .naming(&self.formats)
+            .naming(&self.transforms)
     }
 }
 

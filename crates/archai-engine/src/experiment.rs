@@ -103,7 +103,18 @@ impl<'a> Experiment<'a> {
         settings: &settings::Loader,
         phase: &str,
     ) -> Result<Loaders, EngineError> {
-        Ok(Loaders::new(settings, self.run.seed, phase)?)
+        let Components {
+            formats,
+            transforms,
+            ..
+        } = &self.components;
+        Ok(Loaders::new(
+            settings,
+            formats,
+            transforms,
+            self.run.seed,
+            phase,
+        )?)
     }
 
     /// The description builder of the space that the settings name.

@@ -1,23 +1,29 @@
 //! Readers of data sets and tables.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use archai::data::nasbench201::NasBench201Table;
-use archai::data::{DataError, Split, open};
-use archai::spec::settings::{Dataset, DatasetFormat};
+use archai::data::{DataError, Formats, Split, formats, open};
+use archai::spec::settings::Dataset;
 use flate2::{Compression, write::GzEncoder};
 
 use crate::SEPARATOR;
 
-fn settings(format: DatasetFormat, path: &Path) -> Dataset {
+thread_local! {
+    /// Reading a shipped file takes longer than most readers do.
+    static BASE: OnceCell<Dataset> = const { OnceCell::new() };
+    static FORMATS: OnceCell<Formats> = const { OnceCell::new() };
+}
+
+fn settings(format: &str, path: &Path) -> Dataset {
+    let shipped = || Dataset::shipped("cifar10").expect("a shipped data set");
     Dataset {
         name: "fuzzed".into(),
-        format,
+        format: format.into(),
         path: path.to_str().expect("a temporary folder in UTF-8").into(),
-        train: None,
-        test: None,
         n_classes: 3,
         channels: 3,
         size: [4, 4],
@@ -25,13 +31,14 @@ fn settings(format: DatasetFormat, path: &Path) -> Dataset {
         std: vec![1.0; 3],
         crop_padding: 0,
         flip: false,
-        max_batches: -1,
+        ..BASE.with(|base| base.get_or_init(shipped).clone())
     }
 }
 
 /// Opens a data set and reads all of its images.
 fn read(settings: &Dataset) -> Result<(), DataError> {
-    let data = open(settings, Split::Train)?;
+    let data =
+        FORMATS.with(|all| open(all.get_or_init(formats::builtin), settings, Split::Train))?;
     for i in 0..data.len() {
         assert!((data.label(i) as usize) < data.n_classes());
         let image = data.image(i)?;
@@ -47,7 +54,7 @@ fn read(settings: &Dataset) -> Result<(), DataError> {
     Ok(())
 }
 
-fn read_files(format: DatasetFormat, files: &[(&str, &[u8])]) {
+fn read_files(format: &str, files: &[(&str, &[u8])]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, bytes) in files {
         let path = folder.path().join(name);
@@ -71,7 +78,7 @@ pub fn idx(bytes: &[u8]) {
         ("train-labels-idx1-ubyte", labels),
         ("train-images-idx3-ubyte", images),
     ];
-    read_files(DatasetFormat::Idx, &files);
+    read_files("idx", &files);
 }
 
 /// By the first byte: a file of records, an archive, or an archive that is still to be compressed.
@@ -81,7 +88,7 @@ pub fn cifar(bytes: &[u8]) {
     };
     if kind % 3 == 0 {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut settings = settings(DatasetFormat::Cifar10Binary, folder.path());
+        let mut settings = settings("cifar10_binary", folder.path());
         settings.train = Some("data_batch_1.bin".into());
         fs::write(folder.path().join("data_batch_1.bin"), bytes).expect("a temporary file");
         return read(&settings).unwrap_or_default();
@@ -94,7 +101,7 @@ pub fn cifar(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("cifar.tar.gz");
     fs::write(&path, archive).expect("a temporary file");
-    let mut settings = settings(DatasetFormat::Cifar10Binary, &path);
+    let mut settings = settings("cifar10_binary", &path);
     settings.train = Some("data_batch_*.bin".into());
     read(&settings).unwrap_or_default();
 }
@@ -108,7 +115,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// A parquet table of images.
 pub fn parquet(bytes: &[u8]) {
-    read_files(DatasetFormat::Parquet, &[("train.parquet", bytes)]);
+    read_files("parquet", &[("train.parquet", bytes)]);
 }
 
 /// A picture, as each kind of file.
@@ -117,7 +124,7 @@ pub fn image(bytes: &[u8]) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         fs::create_dir_all(folder.path().join("train/a")).expect("a temporary folder");
         fs::write(folder.path().join(name), bytes).expect("a temporary file");
-        let mut settings = settings(DatasetFormat::ImageFolder, folder.path());
+        let mut settings = settings("image_folder", folder.path());
         settings.n_classes = 1;
         read(&settings).unwrap_or_default();
     }

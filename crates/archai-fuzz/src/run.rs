@@ -60,7 +60,7 @@ fn open_checkpoint(bytes: &[u8]) {
     in_file("000001.checkpoint", bytes, |path| {
         let folder = path.parent().expect("the folder above");
         let mark = Box::new(|| Ok(Value::Null));
-        let opened = CheckpointStore::open(folder, Policy::default(), &NoClock, mark);
+        let opened = CheckpointStore::open(folder, Policy::shipped(), &NoClock, mark);
         let (store, found) = match opened {
             Ok(opened) => opened,
             // Damage is found and reported, and no error; only a newer file is.

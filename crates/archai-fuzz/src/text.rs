@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use archai::spec::config::{ConfigLoader, Files, Schema, parse_overrides};
+use archai::spec::config::{ConfigLoader, Schema, parse_overrides};
 use archai::spec::desc::{
     Genotype, ModelDesc, OpCatalog, draw_dot, draw_svg, from_genotype, import_archai,
 };
@@ -28,12 +28,8 @@ fn with_catalog(use_it: impl FnOnce(&OpCatalog)) {
 fn with_settings(use_it: impl FnOnce(&Settings)) {
     SETTINGS.with(|settings| {
         use_it(settings.get_or_init(|| {
-            let tree = ConfigLoader::new(&Files)
-                .files("archai:algos/common.yaml")
-                .dataset("archai:datasets/cifar10.yaml")
-                .load(&Schema::settings());
-            let settings = tree.and_then(|tree| tree.settings());
-            settings.unwrap_or_else(|errors| panic!("the shipped files: {errors}"))
+            Settings::shipped("cifar10")
+                .unwrap_or_else(|errors| panic!("the shipped files: {errors}"))
         }));
     });
 }

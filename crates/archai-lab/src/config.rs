@@ -1,6 +1,7 @@
 //! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
 
 use archai_algos::{Algorithm, Algorithms};
+use archai_engine::Components;
 use archai_spec::config::{ConfigLoader, ConfigTree, Files, Override, shipped_datasets};
 use archai_spec::names::unknown;
 
@@ -11,6 +12,8 @@ use crate::error::LabError;
 pub struct ConfigRequest<'a> {
     /// All algorithms: their files may be included and named.
     pub algos: &'a Algorithms,
+    /// What configurations may name.
+    pub components: &'a Components,
     /// The algorithm, whose defaults are the weakest layer.
     pub algo: &'a Algorithm,
     /// Data set by name or path; none takes the mode's.
@@ -72,7 +75,7 @@ impl ConfigRequest<'_> {
         }
         loader
             .overrides(self.overrides)
-            .load(&self.algo.schema())
+            .load(&self.components.naming(self.algo.schema()))
             .map_err(LabError::from)
     }
 }

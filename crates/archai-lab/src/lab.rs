@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use archai_algos::{Algorithm, Algorithms};
+use archai_data::{DataFormat, Transform};
 use archai_engine::Components;
 use archai_engine::device::DeviceKind;
 use archai_engine::export::Exporter;
@@ -59,6 +60,20 @@ impl Lab {
     ) -> Result<Self, LabError> {
         self.components.ops.register(info, make)?;
         Ok(self)
+    }
+
+    /// The same with one more format of data sets, which `dataset.format` may name. One of the same name is replaced.
+    #[must_use]
+    pub fn with_format(mut self, format: impl DataFormat + 'static) -> Self {
+        self.components.formats = self.components.formats.with(Arc::new(format));
+        self
+    }
+
+    /// The same with one more transform of images, which `dataset.transforms` may name. One of the same name is replaced.
+    #[must_use]
+    pub fn with_transform(mut self, transform: impl Transform + 'static) -> Self {
+        self.components.transforms = self.components.transforms.with(Arc::new(transform));
+        self
     }
 
     /// The same with one more format in which an evaluation can leave its model. One of the same name is replaced.

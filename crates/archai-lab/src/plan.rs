@@ -94,6 +94,7 @@ impl<'a> Plan<'a> {
             for &algo in &algorithms {
                 let config = ConfigRequest {
                     algos: lab.algorithms(),
+                    components: lab.components(),
                     algo,
                     dataset,
                     eval_dataset: request.eval_dataset.as_deref(),
@@ -251,9 +252,7 @@ impl<'a> Job<'a> {
             vars
         };
         let expanded = |dir: &RunDir| -> Result<Settings, LabError> {
-            let mut settings = settings.clone();
-            tree.expand_paths(&mut settings, &in_dir(dir))?;
-            Ok(settings)
+            Ok(tree.expanded(&in_dir(dir))?.settings()?)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
         let section = format!("nas.search.{}", algo.name());

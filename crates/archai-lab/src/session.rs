@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use archai_data::Split;
+use archai_data::check_place;
 use archai_engine::checkpoint::{CheckpointStore, Found};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
@@ -13,7 +13,7 @@ use archai_engine::run::{Run, StopFlag};
 use archai_engine::searcher::SearchResult;
 use archai_engine::{Engine, EngineError};
 use archai_spec::event::{Level, LogPath, json};
-use archai_spec::settings::{Dataset, DatasetFormat, Settings};
+use archai_spec::settings::Settings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -105,13 +105,16 @@ impl Session<'_> {
     /// there is no search.
     fn check_before(&self, runner: &dyn ExperimentRunner) -> Result<Option<Template>, LabError> {
         let (job, plan) = (self.job, self.plan);
-        let mut registry = plan.lab.components().ops.clone();
+        let components = plan.lab.components();
+        let formats = &components.formats;
+        let mut registry = components.ops.clone();
         runner.register_ops(&mut registry)?;
         if plan.search {
-            check_data(&job.search.nas.search.loader.dataset)?;
+            check_place(formats, &job.search.nas.search.loader.dataset)
+                .map_err(LabError::caused)?;
         }
         if plan.eval {
-            check_data(&job.eval.nas.eval.loader.dataset)?;
+            check_place(formats, &job.eval.nas.eval.loader.dataset).map_err(LabError::caused)?;
         }
         match (plan.search, plan.eval) {
             (false, _) => {
@@ -438,14 +441,6 @@ fn resume_log(log: &RunLog<'_>, phase: Phase, dir: &RunDir, found: &Found) -> Re
             "{missing} bytes of the logs are missing; the run reports them again where it can"
         );
         log.warn_first(&text).map_err(in_log)?;
-    }
-    Ok(())
-}
-
-/// A data set that is not there is found out before older runs are set aside.
-fn check_data(dataset: &Dataset) -> Result<(), LabError> {
-    if dataset.format != DatasetFormat::Embedded && !Path::new(&dataset.path).exists() {
-        archai_data::open(dataset, Split::Train).map_err(LabError::caused)?;
     }
     Ok(())
 }

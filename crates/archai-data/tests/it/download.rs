@@ -8,8 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use archai_data::download::{Download, Source, all, by_name, get};
-use archai_data::{DataError, Split, open};
-use archai_spec::settings::DatasetFormat::Cifar10Binary;
+use archai_data::{DataError, Split, formats, open};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -112,6 +111,7 @@ fn sample() -> (Vec<u8>, Download) {
 fn spec(archive: &[u8], members: &[(&str, u64)]) -> Download {
     Download {
         name: "sample".into(),
+        format: "cifar10_binary".into(),
         url: "http://127.0.0.1:9/never-asked.tar.gz".into(),
         bytes: archive.len() as u64,
         sha256: Sha256::digest(archive)
@@ -166,7 +166,8 @@ fn a_whole_download_that_can_be_opened() {
     check_left(&folder, &["data_batch_1.bin", "test_batch.bin"]);
     check_left(&root.path().join("data"), &["sample"]);
     let data = open(
-        &settings(Cifar10Binary, &folder, 10, 3, [32, 32]),
+        &formats::builtin(),
+        &settings("cifar10_binary", &folder, 10, 3, [32, 32]),
         Split::Test,
     )
     .unwrap();

@@ -5,8 +5,8 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use archai_data::{DataError, Dataset, InMemory, Split, open, rng::Key};
-use archai_spec::settings::{self, DatasetFormat};
+use archai_data::{DataError, Dataset, InMemory, Split, formats, open, rng::Key};
+use archai_spec::settings;
 use flate2::{Compression, write::GzEncoder};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
@@ -17,7 +17,7 @@ use parquet::schema::parser::parse_message_type;
 
 /// Settings that leave images as they are: no mean, no deviation, no augmentation.
 pub fn settings(
-    format: DatasetFormat,
+    format: &str,
     path: impl AsRef<Path>,
     n_classes: usize,
     channels: usize,
@@ -25,10 +25,8 @@ pub fn settings(
 ) -> settings::Dataset {
     settings::Dataset {
         name: "sample".into(),
-        format,
+        format: format.into(),
         path: path.as_ref().to_str().unwrap().into(),
-        train: None,
-        test: None,
         n_classes,
         channels,
         size,
@@ -36,16 +34,21 @@ pub fn settings(
         std: vec![1.0; channels],
         crop_padding: 0,
         flip: false,
-        max_batches: -1,
+        ..mini()
     }
 }
 
+/// The data set that travels inside the program.
+pub fn mini() -> settings::Dataset {
+    settings::Dataset::shipped("fashion_mnist_mini").unwrap()
+}
+
 pub fn train(dataset: &settings::Dataset) -> Result<Arc<dyn Dataset>, DataError> {
-    open(dataset, Split::Train)
+    open(&formats::builtin(), dataset, Split::Train)
 }
 
 pub fn test(dataset: &settings::Dataset) -> Result<Arc<dyn Dataset>, DataError> {
-    open(dataset, Split::Test)
+    open(&formats::builtin(), dataset, Split::Test)
 }
 
 /// `n` images of random bytes, labels 0, 1, … by turns.

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use archai_data::rng::Key;
-use archai_spec::settings::DatasetFormat::{self, Cifar10Binary, Idx, ImageFolder, Parquet};
 use tempfile::TempDir;
 
 use crate::fixtures::*;
 
 /// Opens and reads a data set of one file that is `bytes`, cut at every length, and with bytes changed at random.
 fn torture(
-    format: DatasetFormat,
+    format: &str,
     name: &str,
     bytes: &[u8],
     others: &[(&str, &[u8])],
@@ -27,7 +26,7 @@ fn torture(
         folder.path().to_owned()
     };
     let mut set = settings(format, path, 3, 3, [4, 4]);
-    if format == Cifar10Binary {
+    if format == "cifar10_binary" {
         set.train = Some("data_batch_1.bin".into());
     }
     let read = |bytes: &[u8]| {
@@ -62,14 +61,14 @@ fn idx_files() {
     let labels = idx(&[4], &[0, 1, 2, 0]);
     let (images_name, labels_name) = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte");
     torture(
-        Idx,
+        "idx",
         images_name,
         &images,
         &[(labels_name, &labels)],
         0..images.len(),
     );
     torture(
-        Idx,
+        "idx",
         labels_name,
         &labels,
         &[(images_name, &images)],
@@ -77,14 +76,14 @@ fn idx_files() {
     );
     let (images_gz, labels_gz) = (gzip(&images), gzip(&labels));
     torture(
-        Idx,
+        "idx",
         images_name,
         &images_gz,
         &[(labels_name, &labels_gz)],
         0..images_gz.len(),
     );
     torture(
-        Idx,
+        "idx",
         labels_name,
         &labels_gz,
         &[(images_name, &images_gz)],
@@ -96,7 +95,7 @@ fn idx_files() {
 fn cifar_files() {
     let record = cifar_record(&[2], [1, 2, 3]);
     torture(
-        Cifar10Binary,
+        "cifar10_binary",
         "data_batch_1.bin",
         &record,
         &[],
@@ -105,7 +104,7 @@ fn cifar_files() {
     let archive = tar_gz(&[("cifar-10-batches-bin/data_batch_1.bin", &record)]);
     // The last bytes are padding and the checksum of the compression, which is not needed once the member is there.
     torture(
-        Cifar10Binary,
+        "cifar10_binary",
         "c.tar.gz",
         &archive,
         &[],
@@ -120,7 +119,7 @@ fn parquet_files() {
         .collect();
     for (layout, compression) in [(Layout::Struct, snappy()), (Layout::Plain, zstd())] {
         let table = parquet_table(layout, &rows, compression);
-        torture(Parquet, "train.parquet", &table, &[], 0..table.len());
+        torture("parquet", "train.parquet", &table, &[], 0..table.len());
     }
 }
 
@@ -131,14 +130,14 @@ fn pictures() {
     let picture = png(flat_rgb(5, 5, [1, 2, 3]));
     // A PNG may lack its last chunk, which holds nothing.
     torture(
-        ImageFolder,
+        "image_folder",
         "train/a/x.png",
         &picture,
         &others,
         0..picture.len() - 16,
     );
     let picture = jpeg(flat_rgb(5, 5, [1, 2, 3]));
-    torture(ImageFolder, "train/a/x.jpg", &picture, &others, 0..100);
+    torture("image_folder", "train/a/x.jpg", &picture, &others, 0..100);
 }
 
 #[test]
@@ -153,7 +152,7 @@ fn a_picture_that_claims_to_be_huge() {
     for class in ["a", "b", "c"] {
         write(folder.path().join(format!("train/{class}/x.png")), &picture);
     }
-    let data = train(&settings(ImageFolder, folder.path(), 3, 1, [4, 4])).unwrap();
+    let data = train(&settings("image_folder", folder.path(), 3, 1, [4, 4])).unwrap();
     check_error(data.image(0), &["x.png", "cannot be decoded", "limit"]);
 }
 
@@ -166,7 +165,7 @@ fn p20_bombs_and_lies_are_named() {
 
     let labels = idx(&[4], &[0, 1, 2, 0]);
     write(at("train-labels-idx1-ubyte"), &labels);
-    let set = settings(Idx, folder.path(), 3, 1, [4, 4]);
+    let set = settings("idx", folder.path(), 3, 1, [4, 4]);
     for (images, parts) in [
         (
             zeros(&idx(&[4, 16_384, 16_384], b"")),
@@ -195,7 +194,7 @@ fn p20_bombs_and_lies_are_named() {
     header.set_size(42 << 20);
     header.set_cksum();
     write(at("bomb.tar.gz"), zeros(header.as_bytes()));
-    let mut set = settings(Cifar10Binary, at("bomb.tar.gz"), 10, 3, [32, 32]);
+    let mut set = settings("cifar10_binary", at("bomb.tar.gz"), 10, 3, [32, 32]);
     check_error(train(&set), &["bomb.tar.gz", "decompress to more than"]);
     // Members are read into memory alone: names that lead elsewhere lead nowhere.
     let record = cifar_record(&[2], [1, 2, 3]);
@@ -211,7 +210,7 @@ fn p20_bombs_and_lies_are_named() {
     assert_eq!(train(&set).unwrap().len(), 2);
     assert!(!Path::new("/data_batch_2.bin").exists() && !at("../../data_batch_1.bin").exists());
 
-    let set = settings(Parquet, folder.path(), 3, 3, [4, 4]);
+    let set = settings("parquet", folder.path(), 3, 3, [4, 4]);
     let table = |rows: &[(Option<Vec<u8>>, i64)]| parquet_table(Layout::Plain, rows, zstd());
     write(at("train.parquet"), table(&[(Some(vec![0; 60 << 20]), 0)]));
     check_error(

@@ -3,27 +3,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use archai_data::rng::Key;
-use archai_data::{Augment, Batch, DataError, Dataset, Image, InMemory, Loader, Transform};
-use archai_spec::settings::DatasetFormat::Idx;
+use archai_data::{Batch, DataError, Dataset, Image, InMemory, Loader, Pipeline, transforms};
+use archai_spec::settings;
 
-use crate::fixtures::{check_error, random, settings};
+use crate::fixtures::{self, check_error, random};
 
 const SHAPE: [usize; 3] = [3, 8, 8];
 
-fn transform(augment: Augment) -> Transform {
-    Transform::new(
-        &settings(Idx, "", 10, SHAPE[0], [SHAPE[1], SHAPE[2]]),
-        augment,
-    )
-    .unwrap()
+fn data_set() -> settings::Dataset {
+    fixtures::settings("idx", "", 10, SHAPE[0], [SHAPE[1], SHAPE[2]])
 }
 
-fn augmented() -> Transform {
-    transform(Augment {
-        crop_padding: 2,
-        flip: true,
-        cutout: 3,
-    })
+fn plain() -> Pipeline {
+    Pipeline::test(&data_set(), &transforms::builtin()).unwrap()
+}
+
+fn augmented() -> Pipeline {
+    let mut set = data_set();
+    (set.crop_padding, set.flip) = (2, true);
+    Pipeline::train(&set, 3, &transforms::builtin()).unwrap()
 }
 
 /// 103 images in batches of 10.
@@ -83,7 +81,7 @@ fn every_image_once_per_epoch_in_a_fresh_order() {
     let n = 50u8;
     let pixels = (0..n).flat_map(|i| [i; 192]).collect();
     let data = InMemory::new("numbered", 50, SHAPE, pixels, (0..50).collect()).unwrap();
-    let (mut orders, plain) = (Vec::new(), transform(Augment::default()));
+    let (mut orders, plain) = (Vec::new(), plain());
     for seed in [1, 2] {
         let loader = Loader::new(Arc::new(data.clone()), plain.clone(), 8).shuffled(Key::new(seed));
         for epoch in 0..3 {

@@ -1,9 +1,8 @@
-use archai_data::{Batch, Loader, Loaders, embedded};
+use archai_data::{Batch, DataError, Loader, Loaders, formats, transforms};
 use archai_spec::settings;
-use archai_spec::settings::DatasetFormat::Idx;
 use tempfile::TempDir;
 
-use crate::fixtures::{check_error, idx, settings as plain_settings, write};
+use crate::fixtures::{self, check_error, idx, settings as plain_settings, write};
 
 fn section(dataset: settings::Dataset) -> settings::Loader {
     settings::Loader {
@@ -21,7 +20,12 @@ fn section(dataset: settings::Dataset) -> settings::Loader {
 }
 
 fn mini() -> settings::Loader {
-    section(embedded::settings("fashion_mnist_mini").unwrap())
+    section(fixtures::mini())
+}
+
+fn open(settings: &settings::Loader, seed: u64, purpose: &str) -> Result<Loaders, DataError> {
+    let (formats, transforms) = (formats::builtin(), transforms::builtin());
+    Loaders::new(settings, &formats, &transforms, seed, purpose)
 }
 
 fn first(loader: &Loader, epoch: usize) -> Batch {
@@ -39,7 +43,7 @@ fn counts(loader: &Loader) -> Vec<usize> {
 
 #[test]
 fn from_settings() {
-    let loaders = Loaders::new(&mini(), 2, "search").unwrap();
+    let loaders = open(&mini(), 2, "search").unwrap();
     let (valid, arch, test) = (
         loaders.valid.unwrap(),
         loaders.valid_arch.unwrap(),
@@ -80,10 +84,10 @@ fn from_settings() {
 
 #[test]
 fn seeds_and_purposes() {
-    let a = Loaders::new(&mini(), 2, "search").unwrap();
-    let same = Loaders::new(&mini(), 2, "search").unwrap();
-    let phase = Loaders::new(&mini(), 2, "eval").unwrap();
-    let seed = Loaders::new(&mini(), 3, "search").unwrap();
+    let a = open(&mini(), 2, "search").unwrap();
+    let same = open(&mini(), 2, "search").unwrap();
+    let phase = open(&mini(), 2, "eval").unwrap();
+    let seed = open(&mini(), 3, "search").unwrap();
     assert_eq!(first(&a.train, 3), first(&same.train, 3));
     assert_eq!(a.train.items(), phase.train.items());
     assert_ne!(first(&a.train, 3), first(&phase.train, 3));
@@ -110,7 +114,7 @@ fn validation_images_that_move_the_architecture() {
         images
     };
     let check = |settings: &settings::Loader, expect: bool| {
-        let loaders = Loaders::new(settings, 2, "search").unwrap();
+        let loaders = open(settings, 2, "search").unwrap();
         assert_eq!(
             sorted(&loaders.valid.unwrap()) == sorted(&loaders.valid_arch.unwrap()),
             expect
@@ -125,11 +129,11 @@ fn validation_images_that_move_the_architecture() {
 fn parts_that_are_not_asked_for() {
     let mut settings = mini();
     (settings.load_test, settings.val_ratio) = (false, 0.0);
-    let loaders = Loaders::new(&settings, 2, "eval").unwrap();
+    let loaders = open(&settings, 2, "eval").unwrap();
     assert_eq!(loaders.train.n_images(), 2000);
     assert!(loaders.valid.is_none() && loaders.valid_arch.is_none() && loaders.test.is_none());
     (settings.load_test, settings.load_train) = (true, false);
-    let loaders = Loaders::new(&settings, 2, "eval").unwrap();
+    let loaders = open(&settings, 2, "eval").unwrap();
     assert_eq!(
         (loaders.train.n_images(), loaders.test.unwrap().n_images()),
         (0, 500)
@@ -141,7 +145,7 @@ fn limits() {
     let check = |change: &dyn Fn(&mut settings::Loader), expect: [usize; 3]| {
         let mut settings = mini();
         change(&mut settings);
-        let loaders = Loaders::new(&settings, 2, "search").unwrap();
+        let loaders = open(&settings, 2, "search").unwrap();
         let valid = loaders.valid.as_ref().map_or(0, Loader::n_images);
         assert_eq!(
             [
@@ -193,9 +197,9 @@ fn many_classes_in_toy_mode() {
         folder.path().join("train-labels-idx1-ubyte"),
         idx(&[n], &labels),
     );
-    let mut settings = section(plain_settings(Idx, folder.path(), 250, 1, [2, 2]));
+    let mut settings = section(plain_settings("idx", folder.path(), 250, 1, [2, 2]));
     (settings.load_test, settings.dataset.max_batches) = (false, 2);
-    let loaders = Loaders::new(&settings, 2, "search").unwrap();
+    let loaders = open(&settings, 2, "search").unwrap();
     assert_eq!(counts(&loaders.train), [1; 250]);
     assert_eq!(counts(&loaders.valid.unwrap()), [1; 250]);
 }
@@ -205,7 +209,7 @@ fn settings_that_leave_nothing() {
     let check = |change: &dyn Fn(&mut settings::Loader), parts: &[&str]| {
         let mut settings = mini();
         change(&mut settings);
-        check_error(Loaders::new(&settings, 2, "search"), parts);
+        check_error(open(&settings, 2, "search"), parts);
     };
     check(
         &|set| set.val_ratio = 1.0,

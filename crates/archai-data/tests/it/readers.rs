@@ -1,9 +1,7 @@
 use std::fs;
 
-use archai_data::{Dataset, embedded};
-use archai_spec::settings::DatasetFormat::{
-    self, Cifar10Binary, Cifar100Binary, Idx, ImageFolder, Parquet,
-};
+use archai_data::formats::{self, embedded};
+use archai_data::{DataError, Dataset, InMemory, Split, check_place, open};
 use tempfile::TempDir;
 
 use crate::fixtures::*;
@@ -63,14 +61,14 @@ fn cifar10_folder_and_archive() {
         folder.path().join("cifar-10-batches-bin"),
         archive,
     ] {
-        let set = settings(Cifar10Binary, &path, 10, 3, [32, 32]);
+        let set = settings("cifar10_binary", &path, 10, 3, [32, 32]);
         let data = train(&set).unwrap();
         assert_eq!(glance(&*data), expect, "{}", path.display());
         assert_eq!(data.class_names().unwrap()[9], "truck");
         assert_eq!(glance(&*test(&set).unwrap()), [(3, vec![1, 2, 3])]);
     }
 
-    let mut set = settings(Cifar10Binary, folder.path(), 10, 1, [32, 32]);
+    let mut set = settings("cifar10_binary", folder.path(), 10, 1, [32, 32]);
     set.train = Some("*_1.bin".into());
     assert_eq!(
         glance(&*train(&set).unwrap()),
@@ -97,7 +95,7 @@ fn cifar100_takes_the_fine_label() {
         folder.path().join("train.bin"),
         cifar_record(&[3, 77], [1, 2, 3]),
     );
-    let set = settings(Cifar100Binary, folder.path(), 100, 3, [32, 32]);
+    let set = settings("cifar100_binary", folder.path(), 100, 3, [32, 32]);
     assert_eq!(glance(&*train(&set).unwrap()), [(77, vec![1, 2, 3])]);
     check_error(test(&set), &["test.bin", "test data"]);
 }
@@ -105,7 +103,7 @@ fn cifar100_takes_the_fine_label() {
 #[test]
 fn cifar_damage() {
     let folder = TempDir::new().unwrap();
-    let set = settings(Cifar100Binary, folder.path(), 100, 3, [32, 32]);
+    let set = settings("cifar100_binary", folder.path(), 100, 3, [32, 32]);
     let record = cifar_record(&[3, 7], [0; 3]);
     write(folder.path().join("train.bin"), &record[..3000]);
     check_error(
@@ -135,7 +133,13 @@ fn cifar_damage() {
     let not_an_archive = folder.path().join("x.tar.gz");
     write(&not_an_archive, b"no archive at all");
     check_error(
-        train(&settings(Cifar100Binary, &not_an_archive, 100, 3, [32, 32])),
+        train(&settings(
+            "cifar100_binary",
+            &not_an_archive,
+            100,
+            3,
+            [32, 32],
+        )),
         &["x.tar.gz", ".tar.gz archive"],
     );
 }
@@ -152,14 +156,14 @@ fn idx_plain_and_gzip() {
                 if compress { gzip(bytes) } else { bytes.clone() },
             );
         }
-        let mut set = settings(Idx, folder.path(), 3, 1, [2, 2]);
+        let mut set = settings("idx", folder.path(), 3, 1, [2, 2]);
         set.train = pattern.map(str::to_owned);
         assert_eq!(
             glance(&*train(&set).unwrap()),
             [(2, vec![1]), (0, vec![2]), (1, vec![3])]
         );
         // Grey becomes colour, and small images are padded.
-        let mut set = settings(Idx, folder.path(), 3, 3, [4, 4]);
+        let mut set = settings("idx", folder.path(), 3, 3, [4, 4]);
         set.train = pattern.map(str::to_owned);
         let data = train(&set).unwrap();
         let image = data.image(1).unwrap();
@@ -208,7 +212,7 @@ fn idx_damage() {
                 folder.path().join("train-labels-idx1-ubyte"),
                 bytes(&labels),
             );
-            check_error(train(&settings(Idx, folder.path(), 3, 1, [2, 2])), parts);
+            check_error(train(&settings("idx", folder.path(), 3, 1, [2, 2])), parts);
         }
     };
     let (images, labels) = (idx(&[2, 2, 2], &[0; 8]), idx(&[2], &[0, 1]));
@@ -250,7 +254,7 @@ fn idx_damage() {
     check(idx(&[2, 0, 2], &[]), labels, &["1 to 16384 pixels"]);
 
     let folder = TempDir::new().unwrap();
-    let mut set = settings(Idx, folder.path(), 3, 1, [2, 2]);
+    let mut set = settings("idx", folder.path(), 3, 1, [2, 2]);
     check_error(
         train(&set),
         &["train-images-idx3-ubyte", "train-images-idx3-ubyte.gz"],
@@ -288,7 +292,7 @@ fn parquet_layouts() {
             folder.path().join(name),
             parquet_table(layout, &rows, compression),
         );
-        let set = settings(Parquet, folder.path(), 3, 3, [4, 4]);
+        let set = settings("parquet", folder.path(), 3, 3, [4, 4]);
         assert_eq!(glance(&*train(&set).unwrap()), expect, "{name}");
         check_error(test(&set), &["test*.parquet", "test data"]);
     }
@@ -301,7 +305,7 @@ fn parquet_layouts() {
             parquet_table(Layout::Struct, &rows, snappy()),
         );
     }
-    let data = test(&settings(Parquet, folder.path(), 2, 1, [32, 32])).unwrap();
+    let data = test(&settings("parquet", folder.path(), 2, 1, [32, 32])).unwrap();
     assert_eq!(
         (0..data.len()).map(|i| data.label(i)).collect::<Vec<_>>(),
         [0, 1]
@@ -318,7 +322,7 @@ fn parquet_layouts() {
 #[test]
 fn parquet_damage() {
     let folder = TempDir::new().unwrap();
-    let set = settings(Parquet, folder.path(), 3, 3, [4, 4]);
+    let set = settings("parquet", folder.path(), 3, 3, [4, 4]);
     let good = (Some(png(flat_rgb(4, 4, [1, 2, 3]))), 0);
     let check = |rows: &[(Option<Vec<u8>>, i64)], parts: &[&str]| {
         write(
@@ -386,7 +390,7 @@ fn image_folders() {
     // The test data lacks class 'ant': the other classes keep their numbers.
     write(root.join("val/bee/x.png"), png(flat_grey(2, 2, 7)));
     write(root.join("val/zebra/x.png"), png(flat_grey(2, 2, 6)));
-    let set = settings(ImageFolder, root, 3, 3, [2, 2]);
+    let set = settings("image_folder", root, 3, 3, [2, 2]);
     let data = train(&set).unwrap();
     let found = glance(&*data);
     assert_eq!(
@@ -402,7 +406,7 @@ fn image_folders() {
         [(1, vec![7; 3]), (2, vec![6; 3])]
     );
 
-    let mut other = settings(ImageFolder, root, 4, 3, [2, 2]);
+    let mut other = settings("image_folder", root, 4, 3, [2, 2]);
     check_error(
         train(&other),
         &["dataset.n_classes", "is 4", "3 class folders"],
@@ -434,7 +438,7 @@ fn image_folders() {
 #[test]
 fn embedded_data() {
     assert_eq!(embedded::names(), ["fashion_mnist_mini"]);
-    let mut set = embedded::settings("fashion_mnist_mini").unwrap();
+    let mut set = mini();
     for (data, n) in [(train(&set).unwrap(), 2000), (test(&set).unwrap(), 500)] {
         assert_eq!(data.len(), n);
         let mut counts = [0; 10];
@@ -468,12 +472,11 @@ fn embedded_data() {
             "expected fashion_mnist_mini",
         ],
     );
-    check_error(embedded::settings("x"), &["'x'"]);
 }
 
 #[test]
 fn settings_that_contradict_themselves() {
-    let good = embedded::settings("fashion_mnist_mini").unwrap();
+    let good = mini();
     let check = |change: &dyn Fn(&mut archai_spec::settings::Dataset), parts: &[&str]| {
         let mut set = good.clone();
         change(&mut set);
@@ -502,14 +505,14 @@ fn settings_that_contradict_themselves() {
         &["dataset.train", "expected null"],
     );
     check(
-        &|set| set.format = DatasetFormat::Idx,
+        &|set| set.format = "idx".into(),
         &["'fashion_mnist_mini' (training data) was not found"],
     );
 }
 
 #[test]
 fn known_data_sets_say_how_to_get_them() {
-    let mut set = settings(Cifar10Binary, "/nowhere/at/all", 10, 3, [32, 32]);
+    let mut set = settings("cifar10_binary", "/nowhere/at/all", 10, 3, [32, 32]);
     set.name = "cifar10".into();
     check_error(
         train(&set),
@@ -521,15 +524,157 @@ fn known_data_sets_say_how_to_get_them() {
             "--dataset.path DIR",
         ],
     );
-    let mut check = |name: &str, format| {
-        (set.name, set.format) = (name.into(), format);
+    let mut check = |name: &str, format: &str| {
+        (set.name, set.format) = (name.into(), format.into());
         let message = train(&set).err().unwrap().to_string();
         assert!(
             !message.contains("archai data get") && message.contains("dataset.path"),
             "{message}"
         );
     };
-    check("my_data", Cifar10Binary);
+    check("my_data", "cifar10_binary");
     // What can be downloaded would not be a parquet table.
-    check("cifar10", Parquet);
+    check("cifar10", "parquet");
+}
+
+#[test]
+fn every_format_says_which_files_it_reads() {
+    let formats = formats::builtin();
+    assert_eq!(
+        formats.names().collect::<Vec<_>>(),
+        [
+            "embedded",
+            "cifar10_binary",
+            "cifar100_binary",
+            "idx",
+            "parquet",
+            "image_folder"
+        ]
+    );
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    for name in [
+        "cifar-100-binary/train.bin",
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte.gz",
+        "data/train-0.parquet",
+        "data/train-1.parquet",
+        "train/cat/b.png",
+        "train/cat/a.png",
+        "train/dog/c.jpg",
+    ] {
+        write(root.join(name), b"x");
+    }
+    let check = |format: &str, pattern: Option<&str>, expect: &[&str]| {
+        let mut set = settings(format, root, 2, 1, [2, 2]);
+        set.train = pattern.map(str::to_owned);
+        let found = formats.get(format).unwrap().files(&set, Split::Train);
+        let expect: Vec<_> = expect.iter().map(|name| root.join(name)).collect();
+        assert_eq!(found.unwrap(), expect, "{format}");
+    };
+    check("cifar100_binary", None, &["cifar-100-binary/train.bin"]);
+    check(
+        "idx",
+        None,
+        &["train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"],
+    );
+    check(
+        "idx",
+        Some("train-*ubyte*"),
+        &["train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"],
+    );
+    check(
+        "parquet",
+        None,
+        &["data/train-0.parquet", "data/train-1.parquet"],
+    );
+    check(
+        "parquet",
+        Some("data/*-1.parquet"),
+        &["data/train-1.parquet"],
+    );
+    check(
+        "image_folder",
+        None,
+        &["train/cat/a.png", "train/cat/b.png", "train/dog/c.jpg"],
+    );
+    check("embedded", None, &[]);
+    check_error(
+        formats.get("cifar10_binary").unwrap().files(
+            &settings("cifar10_binary", root, 10, 3, [32, 32]),
+            Split::Test,
+        ),
+        &["(test data) was not found", "test_batch.bin"],
+    );
+}
+
+#[test]
+fn a_place_that_is_missing_is_found_out_without_reading() {
+    let formats = formats::builtin();
+    let check = |format: &str, path: &std::path::Path| {
+        check_place(&formats, &settings(format, path, 10, 3, [32, 32]))
+    };
+    let folder = TempDir::new().unwrap();
+    check("cifar10_binary", folder.path()).unwrap();
+    check("embedded", &folder.path().join("x")).unwrap();
+    check_error(
+        check("cifar10_binary", &folder.path().join("x")),
+        &["(training data) was not found", "data_batch_1.bin"],
+    );
+    check_error(
+        check("cifar10", folder.path()),
+        &["dataset.format: there is no data format `cifar10`; did you mean"],
+    );
+}
+
+/// One plain image for each class, and one more for the test.
+struct Plain;
+
+impl archai_spec::registry::Named for Plain {
+    fn name(&self) -> &str {
+        "plain"
+    }
+    fn about(&self) -> &str {
+        "plain images, one of each class"
+    }
+}
+
+impl archai_data::DataFormat for Plain {
+    fn open(
+        &self,
+        set: &archai_spec::settings::Dataset,
+        split: Split,
+    ) -> Result<std::sync::Arc<dyn Dataset>, DataError> {
+        let shape = [set.channels, set.size[0], set.size[1]];
+        let n = set.n_classes + usize::from(split == Split::Test);
+        let pixels = vec![7; n * shape.iter().product::<usize>()];
+        let labels = (0..n).map(|i| (i % set.n_classes) as u32).collect();
+        Ok(std::sync::Arc::new(InMemory::new(
+            &set.name,
+            set.n_classes,
+            shape,
+            pixels,
+            labels,
+        )?))
+    }
+    fn needs_path(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_format_of_ones_own_opens_like_any_other() {
+    let own = formats::builtin().with(std::sync::Arc::new(Plain));
+    let set = settings("plain", "/nowhere", 3, 1, [4, 4]);
+    check_place(&own, &set).unwrap();
+    assert_eq!(open(&own, &set, Split::Train).unwrap().len(), 3);
+    assert_eq!(open(&own, &set, Split::Test).unwrap().len(), 4);
+    assert_eq!(
+        own.get("plain").unwrap().files(&set, Split::Train).unwrap(),
+        Vec::<std::path::PathBuf>::new()
+    );
+    check_error(
+        open(&formats::builtin(), &set, Split::Train),
+        &["dataset.format: there is no data format `plain`; known are embedded, cifar10_binary"],
+    );
 }

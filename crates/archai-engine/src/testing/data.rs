@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use archai_data::rng::Key;
-use archai_spec::settings::{Dataset, DatasetFormat};
+use archai_spec::settings::Dataset;
 
 use crate::{
     error::EngineError,
@@ -49,20 +49,19 @@ pub(super) fn write_textures(
             write_atomically(&path, |out| out.write_all(&bytes))?;
         }
     }
+    let base = Dataset::shipped("fashion_mnist_mini")
+        .map_err(|errors| EngineError::Config(errors.to_string()))?;
     Ok(Dataset {
         name: "textures".to_string(),
-        format: DatasetFormat::Idx,
+        format: "idx".to_string(),
         path: dir.display().to_string(),
-        train: None,
-        test: None,
         n_classes: CLASSES as usize,
-        channels: 1,
         size: [SIDE as usize; 2],
         mean: vec![0.5],
         std: vec![0.25],
         crop_padding: 0,
         flip: false,
-        max_batches: -1,
+        ..base
     })
 }
 

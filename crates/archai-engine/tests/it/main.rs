@@ -20,4 +20,5 @@ mod train_golden;
 mod train_loop;
 mod train_rules;
 mod train_support;
+mod user_data;
 mod user_op;

@@ -6,9 +6,7 @@ use archai_engine::{AlphaInit, Compute, Model, ModelOptions, OpRegistry};
 use archai_spec::desc::{
     DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,
 };
-use archai_spec::settings::{
-    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
-};
+use archai_spec::settings::{ModelDescSettings, Settings};
 
 /// The original code's network for small images, with two independent stems and no auxiliary tower.
 pub fn settings(
@@ -17,41 +15,13 @@ pub fn settings(
     n_nodes: usize,
     channels: usize,
 ) -> ModelDescSettings {
-    ModelDescSettings {
-        dataset: Dataset {
-            name: "test".into(),
-            format: DatasetFormat::Cifar10Binary,
-            path: "test".into(),
-            train: None,
-            test: None,
-            n_classes: 10,
-            channels: 3,
-            size: [32, 32],
-            mean: vec![0.5; 3],
-            std: vec![0.25; 3],
-            crop_padding: 4,
-            flip: true,
-            max_batches: -1,
-        },
-        n_cells,
-        n_reductions,
-        max_final_edges: 2,
-        model_post_op: "pool_adaptive_avg2d".into(),
-        aux_weight: 0.0,
-        aux_tower_stride: 3,
-        aux_tower_second_norm: true,
-        model_stems: ModelStems {
-            ops: ["stem_conv3x3".into(), "stem_conv3x3".into()],
-            wiring: StemWiring::Independent,
-            affine: None,
-            stem_multiplier: 3,
-            init_node_ch: channels,
-        },
-        cell: CellSettings {
-            n_nodes,
-            cell_post_op: "concate_channels".into(),
-        },
-    }
+    let shipped = Settings::shipped("cifar10").expect("a shipped data set");
+    let mut settings = shipped.nas.search.model_desc;
+    settings.n_cells = n_cells;
+    settings.n_reductions = n_reductions;
+    settings.model_stems.init_node_ch = channels;
+    settings.cell.n_nodes = n_nodes;
+    settings
 }
 
 /// The supernet of DARTS.

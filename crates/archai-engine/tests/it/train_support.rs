@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use archai_data::{InMemory, Loader, Loaders, Transform, rng::Key};
+use archai_data::{InMemory, Loader, Loaders, Pipeline, rng::Key, transforms};
 pub use archai_engine::testing::Recorded;
 use archai_engine::{
     Compute, ParamVec,
@@ -67,7 +67,7 @@ pub fn quadrants(n: usize) -> InMemory {
 pub fn loaders(n: usize, batch: usize) -> Loaders {
     let dataset: settings::Dataset = serde_json::from_value(dataset()).expect("settings");
     let data = Arc::new(quadrants(n));
-    let plain = Transform::test(&dataset).expect("transform");
+    let plain = Pipeline::test(&dataset, &transforms::builtin()).expect("transform");
     let part = |from: usize, to: usize| {
         Loader::new(data.clone(), plain.clone(), batch).with_items((from..to).collect())
     };

@@ -97,7 +97,7 @@ fn p27_weights_and_checkpoints_of_version_1() {
     fs::copy(fixture("0.1/checkpoints/000001.checkpoint"), copy).unwrap();
     let mark = Box::new(|| Ok(serde_json::Value::Null));
     let (store, found) =
-        CheckpointStore::open(folder.path(), Policy::default(), &NoClock, mark).unwrap();
+        CheckpointStore::open(folder.path(), Policy::shipped(), &NoClock, mark).unwrap();
     assert_eq!(found.damaged, Vec::<String>::new());
     assert_eq!(
         (found.mark, found.scope.as_deref()),

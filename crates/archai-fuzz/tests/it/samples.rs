@@ -154,7 +154,7 @@ fn runs(all: &mut Vec<Sample>) {
     let store = folder.path().join("checkpoints");
     let mark = Box::new(|| Ok(Value::from(3)));
     let (checkpoints, _) =
-        CheckpointStore::open(&store, Policy::default(), &NoClock, mark).unwrap();
+        CheckpointStore::open(&store, Policy::shipped(), &NoClock, mark).unwrap();
     checkpoints.keep("eval/0", &snapshot, false).unwrap();
     all.push((
         "checkpoint",

@@ -6,12 +6,14 @@ use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
 use super::schema::{Schema, properties};
-use super::source::{FileSource, join};
-use super::vars::{ExpandError, Vars, expand};
+use super::source::{FileSource, Shipped, join};
+use super::vars::Vars;
 use super::{show, yaml};
 use crate::names::similar;
 use crate::settings::Settings;
+use crate::settings::paths::expand_paths;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -464,25 +466,17 @@ impl ConfigTree {
         show::render(&self.value, Some(&self.root))
     }
 
-    /// Expands the path values of settings that came from this tree.
+    /// The same tree with the variables in all paths expanded, its own sections included: its settings name files that can
+    /// be opened. Each phase of a run has its own `$expdir`, and so its own expanded tree.
     ///
     /// # Errors
     /// Variables that are not set, with the place of the value.
-    pub fn expand_paths(&self, settings: &mut Settings, vars: &Vars) -> Result<(), ConfigErrors> {
-        settings.expand_paths(vars).map_err(|problems| {
-            let located = problems.into_iter().map(|(key, error)| {
-                ConfigError::new(
-                    self.origin(&key).cloned(),
-                    key.clone(),
-                    format!("{key}: {error}"),
-                )
-            });
-            ConfigErrors::distinct(located.collect())
-        })
+    pub fn expanded(&self, vars: &Vars) -> Result<ConfigTree, ConfigErrors> {
+        self.with_expanded_section("", vars)
     }
 
-    /// The same tree with the path values (keys named `path` or `…_filename`) of one section expanded, an algorithm's own
-    /// for example: [`ConfigTree::section`] then gives paths that can be opened.
+    /// The same tree with the variables in the paths of one section expanded, an algorithm's own for example:
+    /// [`ConfigTree::section`] then gives paths that can be opened.
     ///
     /// # Errors
     /// Variables that are not set, with the place of the value.
@@ -492,10 +486,11 @@ impl ConfigTree {
         vars: &Vars,
     ) -> Result<ConfigTree, ConfigErrors> {
         let mut tree = self.clone();
-        let pointer: String = section.split('.').map(|part| format!("/{part}")).collect();
+        let parts = section.split('.').filter(|part| !part.is_empty());
+        let pointer: String = parts.map(|part| format!("/{part}")).collect();
         let mut problems = Vec::new();
         if let Some(value) = tree.value.pointer_mut(&pointer) {
-            expand_values(value, section, vars, &mut problems);
+            expand_paths(value, section, vars, &mut problems);
         }
         if problems.is_empty() {
             return Ok(tree);
@@ -516,7 +511,7 @@ impl ConfigTree {
         Ok(self.settings()?.digest(&self.own_sections()))
     }
 
-    /// What the digest is one of: values by their dotted names.
+    /// What the digest is computed from: values by their dotted names.
     ///
     /// # Errors
     /// As [`ConfigTree::settings`].
@@ -533,26 +528,22 @@ impl ConfigTree {
     }
 }
 
-/// Expands every text below `key` whose name says that it is a path.
-fn expand_values(
-    value: &mut serde_json::Value,
-    key: &str,
-    vars: &Vars,
-    problems: &mut Vec<(String, ExpandError)>,
-) {
-    let name = key.rsplit('.').next().unwrap_or(key);
-    match value {
-        serde_json::Value::Object(map) => {
-            for (name, value) in map {
-                expand_values(value, &format!("{key}.{name}"), vars, problems);
-            }
-        }
-        serde_json::Value::String(text) if name == "path" || name.ends_with("_filename") => {
-            match expand(text, vars) {
-                Ok(expanded) => *text = expanded,
-                Err(error) => problems.push((key.to_owned(), error)),
-            }
-        }
-        _ => {}
+/// One section of a shipped file, which neither copies nor is copied from elsewhere.
+pub(crate) fn shipped_section<T: DeserializeOwned + JsonSchema>(
+    file: &str,
+    section: &str,
+) -> Result<T, ConfigErrors> {
+    let problem = |message: String| ConfigError::new(None, section, message);
+    let text = Shipped
+        .read(file)
+        .map_err(|error| problem(error.to_string()))?;
+    let root = yaml::parse_file(&file.into(), &text)?;
+    let node = root
+        .at(section)
+        .ok_or_else(|| problem(format!("there is no section `{section}`")))?;
+    let (value, errors) = check(node, &Schema::of::<T>());
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors));
     }
+    serde_json::from_value(value).map_err(|error| problem(error.to_string()).into())
 }

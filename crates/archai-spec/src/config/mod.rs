@@ -52,6 +52,7 @@ mod vars;
 mod yaml;
 
 pub use error::{ConfigError, ConfigErrors};
+pub(crate) use load::shipped_section;
 pub use load::{ConfigLoader, ConfigTree};
 pub use node::Origin;
 pub use overrides::{Override, parse_overrides};

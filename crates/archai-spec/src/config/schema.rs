@@ -2,6 +2,7 @@
 
 use super::error::did_you_mean;
 use crate::names::similar;
+use crate::registry::{Named, Registry};
 use crate::settings::Settings;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
@@ -63,6 +64,44 @@ impl Schema {
             required.push(json!(name));
         }
         self.sections.push(path.to_owned());
+        self
+    }
+
+    /// Makes keys that hold names of a list accept no others: those whose schema has `x-names` with the list's kind, as
+    /// `#[schemars(extend("x-names" = "data format"))]` on a field gives it.
+    ///
+    /// ```
+    /// use archai_spec::config::{ConfigLoader, Schema};
+    /// use archai_spec::registry::{Named, Registry};
+    /// use std::{collections::BTreeMap, sync::Arc};
+    ///
+    /// #[derive(serde::Deserialize, schemars::JsonSchema)]
+    /// struct Paint {
+    ///     #[schemars(extend("x-names" = "colour"))]
+    ///     colour: String,
+    /// }
+    /// struct Red;
+    /// impl Named for Red {
+    ///     fn name(&self) -> &str { "red" }
+    ///     fn about(&self) -> &str { "the colour of tomatoes" }
+    /// }
+    /// let colours = Registry::<dyn Named>::new("colour").with(Arc::new(Red));
+    /// let files = BTreeMap::from([("paint.yaml".to_string(), "colour: rad".to_string())]);
+    /// let error = ConfigLoader::new(&files)
+    ///     .files("paint.yaml")
+    ///     .load(&Schema::of::<Paint>().naming(&colours))
+    ///     .unwrap_err();
+    /// assert!(error.to_string().contains("unknown value `rad`; did you mean `red`? (valid: red)"));
+    /// ```
+    #[must_use]
+    pub fn naming<T: Named + ?Sized>(mut self, list: &Registry<T>) -> Self {
+        let choices: Vec<Value> = list
+            .iter()
+            .map(
+                |item| json!({"type": "string", "const": item.name(), "description": item.about()}),
+            )
+            .collect();
+        name(&mut self.schema, list.kind(), &choices);
         self
     }
 
@@ -252,6 +291,37 @@ fn schema<T: JsonSchema>() -> Value {
         }
     }
     Value::Object(schema)
+}
+
+/// The extension of a schema that says of which kind the names are that a key holds.
+const NAMES: &str = "x-names";
+
+/// Puts the choices where names of this kind stand: a key's value, or the items of its list.
+fn name(schema: &mut Value, kind: &str, choices: &[Value]) {
+    match schema {
+        Value::Object(map) if map.get(NAMES) == Some(&json!(kind)) => {
+            let place = match map.get_mut("items") {
+                Some(Value::Object(items)) => items,
+                _ => map,
+            };
+            let null = json!("null");
+            let nullable = (place.get("type").and_then(Value::as_array))
+                .is_some_and(|types| types.contains(&null));
+            place.remove("type");
+            let mut choices = choices.to_vec();
+            if nullable {
+                choices.push(json!({ "type": "null" }));
+            }
+            place.insert("oneOf".to_owned(), Value::Array(choices));
+        }
+        Value::Object(map) => map
+            .values_mut()
+            .for_each(|inner| name(inner, kind, choices)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|inner| name(inner, kind, choices)),
+        _ => {}
+    }
 }
 
 fn loosen(schema: &mut Value) {

@@ -12,9 +12,7 @@ use super::{
     Built, CellPlan, CellType, ChildDesc, DescError, DescErrorKind, DescErrors, EdgeDesc,
     ModelDescBuilder, NodeDesc, OpCatalog, OpDesc, build,
 };
-use crate::settings::{
-    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
-};
+use crate::settings::{ModelDescSettings, Settings};
 
 #[derive(Deserialize)]
 struct Model {
@@ -203,7 +201,7 @@ pub fn import_archai(
                 .iter()
                 .filter(|k| **k == CellType::Reduction)
                 .count();
-            minimal = minimal_settings(imported.kinds.len(), reductions, n_nodes, max_edges);
+            minimal = minimal_settings(imported.kinds.len(), reductions, n_nodes, max_edges)?;
             &minimal
         }
     };
@@ -216,40 +214,15 @@ fn minimal_settings(
     n_reductions: usize,
     n_nodes: usize,
     max_final_edges: usize,
-) -> ModelDescSettings {
-    ModelDescSettings {
-        dataset: Dataset {
-            name: "cifar10".into(),
-            format: DatasetFormat::Cifar10Binary,
-            path: "cifar10".into(),
-            train: None,
-            test: None,
-            n_classes: 10,
-            channels: 3,
-            size: [32, 32],
-            mean: vec![0.0; 3],
-            std: vec![1.0; 3],
-            crop_padding: 0,
-            flip: false,
-            max_batches: -1,
-        },
-        n_cells,
-        n_reductions,
-        max_final_edges,
-        model_post_op: "pool_adaptive_avg2d".into(),
-        aux_weight: 0.0,
-        aux_tower_stride: 3,
-        aux_tower_second_norm: true,
-        model_stems: ModelStems {
-            ops: ["stem_conv3x3".into(), "stem_conv3x3".into()],
-            wiring: StemWiring::Independent,
-            affine: None,
-            stem_multiplier: 3,
-            init_node_ch: 16,
-        },
-        cell: CellSettings {
-            n_nodes,
-            cell_post_op: "concate_channels".into(),
-        },
-    }
+) -> Result<ModelDescSettings, DescError> {
+    let mut settings = Settings::shipped("cifar10")
+        .map_err(|errors| DescError::new(DescErrorKind::Structure, errors.to_string()))?
+        .nas
+        .search
+        .model_desc;
+    settings.n_cells = n_cells;
+    settings.n_reductions = n_reductions;
+    settings.max_final_edges = max_final_edges;
+    settings.cell.n_nodes = n_nodes;
+    Ok(settings)
 }

@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::Settings;
+use super::paths::is_path;
 use serde_json::Value;
 
 /// Keys of the settings that change where things are written, how they are named or how fast they come, but no result.
 fn is_neutral(key: &str) -> bool {
-    const NEUTRAL: [&str; 10] = [
+    const NEUTRAL: [&str; 8] = [
         "checkpoint",
-        "logdir",
         "log_prefix",
         "log_level",
         "yaml_log",
         "logger_freq",
         "title",
-        "path",
         "train_workers",
         "test_workers",
     ];
-    NEUTRAL.contains(&key) || key.ends_with("_filename")
+    NEUTRAL.contains(&key) || is_path(key)
 }
 
 impl Settings {

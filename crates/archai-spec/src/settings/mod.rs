@@ -2,12 +2,17 @@
 //! ranges and documentation come from here alone; the loader checks trees against the JSON schema of [`Settings`],
 //! and `archai config schema` prints that schema for editors.
 //!
-//! Defaults are not here but in `confs/`, where users read them. An algorithm's own section
-//! (`nas.search.<algorithm>`) is typed by the algorithm.
+//! Defaults are not here but in `confs/`, where users read them; code gets them from there too, with
+//! [`Settings::shipped`]. An algorithm's own section (`nas.search.<algorithm>`) is typed by the algorithm.
+//!
+//! Two things are said by a key itself. A key that is named `path` or `logdir`, or whose name ends in `_filename`, holds a
+//! path: variables in it are expanded, and no digest depends on it. A field with `x-names` in its schema holds a name (or
+//! names) of the open list of that kind: see [`Schema::naming`](crate::config::Schema::naming).
 
 mod check;
 mod digest;
-mod paths;
+pub(crate) mod paths;
+mod shipped;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,8 +44,8 @@ pub struct Common {
     pub yaml_log: bool,
     /// Seed of every random draw of the run.
     pub seed: u64,
-    /// How often the state of a training is kept, so that a run that was cut off can be taken up.
-    #[serde(default)]
+    /// How often the state of a training is kept, so that a run that was cut off can be resumed.
+    #[serde(default = "Checkpoint::shipped")]
     pub checkpoint: Checkpoint,
 }
 
@@ -56,17 +61,6 @@ pub struct Checkpoint {
     /// How many checkpoints of a training under way are kept; older ones serve when the last is damaged.
     #[schemars(range(min = 1))]
     pub keep: usize,
-}
-
-impl Default for Checkpoint {
-    /// Once a minute; the last two are kept.
-    fn default() -> Self {
-        Checkpoint {
-            every_steps: 0,
-            every_seconds: 60.0,
-            keep: 2,
-        }
-    }
 }
 
 /// Search and evaluation.
@@ -212,6 +206,7 @@ pub struct Eval {
     /// In which formats the trained model is written: exporters of `archai exporters`. Left out, they are `safetensors`
     /// and `pt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-names" = "exporter"))]
     pub exports: Option<Vec<String>>,
     /// Test after every epoch too, not only after the last one. Never used to choose a model.
     pub test_every_epoch: bool,
@@ -233,32 +228,15 @@ impl Eval {
     }
 }
 
-/// How the files of a data set are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DatasetFormat {
-    /// Data that travels inside the program; `path` names it.
-    Embedded,
-    /// CIFAR-10's binary version: records of 1 + 3072 bytes.
-    Cifar10Binary,
-    /// CIFAR-100's binary version: records of 2 + 3072 bytes; the fine label is used.
-    Cifar100Binary,
-    /// IDX files of the MNIST family, plain or gzip.
-    Idx,
-    /// Parquet with a column `img` or `image` (PNG or JPEG bytes) and `label`, as Hugging Face lays it out.
-    Parquet,
-    /// One folder of image files per class, below `train/` and `test/` (or `val/`).
-    ImageFolder,
-}
-
 /// A data set. A custom one is a YAML file with this section and nothing else.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dataset {
     /// Name, used in the names of run directories.
     pub name: String,
-    /// How its files are laid out.
-    pub format: DatasetFormat,
+    /// How its files are laid out: a format of `archai formats`.
+    #[schemars(extend("x-names" = "data format"))]
+    pub format: String,
     /// Its folder (for `embedded`: its name inside the program). `~` and `$VAR` are expanded; `$dataroot` is the
     /// folder of all data sets.
     pub path: String,
@@ -291,6 +269,21 @@ pub struct Dataset {
     #[serde(default = "all")]
     #[schemars(range(min = -1))]
     pub max_batches: i64,
+    /// What is done to its images, in this order: transforms of `archai transforms`. Left out, they are `crop`, `flip`,
+    /// `normalise` and `cutout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-names" = "transform"))]
+    pub transforms: Option<Vec<String>>,
+}
+
+impl Dataset {
+    /// The names of the transforms that its images go through, in order.
+    pub fn transforms(&self) -> Vec<&str> {
+        match &self.transforms {
+            Some(names) => names.iter().map(String::as_str).collect(),
+            None => vec!["crop", "flip", "normalise", "cutout"],
+        }
+    }
 }
 
 fn four() -> usize {

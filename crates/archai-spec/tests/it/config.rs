@@ -3,10 +3,13 @@
 use archai_spec::config::{
     ConfigLoader, ConfigTree, FileSource, Schema, Shipped, Vars, expand, parse_overrides,
 };
+use archai_spec::registry::{Named, Registry};
+use archai_spec::settings::{Checkpoint, Dataset, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// DARTS's own section, as the algorithm will type it.
 #[derive(Debug, PartialEq, Deserialize, JsonSchema)]
@@ -17,8 +20,35 @@ pub struct Darts {
     pub epsilon: f64,
 }
 
+/// Things that a configuration may name.
+pub struct Thing(&'static str);
+
+impl Named for Thing {
+    fn name(&self) -> &str {
+        self.0
+    }
+    fn about(&self) -> &str {
+        "a thing"
+    }
+}
+
 pub fn shape() -> Schema {
-    Schema::settings().section::<Darts>("nas.search.darts")
+    let list = |kind, names: &[&'static str]| {
+        let things = names.iter().map(|name| Arc::new(Thing(name)));
+        things.fold(Registry::<Thing>::new(kind), Registry::with)
+    };
+    let formats = [
+        "embedded",
+        "cifar10_binary",
+        "cifar100_binary",
+        "idx",
+        "parquet",
+        "image_folder",
+    ];
+    Schema::settings()
+        .section::<Darts>("nas.search.darts")
+        .naming(&list("data format", &formats))
+        .naming(&list("transform", &["crop", "flip"]))
 }
 
 pub fn open() -> Schema {
@@ -573,14 +603,33 @@ fn path_variables() {
     }
 
     let tree = darts(&[], "", &[]).unwrap();
-    let mut settings = tree.settings().unwrap();
-    tree.expand_paths(&mut settings, &vars).unwrap();
+    let settings = tree.expanded(&vars).unwrap().settings().unwrap();
     assert_eq!(settings.common.logdir, "/home/ada/logdir");
     assert_eq!(settings.nas.eval.model_filename, "/runs/x/model.pt");
     assert_eq!(
         settings.nas.search.post_train.loader.dataset.path,
         "/data/cifar-10-batches-bin"
     );
+
+    // Every text that is a path by its key, wherever it stands.
+    let mut paths = Vec::new();
+    collect_paths(&json!(settings), "", &mut paths);
+    paths.sort();
+    let expect = [
+        "common.logdir",
+        "dataset.path",
+        "nas.eval.final_desc_filename",
+        "nas.eval.full_desc_filename",
+        "nas.eval.loader.dataset.path",
+        "nas.eval.metric_filename",
+        "nas.eval.model_desc.dataset.path",
+        "nas.eval.model_filename",
+        "nas.search.final_desc_filename",
+        "nas.search.loader.dataset.path",
+        "nas.search.model_desc.dataset.path",
+        "nas.search.post_train.loader.dataset.path",
+    ];
+    assert_eq!(paths, expect);
 
     // A section by itself; the tree that is written down keeps the variables.
     let own = tree
@@ -599,13 +648,84 @@ fn path_variables() {
     );
 
     let tree = darts(&[], "", &["--nas.eval.model_filename", "$exdir/m.pt"]).unwrap();
-    let error = tree
-        .expand_paths(&mut tree.settings().unwrap(), &vars)
-        .unwrap_err()
-        .to_string();
+    let error = tree.expanded(&vars).unwrap_err().to_string();
     assert_eq!(
         error,
         "`--nas.eval.model_filename $exdir/m.pt`: nas.eval.model_filename: `$exdir/m.pt`: the variable `exdir` is not set; set it, or write `$$` for a dollar sign"
+    );
+}
+
+/// The keys whose values lie where the variables of the test lead.
+fn collect_paths(value: &Value, key: &str, paths: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let key = if key.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{key}.{name}")
+                };
+                collect_paths(value, &key, paths);
+            }
+        }
+        Value::String(text) if text.starts_with('/') => paths.push(key.to_owned()),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_shipped_settings_are_those_of_the_files() {
+    let shipped = Settings::shipped("cifar10").unwrap();
+    let mut loaded = darts(&[], "", &[]).unwrap().settings().unwrap();
+    // What DARTS does differently from all algorithms.
+    assert_ne!(loaded, shipped);
+    loaded.nas = shipped.nas.clone();
+    assert_eq!(loaded, shipped);
+    assert_eq!(Dataset::shipped("cifar10").unwrap(), shipped.dataset);
+    assert_eq!(Checkpoint::shipped(), shipped.common.checkpoint);
+    let error = Settings::shipped("cifar11").unwrap_err().to_string();
+    assert!(
+        error.contains("did you mean `archai:datasets/cifar10.yaml`"),
+        "{error}"
+    );
+
+    // A configuration that says nothing of checkpoints has the shipped ones.
+    let tree = darts(&[], "", &[]).unwrap();
+    let mut common = tree.value("common").unwrap().clone();
+    common.as_object_mut().unwrap().remove("checkpoint");
+    let read: archai_spec::settings::Common = serde_json::from_value(common).unwrap();
+    assert_eq!(read.checkpoint, Checkpoint::shipped());
+}
+
+#[test]
+fn transforms_are_named_or_left_out() {
+    let plain = darts(&[], "", &[]).unwrap();
+    assert!(plain.value("dataset.transforms").is_none());
+    assert!(!plain.to_yaml().contains("transforms"));
+    let names = plain.settings().unwrap();
+    assert_eq!(
+        names.dataset.transforms(),
+        ["crop", "flip", "normalise", "cutout"]
+    );
+    let given = darts(&[], "", &["dataset.transforms=[flip, crop]"]).unwrap();
+    assert_eq!(
+        given
+            .settings()
+            .unwrap()
+            .nas
+            .eval
+            .loader
+            .dataset
+            .transforms(),
+        ["flip", "crop"]
+    );
+    assert_ne!(given.digest().unwrap(), plain.digest().unwrap());
+    let error = darts(&[], "", &["dataset.transforms=[flp]"]).unwrap_err();
+    assert!(
+        error.contains(
+            "dataset.transforms.0: unknown value `flp`; did you mean `flip`? (valid: crop, flip)"
+        ),
+        "{error}"
     );
 }
 

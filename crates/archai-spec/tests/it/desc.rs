@@ -13,9 +13,7 @@ mod zoo;
 use archai_spec::desc::{
     Built, DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,
 };
-use archai_spec::settings::{
-    CellSettings, Dataset, DatasetFormat, ModelDescSettings, ModelStems, StemWiring,
-};
+use archai_spec::settings::{ModelDescSettings, Settings, StemWiring};
 
 /// The original code's CIFAR evaluation network, with the sizes to be changed by the tests.
 fn cifar(
@@ -24,41 +22,13 @@ fn cifar(
     n_nodes: usize,
     channels: usize,
 ) -> ModelDescSettings {
-    ModelDescSettings {
-        dataset: Dataset {
-            name: "cifar10".into(),
-            format: DatasetFormat::Cifar10Binary,
-            path: "cifar10".into(),
-            train: None,
-            test: None,
-            n_classes: 10,
-            channels: 3,
-            size: [32, 32],
-            mean: vec![0.5; 3],
-            std: vec![0.25; 3],
-            crop_padding: 4,
-            flip: true,
-            max_batches: -1,
-        },
-        n_cells,
-        n_reductions,
-        max_final_edges: 2,
-        model_post_op: "pool_adaptive_avg2d".into(),
-        aux_weight: 0.0,
-        aux_tower_stride: 3,
-        aux_tower_second_norm: true,
-        model_stems: ModelStems {
-            ops: ["stem_conv3x3".into(), "stem_conv3x3".into()],
-            wiring: StemWiring::Independent,
-            affine: None,
-            stem_multiplier: 3,
-            init_node_ch: channels,
-        },
-        cell: CellSettings {
-            n_nodes,
-            cell_post_op: "concate_channels".into(),
-        },
-    }
+    let shipped = Settings::shipped("cifar10").expect("a shipped data set");
+    let mut settings = shipped.nas.search.model_desc;
+    settings.n_cells = n_cells;
+    settings.n_reductions = n_reductions;
+    settings.model_stems.init_node_ch = channels;
+    settings.cell.n_nodes = n_nodes;
+    settings
 }
 
 /// The original code's ImageNet evaluation network.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use archai_data::rng::Key;
-use archai_data::{InMemory, Loader, Loaders, Transform};
+use archai_data::{InMemory, Loader, Loaders, Pipeline, transforms};
 use archai_engine::optim::{Optimizer, clip_factor};
 use archai_engine::run::{Clock, Run, StopFlag};
 use archai_engine::trainer::{ArchTrainer, Outcome, Step, TrainerHooks};
@@ -81,7 +81,8 @@ pub(super) fn overheads(
     let labels = (0..images as u32).map(|i| i % 10).collect();
     let data = InMemory::new("noise", 10, shape, pixels.collect(), labels);
     let data = Arc::new(data.map_err(CliError::caused)?);
-    let transform = Transform::train(&search.loader.dataset, search.loader.cutout);
+    let (dataset, cutout) = (&search.loader.dataset, search.loader.cutout);
+    let transform = Pipeline::train(dataset, cutout, &transforms::builtin());
     let transform = transform.map_err(CliError::caused)?;
     let loaders = Loaders {
         train: Loader::new(data, transform, size.batch).shuffled(Key::new(7)),

@@ -90,6 +90,12 @@ pub enum Command {
         after_help = "Example:\n  archai datasets\n\nA data set of your own is a YAML file: archai run --datasets my_data.yaml"
     )]
     Datasets(ListArgs),
+    /// List the formats that data sets may have
+    #[command(after_help = "Example:\n  archai formats --json")]
+    Formats(ListArgs),
+    /// List the transforms that images may go through
+    #[command(after_help = "Example:\n  archai transforms --json")]
+    Transforms(ListArgs),
     /// Show configurations
     #[command(subcommand, arg_required_else_help = true)]
     Config(ConfigCommand),
@@ -373,7 +379,7 @@ impl From<EngineArg> for Engine {
     }
 }
 
-/// `archai algos|ops|datasets`.
+/// `archai algos|ops|exporters|devices|datasets|formats|transforms`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ListArgs {
     /// As JSON

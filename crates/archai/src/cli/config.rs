@@ -2,8 +2,7 @@
 
 use std::io::Write;
 
-use archai_algos::Algorithms;
-use archai_lab::config::ConfigRequest;
+use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::config::{Schema, parse_overrides};
 use serde_json::Value;
 
@@ -14,21 +13,19 @@ use super::error::CliError;
 ///
 /// # Errors
 /// An unknown algorithm or data set, a configuration that cannot be used.
-pub fn run(
-    command: &ConfigCommand,
-    overrides: &[String],
-    algos: &Algorithms,
-) -> Result<(), CliError> {
+pub fn run(command: &ConfigCommand, overrides: &[String], lab: &Lab) -> Result<(), CliError> {
     match command {
-        ConfigCommand::Show(args) => show(args, overrides, algos),
-        ConfigCommand::Schema { algo } => schema(algo.as_deref(), algos),
+        ConfigCommand::Show(args) => show(args, overrides, lab),
+        ConfigCommand::Schema { algo } => schema(algo.as_deref(), lab),
     }
 }
 
-fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(), CliError> {
+fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError> {
     let request = ConfigRequest {
-        algos,
-        algo: algos
+        algos: lab.algorithms(),
+        components: lab.components(),
+        algo: lab
+            .algorithms()
             .get(&args.algo)
             .map_err(|e| CliError::usage(e.to_string()))?,
         dataset: args.datasets.as_deref(),
@@ -50,19 +47,17 @@ fn show(args: &ShowArgs, overrides: &[String], algos: &Algorithms) -> Result<(),
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn schema(algo: Option<&str>, algos: &Algorithms) -> Result<(), CliError> {
+fn schema(algo: Option<&str>, lab: &Lab) -> Result<(), CliError> {
+    let algos = lab.algorithms();
+    let of = |schema| lab.components().naming(schema).editor_schema();
     let schema = match algo {
-        Some(name) => algos
+        Some(name) => of(algos
             .get(name)
             .map_err(|e| CliError::usage(e.to_string()))?
-            .schema()
-            .editor_schema(),
+            .schema()),
         None => {
-            let all = algos
-                .iter()
-                .map(|algo| algo.schema().editor_schema())
-                .reduce(union);
-            all.unwrap_or_else(|| Schema::settings().editor_schema())
+            let all = algos.iter().map(|algo| of(algo.schema())).reduce(union);
+            all.unwrap_or_else(|| of(Schema::settings()))
         }
     };
     Ok(writeln!(std::io::stdout(), "{schema:#}")?)

@@ -165,6 +165,7 @@ fn settings(args: &MacroArgs, lab: &Lab) -> Result<ModelDescSettings, CliError> 
         .map_err(|e| CliError::usage(e.to_string()))?;
     let request = ConfigRequest {
         algos: lab.algorithms(),
+        components: lab.components(),
         algo,
         dataset: Some(&args.dataset),
         eval_dataset: None,

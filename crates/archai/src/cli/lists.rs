@@ -2,8 +2,10 @@
 
 use std::io::Write;
 
+use archai_data::Formats;
 use archai_lab::Lab;
-use archai_spec::config::{ConfigLoader, Schema, Shipped, shipped_datasets};
+use archai_spec::config::shipped_datasets;
+use archai_spec::registry::{Named, Registry};
 use archai_spec::settings::Dataset;
 use serde_json::{Value, json};
 
@@ -81,29 +83,38 @@ pub fn devices(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
 ///
 /// # Errors
 /// Standard output that cannot be written.
-pub fn datasets(args: ListArgs) -> Result<(), CliError> {
-    let entries: Vec<Entry> = shipped_datasets().map(dataset).collect::<Result<_, _>>()?;
+pub fn datasets(args: ListArgs, formats: &Formats) -> Result<(), CliError> {
+    let entries: Vec<Entry> = shipped_datasets()
+        .map(|name| dataset(name, formats))
+        .collect::<Result<_, _>>()?;
     print(args, entries)
 }
 
-fn dataset(name: &str) -> Result<Entry, CliError> {
-    /// The part of a data set's file that is shown.
-    #[derive(serde::Deserialize, schemars::JsonSchema)]
-    struct File {
-        dataset: Dataset,
-    }
-    let File { dataset } = ConfigLoader::new(&Shipped)
-        .files(&format!("archai:datasets/{name}.yaml"))
-        .load(&Schema::of::<File>())
-        .and_then(|tree| tree.section("dataset").map(|dataset| File { dataset }))
-        .map_err(CliError::config)?;
+/// Lists what a configuration may name: data formats, transforms.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn named<T: Named + ?Sized>(args: ListArgs, list: &Registry<T>) -> Result<(), CliError> {
+    let entries = list.iter().map(|item| Entry {
+        name: item.name().to_string(),
+        about: item.about().to_string(),
+        more: json!({}),
+    });
+    print(args, entries)
+}
+
+fn dataset(name: &str, formats: &Formats) -> Result<Entry, CliError> {
+    let dataset = Dataset::shipped(name).map_err(CliError::config)?;
+    let format = formats
+        .get(&dataset.format)
+        .map_err(|unknown| CliError::usage(format!("dataset.format: {unknown}")))?;
     let [height, width] = dataset.size;
     let colour = if dataset.channels == 1 {
         "grey"
     } else {
         "colour"
     };
-    let place = if archai_data::embedded::settings(name).is_ok() {
+    let place = if !format.needs_path() {
         "in the program".to_string()
     } else if archai_data::download::by_name(name).is_some() {
         format!("{}; fetched by `archai data get {name}`", dataset.path)

@@ -13,6 +13,8 @@ fn every_command_has_help_with_examples() {
         "exporters",
         "devices",
         "datasets",
+        "formats",
+        "transforms",
         "config show",
         "config schema",
         "desc show",
@@ -64,6 +66,11 @@ fn lists_have_a_line_each() {
             "datasets",
             vec!["fashion_mnist_mini", "cifar10", "imagenet"],
         ),
+        (
+            "formats",
+            vec!["embedded", "cifar10_binary", "image_folder"],
+        ),
+        ("transforms", vec!["crop", "normalise", "cutout"]),
     ] {
         let text = world.run(&[list]).ok();
         let json: serde_json::Value =

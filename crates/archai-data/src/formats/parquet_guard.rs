@@ -24,7 +24,7 @@ fn damaged(what: impl Into<String>) -> io::Error {
 ///
 /// # Errors
 /// What is wrong with the footer, or with reading it.
-pub(crate) fn check_footer(file: &mut File) -> io::Result<()> {
+pub(super) fn check_footer(file: &mut File) -> io::Result<()> {
     let length = file.metadata()?.len();
     let Some(tail) = length.checked_sub(8) else {
         return Err(damaged("a file of less than 8 bytes"));
@@ -63,7 +63,7 @@ pub(crate) fn check_footer(file: &mut File) -> io::Result<()> {
 ///
 /// # Errors
 /// What is wrong with a page's header, or with reading it.
-pub(crate) fn check_pages(file: &mut File, start: u64, size: u64) -> io::Result<()> {
+pub(super) fn check_pages(file: &mut File, start: u64, size: u64) -> io::Result<()> {
     let length = file.metadata()?.len();
     if start.checked_add(size).is_none_or(|end| end > length) {
         return Err(damaged(format!(

@@ -4,13 +4,17 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use archai_spec::settings::Dataset;
+use archai_spec::registry::Named;
+use archai_spec::settings;
 
 use crate::bounded::gunzip;
-use crate::dataset::{Gather, Image, InMemory, MAX_SIDE, Split};
+use crate::dataset::{Dataset, Image, InMemory, MAX_SIDE, Split};
 use crate::error::DataError;
 use crate::files;
+use crate::format::DataFormat;
+use crate::gather::Gather;
 
 /// Images that any compressed file may have, however small it is.
 const IMAGES_FLOOR: u64 = 10_000;
@@ -18,20 +22,59 @@ const IMAGES_FLOOR: u64 = 10_000;
 /// Fewest bytes that an image of a larger compressed file takes.
 const IMAGE_BYTES: u64 = 16;
 
-pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
-    let (images, labels) = match split.pattern(dataset) {
-        Some(pattern) => by_pattern(dataset, split, pattern)?,
-        None => by_usual_names(dataset, split)?,
-    };
-    gather(dataset, images, labels, None)
+/// The format `idx`.
+pub(super) struct IdxFiles;
+
+impl Named for IdxFiles {
+    fn name(&self) -> &str {
+        "idx"
+    }
+
+    fn about(&self) -> &str {
+        "IDX files of the MNIST family, plain or gzip"
+    }
 }
 
-fn by_usual_names(dataset: &Dataset, split: Split) -> Result<(Idx, Idx), DataError> {
+impl DataFormat for IdxFiles {
+    fn open(
+        &self,
+        dataset: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        let [images, labels] = match split.pattern(dataset) {
+            Some(pattern) => {
+                let [first, second] = by_pattern(dataset, split, pattern)?;
+                let (first, second) = (Idx::open(first)?, Idx::open(second)?);
+                // Their headers say which is which.
+                match first.dims.len() > second.dims.len() {
+                    true => [first, second],
+                    false => [second, first],
+                }
+            }
+            None => {
+                let [images, labels] = by_usual_names(dataset, split)?;
+                [Idx::open(images)?, Idx::open(labels)?]
+            }
+        };
+        Ok(Arc::new(gather(dataset, images, labels, None)?))
+    }
+
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        let pair = match split.pattern(dataset) {
+            Some(pattern) => by_pattern(dataset, split, pattern)?,
+            None => by_usual_names(dataset, split)?,
+        };
+        Ok(pair.into())
+    }
+}
+
+/// The files of images and of labels under the names of MNIST.
+fn by_usual_names(dataset: &settings::Dataset, split: Split) -> Result<[PathBuf; 2], DataError> {
     let prefixes: &[&str] = match split {
         Split::Train => &["train"],
         Split::Test => &["t10k", "test"],
     };
-    let find = |what: &str| -> Result<Idx, DataError> {
+    let find = |what: &str| -> Result<PathBuf, DataError> {
         for prefix in prefixes {
             for name in [
                 format!("{prefix}-{what}-ubyte"),
@@ -40,7 +83,7 @@ fn by_usual_names(dataset: &Dataset, split: Split) -> Result<(Idx, Idx), DataErr
                 for name in [name.clone(), format!("{name}.gz")] {
                     let path = Path::new(&dataset.path).join(name);
                     if path.is_file() {
-                        return Idx::open(path);
+                        return Ok(path);
                     }
                 }
             }
@@ -51,43 +94,33 @@ fn by_usual_names(dataset: &Dataset, split: Split) -> Result<(Idx, Idx), DataErr
             format!("{}-{what}-ubyte or {0}-{what}-ubyte.gz", prefixes[0]),
         ))
     };
-    Ok((find("images-idx3")?, find("labels-idx1")?))
+    Ok([find("images-idx3")?, find("labels-idx1")?])
 }
 
-/// The two files that fit the user's pattern, told apart by their headers.
-fn by_pattern(dataset: &Dataset, split: Split, pattern: &str) -> Result<(Idx, Idx), DataError> {
+/// The two files that fit the user's pattern.
+fn by_pattern(
+    dataset: &settings::Dataset,
+    split: Split,
+    pattern: &str,
+) -> Result<[PathBuf; 2], DataError> {
     let found = files::find(Path::new(&dataset.path), pattern)?;
-    let [first, second] = found.as_slice() else {
-        return Err(match found.as_slice() {
-            [] => files::absent(dataset, split, pattern),
-            _ => DataError::setting(
-                format!(
-                    "dataset.{}",
-                    if split == Split::Train {
-                        "train"
-                    } else {
-                        "test"
-                    }
-                ),
-                format!(
-                    "'{pattern}' fits {} files in '{}', expected two: one of images, one of labels",
-                    found.len(),
-                    dataset.path
-                ),
+    match <[PathBuf; 2]>::try_from(found) {
+        Ok(pair) => Ok(pair),
+        Err(found) if found.is_empty() => Err(files::absent(dataset, split, pattern)),
+        Err(found) => Err(DataError::setting(
+            split.key(),
+            format!(
+                "'{pattern}' fits {} files in '{}', expected two: one of images, one of labels",
+                found.len(),
+                dataset.path
             ),
-        });
-    };
-    let (first, second) = (Idx::open(first.clone())?, Idx::open(second.clone())?);
-    Ok(if first.dims.len() > second.dims.len() {
-        (first, second)
-    } else {
-        (second, first)
-    })
+        )),
+    }
 }
 
 /// Reads a pair of files into memory.
-pub(crate) fn gather(
-    dataset: &Dataset,
+pub(super) fn gather(
+    dataset: &settings::Dataset,
     images: Idx,
     labels: Idx,
     class_names: Option<&[&str]>,
@@ -149,7 +182,7 @@ pub(crate) fn gather(
 }
 
 /// An open IDX file, its header read and checked as far as it can be.
-pub(crate) struct Idx {
+pub(super) struct Idx {
     path: PathBuf,
     dims: Vec<u32>,
     reader: Box<dyn Read>,
@@ -180,7 +213,7 @@ impl Idx {
     }
 
     /// Reads the header. `length` is the file's, where it is known.
-    pub(crate) fn new(
+    pub(super) fn new(
         path: PathBuf,
         reader: Box<dyn Read>,
         length: Option<u64>,

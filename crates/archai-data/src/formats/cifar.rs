@@ -4,16 +4,83 @@
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use archai_spec::settings::Dataset;
+use archai_spec::registry::Named;
+use archai_spec::settings;
 
 use crate::bounded::gunzip;
-use crate::dataset::{Gather, Image, InMemory, Split};
+use crate::dataset::{Dataset, Image, Split};
 use crate::error::DataError;
 use crate::files;
+use crate::format::DataFormat;
+use crate::gather::Gather;
+
+/// The formats `cifar10_binary` and `cifar100_binary`.
+pub(super) struct Cifar(&'static Variant);
+
+impl Cifar {
+    /// Records of 1 + 3072 bytes.
+    pub(super) fn cifar10() -> Self {
+        Cifar(&CIFAR10)
+    }
+
+    /// Records of 2 + 3072 bytes; the fine label is used.
+    pub(super) fn cifar100() -> Self {
+        Cifar(&CIFAR100)
+    }
+}
+
+impl Named for Cifar {
+    fn name(&self) -> &str {
+        self.0.name
+    }
+
+    fn about(&self) -> &str {
+        self.0.about
+    }
+}
+
+impl DataFormat for Cifar {
+    fn open(
+        &self,
+        dataset: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        let (Cifar(variant), path) = (self, Path::new(&dataset.path));
+        let mut gather = Gather::new(dataset);
+        if path.is_file() {
+            for (name, bytes) in from_archive(dataset, split, &variant.names(dataset, split))? {
+                let length = bytes.len() as u64;
+                records(&name, length, &mut &*bytes, variant, &mut gather)?;
+            }
+        } else {
+            for file in self.files(dataset, split)? {
+                let reader = File::open(&file).map_err(DataError::io("open", &file))?;
+                let length = reader
+                    .metadata()
+                    .map_err(DataError::io("read", &file))?
+                    .len();
+                let mut reader = BufReader::with_capacity(1 << 16, reader);
+                records(&file, length, &mut reader, variant, &mut gather)?;
+            }
+        }
+        Ok(Arc::new(gather.finish(path, variant.classes)?))
+    }
+
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        let path = Path::new(&dataset.path);
+        if path.is_file() {
+            return Ok(vec![path.to_owned()]);
+        }
+        from_folder(dataset, split, self.0)
+    }
+}
 
 /// What differs between the two.
-pub(crate) struct Variant {
+struct Variant {
+    name: &'static str,
+    about: &'static str,
     /// The folder inside the archive.
     folder: &'static str,
     train: &'static [&'static str],
@@ -23,7 +90,9 @@ pub(crate) struct Variant {
     classes: Option<&'static [&'static str]>,
 }
 
-pub(crate) const CIFAR10: Variant = Variant {
+static CIFAR10: Variant = Variant {
+    name: "cifar10_binary",
+    about: "CIFAR-10's binary version: records of 1 + 3072 bytes",
     folder: "cifar-10-batches-bin",
     train: &[
         "data_batch_1.bin",
@@ -48,7 +117,9 @@ pub(crate) const CIFAR10: Variant = Variant {
     ]),
 };
 
-pub(crate) const CIFAR100: Variant = Variant {
+static CIFAR100: Variant = Variant {
+    name: "cifar100_binary",
+    about: "CIFAR-100's binary version: records of 2 + 3072 bytes, of which the fine label is used",
     folder: "cifar-100-binary",
     train: &["train.bin"],
     test: &["test.bin"],
@@ -61,59 +132,28 @@ const MAX_MEMBER: u64 = 1 << 30;
 
 const PIXELS: usize = 3 * 32 * 32;
 
-pub(crate) fn read(
-    dataset: &Dataset,
-    split: Split,
-    variant: &Variant,
-) -> Result<InMemory, DataError> {
-    let path = Path::new(&dataset.path);
-    let names: Vec<&str> = match (split.pattern(dataset), split) {
-        (Some(pattern), _) => vec![pattern],
-        (None, Split::Train) => variant.train.to_vec(),
-        (None, Split::Test) => variant.test.to_vec(),
-    };
-    let mut gather = Gather::new(dataset);
-    if path.is_file() {
-        for (name, bytes) in from_archive(dataset, split, &names)? {
-            records(
-                &name,
-                bytes.len() as u64,
-                &mut &*bytes,
-                variant,
-                &mut gather,
-            )?;
-        }
-    } else {
-        for file in from_folder(dataset, split, variant, &names)? {
-            let reader = File::open(&file).map_err(DataError::io("open", &file))?;
-            let length = reader
-                .metadata()
-                .map_err(DataError::io("read", &file))?
-                .len();
-            records(
-                &file,
-                length,
-                &mut BufReader::with_capacity(1 << 16, reader),
-                variant,
-                &mut gather,
-            )?;
+impl Variant {
+    /// The file names of a split, or the user's pattern for them.
+    fn names<'a>(&self, dataset: &'a settings::Dataset, split: Split) -> Vec<&'a str> {
+        match (split.pattern(dataset), split) {
+            (Some(pattern), _) => vec![pattern],
+            (None, Split::Train) => self.train.to_vec(),
+            (None, Split::Test) => self.test.to_vec(),
         }
     }
-    gather.finish(path, variant.classes)
 }
 
 /// The files in the data set's folder, or in the folder in which the archive keeps them.
 fn from_folder(
-    dataset: &Dataset,
+    dataset: &settings::Dataset,
     split: Split,
     variant: &Variant,
-    names: &[&str],
 ) -> Result<Vec<PathBuf>, DataError> {
     let path = Path::new(&dataset.path);
     let inner = path.join(variant.folder);
     let root = if inner.is_dir() { &inner } else { path };
     let mut all = Vec::new();
-    for name in names {
+    for name in variant.names(dataset, split) {
         let found = files::find(root, name)?;
         if found.is_empty() {
             return Err(files::absent(
@@ -129,7 +169,7 @@ fn from_folder(
 
 /// The same files out of the authors' archive (`.tar.gz`), in the order of their names.
 fn from_archive(
-    dataset: &Dataset,
+    dataset: &settings::Dataset,
     split: Split,
     names: &[&str],
 ) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {

@@ -3,18 +3,23 @@
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use archai_spec::settings::Dataset;
+use archai_spec::registry::Named;
+use archai_spec::settings;
 use parquet::basic::Type;
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use crate::dataset::{Gather, InMemory, Split};
+use super::parquet_guard;
+use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
-use crate::{files, parquet_guard, picture};
+use crate::format::DataFormat;
+use crate::gather::Gather;
+use crate::{files, picture};
 
 const IMAGES: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
 const LABELS: [&str; 2] = ["label", "fine_label"];
@@ -28,39 +33,57 @@ const ROWS_FLOOR: u64 = 10_000;
 /// Fewest bytes that a row of a larger table takes.
 const ROW_BYTES: u64 = 16;
 
-pub(crate) fn read(dataset: &Dataset, split: Split) -> Result<InMemory, DataError> {
-    let usual: &[&str] = match split {
-        Split::Train => &["train*.parquet", "data/train*.parquet", "train/*.parquet"],
-        Split::Test => &["test*.parquet", "data/test*.parquet", "test/*.parquet"],
-    };
-    let patterns = split
-        .pattern(dataset)
-        .map_or(usual.to_vec(), |pattern| vec![pattern]);
-    let root = Path::new(&dataset.path);
-    let mut found = Vec::new();
-    for pattern in &patterns {
-        found = files::find(root, pattern)?;
-        if !found.is_empty() {
-            break;
+/// The format `parquet`.
+pub(super) struct Parquet;
+
+impl Named for Parquet {
+    fn name(&self) -> &str {
+        "parquet"
+    }
+
+    fn about(&self) -> &str {
+        "Parquet tables with a column img or image (PNG or JPEG bytes) and label, as Hugging Face lays them out"
+    }
+}
+
+impl DataFormat for Parquet {
+    fn open(
+        &self,
+        dataset: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        let mut gather = Gather::new(dataset);
+        for file in &self.files(dataset, split)? {
+            // The parquet library panics on some damaged tables instead of reporting them. What was gathered so far is
+            // dropped then, so nothing half-done survives.
+            catch_unwind(AssertUnwindSafe(|| table(file, &mut gather))).unwrap_or_else(|_| {
+                Err(DataError::malformed(
+                    file,
+                    "its pages",
+                    "a readable parquet table",
+                    "damage that stopped the reader",
+                ))
+            })?;
         }
+        Ok(Arc::new(gather.finish(Path::new(&dataset.path), None)?))
     }
-    if found.is_empty() {
-        return Err(files::absent(dataset, split, patterns.join(" or ")));
+
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        let usual: &[&str] = match split {
+            Split::Train => &["train*.parquet", "data/train*.parquet", "train/*.parquet"],
+            Split::Test => &["test*.parquet", "data/test*.parquet", "test/*.parquet"],
+        };
+        let patterns = split
+            .pattern(dataset)
+            .map_or(usual.to_vec(), |pattern| vec![pattern]);
+        for pattern in &patterns {
+            let found = files::find(Path::new(&dataset.path), pattern)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        Err(files::absent(dataset, split, patterns.join(" or ")))
     }
-    let mut gather = Gather::new(dataset);
-    for file in &found {
-        // The parquet library panics on some damaged tables instead of reporting them. What was gathered so far is
-        // dropped then, so nothing half-done survives.
-        catch_unwind(AssertUnwindSafe(|| table(file, &mut gather))).unwrap_or_else(|_| {
-            Err(DataError::malformed(
-                file,
-                "its pages",
-                "a readable parquet table",
-                "damage that stopped the reader",
-            ))
-        })?;
-    }
-    gather.finish(root, None)
 }
 
 fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {

@@ -3,11 +3,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use archai_spec::registry::Named;
 use archai_spec::settings;
 
 use crate::dataset::{Dataset, Image, Split};
 use crate::error::DataError;
+use crate::format::DataFormat;
 use crate::{files, picture};
 
 /// Largest image file that is read.
@@ -16,9 +19,37 @@ const MAX_FILE: u64 = 256 << 20;
 /// Deepest folder below a class; deeper ones are loops of links.
 const MAX_DEPTH: usize = 16;
 
-/// A folder of images.
+/// The format `image_folder`.
+pub(super) struct ImageFolder;
+
+impl Named for ImageFolder {
+    fn name(&self) -> &str {
+        "image_folder"
+    }
+
+    fn about(&self) -> &str {
+        "one folder of PNG or JPEG files per class, below train/ and test/ (or val/)"
+    }
+}
+
+impl DataFormat for ImageFolder {
+    fn open(
+        &self,
+        dataset: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        Ok(Arc::new(Folder::open(dataset, split)?))
+    }
+
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        let folder = Folder::open(dataset, split)?;
+        Ok(folder.images.into_iter().map(|(path, _)| path).collect())
+    }
+}
+
+/// A folder of images, whose names are known and whose files are not read yet.
 #[derive(Clone, Debug)]
-pub(crate) struct ImageFolder {
+struct Folder {
     name: String,
     classes: Vec<String>,
     images: Vec<(PathBuf, u32)>,
@@ -26,11 +57,8 @@ pub(crate) struct ImageFolder {
     size: [usize; 2],
 }
 
-impl ImageFolder {
-    pub(crate) fn open(
-        dataset: &settings::Dataset,
-        split: Split,
-    ) -> Result<ImageFolder, DataError> {
+impl Folder {
+    fn open(dataset: &settings::Dataset, split: Split) -> Result<Folder, DataError> {
         let root = find(dataset, split)?;
         let classes = folders(&root)?;
         // The training data says which class has which number: a class that the test data lacks must not shift the rest.
@@ -76,7 +104,7 @@ impl ImageFolder {
             );
         }
         let (name, channels, size) = (dataset.name.clone(), dataset.channels, dataset.size);
-        Ok(ImageFolder {
+        Ok(Folder {
             name,
             classes: known,
             images,
@@ -86,7 +114,7 @@ impl ImageFolder {
     }
 }
 
-impl Dataset for ImageFolder {
+impl Dataset for Folder {
     fn name(&self) -> &str {
         &self.name
     }

@@ -1,0 +1,118 @@
+//! How the files of a data set are laid out: the interface of readers. The readers themselves lie in
+//! [`formats`](crate::formats), one file each.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use archai_spec::registry::{Named, Registry};
+use archai_spec::settings;
+
+use crate::dataset::{self, Dataset, Split};
+use crate::error::DataError;
+
+/// A format of data sets: what `dataset.format` names in a configuration. Implement it to let configurations name data
+/// that no reader here knows, and add it to the list of [`Formats`] that a program starts with.
+///
+/// ```
+/// use archai_data::{DataError, DataFormat, Dataset, InMemory, Split, formats, open};
+/// use archai_spec::{registry::Named, settings};
+/// use std::sync::Arc;
+///
+/// /// Blank images: one for each class.
+/// struct Blank;
+///
+/// impl Named for Blank {
+///     fn name(&self) -> &str { "blank" }
+///     fn about(&self) -> &str { "one black image of each class" }
+/// }
+///
+/// impl DataFormat for Blank {
+///     fn open(&self, data: &settings::Dataset, _: Split) -> Result<Arc<dyn Dataset>, DataError> {
+///         let shape = [data.channels, data.size[0], data.size[1]];
+///         let pixels = vec![0; data.n_classes * shape.iter().product::<usize>()];
+///         let labels = (0..data.n_classes as u32).collect();
+///         Ok(Arc::new(InMemory::new(&data.name, data.n_classes, shape, pixels, labels)?))
+///     }
+///     fn needs_path(&self) -> bool { false }
+/// }
+///
+/// let formats = formats::builtin().with(Arc::new(Blank));
+/// let mut settings = settings::Dataset::shipped("fashion_mnist_mini")?;
+/// settings.format = "blank".into();
+/// assert_eq!(open(&formats, &settings, Split::Train)?.len(), 10);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait DataFormat: Named + Send + Sync {
+    /// Opens the training or test data of a data set. Every image must come out with the section's channels and size;
+    /// [`Gather`](crate::Gather) and [`picture::fit`](crate::picture::fit) see to that.
+    ///
+    /// # Errors
+    /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
+    /// below `n_classes`, [`DataError::Setting`] if the section does not fit the format.
+    fn open(
+        &self,
+        dataset: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError>;
+
+    /// The files that [`DataFormat::open`] would read, in their order. By default `dataset.path` itself, if the format
+    /// needs it to be there.
+    ///
+    /// # Errors
+    /// As [`DataFormat::open`], as far as it can be known without reading the files.
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        let _ = split;
+        Ok(match self.needs_path() {
+            true => vec![PathBuf::from(&dataset.path)],
+            false => Vec::new(),
+        })
+    }
+
+    /// Whether `dataset.path` must name something that is there. By default it must.
+    fn needs_path(&self) -> bool {
+        true
+    }
+}
+
+/// Formats by name.
+pub type Formats = Registry<dyn DataFormat>;
+
+/// Opens the training or test data that a section of the configuration describes.
+///
+/// Every image comes out with the section's channels and size: grey images are repeated, coloured ones averaged; sides
+/// that are too short are padded with zeros on both ends, sides that are too long are scaled down. Of the formats that
+/// come with the program, all but image folders are read into memory at once.
+///
+/// # Errors
+/// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
+/// below `n_classes`, [`DataError::Setting`] if the section contradicts itself or names a format that is not listed.
+pub fn open(
+    formats: &Formats,
+    dataset: &settings::Dataset,
+    split: Split,
+) -> Result<Arc<dyn Dataset>, DataError> {
+    dataset::check(dataset)?;
+    of(formats, dataset)?.open(dataset, split)
+}
+
+/// Finds out, without reading, whether the place of a data set is there: before anything is begun that needs it.
+///
+/// # Errors
+/// As [`open`], if nothing lies at `dataset.path` and the format needs it.
+pub fn check_place(formats: &Formats, dataset: &settings::Dataset) -> Result<(), DataError> {
+    let format = of(formats, dataset)?;
+    if format.needs_path() && !Path::new(&dataset.path).exists() {
+        // The format knows best what is missing.
+        open(formats, dataset, Split::Train)?;
+    }
+    Ok(())
+}
+
+fn of<'a>(
+    formats: &'a Formats,
+    dataset: &settings::Dataset,
+) -> Result<&'a Arc<dyn DataFormat>, DataError> {
+    formats
+        .get(&dataset.format)
+        .map_err(|unknown| DataError::setting("dataset.format", unknown.to_string()))
+}

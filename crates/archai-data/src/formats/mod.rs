@@ -1,0 +1,24 @@
+//! The formats of data sets that come with the program, one file each. A new one is a file here and a line in
+//! [`builtin`]; a program's own ones are added to what [`builtin`] gives.
+
+mod cifar;
+pub mod embedded;
+mod idx;
+mod image_folder;
+mod parquet;
+mod parquet_guard;
+
+use std::sync::Arc;
+
+use crate::format::Formats;
+
+/// All formats that come with the program.
+pub fn builtin() -> Formats {
+    Formats::new("data format")
+        .with(Arc::new(embedded::Embedded))
+        .with(Arc::new(cifar::Cifar::cifar10()))
+        .with(Arc::new(cifar::Cifar::cifar100()))
+        .with(Arc::new(idx::IdxFiles))
+        .with(Arc::new(parquet::Parquet))
+        .with(Arc::new(image_folder::ImageFolder))
+}

@@ -1,0 +1,132 @@
+//! What readers have in common: images one after the other, fitted to the configuration, checked, and kept in memory.
+
+use std::path::Path;
+
+use archai_spec::settings;
+
+use crate::dataset::{Image, InMemory};
+use crate::error::DataError;
+use crate::picture;
+
+/// Most bytes of pixels that a data set may take in memory.
+const MAX_BYTES: u64 = 16 << 30;
+
+/// Gathers what a reader finds into an [`InMemory`].
+///
+/// ```
+/// # fn read(settings: &archai_spec::settings::Dataset) -> Result<archai_data::InMemory, archai_data::DataError> {
+/// use archai_data::{Gather, Image};
+/// use std::path::Path;
+///
+/// let file = Path::new("images.bin");
+/// let mut gather = Gather::new(settings);
+/// gather.expect(file, 2)?;
+/// for (index, (pixel, label)) in [(0, 1), (255, 0)].into_iter().enumerate() {
+///     let image = Image { pixels: vec![pixel; 4].into(), channels: 1, height: 2, width: 2 };
+///     gather.push(file, image, label, || format!("record {index}"))?;
+/// }
+/// gather.finish(file, None)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Gather {
+    result: InMemory,
+}
+
+impl Gather {
+    /// Nothing yet, for a data set of these classes, channels and size.
+    pub fn new(dataset: &settings::Dataset) -> Gather {
+        let [height, width] = dataset.size;
+        Gather {
+            result: InMemory::empty(
+                &dataset.name,
+                dataset.n_classes,
+                [dataset.channels, height, width],
+            ),
+        }
+    }
+
+    /// Refuses, before anything is read, `n` images that would not fit into memory.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`], with the way out: images that are read when they are needed.
+    pub fn expect(&self, path: &Path, n: u64) -> Result<(), DataError> {
+        let bytes = self
+            .result
+            .shape
+            .iter()
+            .fold(n, |product, side| product.saturating_mul(*side as u64));
+        if bytes > MAX_BYTES {
+            return Err(DataError::Malformed {
+                path: path.to_owned(),
+                at: "its header".into(),
+                expected: format!("at most {} GiB of pixels", MAX_BYTES >> 30),
+                found: format!("{n} images of shape {:?}", self.result.shape),
+                mend: "use format image_folder, which reads images when they are needed".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds an image, fitted to the data set's channels and size. `path` is the file that it comes from, and `at` says
+    /// where in it, for messages.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] if the label is not below the number of classes, or memory does not suffice.
+    pub fn push(
+        &mut self,
+        path: &Path,
+        image: Image<'_>,
+        label: i64,
+        at: impl Fn() -> String,
+    ) -> Result<(), DataError> {
+        let label = check_label(path, label, self.result.n_classes, at)?;
+        let [channels, height, width] = self.result.shape;
+        let image = picture::fit(image, channels, [height, width]);
+        self.result.pixels.extend_from_slice(&image.pixels);
+        self.result.labels.push(label);
+        self.expect(path, self.result.labels.len() as u64)
+    }
+
+    /// The data set. Names of classes are dropped unless there is one for each class of the settings.
+    ///
+    /// # Errors
+    /// [`DataError::Malformed`] if no image was added.
+    pub fn finish(
+        mut self,
+        path: &Path,
+        class_names: Option<&[&str]>,
+    ) -> Result<InMemory, DataError> {
+        if self.result.labels.is_empty() {
+            return Err(DataError::malformed(
+                path,
+                "its end",
+                "at least one image",
+                "none",
+            ));
+        }
+        // Names that do not go with the user's number of classes would be wrong names.
+        let names = class_names.filter(|names| names.len() == self.result.n_classes);
+        self.result.class_names =
+            names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
+        Ok(self.result)
+    }
+}
+
+fn check_label(
+    path: &Path,
+    label: i64,
+    n_classes: usize,
+    at: impl Fn() -> String,
+) -> Result<u32, DataError> {
+    match u32::try_from(label) {
+        Ok(label) if (label as usize) < n_classes => Ok(label),
+        _ => Err(DataError::Malformed {
+            path: path.to_owned(),
+            at: at(),
+            expected: format!("a label in 0..{n_classes}"),
+            found: label.to_string(),
+            mend: "correct dataset.n_classes or dataset.format, or get the file again if it is damaged".into(),
+        }),
+    }
+}
