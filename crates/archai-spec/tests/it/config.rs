@@ -676,10 +676,8 @@ fn collect_paths(value: &Value, key: &str, paths: &mut Vec<String>) {
 #[test]
 fn the_shipped_settings_are_those_of_the_files() {
     let shipped = Settings::shipped("cifar10").unwrap();
-    let mut loaded = darts(&[], "", &[]).unwrap().settings().unwrap();
-    // What DARTS does differently from all algorithms.
-    assert_ne!(loaded, shipped);
-    loaded.nas = shipped.nas.clone();
+    // DARTS adds nothing but its own section.
+    let loaded = darts(&[], "", &[]).unwrap().settings().unwrap();
     assert_eq!(loaded, shipped);
     assert_eq!(Dataset::shipped("cifar10").unwrap(), shipped.dataset);
     assert_eq!(Checkpoint::shipped(), shipped.common.checkpoint);
