@@ -623,7 +623,7 @@ fn a_place_that_is_missing_is_found_out_without_reading() {
     );
     check_error(
         check("cifar10", folder.path()),
-        &["dataset.format: there is no data format `cifar10`; did you mean"],
+        &["dataset.format: there is no data format `cifar10`; known are embedded, "],
     );
 }
 
