@@ -1,5 +1,6 @@
 //! Experiments as a library: no command line, no terminal, no process of their own.
 
+mod components;
 mod observer;
 mod parallel;
 mod rundir;
