@@ -1,7 +1,7 @@
 //! Tensors: from a model description to a trained model, and back from a trained supernet to a description.
 //!
 //! The only crate that names the deep-learning framework (Burn). The tour, in reading order:
-//! [`compute`] where numbers live, [`params`] the parameters as one value, [`features`] activations whose layout nobody
+//! [`compute`] where numbers live and [`device`] what they can live on, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together;

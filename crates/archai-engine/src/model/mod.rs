@@ -15,6 +15,7 @@ use archai_spec::desc::ModelDesc;
 use archai_spec::settings::Loss;
 use burn::tensor::Tensor;
 
+pub use crate::op::Candidate;
 pub use objective::{Objective, Regular, cross_entropy};
 
 use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
@@ -112,17 +113,6 @@ pub struct Outputs {
     pub logits: Tensor<2>,
     /// The auxiliary towers' logits, in training only.
     pub aux: Vec<Tensor<2>>,
-}
-
-/// What a primitive of a mixed edge gave, see [`Model::visit_candidates`].
-#[derive(Clone, Debug)]
-pub struct Candidate {
-    /// Edge within the node.
-    pub edge: usize,
-    /// Place among the edge's primitives.
-    pub child: usize,
-    /// Its output `[n, c, h, w]`, not weighted.
-    pub output: Tensor<4>,
 }
 
 /// A compiled description with its numbers. Cheap to clone: structure is shared, numbers are values (running statistics

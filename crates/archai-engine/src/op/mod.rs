@@ -25,7 +25,7 @@ pub use layers::{Conv, ConvShape, Linear, Norm};
 pub use norms::NormId;
 pub(crate) use norms::NormTable;
 pub(crate) use pass::DropPath;
-pub use pass::{Mode, Pass};
+pub use pass::{Candidate, Mode, Pass};
 pub use registry::{OpFactory, OpRegistry};
 
 /// An operation of a network. It holds structure and handles of parameters, never numbers: those come with the [`Pass`].

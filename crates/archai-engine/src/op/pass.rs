@@ -12,8 +12,18 @@ use super::norms::{NORM_EPSILON, NORM_MOMENTUM, NormStats, NormTable};
 use crate::compute::Compute;
 use crate::features::Features;
 use crate::fused::{self, kernels};
-use crate::model::Candidate;
 use crate::params::{ParamId, ParamLayout, Piece};
+
+/// What a primitive of a mixed edge gave, see [`Model::visit_candidates`](crate::Model::visit_candidates).
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Edge within the node.
+    pub edge: usize,
+    /// Place among the edge's primitives.
+    pub child: usize,
+    /// Its output `[n, c, h, w]`, not weighted.
+    pub output: Tensor<4>,
+}
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
