@@ -149,8 +149,8 @@ fn mistakes_say_what_was_meant() {
         (
             "run --nas.eval.exports [pt,onnx]",
             vec![
-                "nas.eval.exports: there is no exporter `onnx`",
-                "safetensors, pt",
+                "nas.eval.exports.1: unknown value `onnx`",
+                "(valid: safetensors, pt)",
             ],
         ),
         ("run --engine steam", vec!["steam", "fused", "plain"]),
