@@ -493,7 +493,7 @@ fn what_cannot_work_says_what_to_change() {
         (
             "xnas",
             "nas.search.trainer.l1_alphas=0.1",
-            "nas.search.trainer.l1_alphas must be 0",
+            "nas.search.trainer.l1_alphas: it must be 0",
         ),
         (
             "xnas",

@@ -41,14 +41,14 @@ impl Recorded {
             .clone()
     }
 
-    /// The values logged at a path, by name; of several the last.
+    /// All values logged at a path, by name and in order, however many events brought them; none if there was no event.
     pub fn at(&self, path: &str) -> Option<Vec<(String, Value)>> {
-        let events = self.events().into_iter().rev();
         let values = |event| match event {
             Event::Values { path: p, values } if p.to_string() == path => Some(values),
             _ => None,
         };
-        events.filter_map(values).next()
+        let all: Vec<_> = self.events().into_iter().filter_map(values).collect();
+        (!all.is_empty()).then(|| all.concat())
     }
 
     /// The architectures that were shown as the best of their moment, in order.
