@@ -185,3 +185,61 @@ fn the_files_beside_the_sources_are_the_shipped_ones() {
     added.sort();
     assert_eq!(found, added);
 }
+
+/// Run directories carry the digest of their configuration and resume only with an equal one, so it must outlast changes of
+/// where settings lie and how they are read.
+#[test]
+fn the_digests_of_toy_mode_are_those_of_runs_on_disk() {
+    let algorithms = all();
+    let files = archai_algos::files(&algorithms, &Shipped);
+    for (name, digest) in [
+        (
+            "darts",
+            "076365ca6a72f2ed815a14cbd8fa6d5d86d36bbc6810c54d49c73cffde183448",
+        ),
+        (
+            "didarts",
+            "8ebe5eab07ce1a3a6cef950952d3f4c5d01e4cd0192590fdef534c999f7d09c3",
+        ),
+        (
+            "xnas",
+            "de6f5029c3e4f2f0b34ca5c476ba816ea469ec87795f13856915363ab0ed88fd",
+        ),
+        (
+            "gs",
+            "4f5d0b65e78925e1728a6027e5ce96b6827f4b68fc2d9f6a51858054ef9b654d",
+        ),
+        (
+            "petridish",
+            "1531114effeaa17ad9f413569f522024f6a59c3dce3da155448f2cec696b445b",
+        ),
+        (
+            "random",
+            "bf3fafe5c2bb4ac9631cd1051f5f52440e04efa3acb0758ec72ee5f7c33545ce",
+        ),
+        (
+            "divnas",
+            "c9ed15fb445c3f895ebdd32bd40d693474a95f058560efe91c43b4eea99c10c5",
+        ),
+        (
+            "manual",
+            "1094069af833c4d0ef05ba869f68e88bded1c4a846b1974d5aba0c41e8e4f3b1",
+        ),
+        (
+            "nasbench101",
+            "3029919d9bca182ca7b56d7269ab9ded0e21621005178df55c912f0a77a6554d",
+        ),
+    ] {
+        let algo = algorithms.get(name).expect(name);
+        let tree = ConfigLoader::new(&files)
+            .files(&algo.defaults())
+            .dataset("archai:datasets/fashion_mnist_mini.yaml")
+            .files(algo.space_file().unwrap_or_default())
+            .files("archai:toy.yaml")
+            .files(&algo.toy_overlay().unwrap_or_default())
+            .load(&algo.schema())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let found = tree.digest().unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(found, digest, "{name}");
+    }
+}

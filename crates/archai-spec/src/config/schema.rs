@@ -29,7 +29,7 @@ impl Schema {
     }
 
     /// Adds a section that an algorithm owns, for example `nas.search.darts`. It must be present unless all of its keys
-    /// have defaults or its type is optional.
+    /// have defaults or its type is optional. A section that is added again has the later type.
     ///
     /// # Panics
     /// If the section that should hold it does not exist: the path is the program's, not the user's.
@@ -63,7 +63,9 @@ impl Schema {
         if needed && let Some(Value::Array(required)) = place.get_mut("required") {
             required.push(json!(name));
         }
-        self.sections.push(path.to_owned());
+        if !self.sections.iter().any(|known| known == path) {
+            self.sections.push(path.to_owned());
+        }
         self
     }
 
