@@ -1,45 +1,25 @@
-//! What algorithms leave that do not search: a description that was given.
-
-use std::path::PathBuf;
+//! What algorithms find that do not search: a description that was given.
 
 use archai_engine::{
     EngineError,
-    experiment::{Experiment, RunFile},
-    searcher::{SearchResult, describe, draw_cells, save_desc},
+    experiment::{Experiment, Found},
 };
-use archai_spec::desc::{ModelDesc, ModelDescBuilder};
+use archai_spec::desc::ModelDescBuilder;
 use archai_spec::event::LogPath;
 
-/// Builds the description for the search's data at the search's size, and leaves it as what was found. `note` says what it is.
-pub(crate) fn leave(
+/// Builds the description for the search's data at the search's size, as what was found. `note` says what it is.
+pub(crate) fn found(
     experiment: &Experiment<'_>,
     builder: &dyn ModelDescBuilder,
     note: String,
-) -> Result<SearchResult, EngineError> {
-    let (settings, run) = (&experiment.settings.nas.search, experiment.run);
-    let start = run.clock.now();
-    let desc: ModelDesc = experiment.build(builder, &settings.model_desc, None, true)?;
-    let final_desc = PathBuf::from(&settings.final_desc_filename);
-    save_desc(experiment, &final_desc, &desc)?;
-    let mut files = vec![RunFile::new("description", &final_desc)];
-    files.extend(draw_cells(experiment, &desc)?);
-    let log = run.log(LogPath::root());
-    log.info(&note)?;
-    log.info(format!("it is {}", describe(&desc)))?;
-    let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
-    Ok(SearchResult {
-        genotype: desc.genotype().ok().map(|g| g.to_string()),
-        train_top1: None,
-        val_top1: None,
-        post_train_test_top1: None,
-        supernet_parameters: 0,
-        alphas: 0,
-        parameters: cost.params,
-        macs: cost.macs,
-        seconds: run.clock.now() - start,
-        final_desc,
+) -> Result<Found, EngineError> {
+    let shape = &experiment.settings.nas.search.model_desc;
+    let desc = experiment.build(builder, shape, None, true)?;
+    experiment.run.log(LogPath::root()).info(&note)?;
+    Ok(Found {
+        what: "description".to_string(),
+        introduced: "it is".to_string(),
         notes: vec![note],
-        warnings: Vec::new(),
-        files,
+        ..Found::new(desc)
     })
 }

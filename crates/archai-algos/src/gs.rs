@@ -17,8 +17,7 @@ use archai_engine::{
     ArchKey, EngineError, Model, Relaxation,
     compute::to_host,
     experiment::ExperimentRunner,
-    finalize::{DefaultFinalizers, Finalizers, select_edges},
-    run::Run,
+    finalize::{Choice, DefaultFinalizers, Finalizers, NamedFinalizer, NodeRule, select_edges},
     tensor::{Tensor, TensorData, activation::softmax},
     trainer::{Fit, Step, TrainerHooks},
 };
@@ -29,7 +28,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 use crate::Algorithm;
-use crate::{darts::Darts, didarts::SingleLevel};
+use crate::didarts::SingleLevel;
 
 /// The algorithm `gs` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -59,7 +58,7 @@ pub struct GsSettings {
     /// How τ goes over the epochs.
     pub temperature: Temperature,
     /// What a node keeps when it is finalised.
-    pub finalize: Choice,
+    pub finalize: Pairs,
 }
 
 impl Default for GsSettings {
@@ -73,7 +72,7 @@ impl Default for GsSettings {
                 start: 1.0,
                 end: Some(0.5),
             },
-            finalize: Choice::Strongest,
+            finalize: Pairs::Strongest,
         }
     }
 }
@@ -136,7 +135,7 @@ impl Temperature {
 /// Which (edge, op) pairs a finalised node is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Choice {
+pub enum Pairs {
     /// As SNAS and GDAS: of each edge the most probable op, of these the `max_final_edges` most probable.
     Strongest,
     /// `num_sample` hard samples by their probabilities: the same pair may come several times.
@@ -182,27 +181,27 @@ impl ExperimentRunner for Gs {
         ])
     }
 
-    /// `default` is what `nas.search.gs.finalize` names; the others are those of every supernet.
-    fn finalizers(
-        &self,
-        search: &settings::Search,
-        run: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        if search.finalizer != "default" {
-            return Darts::default().finalizers(search, run);
-        }
-        let draws = match self.settings.finalize {
-            // The weights that it ranks by are the probabilities of the node's pairs.
-            Choice::Strongest => return Ok(Box::new(DefaultFinalizers)),
-            Choice::Sample => Draws::ByProbability,
-            Choice::Largest => Draws::Largest,
-        };
-        Ok(Box::new(GumbelFinalizers {
-            num_sample: self.settings.num_sample,
-            draws,
-            one_op: search.space.one_op_per_edge(),
-            key: run.key("finalize"),
-        }))
+    /// `default` is what `nas.search.gs.finalize` names.
+    fn finalizers(&self) -> Vec<NamedFinalizer> {
+        let settings = self.settings.clone();
+        vec![NamedFinalizer::new(
+            "default",
+            "gs: what nas.search.gs.finalize names",
+            move |at| {
+                let draws = match settings.finalize {
+                    // The weights that it ranks by are the probabilities of the node's pairs.
+                    Pairs::Strongest => return Ok(Box::new(DefaultFinalizers)),
+                    Pairs::Sample => Draws::ByProbability,
+                    Pairs::Largest => Draws::Largest,
+                };
+                Ok(Box::new(GumbelFinalizers {
+                    num_sample: settings.num_sample,
+                    draws,
+                    rule: at.rule,
+                    key: at.key.with("finalize"),
+                }))
+            },
+        )]
     }
 
     fn relaxation(&self) -> Arc<dyn Relaxation> {
@@ -343,8 +342,8 @@ pub struct GumbelFinalizers {
     pub num_sample: usize,
     /// Which.
     pub draws: Draws,
-    /// An edge keeps the op with the most hits, of equals the more probable: for spaces that know no `multi_op`.
-    pub one_op: bool,
+    /// Where an edge keeps one op, it is the one with the most hits, of equals the more probable.
+    pub rule: NodeRule,
     /// Names the draws.
     pub key: Key,
 }
@@ -390,6 +389,7 @@ impl Finalizers for GumbelFinalizers {
         cell: usize,
         node: usize,
     ) -> Result<NodeDesc, EngineError> {
+        let supernet = model.supernet();
         let cell_desc = &model.desc().cells[cell];
         let desc = &cell_desc.nodes[node];
         let no_edge = |edge: usize| {
@@ -421,7 +421,7 @@ impl Finalizers for GumbelFinalizers {
             };
             let alphas = to_host(model.arch().get(&key).ok_or_else(|| no_edge(e))?);
             let ops = (edge.op.children.iter().zip(alphas).enumerate())
-                .filter(|(_, (child, _))| child.op.name != "none");
+                .filter(|(_, (child, _))| !supernet.catalog.is_zero(&child.op.name));
             pairs.extend(ops.map(|(child, (_, logit))| Pair {
                 edge: e,
                 child,
@@ -439,7 +439,7 @@ impl Finalizers for GumbelFinalizers {
             let mut distinct = own.clone();
             distinct.sort_unstable();
             distinct.dedup();
-            if self.one_op {
+            if self.rule == NodeRule::OneOpPerEdge {
                 let strength = |&hit: &usize| {
                     let times = own.iter().filter(|&&other| other == hit).count();
                     (times, pairs[hit].logit)
@@ -453,11 +453,9 @@ impl Finalizers for GumbelFinalizers {
             let mut ops = Vec::new();
             let mut probability = 0.0;
             for &hit in &distinct {
-                // All weight on one op: the op itself says what remains of it.
-                let mut weights = vec![0.0; edge.op.children.len()];
-                weights[pairs[hit].child] = 1.0;
-                let finalized = model.finalize_edge_with(cell, node, e, &weights);
-                ops.push(finalized.ok_or_else(|| no_edge(e))?.desc);
+                let child = pairs[hit].child;
+                let kept = supernet.edge_of_choice(cell, node, Choice { edge: e, child })?;
+                ops.push(kept.op);
                 probability += (pairs[hit].logit - largest).exp() / total;
             }
             let op = match ops.len() {

@@ -5,11 +5,10 @@
 
 use archai_engine::{
     EngineError,
-    experiment::{Experiment, ExperimentRunner},
-    searcher::{SearchResult, Searcher},
+    experiment::{Experiment, ExperimentRunner, Found, Searcher},
 };
 use archai_spec::desc::{ModelDescBuilder, zoo};
-use archai_spec::settings::Space;
+use archai_spec::spaces::Space;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -109,12 +108,12 @@ impl ExperimentRunner for Manual {
         })
     }
 
-    fn searches_in(&self, _: Space) -> bool {
+    fn searches_in(&self, _: &dyn Space) -> bool {
         false
     }
 
-    fn searcher(&self) -> Box<dyn Searcher> {
-        Box::new(self.clone())
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        Some(Box::new(self.clone()))
     }
 }
 
@@ -123,12 +122,12 @@ impl Searcher for Manual {
         &mut self,
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError> {
+    ) -> Result<Found, EngineError> {
         let name = self.settings.model.name();
         let note = match zoo::about(name) {
             Some(about) => format!("no search: {name}, {about}"),
             None => format!("no search: {name}"),
         };
-        given::leave(experiment, experiment.builder(runner)?.as_ref(), note)
+        given::found(experiment, experiment.space(runner)?.builder(), note)
     }
 }

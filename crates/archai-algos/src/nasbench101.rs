@@ -6,14 +6,13 @@
 
 use archai_engine::{
     EngineError,
-    experiment::{Experiment, ExperimentRunner},
-    searcher::{SearchResult, Searcher},
+    experiment::{Experiment, ExperimentRunner, Found, Searcher},
 };
 use archai_spec::desc::{
     ModelDescBuilder,
     nasbench101::{Cell101, NasBench101Builder},
 };
-use archai_spec::settings::Space;
+use archai_spec::spaces::Space;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -114,12 +113,12 @@ impl ExperimentRunner for NasBench101 {
         Box::new(NasBench101Builder { cell: self.named() })
     }
 
-    fn searches_in(&self, _: Space) -> bool {
+    fn searches_in(&self, _: &dyn Space) -> bool {
         false
     }
 
-    fn searcher(&self) -> Box<dyn Searcher> {
-        Box::new(self.clone())
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        Some(Box::new(self.clone()))
     }
 }
 
@@ -128,7 +127,7 @@ impl Searcher for NasBench101 {
         &mut self,
         experiment: &Experiment<'_>,
         _: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError> {
+    ) -> Result<Found, EngineError> {
         let (cell, whose) = match self.named() {
             Some(cell) => (cell, "the named"),
             None => {
@@ -144,6 +143,6 @@ impl Searcher for NasBench101 {
             cell.op_names(),
             cell.fingerprint()
         );
-        given::leave(experiment, &NasBench101Builder { cell: Some(cell) }, note)
+        given::found(experiment, &NasBench101Builder { cell: Some(cell) }, note)
     }
 }

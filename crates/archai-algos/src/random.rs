@@ -2,19 +2,18 @@
 //!
 //! The baseline that every search has to beat (Li and Talwalkar: "Random Search and Reproducibility for Neural
 //! Architecture Search", 2019), as the DARTS paper reports it in Table 1: the best of 24 samples by their validation error
-//! after 100 epochs. Nothing is learnt about the space, so the space's supernet is drawn from and never trained.
+//! after 100 epochs. Nothing is learnt about the space, so there is no supernet to train.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
 
 use archai_engine::{
     EngineError,
-    experiment::{Experiment, ExperimentRunner, RunFile},
-    finalize::{Finalizers, RandomFinalizers},
-    searcher::{SearchResult, Searcher, describe, draw_cells, save_desc, train_found},
+    experiment::{Experiment, ExperimentRunner, Found, RunFile, Searcher, Trial},
+    finalize::Supernet,
+    searcher::{describe, train_found},
 };
-use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, ModelDescBuilder};
+use archai_spec::desc::{DartsModelDescBuilder, DescError, ModelDesc, ModelDescBuilder};
 use archai_spec::event::LogPath;
 use archai_spec::{settings, values};
 use schemars::JsonSchema;
@@ -69,10 +68,10 @@ impl ExperimentRunner for Random {
         Box::new(DartsModelDescBuilder)
     }
 
-    fn searcher(&self) -> Box<dyn Searcher> {
-        Box::new(RandomSearcher {
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        Some(Box::new(RandomSearcher {
             settings: self.settings.clone(),
-        })
+        }))
     }
 }
 
@@ -82,23 +81,13 @@ pub struct RandomSearcher {
     settings: RandomSettings,
 }
 
-/// An architecture and what its training measured.
-struct Trained {
-    desc: ModelDesc,
-    train_top1: f64,
-    val_top1: f64,
-    params: u64,
-    macs: u64,
-}
-
 impl Searcher for RandomSearcher {
     fn search(
         &mut self,
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError> {
+    ) -> Result<Found, EngineError> {
         let (settings, run) = (&experiment.settings.nas.search, experiment.run);
-        let start = run.clock.now();
         let log = run.log(LogPath::new("random"));
         let mut warnings = Vec::new();
 
@@ -135,12 +124,15 @@ impl Searcher for RandomSearcher {
             })?;
             let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
             log.at(i).emit(values!(log.at(i).path().clone(), "val_top1" => val_top1, "architecture" => describe(&desc)))?;
-            trained.push(Trained {
+            trained.push(Trial {
+                id: i,
                 desc,
                 train_top1,
                 val_top1,
-                params: cost.params,
+                parameters: cost.params,
                 macs: cost.macs,
+                in_gallery: false,
+                files: Vec::new(),
             });
         }
 
@@ -152,73 +144,54 @@ impl Searcher for RandomSearcher {
             "min" => spread.min, "max" => spread.max))?;
         // The earlier one of equals.
         let best = trained
-            .into_iter()
+            .iter()
             .reduce(|best, t| if t.val_top1 > best.val_top1 { t } else { best });
         let best = best.ok_or_else(|| {
             EngineError::Config("nas.search.random.n_archs must be at least 1".to_string())
         })?;
-        let final_desc = PathBuf::from(&settings.final_desc_filename);
-        save_desc(experiment, &final_desc, &best.desc)?;
-        let mut files = vec![
-            RunFile::new("found description", &final_desc),
-            RunFile::new("all architectures with their accuracies", table),
-        ];
-        files.extend(draw_cells(experiment, &best.desc)?);
-        run.log(LogPath::root())
-            .info(format!("found {}", describe(&best.desc)))?;
-        Ok(SearchResult {
-            genotype: best.desc.genotype().ok().map(|g| g.to_string()),
-            train_top1: Some(best.train_top1),
-            val_top1: Some(best.val_top1),
-            post_train_test_top1: None,
-            supernet_parameters: 0,
-            alphas: 0,
-            parameters: best.params,
-            macs: best.macs,
-            seconds: run.clock.now() - start,
-            final_desc,
+        let (desc, train_top1, val_top1) = (best.desc.clone(), best.train_top1, best.val_top1);
+        Ok(Found {
+            train_top1: Some(train_top1),
+            val_top1: Some(val_top1),
             notes: vec![spread.to_string()],
             warnings,
-            files,
+            files: vec![RunFile::new(
+                "all architectures with their accuracies",
+                table,
+            )],
+            trials: trained,
+            ..Found::new(desc)
         })
     }
 }
 
-/// Up to `n` different architectures of the space, at the search's size. Each is what [`RandomFinalizers`] make of the
-/// space's supernet under a key of its own.
+/// Up to `n` different architectures of the space, at the search's size, each drawn under a key of its own.
 fn draw(
     experiment: &Experiment<'_>,
     runner: &dyn ExperimentRunner,
     n: usize,
 ) -> Result<Vec<ModelDesc>, EngineError> {
-    let settings = &experiment.settings.nas.search;
-    let builder = experiment.builder(runner)?;
-    let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
-    if !desc.has_alphas() {
-        return Err(EngineError::Config(
-            "the search space has no mixed edge, so there is nothing to draw; choose a space with ops to choose from"
-                .to_string(),
-        ));
-    }
-    let supernet = experiment.compile(&desc, runner)?;
+    let shape = &experiment.settings.nas.search.model_desc;
+    let space = experiment.space(runner)?;
+    let supernet = experiment.build(space.builder(), shape, None, false)?;
+    let supernet = Supernet::new(&supernet, experiment.components.ops.catalog());
     let mut drawn: Vec<ModelDesc> = Vec::new();
     for i in 0..n {
         let key = experiment.run.key("random architecture").with(i);
-        let mut draws = (0..MAX_DRAWS).map(|attempt| {
-            RandomFinalizers::new(key.with(attempt))
-                .with_one_op(settings.space.one_op_per_edge())
-                .finalize_model(&supernet)
-        });
+        let mut draws = (0..MAX_DRAWS).map(|attempt| space.draw(supernet, &key.with(attempt)));
         let new = draws.find(|found| !matches!(found, Ok(found) if drawn.contains(found)));
         match new {
-            Some(found) => drawn.push(found?),
+            Some(found) => {
+                let wrong = |e: DescError| EngineError::setting("nas.search.space", e.to_string());
+                drawn.push(found.map_err(wrong)?);
+            }
             None => break,
         }
     }
     Ok(drawn)
 }
 
-fn as_table(trained: &[Trained]) -> String {
+fn as_table(trained: &[Trial]) -> String {
     let mut text = String::from("id\tval_top1\ttrain_top1\tparameters\tmadd\tarchitecture\n");
     for (i, t) in trained.iter().enumerate() {
         let _ = writeln!(
@@ -226,7 +199,7 @@ fn as_table(trained: &[Trained]) -> String {
             "{i}\t{}\t{}\t{}\t{}\t{}",
             t.val_top1,
             t.train_top1,
-            t.params,
+            t.parameters,
             t.macs,
             describe(&t.desc)
         );

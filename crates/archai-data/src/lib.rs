@@ -40,11 +40,11 @@ mod loader;
 mod loaders;
 pub mod nasbench201;
 pub mod picture;
-pub mod rng;
 pub mod split;
 mod transform;
 pub mod transforms;
 
+pub use archai_spec::rng;
 pub use dataset::{Dataset, Image, InMemory, Split};
 pub use error::DataError;
 pub use format::{DataFormat, Formats, check_place, open};

@@ -3,9 +3,12 @@
 
 use archai_data::{Formats, Transforms, formats, transforms};
 use archai_spec::config::Schema;
+use archai_spec::spaces::{self, Spaces};
 
 use crate::device::{self, Devices};
 use crate::export::{self, Exporters};
+use crate::finalize::FinalizerRegistry;
+use crate::finalizers;
 use crate::op::OpRegistry;
 
 /// The open lists of an experiment's parts.
@@ -13,6 +16,10 @@ use crate::op::OpRegistry;
 pub struct Components {
     /// Operations of networks by name. An algorithm's own ones come on top when it runs.
     pub ops: OpRegistry,
+    /// Search spaces besides the algorithms' own.
+    pub spaces: Spaces,
+    /// Finalizers for every supernet. An algorithm's own ones come on top.
+    pub finalizers: FinalizerRegistry,
     /// Formats in which an evaluation leaves its model.
     pub exporters: Exporters,
     /// Kinds of devices to compute on.
@@ -28,6 +35,8 @@ impl Components {
     pub fn builtin() -> Self {
         Components {
             ops: OpRegistry::builtin(),
+            spaces: spaces::builtin(),
+            finalizers: finalizers::builtin(),
             exporters: export::builtin(),
             devices: device::builtin(),
             formats: formats::builtin(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
 use archai_spec::{settings, values};
-use serde::{Deserialize, Serialize};
+
+pub use crate::experiment::{EvalResult, Evaluater};
 
 use crate::{
     error::EngineError,
@@ -21,46 +22,6 @@ use crate::{
     searcher::{draw_cells, save_desc},
     trainer::ArchTrainer,
 };
-
-/// Evaluates what was found.
-pub trait Evaluater {
-    /// Evaluates the description at `nas.eval.final_desc_filename` as the settings say.
-    fn evaluate(
-        &mut self,
-        experiment: &Experiment<'_>,
-        runner: &dyn ExperimentRunner,
-    ) -> Result<EvalResult, EngineError>;
-}
-
-/// The outcome of an evaluation, as plain data. Accuracies are fractions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EvalResult {
-    /// Top-1 accuracy on training data in the last epoch.
-    pub train_top1: Option<f64>,
-    /// Top-1 accuracy on validation data in the last epoch, where a share was set apart.
-    pub val_top1: Option<f64>,
-    /// Epoch (from 0) and accuracy of the best model on validation data: `model_best.*`.
-    pub best_val: Option<(usize, f64)>,
-    /// Top-1 accuracy on test data, measured once after the last epoch.
-    pub test_top1: Option<f64>,
-    /// Top-5 accuracy on test data.
-    pub test_top5: Option<f64>,
-    /// Weights without the auxiliary tower.
-    pub parameters: u64,
-    /// Weights with the auxiliary tower: what training moves.
-    pub parameters_with_aux: u64,
-    /// Multiply-adds for one image, without the auxiliary tower.
-    pub macs: u64,
-    /// Epochs trained.
-    pub epochs: usize,
-    /// Seconds by the run's clock.
-    pub seconds: f64,
-    /// What the user must know before trusting the result.
-    #[serde(default)]
-    pub warnings: Vec<String>,
-    /// All files that were written.
-    pub files: Vec<RunFile>,
-}
 
 /// Template → scaled description → training from scratch → files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -124,8 +85,8 @@ pub fn evaluate_template(
     let run = experiment.run;
     let start = run.clock.now();
     let exporters = export::chosen(&experiment.components.exporters, settings)?;
-    let builder = experiment.builder(runner)?;
-    let desc = experiment.build(builder.as_ref(), &settings.model_desc, Some(template), true)?;
+    let space = experiment.space(runner)?;
+    let desc = experiment.build(space.builder(), &settings.model_desc, Some(template), true)?;
     save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
     let mut files = vec![RunFile::new(
         "scaled description",

@@ -1,38 +1,50 @@
-//! One search or one evaluation from settings to files: what an algorithm is made of ([`ExperimentRunner`]), what a run is
-//! given ([`Experiment`]), and the two functions that put them together.
+//! What an algorithm is made of ([`ExperimentRunner`], [`Searcher`], [`Evaluater`]), what a run is given ([`Experiment`]), and
+//! what searches and evaluations give. [`crate::phases`] puts them together.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archai_data::Loaders;
-use archai_spec::desc::{
-    Built, ModelDesc, ModelDescBuilder, build, nasbench201::NasBench201Builder,
-};
-use archai_spec::settings::{self, Settings, Space};
+use archai_data::{Loaders, rng::Key};
+use archai_spec::desc::{Built, ModelDesc, ModelDescBuilder, build};
+use archai_spec::settings::{self, OWN_SPACE, Settings};
+use archai_spec::spaces::{OwnSpace, Space};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     arch::{AlphaInit, Relaxation, Softmax},
     components::Components,
     compute::Compute,
     error::EngineError,
-    evaluater::{DefaultEvaluater, EvalResult, Evaluater},
-    finalize::{Finalizers, shared_finalizers},
+    finalize::{FinalizerContext, Finalizers, NamedFinalizer, NodeRule},
     model::{Model, ModelOptions},
     op::OpRegistry,
     run::Run,
-    searcher::{OneShotSearcher, SearchResult, Searcher},
     trainer::TrainerHooks,
 };
 
 /// What makes an algorithm: the parts that it brings. All but the description builder have defaults.
+///
+/// An algorithm that varies another one names it as its [`ExperimentRunner::base`], and overrides what differs.
 pub trait ExperimentRunner {
     /// Builds the description of the search space.
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder>;
 
+    /// The algorithm that this one varies: whatever is not overridden comes from it. By default there is none, and what is
+    /// not overridden is as each method says.
+    fn base(&self) -> Option<&dyn ExperimentRunner> {
+        None
+    }
+
+    /// Which choices a node keeps together in the space that the builder spans, the algorithm's own. By default any: the rule
+    /// of DARTS. A space that differs in more is a [`Space`] of its own, in [`Components::spaces`].
+    fn rule(&self) -> NodeRule {
+        self.base()
+            .map_or_else(NodeRule::default, ExperimentRunner::rule)
+    }
+
     /// Whether it can search in a space that is not its own. By default it can: all that differs is the builder.
-    fn searches_in(&self, space: Space) -> bool {
-        let _ = space;
-        true
+    fn searches_in(&self, space: &dyn Space) -> bool {
+        self.base().is_none_or(|base| base.searches_in(space))
     }
 
     /// What happens around the steps of the search's training. By default nothing.
@@ -40,45 +52,70 @@ pub trait ExperimentRunner {
         &self,
         search: &settings::Search,
     ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-        let _ = search;
-        Ok(Vec::new())
+        match self.base() {
+            Some(base) => base.trainer_hooks(search),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// How the trained supernet becomes a description. By default what `nas.search.finalizer` names of
-    /// [`shared_finalizers`].
-    fn finalizers(
-        &self,
-        search: &settings::Search,
-        run: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        shared_finalizers(search, run, &[])
+    /// Finalizers of its own, for `nas.search.finalizer` to name beside those of [`Components::finalizers`]; one of the same
+    /// name takes the place of the shared one. By default none.
+    fn finalizers(&self) -> Vec<NamedFinalizer> {
+        self.base()
+            .map_or_else(Vec::new, ExperimentRunner::finalizers)
     }
 
-    /// How it searches. By default by training one supernet.
-    fn searcher(&self) -> Box<dyn Searcher> {
-        Box::new(OneShotSearcher)
+    /// How it searches. By default (`None`) by training one supernet.
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        self.base()?.searcher()
     }
 
-    /// How what was found is evaluated. By default by training it, scaled up, from scratch.
-    fn evaluater(&self) -> Box<dyn Evaluater> {
-        Box::new(DefaultEvaluater)
+    /// How what was found is evaluated. By default (`None`) by training it, scaled up, from scratch.
+    fn evaluater(&self) -> Option<Box<dyn Evaluater>> {
+        self.base()?.evaluater()
     }
 
     /// From architecture parameters to the weights of primitives. By default the softmax.
     fn relaxation(&self) -> Arc<dyn Relaxation> {
-        Arc::new(Softmax)
+        match self.base() {
+            Some(base) => base.relaxation(),
+            None => Arc::new(Softmax),
+        }
     }
 
     /// How architecture parameters start. By default as in DARTS.
     fn alpha_init(&self) -> AlphaInit {
-        AlphaInit::default()
+        self.base()
+            .map_or_else(AlphaInit::default, ExperimentRunner::alpha_init)
     }
 
     /// Adds ops of its own to the registry; see [`OpRegistry::register`]. By default none.
     fn register_ops(&self, registry: &mut OpRegistry) -> Result<(), EngineError> {
-        let _ = registry;
-        Ok(())
+        match self.base() {
+            Some(base) => base.register_ops(registry),
+            None => Ok(()),
+        }
     }
+}
+
+/// Finds a network.
+pub trait Searcher {
+    /// Searches as the settings say. What was found is saved by [`crate::phases::run_search`].
+    fn search(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<Found, EngineError>;
+}
+
+/// Evaluates what was found.
+pub trait Evaluater {
+    /// Evaluates the description at `nas.eval.final_desc_filename` as the settings say.
+    fn evaluate(
+        &mut self,
+        experiment: &Experiment<'_>,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<EvalResult, EngineError>;
 }
 
 /// What a search or an evaluation is given.
@@ -86,7 +123,7 @@ pub trait ExperimentRunner {
 pub struct Experiment<'a> {
     /// All settings, with the variables in paths expanded.
     pub settings: &'a Settings,
-    /// The open lists: ops, data formats and so on. The algorithm's own ops come on top.
+    /// What the settings' names mean. The algorithm's own ops and finalizers come on top.
     pub components: Components,
     /// Where numbers live and how precise they are.
     pub compute: Compute,
@@ -117,18 +154,27 @@ impl<'a> Experiment<'a> {
         )?)
     }
 
-    /// The description builder of the space that the settings name.
+    /// The space that the settings name.
     ///
     /// # Errors
-    /// As [`builder_in`].
-    pub fn builder(
-        &self,
-        runner: &dyn ExperimentRunner,
-    ) -> Result<Box<dyn ModelDescBuilder>, EngineError> {
-        builder_in(runner, self.settings.nas.search.space)
+    /// As [`space_of`].
+    pub fn space(&self, runner: &dyn ExperimentRunner) -> Result<Arc<dyn Space>, EngineError> {
+        space_of(&self.components, runner, &self.settings.nas.search)
     }
 
-    /// A description from settings, and from a template where there is one; what the builder notes is logged.
+    /// The finalizers that the settings name.
+    ///
+    /// # Errors
+    /// As [`finalizers_of`].
+    pub fn finalizers(
+        &self,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<Box<dyn Finalizers>, EngineError> {
+        let search = &self.settings.nas.search;
+        finalizers_of(&self.components, runner, search, self.run.seed)
+    }
+
+    /// A description from settings, and from a template if there is one; what the builder notes is logged.
     pub fn build(
         &self,
         builder: &dyn ModelDescBuilder,
@@ -136,13 +182,8 @@ impl<'a> Experiment<'a> {
         template: Option<&ModelDesc>,
         affine: bool,
     ) -> Result<ModelDesc, EngineError> {
-        let Built { desc, notes } = build(
-            builder,
-            settings,
-            template,
-            affine,
-            self.components.ops.catalog(),
-        )?;
+        let catalog = self.components.ops.catalog();
+        let Built { desc, notes } = build(builder, settings, template, affine, catalog)?;
         let log = self.run.log(archai_spec::event::LogPath::root());
         notes.into_iter().try_for_each(|note| log.info(note))?;
         Ok(desc)
@@ -164,90 +205,210 @@ impl<'a> Experiment<'a> {
     }
 
     /// The same experiment with the algorithm's own ops.
-    fn with_ops(&self, runner: &dyn ExperimentRunner) -> Result<Experiment<'a>, EngineError> {
+    pub(crate) fn with_ops(
+        &self,
+        runner: &dyn ExperimentRunner,
+    ) -> Result<Experiment<'a>, EngineError> {
         let mut own = self.clone();
         runner.register_ops(&mut own.components.ops)?;
         Ok(own)
     }
 }
 
-/// The description builder of an algorithm in a space.
+/// The space that `nas.search.space` names, for an algorithm.
 ///
 /// # Errors
-/// The algorithm cannot search there.
-pub fn builder_in(
+/// There is no such space, or the algorithm cannot search there.
+pub fn space_of(
+    components: &Components,
     runner: &dyn ExperimentRunner,
-    space: Space,
-) -> Result<Box<dyn ModelDescBuilder>, EngineError> {
-    match space {
-        Space::Own => Ok(runner.model_desc_builder()),
-        other if !runner.searches_in(other) => Err(EngineError::Config(format!(
-            "the algorithm has a space of its own and cannot search in `{}`; leave out --space (nas.search.space), or take \
-             an algorithm that trains a supernet, or random search",
-            other.name()
-        ))),
-        Space::Nasbench201 => Ok(Box::new(NasBench201Builder)),
+    search: &settings::Search,
+) -> Result<Arc<dyn Space>, EngineError> {
+    if search.space == OWN_SPACE {
+        let own = OwnSpace::new(runner.model_desc_builder());
+        return Ok(Arc::new(own.with_rule(runner.rule())));
+    }
+    let space = components.spaces.get(&search.space).map_err(|e| {
+        let problem = format!("{e}, and `{OWN_SPACE}`, the algorithm's own");
+        EngineError::setting("nas.search.space", problem)
+    })?;
+    match runner.searches_in(space.as_ref()) {
+        true => Ok(space.clone()),
+        false => Err(EngineError::setting(
+            "nas.search.space",
+            format!(
+                "the algorithm has a space of its own and cannot search in `{}`; leave out --space, or take an algorithm that \
+                 trains a supernet, or random search",
+                space.name()
+            ),
+        )),
     }
 }
 
-/// Searches, and leaves `final_model_desc.yaml` (where `nas.search.final_desc_filename` says) and drawings of its cells.
+/// The finalizers that `nas.search.finalizer` names, for an algorithm and a run's seed. Nothing of the run is needed, so that
+/// a wrong name is found before the run starts.
 ///
 /// # Errors
-/// Settings that do not fit each other or the data, files that cannot be read or written, a loss that is not finite, a
-/// request to stop.
-pub fn run_search(
-    experiment: &Experiment<'_>,
+/// As [`space_of`]; there is no such finalizer, or it cannot work with the settings.
+pub fn finalizers_of(
+    components: &Components,
     runner: &dyn ExperimentRunner,
-) -> Result<SearchResult, EngineError> {
-    let experiment = experiment.with_ops(runner)?;
-    let search = &experiment.settings.nas.search;
-    check_data("nas.search", &search.model_desc, &search.loader)?;
-    runner.searcher().search(&experiment, runner)
-}
-
-/// Evaluates the description in `nas.eval.final_desc_filename`, and leaves the scaled description, its metrics, its weights
-/// and drawings of its cells.
-///
-/// # Errors
-/// As [`run_search`]; a template that is missing, damaged or no found network.
-pub fn run_eval(
-    experiment: &Experiment<'_>,
-    runner: &dyn ExperimentRunner,
-) -> Result<EvalResult, EngineError> {
-    let experiment = experiment.with_ops(runner)?;
-    let eval = &experiment.settings.nas.eval;
-    check_data("nas.eval", &eval.model_desc, &eval.loader)?;
-    runner.evaluater().evaluate(&experiment, runner)
-}
-
-/// The network must be built for the data that it is trained on.
-fn check_data(
-    section: &str,
-    model: &settings::ModelDescSettings,
-    loader: &settings::Loader,
-) -> Result<(), EngineError> {
-    let (m, l) = (&model.dataset, &loader.dataset);
-    let shape = |d: &settings::Dataset| (d.channels, d.size, d.n_classes);
-    if shape(m) == shape(l) {
-        return Ok(());
-    }
-    let say = |d: &settings::Dataset| {
-        let [h, w] = d.size;
-        format!(
-            "`{}` ({} channels of {h}x{w}, {} classes)",
-            d.name, d.channels, d.n_classes
-        )
+    search: &settings::Search,
+    seed: u64,
+) -> Result<Box<dyn Finalizers>, EngineError> {
+    let context = FinalizerContext {
+        search,
+        rule: space_of(components, runner, search)?.rule(),
+        key: Key::new(seed),
     };
-    Err(EngineError::Config(format!(
-        "{section}.model_desc.dataset is {}, but {section}.loader.dataset is {}; the network must be built for the data \
-         that it is trained on: let both copy one section",
-        say(m),
-        say(l)
-    )))
+    let own = runner.finalizers().into_iter().map(Arc::new);
+    let known = own.fold(components.finalizers.clone(), |known, own| known.with(own));
+    known
+        .get(&search.finalizer)
+        .map_err(|e| EngineError::setting("nas.search.finalizer", e.to_string()))?
+        .make(&context)
+}
+
+/// What a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Found {
+    /// The found network.
+    pub desc: ModelDesc,
+    /// What it is, in the list of the run's files.
+    pub what: String,
+    /// What comes before the network in the log: `found`.
+    pub introduced: String,
+    /// Top-1 accuracy on training data, of the supernet in the last epoch or, without a supernet, of the found network.
+    pub train_top1: Option<f64>,
+    /// The same on validation data.
+    pub val_top1: Option<f64>,
+    /// The supernet that was trained. A network that was read off one has not been trained itself: that is what
+    /// `nas.search.post_train` is for.
+    pub supernet: Option<SupernetSize>,
+    /// Other networks that were tried, and the found one.
+    pub trials: Vec<Trial>,
+    /// What the trials in the gallery are, if there is a gallery.
+    pub gallery: Option<String>,
+    /// What the summary should say beside the figures.
+    pub notes: Vec<String>,
+    /// What the user must know before trusting the result.
+    pub warnings: Vec<String>,
+    /// Files of its own that the searcher wrote.
+    pub files: Vec<RunFile>,
+}
+
+impl Found {
+    /// A network, and nothing else to say.
+    pub fn new(desc: ModelDesc) -> Self {
+        Found {
+            desc,
+            what: "found description".to_string(),
+            introduced: "found".to_string(),
+            train_top1: None,
+            val_top1: None,
+            supernet: None,
+            trials: Vec::new(),
+            gallery: None,
+            notes: Vec::new(),
+            warnings: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+/// How large a supernet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SupernetSize {
+    /// Weights.
+    pub parameters: u64,
+    /// Architecture parameters.
+    pub alphas: u64,
+}
+
+/// A network that a search trained, with what it measured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its number in the search.
+    pub id: usize,
+    /// The network.
+    pub desc: ModelDesc,
+    /// Top-1 accuracy on training data.
+    pub train_top1: f64,
+    /// Top-1 accuracy on validation data.
+    pub val_top1: f64,
+    /// Weights.
+    pub parameters: u64,
+    /// Multiply-adds for one image.
+    pub macs: u64,
+    /// Whether it goes into the gallery, whose networks the evaluation may train as well.
+    pub in_gallery: bool,
+    /// Names and texts of files that accompany it in the gallery.
+    pub files: Vec<(String, String)>,
+}
+
+/// The outcome of a search, as plain data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchResult {
+    /// The found cells as a genotype string, where the network can be said as one.
+    pub genotype: Option<String>,
+    /// Top-1 accuracy of the supernet on training data in the last epoch; of the found network where there was no supernet.
+    pub train_top1: Option<f64>,
+    /// The same on validation data.
+    pub val_top1: Option<f64>,
+    /// Top-1 accuracy of the found network on test data after the optional `post_train`.
+    pub post_train_test_top1: Option<f64>,
+    /// Weights of the supernet; 0 if none was trained.
+    pub supernet_parameters: u64,
+    /// Architecture parameters.
+    pub alphas: u64,
+    /// Weights of the found network at the search's size.
+    pub parameters: u64,
+    /// Multiply-adds of the found network at the search's size.
+    pub macs: u64,
+    /// Seconds by the run's clock.
+    pub seconds: f64,
+    /// The found description.
+    pub final_desc: PathBuf,
+    /// What the summary should say beside the figures.
+    pub notes: Vec<String>,
+    /// What the user must know before trusting the result.
+    pub warnings: Vec<String>,
+    /// All files that were written.
+    pub files: Vec<RunFile>,
+}
+
+/// The outcome of an evaluation, as plain data. Accuracies are fractions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvalResult {
+    /// Top-1 accuracy on training data in the last epoch.
+    pub train_top1: Option<f64>,
+    /// Top-1 accuracy on validation data in the last epoch, where a share was set apart.
+    pub val_top1: Option<f64>,
+    /// Epoch (from 0) and accuracy of the best model on validation data: `model_best.*`.
+    pub best_val: Option<(usize, f64)>,
+    /// Top-1 accuracy on test data, measured once after the last epoch.
+    pub test_top1: Option<f64>,
+    /// Top-5 accuracy on test data.
+    pub test_top5: Option<f64>,
+    /// Weights without the auxiliary tower.
+    pub parameters: u64,
+    /// Weights with the auxiliary tower: what training moves.
+    pub parameters_with_aux: u64,
+    /// Multiply-adds for one image, without the auxiliary tower.
+    pub macs: u64,
+    /// Epochs trained.
+    pub epochs: usize,
+    /// Seconds by the run's clock.
+    pub seconds: f64,
+    /// What the user must know before trusting the result.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// All files that were written.
+    pub files: Vec<RunFile>,
 }
 
 /// A file that a run left, and what it is.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunFile {
     /// What it is, in a few words.
     pub what: String,

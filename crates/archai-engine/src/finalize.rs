@@ -1,18 +1,17 @@
 //! From a trained supernet to a description: per edge the op that remains, per node the edges that remain. [`Finalizers`]
-//! is split by level, so that an algorithm replaces one and keeps the others.
-
-use std::cmp::Ordering;
-use std::collections::BTreeSet;
+//! is split by level, so that an algorithm replaces one and keeps the others. What the levels decide by default, and all that
+//! needs no tensors, is [`archai_spec::finalize`].
 
 use archai_data::{Loaders, rng::Key};
-use archai_spec::desc::{CellDesc, EdgeDesc, ModelDesc, NodeDesc};
+use archai_spec::desc::{CellDesc, ModelDesc, NodeDesc};
+use archai_spec::registry::{Named, Registry};
 use archai_spec::settings;
+
+pub use archai_spec::finalize::{Choice, Finalized, NodeRule, Supernet, select_edges};
 
 use crate::{
     error::EngineError,
     model::Model,
-    op::Finalized,
-    perturbation::PerturbationFinalizers,
     run::{Log, Run},
 };
 
@@ -69,24 +68,12 @@ pub trait Finalizers {
         cell: usize,
         node: usize,
     ) -> Result<NodeDesc, EngineError> {
-        let desc = &model.desc().cells[cell].nodes[node];
-        let edges = (desc.edges.iter().enumerate())
-            .map(|(edge, desc)| {
-                let Finalized { desc: op, rank } = self.finalize_edge(model, cell, node, edge)?;
-                Ok((
-                    EdgeDesc {
-                        inputs: desc.inputs.clone(),
-                        op,
-                    },
-                    rank,
-                ))
-            })
-            .collect::<Result<Vec<_>, EngineError>>()?;
-        Ok(select_edges(edges, model.desc().max_final_edges))
+        let edge = |edge| self.finalize_edge(model, cell, node, edge);
+        model.supernet().node_of_ranks(cell, node, edge)
     }
 
-    /// One edge: which op remains, and how strongly it is wanted. By default what the op says of itself, see
-    /// [`crate::Op::finalize`].
+    /// One edge: which op remains, and how strongly it is wanted. By default what the catalogue says of the op,
+    /// see [`archai_spec::desc::OpInfo::finalize`].
     fn finalize_edge(
         &self,
         model: &Model,
@@ -94,36 +81,41 @@ pub trait Finalizers {
         node: usize,
         edge: usize,
     ) -> Result<Finalized, EngineError> {
-        model
-            .finalize_edge(cell, node, edge)
-            .ok_or_else(|| no_edge(cell, node, edge))
+        model.finalize_edge(cell, node, edge)
     }
 }
 
-/// DARTS's rule: per edge the op with the largest weight other than `none`, per node the strongest edges.
+/// DARTS's rule: per edge the op with the largest weight that does not give zeros, per node the strongest edges.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultFinalizers;
 
-impl Finalizers for DefaultFinalizers {}
+impl Finalizers for DefaultFinalizers {
+    fn finalize_model(&self, model: &Model) -> Result<ModelDesc, EngineError> {
+        model.finalize()
+    }
+}
 
-/// A baseline: per node, `max_final_edges` different (edge, op) pairs drawn without replacement, `none` excluded. Edges that
-/// are no choice between ops remain. Cells that share their architecture get the same draw.
+/// A baseline: per node, `max_final_edges` different choices drawn without replacement, see
+/// [`archai_spec::finalize::Supernet::random_node`].
 #[derive(Clone, Copy, Debug)]
 pub struct RandomFinalizers {
     key: Key,
-    one_op: bool,
+    rule: NodeRule,
 }
 
 impl RandomFinalizers {
-    /// Draws that depend on `key` and the place in the network alone.
+    /// Draws that depend on `key` and the place in the network alone, of any different choices.
     pub fn new(key: Key) -> Self {
-        RandomFinalizers { key, one_op: false }
+        RandomFinalizers {
+            key,
+            rule: NodeRule::default(),
+        }
     }
 
-    /// Whether all pairs of a node must be of different edges, see [`settings::Space::one_op_per_edge`].
+    /// The same under another rule.
     #[must_use]
-    pub fn with_one_op(mut self, one_op: bool) -> Self {
-        self.one_op = one_op;
+    pub fn with_rule(mut self, rule: NodeRule) -> Self {
+        self.rule = rule;
         self
     }
 }
@@ -135,125 +127,73 @@ impl Finalizers for RandomFinalizers {
         cell: usize,
         node: usize,
     ) -> Result<NodeDesc, EngineError> {
-        let cell_desc = &model.desc().cells[cell];
-        let edges = &cell_desc.nodes[node].edges;
-        let mut pairs = Vec::new();
-        for (e, edge) in edges.iter().enumerate().filter(|(_, e)| e.op.is_mixed()) {
-            let ops = edge.op.children.iter().enumerate();
-            let real = ops.filter(|(_, child)| child.op.name != "none");
-            pairs.extend(real.map(|(child, _)| (e, child)));
-        }
-        self.key
-            .with(cell_desc.alphas_from)
-            .with(node)
-            .rng()
-            .shuffle(&mut pairs);
-        if self.one_op {
-            let mut seen = BTreeSet::new();
-            pairs.retain(|(edge, _)| seen.insert(*edge));
-        }
-        pairs.truncate(model.desc().max_final_edges);
-        pairs.sort_unstable();
-        node_of_ops(model, cell, node, &pairs)
+        let supernet = model.supernet();
+        Ok(supernet.random_node(cell, node, self.rule, &self.key)?)
     }
 }
 
-/// The edges without a rank, then the `most` strongest of the others in decreasing order; among equals the earlier one.
-pub fn select_edges(edges: Vec<(EdgeDesc, Option<f64>)>, most: usize) -> NodeDesc {
-    let (ranked, unranked): (Vec<_>, Vec<_>) =
-        edges.into_iter().partition(|(_, rank)| rank.is_some());
-    let mut ranked: Vec<(EdgeDesc, f64)> = ranked
-        .into_iter()
-        .filter_map(|(edge, rank)| Some((edge, rank?)))
-        .collect();
-    ranked.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
-    let kept = unranked.into_iter().map(|(edge, _)| edge);
-    NodeDesc {
-        edges: kept
-            .chain(ranked.into_iter().take(most).map(|(edge, _)| edge))
-            .collect(),
-    }
+/// What a finalizer is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct FinalizerContext<'a> {
+    /// The search's settings.
+    pub search: &'a settings::Search,
+    /// Which choices a node may keep together in the space that is searched.
+    pub rule: NodeRule,
+    /// The key of the run's seed.
+    pub key: Key,
 }
 
-/// A node with these `(edge, primitive)` pairs and nothing else of its mixed edges. Edges that are no choice between ops
-/// remain and come first.
+type Make = dyn Fn(&FinalizerContext<'_>) -> Result<Box<dyn Finalizers>, EngineError> + Send + Sync;
+
+/// A way to finalise by the name that `nas.search.finalizer` takes.
 ///
-/// # Errors
-/// There is no such node, or no such edge or primitive.
-pub fn node_of_ops(
-    model: &Model,
-    cell: usize,
-    node: usize,
-    ops: &[(usize, usize)],
-) -> Result<NodeDesc, EngineError> {
-    let cells = &model.desc().cells;
-    let desc = cells.get(cell).and_then(|cell| cell.nodes.get(node));
-    let edges = &desc.ok_or_else(|| no_edge(cell, node, 0))?.edges;
-    let mut kept = Vec::new();
-    for (e, edge) in edges.iter().enumerate().filter(|(_, e)| !e.op.is_mixed()) {
-        let finalized = model.finalize_edge(cell, node, e);
-        kept.push(EdgeDesc {
-            inputs: edge.inputs.clone(),
-            op: finalized.ok_or_else(|| no_edge(cell, node, e))?.desc,
-        });
-    }
-    for &(e, op) in ops {
-        kept.push(only_op(model, [cell, node, e], op)?);
-    }
-    Ok(NodeDesc { edges: kept })
+/// ```
+/// use archai_engine::finalize::{DefaultFinalizers, NamedFinalizer};
+/// use std::sync::Arc;
+/// let mine = NamedFinalizer::new("mine", "as DARTS does", |_| Ok(Box::new(DefaultFinalizers)));
+/// let finalizers = archai_engine::finalizers::builtin().with(Arc::new(mine));
+/// assert!(finalizers.get("mine").is_ok());
+/// ```
+pub struct NamedFinalizer {
+    name: String,
+    about: String,
+    make: Box<Make>,
 }
 
-/// The edge at `[cell, node, edge]` of a supernet with nothing but its primitive `op` left.
-fn only_op(
-    model: &Model,
-    [cell, node, edge]: [usize; 3],
-    op: usize,
-) -> Result<EdgeDesc, EngineError> {
-    let missing = || no_edge(cell, node, edge);
-    let nodes = &model.desc().cells.get(cell).ok_or_else(missing)?.nodes;
-    let node_desc = nodes.get(node).ok_or_else(missing)?;
-    let desc = node_desc.edges.get(edge).ok_or_else(missing)?;
-    // All weight on one op: the mixed op itself says what remains of it.
-    let mut weights = vec![0.0; desc.op.children.len()];
-    *weights.get_mut(op).ok_or_else(missing)? = 1.0;
-    let finalized = model.finalize_edge_with(cell, node, edge, &weights);
-    Ok(EdgeDesc {
-        inputs: desc.inputs.clone(),
-        op: finalized.ok_or_else(missing)?.desc,
-    })
-}
+/// Finalizers by name.
+pub type FinalizerRegistry = Registry<NamedFinalizer>;
 
-/// The finalizer that `nas.search.finalizer` names, of those that serve every supernet: `default`, `random` and `darts_pt`.
-/// `own` are the names that an algorithm adds, for the error's list.
-///
-/// # Errors
-/// There is no finalizer of this name.
-pub fn shared_finalizers(
-    search: &settings::Search,
-    run: &Run<'_>,
-    own: &[&str],
-) -> Result<Box<dyn Finalizers>, EngineError> {
-    match search.finalizer.as_str() {
-        "default" => Ok(Box::new(DefaultFinalizers)),
-        "random" => Ok(Box::new(
-            RandomFinalizers::new(run.key("finalize")).with_one_op(search.space.one_op_per_edge()),
-        )),
-        "darts_pt" => Ok(Box::new(PerturbationFinalizers::new(
-            search.darts_pt.clone(),
-        ))),
-        other => {
-            let names = own.iter().chain(&["default", "random", "darts_pt"]);
-            let known: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-            Err(EngineError::Config(format!(
-                "nas.search.finalizer: there is no finalizer `{other}`; known are {}",
-                known.join(", ")
-            )))
+impl NamedFinalizer {
+    /// Its name, one line about it, and how it is made. `make` may be called before a run starts, to see settings fail early.
+    pub fn new(
+        name: impl Into<String>,
+        about: impl Into<String>,
+        make: impl Fn(&FinalizerContext<'_>) -> Result<Box<dyn Finalizers>, EngineError>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Self {
+        NamedFinalizer {
+            name: name.into(),
+            about: about.into(),
+            make: Box::new(make),
         }
     }
+
+    /// Finalizers for one search.
+    ///
+    /// # Errors
+    /// Settings that it cannot work with.
+    pub fn make(&self, context: &FinalizerContext<'_>) -> Result<Box<dyn Finalizers>, EngineError> {
+        (self.make)(context)
+    }
 }
 
-fn no_edge(cell: usize, node: usize, edge: usize) -> EngineError {
-    EngineError::structure(format!(
-        "cell {cell}, node {node} has no edge {edge} to finalise"
-    ))
+impl Named for NamedFinalizer {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn about(&self) -> &str {
+        &self.about
+    }
 }

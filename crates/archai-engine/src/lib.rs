@@ -4,9 +4,10 @@
 //! [`compute`] where numbers live and [`device`] what they can live on, [`params`] the parameters as one value, [`features`] activations whose layout nobody
 //! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
 //! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
-//! [`finalize`] with [`perturbation`], [`guard`], and [`experiment`], which ties [`searcher`] and [`evaluater`] together;
-//! [`run`] is what they are given from outside, [`export`] writes what others read. [`components`] holds the lists that a
-//! program may add to; [`testing`] checks algorithms, yours too.
+//! [`finalize`] and [`perturbation`], [`guard`], [`experiment`] with the interfaces of an algorithm, of which [`searcher`] and
+//! [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`run`] is what they are given from outside,
+//! [`components`] what they know by name, [`export`] writes what others read; [`testing`] puts algorithms to the test, yours
+//! too.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are
@@ -26,6 +27,7 @@ pub mod export;
 pub mod features;
 pub mod files;
 pub mod finalize;
+pub mod finalizers;
 mod fused;
 pub mod guard;
 pub mod metrics;
@@ -35,11 +37,14 @@ pub mod ops;
 pub mod optim;
 pub mod params;
 pub mod perturbation;
+pub mod phases;
 pub mod run;
 pub mod schedule;
 pub mod searcher;
 pub mod testing;
 pub mod trainer;
+
+pub use archai_spec::finalize::Finalized;
 
 pub use arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Raw, Relaxation, Softmax};
 pub use components::Components;
@@ -47,9 +52,7 @@ pub use compute::{Compute, Engine, Precision};
 pub use error::EngineError;
 pub use features::Features;
 pub use model::{Candidate, Grads, Logits, Model, ModelOptions, Objective, Outputs, Regular, Want};
-pub use op::{
-    Conv, ConvShape, Finalized, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass,
-};
+pub use op::{Conv, ConvShape, Linear, Mode, Norm, Op, OpBuilder, OpFactory, OpRegistry, Pass};
 pub use params::{
     Init, NamedTensor, ParamId, ParamLayout, ParamRole, ParamSpec, ParamVec, Piece, Roles,
 };

@@ -14,7 +14,7 @@ use burn::tensor::{Tensor, TensorCreationOptions, TensorData};
 use crate::{
     arch::{ArchKey, Relaxation},
     error::EngineError,
-    finalize::{FinalizeData, Finalizers, node_of_ops},
+    finalize::{Choice, FinalizeData, Finalizers},
     metrics::{Meter, accuracies},
     model::{Model, Objective, Regular, Want},
     optim::{Optimizer, clip_factor},
@@ -34,14 +34,12 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PerturbationFinalizers {
     settings: settings::DartsPt,
-    /// Of each node of an owning cell: kept edges with the place of their op, once decided.
-    kept: Option<BTreeMap<Node, Vec<EdgeOp>>>,
+    /// Of each node of an owning cell what it keeps, once decided.
+    kept: Option<BTreeMap<Node, Vec<Choice>>>,
 }
 
 /// A node: the cell that owns it, and its place there.
 type Node = (usize, usize);
-/// An edge of a node, and the place of its op.
-type EdgeOp = (usize, usize);
 
 impl PerturbationFinalizers {
     /// From the section `nas.search.darts_pt`.
@@ -72,12 +70,9 @@ impl Finalizers for PerturbationFinalizers {
         };
         let mut edges: Vec<(ArchKey, Vec<usize>)> = Vec::new();
         for edge in supernet.model.arch().keys().to_vec() {
-            let op = &supernet.model.desc().cells[edge.cell].nodes[edge.node].edges[edge.edge].op;
-            let ops = op.children.iter().enumerate();
-            let real = ops
-                .filter(|(_, child)| child.op.name != "none")
-                .map(|(k, _)| k);
-            edges.push((edge, real.collect()));
+            let real = supernet.model.supernet().choices(edge.cell, edge.node)?;
+            let real = real.into_iter().filter(|choice| choice.edge == edge.edge);
+            edges.push((edge, real.map(|choice| choice.child).collect()));
         }
         let mut nodes: BTreeMap<Node, Vec<ArchKey>> = BTreeMap::new();
         for (edge, _) in &edges {
@@ -126,7 +121,10 @@ impl Finalizers for PerturbationFinalizers {
                 data.log.at(first + done).values(values)?;
                 supernet.tune()?;
             }
-            let edges = keep.iter().map(|&e| (edges[e].edge, ops[&edges[e]]));
+            let edges = keep.iter().map(|&e| Choice {
+                edge: edges[e].edge,
+                child: ops[&edges[e]],
+            });
             kept.insert(node, edges.collect());
         }
         self.kept = Some(kept);
@@ -145,8 +143,8 @@ impl Finalizers for PerturbationFinalizers {
             )
         })?;
         let owner = model.desc().cells[cell].alphas_from;
-        let ops = kept.get(&(owner, node)).map_or(&[][..], Vec::as_slice);
-        node_of_ops(model, cell, node, ops)
+        let choices = kept.get(&(owner, node)).map_or(&[][..], Vec::as_slice);
+        Ok(model.supernet().node_of_choices(cell, node, choices)?)
     }
 }
 

@@ -2,67 +2,26 @@
 //! [`OneShotSearcher`]. Others bring a [`Searcher`] of their own.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use archai_spec::desc::{CellType, ModelDesc};
 use archai_spec::event::{LogPath, Progress};
-use archai_spec::{settings, values};
-use serde::{Deserialize, Serialize};
+use archai_spec::settings;
+
+pub use crate::experiment::{Found, SearchResult, Searcher, Trial};
 
 use crate::{
     error::EngineError,
-    experiment::{Experiment, ExperimentRunner, RunFile},
+    experiment::{Experiment, ExperimentRunner, RunFile, SupernetSize},
     finalize::{DefaultFinalizers, FinalizeData, Finalizers},
     guard::{Guard, skip_warning},
-    metrics::Metrics,
     model::Model,
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
 
-/// Folder beside the found description into which a search that finds several networks puts them all, as
-/// `model_desc_<number>.yaml`. The evaluation gets it along with the description.
+/// Folder beside the found description for the networks of a search that finds several, as `model_desc_<number>.yaml`. The
+/// evaluation gets it along with the description.
 pub const GALLERY: &str = "model_desc_gallery";
-
-/// Finds a network.
-pub trait Searcher {
-    /// Searches as the settings say and leaves the found description at `nas.search.final_desc_filename`.
-    fn search(
-        &mut self,
-        experiment: &Experiment<'_>,
-        runner: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError>;
-}
-
-/// The outcome of a search, as plain data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SearchResult {
-    /// The found cells as a genotype string, where the network can be said as one.
-    pub genotype: Option<String>,
-    /// Top-1 accuracy of the supernet on training data in the last epoch; of the found network where there was no supernet.
-    pub train_top1: Option<f64>,
-    /// The same on validation data.
-    pub val_top1: Option<f64>,
-    /// Top-1 accuracy of the found network on test data after the optional `post_train`.
-    pub post_train_test_top1: Option<f64>,
-    /// Weights of the supernet; 0 where none was trained.
-    pub supernet_parameters: u64,
-    /// Architecture parameters.
-    pub alphas: u64,
-    /// Weights of the found network at the search's size.
-    pub parameters: u64,
-    /// Multiply-adds of the found network at the search's size.
-    pub macs: u64,
-    /// Seconds by the run's clock.
-    pub seconds: f64,
-    /// The found description.
-    pub final_desc: PathBuf,
-    /// What the summary should say beside the figures.
-    pub notes: Vec<String>,
-    /// What the user must know before trusting the result.
-    pub warnings: Vec<String>,
-    /// All files that were written.
-    pub files: Vec<RunFile>,
-}
 
 /// Trains one supernet, then finalises it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,16 +32,18 @@ impl Searcher for OneShotSearcher {
         &mut self,
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError> {
+    ) -> Result<Found, EngineError> {
         let (settings, run) = (&experiment.settings.nas.search, experiment.run);
-        let start = run.clock.now();
-        let builder = experiment.builder(runner)?;
-        let mut finalizers = runner.finalizers(settings, &run)?;
+        let space = experiment.space(runner)?;
+        let mut finalizers = experiment.finalizers(runner)?;
         let parent = LogPath::new("arch_search");
 
-        let desc = experiment.build(builder.as_ref(), &settings.model_desc, None, false)?;
+        let desc = experiment.build(space.builder(), &settings.model_desc, None, false)?;
         let mut model = experiment.compile(&desc, runner)?;
-        let (supernet_parameters, alphas) = (model.weights().n_numbers(), model.arch().n_numbers());
+        let supernet = SupernetSize {
+            parameters: model.weights().n_numbers() as u64,
+            alphas: model.arch().n_numbers() as u64,
+        };
         let loaders = experiment.loaders(&settings.loader, "search")?;
         let mut hooks = runner.trainer_hooks(settings)?;
         // Before what is shown: the guard may take the architecture back.
@@ -91,7 +52,7 @@ impl Searcher for OneShotSearcher {
         hooks.push(Box::new(ShowArch {
             finalizers: match finalizers.needs_data() {
                 true => Box::new(DefaultFinalizers),
-                false => runner.finalizers(settings, &run)?,
+                false => experiment.finalizers(runner)?,
             },
         }));
         let fitted = ArchTrainer::new(&settings.trainer, run, &parent, &mut hooks)
@@ -105,21 +66,9 @@ impl Searcher for OneShotSearcher {
             };
             finalizers.prepare(&mut model.clone(), &data)?;
         }
-        drop(loaders);
 
         let found = finalizers.finalize_model(&model)?;
-        found.check(experiment.components.ops.catalog())?;
-        let final_desc = PathBuf::from(&settings.final_desc_filename);
-        save_desc(experiment, &final_desc, &found)?;
-        let mut files = vec![RunFile::new("found description", &final_desc)];
-        files.extend(draw_cells(experiment, &found)?);
-
         let last = fitted.metrics.last();
-        let train_top1 = last.map(|e| e.top1.avg);
-        let val_top1 = last.and_then(|e| e.val_metrics.as_ref()?.top1());
-        let root = run.log(LogPath::root());
-        let genotype = found.genotype().ok().map(|g| g.to_string());
-        root.info(format!("found {}", describe(&found)))?;
         let early = fitted.finished_early.as_ref();
         let notes = early.map(|why| {
             let epochs = fitted.metrics.run_metrics.epoch;
@@ -127,47 +76,13 @@ impl Searcher for OneShotSearcher {
         });
         let mut warnings: Vec<String> = skip_warning(&found).into_iter().collect();
         warnings.extend(fitted.metrics.skip_warning());
-        warnings.iter().try_for_each(|warning| root.warn(warning))?;
-        let post = match settings.post_train.trainer.epochs {
-            0 => None,
-            _ => {
-                let path = LogPath::root();
-                let (_, fitted) = train_found(
-                    experiment,
-                    runner,
-                    &settings.post_train,
-                    &settings.model_desc,
-                    &found,
-                    "post_train",
-                    &path,
-                )?;
-                Some(fitted.metrics)
-            }
-        };
-        warnings.extend(post.as_ref().and_then(Metrics::skip_warning));
-        let post_val = post
-            .as_ref()
-            .and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
-        root.emit(
-            values!(LogPath::root(), "search_top1_val" => val_top1, "train_top1_val" => post_val),
-        )?;
-        let cost = found
-            .cost(experiment.components.ops.catalog())?
-            .total(false);
-        Ok(SearchResult {
-            genotype,
-            train_top1,
-            val_top1,
-            post_train_test_top1: post.and_then(|m| m.best().test),
-            supernet_parameters: supernet_parameters as u64,
-            alphas: alphas as u64,
-            parameters: cost.params,
-            macs: cost.macs,
-            seconds: run.clock.now() - start,
-            final_desc,
+        Ok(Found {
+            train_top1: last.map(|e| e.top1.avg),
+            val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
+            supernet: Some(supernet),
             notes: notes.into_iter().collect(),
             warnings,
-            files,
+            ..Found::new(found)
         })
     }
 }
@@ -186,8 +101,8 @@ pub fn train_found(
     phase: &str,
     parent: &LogPath,
 ) -> Result<(Model, FitState), EngineError> {
-    let builder = experiment.builder(runner)?;
-    let desc = experiment.build(builder.as_ref(), shape, Some(found), true)?;
+    let space = experiment.space(runner)?;
+    let desc = experiment.build(space.builder(), shape, Some(found), true)?;
     let mut model = experiment.compile(&desc, runner)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;
     let fitted = ArchTrainer::new(&settings.trainer, experiment.run, parent, &mut [])

@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
-use archai_engine::experiment::builder_in;
+use archai_engine::experiment::space_of;
 use archai_engine::{Compute, Engine, device, export};
 use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
-use archai_spec::settings::{Settings, Space};
+use archai_spec::settings::{OWN_SPACE, Settings};
+use archai_spec::spaces::NASBENCH201;
 
 use crate::config::ConfigRequest;
 use crate::dirs::RunDirs;
@@ -239,7 +240,7 @@ impl<'a> Job<'a> {
             ))
         })?;
         vars.insert("logdir".into(), logdir.clone());
-        let space = settings.nas.search.space;
+        let space = settings.nas.search.space.as_str();
         let dirs = RunDirs::new(
             Path::new(&logdir),
             &in_space(algo, space, "-"),
@@ -258,9 +259,9 @@ impl<'a> Job<'a> {
         let section = format!("nas.search.{}", algo.name());
         let own = tree.with_expanded_section(&section, &in_dir(&dirs.search))?;
         let runner = algo.runner(&own)?;
-        builder_in(runner.as_ref(), space)
+        space_of(lab.components(), runner.as_ref(), &settings.nas.search)
             .map_err(|e| LabError::request(format!("{}: {e}", algo.name())))?;
-        if request.table.is_some() && space != Space::Nasbench201 {
+        if request.table.is_some() && space != NASBENCH201 {
             return Err(LabError::request(format!(
                 "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
                  leave --table out",
@@ -299,7 +300,7 @@ impl<'a> Job<'a> {
             &self.search.dataset.name,
             &self.eval.nas.eval.loader.dataset.name,
         );
-        let name = in_space(self.algo, self.search.nas.search.space, " in ");
+        let name = in_space(self.algo, &self.search.nas.search.space, " in ");
         if search == eval {
             format!("{name} on {search}")
         } else {
@@ -309,10 +310,10 @@ impl<'a> Job<'a> {
 }
 
 /// `darts`, or `darts-nasbench201`: an algorithm, and the space if it is not its own.
-fn in_space(algo: &Algorithm, space: Space, between: &str) -> String {
+fn in_space(algo: &Algorithm, space: &str, between: &str) -> String {
     match space {
-        Space::Own => algo.name().to_string(),
-        other => format!("{}{between}{}", algo.name(), other.name()),
+        OWN_SPACE => algo.name().to_string(),
+        other => format!("{}{between}{other}", algo.name()),
     }
 }
 

@@ -16,8 +16,7 @@ use std::sync::Arc;
 use archai_engine::{
     AlphaInit, Candidate, EngineError, Model, Raw, Relaxation, Softmax,
     experiment::ExperimentRunner,
-    finalize::{FinalizeData, Finalizers, node_of_ops, shared_finalizers},
-    run::Run,
+    finalize::{Choice, FinalizeData, Finalizers, NamedFinalizer, NodeRule},
     trainer::TrainerHooks,
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder, NodeDesc};
@@ -116,6 +115,19 @@ impl Divnas {
     fn has_alphas(&self) -> bool {
         self.settings.archtrainer == ArchTrainerKind::Bilevel
     }
+
+    fn mutual_information(
+        &self,
+        name: &str,
+        about: &str,
+        candidates: Candidates,
+    ) -> NamedFinalizer {
+        let settings = self.settings.clone();
+        NamedFinalizer::new(name, about, move |at| {
+            let made = MutualInformation::new(settings.clone(), candidates)?;
+            Ok(Box::new(made.with_rule(at.rule)))
+        })
+    }
 }
 
 impl ExperimentRunner for Divnas {
@@ -136,27 +148,29 @@ impl ExperimentRunner for Divnas {
         })
     }
 
-    fn finalizers(
-        &self,
-        search: &settings::Search,
-        run: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        let name = search.finalizer.as_str();
-        if !self.has_alphas() && ["mi_ranked", "default"].contains(&name) {
-            return Err(EngineError::Config(format!(
-                "nas.search.finalizer `{name}` ranks ops by their weights, but with nas.search.divnas.archtrainer `noalpha` all \
-                 weights are equal for ever; take the finalizer `mi`, which needs no rank, or the archtrainer `bilevel`"
-            )));
+    fn finalizers(&self) -> Vec<NamedFinalizer> {
+        let ranked = self.mutual_information(
+            "mi_ranked",
+            "divnas: of the better half by weight, the ops that tell most about the others",
+            Candidates::BetterHalf,
+        );
+        let all = self.mutual_information(
+            "mi",
+            "divnas: of all ops, those that tell most about the others",
+            Candidates::All,
+        );
+        if self.has_alphas() {
+            return vec![ranked, all];
         }
-        let candidates = match name {
-            "mi_ranked" => Candidates::BetterHalf,
-            "mi" => Candidates::All,
-            _ => return shared_finalizers(search, run, &["mi_ranked", "mi"]),
+        let unranked = |name: &'static str| {
+            NamedFinalizer::new(name, "divnas: needs weights to rank ops by", move |_| {
+                Err(EngineError::Config(format!(
+                    "nas.search.finalizer `{name}` ranks ops by their weights, but with nas.search.divnas.archtrainer `noalpha` \
+                     all weights are equal for ever; take the finalizer `mi`, which needs no rank, or the archtrainer `bilevel`"
+                )))
+            })
         };
-        Ok(Box::new(
-            MutualInformation::new(self.settings.clone(), candidates)?
-                .with_one_op(search.space.one_op_per_edge()),
-        ))
+        vec![unranked("mi_ranked"), all, unranked("default")]
     }
 
     fn relaxation(&self) -> Arc<dyn Relaxation> {
@@ -184,13 +198,6 @@ pub enum Candidates {
     BetterHalf,
 }
 
-/// A primitive of one of a node's edges: what the rows of a kernel, its ranks and the result of a choice are counted by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Choice {
-    edge: usize,
-    child: usize,
-}
-
 /// Keeps, per node, the `max_final_edges` ops whose outputs tell most about those of the other candidates. Two of them may
 /// share an edge.
 ///
@@ -200,8 +207,8 @@ struct Choice {
 pub struct MutualInformation {
     settings: DivnasSettings,
     candidates: Candidates,
-    /// The chosen ops are of different edges.
-    one_op: bool,
+    /// Which ops may be chosen together.
+    rule: NodeRule,
     /// Of each node of an owning cell, once decided.
     kept: Option<BTreeMap<(usize, usize), Vec<Choice>>>,
 }
@@ -220,16 +227,15 @@ impl MutualInformation {
         Ok(MutualInformation {
             settings,
             candidates,
-            one_op: false,
+            rule: NodeRule::default(),
             kept: None,
         })
     }
 
-    /// Whether the chosen ops must be of different edges, see [`settings::Space::one_op_per_edge`]. The better half is then
-    /// that of each edge.
+    /// Which ops may be chosen together. Where an edge keeps one op, the better half is that of each edge.
     #[must_use]
-    pub fn with_one_op(mut self, one_op: bool) -> Self {
-        self.one_op = one_op;
+    pub fn with_rule(mut self, rule: NodeRule) -> Self {
+        self.rule = rule;
         self
     }
 
@@ -247,7 +253,7 @@ impl MutualInformation {
         if self.candidates == Candidates::BetterHalf {
             let weight = |row: usize| weights(kernel.choices[row]);
             rows.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
-            if self.one_op {
+            if self.rule == NodeRule::OneOpPerEdge {
                 // The better half of each edge's ops, so that every edge can be chosen.
                 let of_edge = |e: usize| rows.iter().copied().filter(move |&row| edge(row) == e);
                 let halves = edges.iter().flat_map(|&e| {
@@ -262,17 +268,17 @@ impl MutualInformation {
         }
         let mut among = kernel.kernel.restrict(&rows);
         among.add_jitter(self.settings.jitter);
-        let room = if self.one_op { edges.len() } else { rows.len() };
-        let wanted = most.min(room);
+        let choices: Vec<Choice> = rows.iter().map(|&row| kernel.choices[row]).collect();
+        let wanted = most.min(self.rule.thinned(choices.clone()).len());
         let apart = |items: &[usize]| {
-            let place = |i: usize| edge(rows[items[i]]);
-            !self.one_op || (1..items.len()).all(|i| (0..i).all(|j| place(i) != place(j)))
+            let items: Vec<Choice> = items.iter().map(|&i| choices[i]).collect();
+            self.rule.allows(&items)
         };
         let chosen = match self.settings.selection {
             Selection::BruteForce => brute_force_where(&among, wanted, apart)?,
             Selection::Greedy => greedy_where(&among, wanted, apart)?,
         };
-        let mut chosen: Vec<Choice> = chosen.iter().map(|&i| kernel.choices[rows[i]]).collect();
+        let mut chosen: Vec<Choice> = chosen.iter().map(|&i| choices[i]).collect();
         chosen.sort_unstable();
         Ok(chosen)
     }
@@ -381,9 +387,8 @@ impl Finalizers for MutualInformation {
             )
         })?;
         let owner = model.desc().cells[cell].alphas_from;
-        let chosen = kept.get(&(owner, node)).into_iter().flatten();
-        let ops: Vec<(usize, usize)> = chosen.map(|c| (c.edge, c.child)).collect();
-        node_of_ops(model, cell, node, &ops)
+        let chosen = kept.get(&(owner, node)).map_or(&[][..], Vec::as_slice);
+        Ok(model.supernet().node_of_choices(cell, node, chosen)?)
     }
 }
 
@@ -454,7 +459,7 @@ mod tests {
                     ..DivnasSettings::default()
                 };
                 let finalizer = MutualInformation::new(settings, candidates).expect("settings");
-                let finalizer = finalizer.with_one_op(true);
+                let finalizer = finalizer.with_rule(NodeRule::OneOpPerEdge);
                 let weight = |c: Choice| [0.1, 0.2, 0.9, 0.8, 0.7, 0.6][2 * c.edge + c.child - 1];
                 for (most, edges) in [(1, 1), (2, 2), (3, 3), (9, 3)] {
                     let chosen = finalizer.choose(&kernel, weight, most).expect("definite");

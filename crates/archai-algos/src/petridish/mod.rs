@@ -23,11 +23,12 @@ mod workers;
 use std::sync::Arc;
 
 use archai_engine::{
-    AlphaInit, EngineError, OpRegistry, Raw, Relaxation, evaluater::Evaluater,
-    experiment::ExperimentRunner, searcher::Searcher,
+    AlphaInit, EngineError, OpRegistry, Raw, Relaxation,
+    experiment::{Evaluater, ExperimentRunner, Searcher},
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::settings;
+use archai_spec::spaces::Space;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -120,23 +121,24 @@ impl ExperimentRunner for Petridish {
     }
 
     /// Its cells grow: they are of no space with a fixed number of nodes.
-    fn searches_in(&self, _: settings::Space) -> bool {
+    fn searches_in(&self, _: &dyn Space) -> bool {
         false
     }
 
-    fn searcher(&self) -> Box<dyn Searcher> {
-        Box::new(PetridishSearcher::new(
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        let workers = LocalWorkers {
+            threads: self.settings.workers,
+        };
+        Some(Box::new(PetridishSearcher::new(
             self.settings.clone(),
-            Box::new(LocalWorkers {
-                threads: self.settings.workers,
-            }),
-        ))
+            Box::new(workers),
+        )))
     }
 
-    fn evaluater(&self) -> Box<dyn Evaluater> {
-        Box::new(GalleryEvaluater {
+    fn evaluater(&self) -> Option<Box<dyn Evaluater>> {
+        Some(Box::new(GalleryEvaluater {
             cell_count_scale: self.settings.cell_count_scale,
-        })
+        }))
     }
 
     fn relaxation(&self) -> Arc<dyn Relaxation> {

@@ -104,29 +104,6 @@ impl Op for PetridishOp {
         self.children.len()
     }
 
-    /// The candidates of the largest |α|, `none` not counted, the earlier of equals, as a `multi_op`.
-    fn finalize(&self, weights: &[f64]) -> Finalized {
-        let mut order: Vec<usize> = (0..self.children.len())
-            .filter(|&k| !self.children[k].1.is_zero())
-            .collect();
-        order.sort_by(|&a, &b| weights[b].abs().total_cmp(&weights[a].abs()));
-        order.truncate(keep(&self.desc));
-        order.sort_unstable();
-        let mut desc = OpDesc::new("multi_op", self.desc.ch_in, self.desc.ch_out);
-        desc.affine = self.desc.affine;
-        desc.children = order
-            .into_iter()
-            .map(|k| {
-                let (input, op) = &self.children[k];
-                ChildDesc {
-                    input: *input,
-                    op: op.finalize(&[]).desc,
-                }
-            })
-            .collect();
-        Finalized { desc, rank: None }
-    }
-
     /// There is nothing to drop, and its gradient is what the op is for.
     fn can_drop_path(&self) -> bool {
         false
@@ -165,6 +142,29 @@ impl OpInfo for Info {
     }
     fn can_drop_path(&self, _op: &OpDesc) -> bool {
         false
+    }
+    /// The candidates of the largest |α|, of equals the earlier ones, as a `multi_op`. Zeros do not count.
+    fn finalize(
+        &self,
+        op: &OpDesc,
+        weights: &[f64],
+        catalog: &OpCatalog,
+    ) -> Result<Finalized, DescError> {
+        let is_real = |k: &usize| !catalog.is_zero(&op.children[*k].op.name);
+        let mut order: Vec<usize> = (0..op.children.len()).filter(is_real).collect();
+        order.sort_by(|&a, &b| weights[b].abs().total_cmp(&weights[a].abs()));
+        order.truncate(keep(op));
+        order.sort_unstable();
+        let mut desc = OpDesc::new("multi_op", op.ch_in, op.ch_out);
+        desc.affine = op.affine;
+        for k in order {
+            let ChildDesc { input, op } = &op.children[k];
+            desc.children.push(ChildDesc {
+                input: *input,
+                op: catalog.finalize(op, &[])?.desc,
+            });
+        }
+        Ok(Finalized { desc, rank: None })
     }
     fn check(&self, op: &OpDesc, catalog: &OpCatalog) -> Result<(), DescError> {
         let error = |text: String| {

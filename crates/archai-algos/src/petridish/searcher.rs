@@ -1,16 +1,14 @@
-//! The search: seeds, rounds of growth, and the files that describe them.
+//! The search: seeds, rounds of growth, and the tables that list them.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 
 use archai_data::rng::Key;
 use archai_engine::{
     EngineError, NamedTensor,
-    experiment::{Experiment, ExperimentRunner, RunFile},
-    files::{FileError, make_folder},
-    finalize::{Finalizers, RandomFinalizers},
-    searcher::{GALLERY, SearchResult, Searcher, describe, draw_cells, save_desc},
+    experiment::{Experiment, ExperimentRunner, Found, RunFile, Searcher, Trial},
+    finalize::Supernet,
+    searcher::describe,
 };
 use archai_spec::desc::{CellType, ModelDesc};
 use archai_spec::event::LogPath;
@@ -95,10 +93,8 @@ impl Searcher for PetridishSearcher {
         &mut self,
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
-    ) -> Result<SearchResult, EngineError> {
-        let start = experiment.run.clock.now();
+    ) -> Result<Found, EngineError> {
         let own = &self.settings;
-        let gallery = Gallery::new(experiment)?;
         let mut pool = Pool {
             members: Vec::new(),
             eps: own.convex_hull_eps,
@@ -125,7 +121,7 @@ impl Searcher for PetridishSearcher {
                 pool.join(result, parent, experiment)?;
             }
             pool.forget_weights();
-            gallery.write_tables(&pool)?;
+            write_tables(&pool, experiment)?;
             if let Some(why) = pool.is_full(own) {
                 break why;
             }
@@ -142,53 +138,59 @@ impl Searcher for PetridishSearcher {
             .log(LogPath::root())
             .info(format!("petridish ended: {why}"))?;
         // The lowest error: the last vertex of the hull.
-        let hull = pool.hull();
+        let (hull, near) = (pool.hull(), pool.near());
         let best = hull.last().map(|&i| &pool.members[i]).ok_or_else(|| {
             EngineError::Config("nas.search.petridish: the pool is empty".to_string())
         })?;
-        let search = &experiment.settings.nas.search;
-        let final_desc = PathBuf::from(&search.final_desc_filename);
-        save_desc(experiment, &final_desc, &best.desc)?;
-        let mut files = vec![RunFile::new(
-            "found description: the best point",
-            &final_desc,
-        )];
-        files.extend(gallery.write_networks(&pool)?);
-        files.extend(draw_cells(experiment, &best.desc)?);
-        let Point {
-            id,
-            train_top1,
-            val_top1,
-            parameters,
-            madd,
-            ..
-        } = best.point;
-        experiment
-            .run
-            .log(LogPath::root())
-            .info(format!("found point {id}: {}", describe(&best.desc)))?;
+        let (id, desc) = (best.point.id, best.desc.clone());
+        let (train_top1, val_top1) = (best.point.train_top1, best.point.val_top1);
         let grown = pool.members.iter();
         let grown = grown.filter(|m| m.point.job_stage == Stage::Grown).count();
-        Ok(SearchResult {
-            genotype: best.desc.genotype().ok().map(|g| g.to_string()),
+        let note = format!(
+            "{} seeds and {grown} grown networks, {} of them on the convex hull and {} near it; ended because {why}; the best is \
+             point {id}",
+            pool.members.len() - grown,
+            hull.len(),
+            near.len()
+        );
+        let files = TABLES.map(|(name, what)| RunFile::new(what, experiment.dir.join(name)));
+        let trials = pool.members.into_iter().enumerate();
+        let trials = trials.map(|(i, member)| member.trial(near.contains(&i)));
+        Ok(Found {
+            what: "found description: the best point".to_string(),
+            introduced: format!("found point {id}:"),
             train_top1: Some(train_top1),
             val_top1: Some(val_top1),
-            post_train_test_top1: None,
-            supernet_parameters: 0,
-            alphas: 0,
-            parameters,
-            macs: madd,
-            seconds: experiment.run.clock.now() - start,
-            final_desc,
-            notes: vec![format!(
-                "{} seeds and {grown} grown networks, {} of them on the convex hull and {} near it; ended because {why}; the \
-                 best is point {id}",
-                pool.members.len() - grown,
-                hull.len(),
-                pool.near().len()
-            )],
+            trials: trials.collect::<Result<_, _>>()?,
+            gallery: Some(format!(
+                "descriptions of the {} networks near the hull",
+                near.len()
+            )),
+            notes: vec![note],
             warnings,
-            files,
+            files: files.to_vec(),
+            ..Found::new(desc)
+        })
+    }
+}
+
+impl Member {
+    /// What the search reports of it, with the point as `hull_<number>.yaml`.
+    fn trial(self, in_gallery: bool) -> Result<Trial, EngineError> {
+        let Member { point, desc, .. } = self;
+        let name = format!("hull_{}.yaml", point.id);
+        let text = serde_saphyr::to_string(&point).map_err(|e| {
+            EngineError::Internal(format!("point {} cannot be written as YAML: {e}", point.id))
+        })?;
+        Ok(Trial {
+            id: point.id,
+            desc,
+            train_top1: point.train_top1,
+            val_top1: point.val_top1,
+            parameters: point.parameters,
+            macs: point.madd,
+            in_gallery,
+            files: vec![(name, text)],
         })
     }
 }
@@ -319,18 +321,19 @@ fn seeds(
     own: &PetridishSettings,
 ) -> Result<Vec<Job>, EngineError> {
     let shape = &experiment.settings.nas.search.model_desc;
-    let builder = experiment.builder(runner)?;
+    let space = experiment.space(runner)?;
+    let catalog = experiment.components.ops.catalog();
     let mut jobs = Vec::new();
     for (n_reductions, n_cells, n_nodes) in seed_shapes(shape, &own.pareto) {
         let mut shape = shape.clone();
         (shape.n_reductions, shape.n_cells, shape.cell.n_nodes) = (n_reductions, n_cells, n_nodes);
-        // What random finalizers make of the space's supernet, which is never trained.
-        let supernet = experiment.build(builder.as_ref(), &shape, None, false)?;
-        let supernet = experiment.compile(&supernet, runner)?;
+        let supernet = experiment.build(space.builder(), &shape, None, false)?;
         let id = jobs.len();
         let key = experiment.run.key("petridish seed").with(id);
-        let drawn = RandomFinalizers::new(key).finalize_model(&supernet)?;
-        let desc = experiment.build(builder.as_ref(), &shape, Some(&drawn), true)?;
+        let drawn = space
+            .draw(Supernet::new(&supernet, catalog), &key)
+            .map_err(|e| EngineError::setting("nas.search.space", e.to_string()))?;
+        let desc = experiment.build(space.builder(), &shape, Some(&drawn), true)?;
         jobs.push(Job {
             id,
             desc,
@@ -397,70 +400,15 @@ fn grow_jobs(
         .collect()
 }
 
-/// The files of the pool.
-struct Gallery<'a> {
-    experiment: &'a Experiment<'a>,
-    /// Beside the found description, where evaluations look for it.
-    networks: PathBuf,
-}
-
-impl<'a> Gallery<'a> {
-    /// Empties the gallery of an earlier search.
-    fn new(experiment: &'a Experiment<'a>) -> Result<Self, EngineError> {
-        let disk = experiment.run.disk;
-        let found = Path::new(&experiment.settings.nas.search.final_desc_filename);
-        let networks = found.with_file_name(GALLERY);
-        make_folder(disk, &networks)?;
-        let paths = (disk.list(&networks)).map_err(|e| FileError::new("read", &networks, e))?;
-        for path in paths {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            let is_ours = name.starts_with("model_desc_") || name.starts_with("hull_");
-            if is_ours && name.ends_with(".yaml") {
-                (disk.remove_file(&path)).map_err(|e| FileError::new("remove", &path, e))?;
-            }
-        }
-        Ok(Gallery {
-            experiment,
-            networks,
-        })
+/// All points, those on the hull, and those near it.
+fn write_tables(pool: &Pool, experiment: &Experiment<'_>) -> Result<(), EngineError> {
+    let all: Vec<usize> = (0..pool.members.len()).collect();
+    for ((name, _), list) in TABLES.iter().zip([all, pool.hull(), pool.near()]) {
+        let text = as_table(list.iter().map(|&i| &pool.members[i]));
+        let path = experiment.dir.join(name);
+        (experiment.run).write(&path, |out| out.write_all(text.as_bytes()))?;
     }
-
-    fn write(&self, path: &Path, text: &str) -> Result<(), EngineError> {
-        (self.experiment.run).write(path, |out| out.write_all(text.as_bytes()))
-    }
-
-    /// All points, those on the hull, and those near it.
-    fn write_tables(&self, pool: &Pool) -> Result<(), EngineError> {
-        let all: Vec<usize> = (0..pool.members.len()).collect();
-        for ((name, _), list) in TABLES.iter().zip([all, pool.hull(), pool.near()]) {
-            let text = as_table(list.iter().map(|&i| &pool.members[i]));
-            self.write(&self.experiment.dir.join(name), &text)?;
-        }
-        Ok(())
-    }
-
-    /// Description and figures of all points near the hull.
-    fn write_networks(&self, pool: &Pool) -> Result<Vec<RunFile>, EngineError> {
-        let near = pool.near();
-        for member in near.iter().map(|&i| &pool.members[i]) {
-            let Member { point, desc, .. } = member;
-            let file = |what: &str| self.networks.join(format!("{what}_{}.yaml", point.id));
-            save_desc(self.experiment, &file("model_desc"), desc)?;
-            let path = file("hull");
-            let text = serde_saphyr::to_string(point).map_err(|e| {
-                FileError::new("write", &path, std::io::Error::other(e.to_string()))
-            })?;
-            self.write(&path, &text)?;
-        }
-        let mut files = vec![RunFile::new(
-            format!("descriptions of the {} networks near the hull", near.len()),
-            &self.networks,
-        )];
-        let tables = TABLES.iter();
-        files
-            .extend(tables.map(|(name, what)| RunFile::new(*what, self.experiment.dir.join(name))));
-        Ok(files)
-    }
+    Ok(())
 }
 
 const TABLES: [(&str, &str); 3] = [

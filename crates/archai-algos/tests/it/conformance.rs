@@ -7,9 +7,9 @@ use archai_algos::{Algorithm, Darts, DartsSettings, NoSettings, all};
 use archai_engine::{
     AlphaInit, ArchParams, EngineError, Finalized, Model,
     experiment::ExperimentRunner,
-    finalize::Finalizers,
+    finalize::{Finalizers, NamedFinalizer},
     optim::Optimizer,
-    run::{Clock, Run},
+    run::Clock,
     testing::{Check, Conformance, Failure, Planted, Report, Subject, check_algorithm},
     trainer::{Outcome, Step, TrainerHooks},
 };
@@ -382,14 +382,9 @@ impl Finalizers for TakeFirst {
         node: usize,
         edge: usize,
     ) -> Result<Finalized, EngineError> {
-        let n = model.desc().cells[cell].nodes[node].edges[edge]
-            .op
-            .children
-            .len();
-        let first: Vec<f64> = (0..n).map(|k| f64::from(k == 0)).collect();
-        model
-            .finalize_edge_with(cell, node, edge, &first)
-            .ok_or_else(|| EngineError::Config("no such edge".to_string()))
+        let op = &model.desc().cells[cell].nodes[node].edges[edge].op;
+        let first: Vec<f64> = (0..op.children.len()).map(|k| f64::from(k == 0)).collect();
+        Ok((model.supernet()).finalize_edge(cell, node, edge, &first)?)
     }
 }
 
@@ -407,12 +402,11 @@ impl ExperimentRunner for FirstInList {
         })
         .trainer_hooks(search)
     }
-    fn finalizers(
-        &self,
-        _: &settings::Search,
-        _: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        Ok(Box::new(TakeFirst))
+    fn finalizers(&self) -> Vec<NamedFinalizer> {
+        let first = NamedFinalizer::new("default", "the first of the list", |_| {
+            Ok(Box::new(TakeFirst))
+        });
+        vec![first]
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use archai_data::rng::Key;
 use archai_engine::checkpoint::{CheckpointStore, Policy};
-use archai_engine::experiment::{Experiment, ExperimentRunner, run_eval, run_search};
+use archai_engine::experiment::{Experiment, ExperimentRunner};
 use archai_engine::files::{make_folder, remove_unfinished};
+use archai_engine::phases::{run_eval, run_search};
 use archai_engine::run::{NoClock, Run, StopFlag};
 use archai_engine::testing::{Fault, FaultyDisk, Operation, OperationKind, Survives};
 use archai_engine::{Components, Compute, EngineError};

@@ -9,14 +9,16 @@ use archai_algos::gs::{
 use archai_algos::xnas::{DEAD, Rule, is_dead, mixture_grads};
 use archai_data::{Batch, rng::Key};
 use archai_engine::{
-    AlphaInit, Compute, EngineError, Model, Objective, OpRegistry, Precision, Relaxation, Softmax,
-    compute::to_host, experiment::ExperimentRunner, finalize::Finalizers, model::ModelOptions,
-    run::Run, tensor::Tensor, trainer::TrainerHooks,
+    AlphaInit, Compute, Model, Objective, OpRegistry, Precision, Relaxation, Softmax,
+    compute::to_host,
+    experiment::ExperimentRunner,
+    finalize::{Finalizers, NodeRule},
+    model::ModelOptions,
+    tensor::Tensor,
 };
 use archai_spec::desc::{
     CellPlan, DescError, EdgeDesc, ModelDesc, ModelDescBuilder, NodeDesc, OpDesc, build,
 };
-use archai_spec::settings;
 
 use crate::golden::{Golden, distance, max_abs};
 use crate::search::{load, logged, search_with, settings_of};
@@ -430,24 +432,8 @@ impl ExperimentRunner for In<'_> {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
         Box::new(Space(self.1))
     }
-    fn trainer_hooks(
-        &self,
-        search: &settings::Search,
-    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-        self.0.trainer_hooks(search)
-    }
-    fn finalizers(
-        &self,
-        search: &settings::Search,
-        run: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        self.0.finalizers(search, run)
-    }
-    fn relaxation(&self) -> Arc<dyn Relaxation> {
-        self.0.relaxation()
-    }
-    fn alpha_init(&self) -> AlphaInit {
-        self.0.alpha_init()
+    fn base(&self) -> Option<&dyn ExperimentRunner> {
+        Some(self.0)
     }
 }
 
@@ -485,11 +471,7 @@ fn what_cannot_work_says_what_to_change() {
             "nas.search.trainer.alpha_lr_schedule=null nas.search.trainer.alpha_optimizer=null",
             "nas.search.trainer.alpha_optimizer",
         ),
-        (
-            "gs",
-            "nas.search.finalizer=strongest",
-            "known are `default`",
-        ),
+        ("gs", "nas.search.finalizer=strongest", "known are default"),
         (
             "xnas",
             "nas.search.trainer.l1_alphas=0.1",
@@ -545,7 +527,7 @@ fn a_node_keeps_what_it_draws() {
         let finalizers = GumbelFinalizers {
             num_sample,
             draws: choice,
-            one_op: false,
+            rule: NodeRule::AnyOps,
             key: Key::new(seed),
         };
         let desc = finalizers.finalize_model(&model).expect("a description");

@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archai_engine::checkpoint::{CheckpointStore, Policy};
-use archai_engine::experiment::{Experiment, run_eval, run_search};
+use archai_engine::experiment::Experiment;
+use archai_engine::phases::{run_eval, run_search};
 use archai_engine::run::{Clock, NoClock, Run, StopFlag};
 use archai_engine::{Components, Compute, EngineError};
 use archai_spec::event::{Event, EventSink, Progress};

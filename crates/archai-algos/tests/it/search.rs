@@ -4,10 +4,11 @@ use std::path::Path;
 
 use archai_algos::all;
 use archai_engine::{
-    Components, Compute, EngineError, OpRegistry,
+    Components, Compute, EngineError,
     evaluater::EvalResult,
-    experiment::{Experiment, ExperimentRunner, run_eval, run_search},
+    experiment::{Experiment, ExperimentRunner},
     metrics::Metrics,
+    phases::{run_eval, run_search},
     run::{NoClock, Run, StopFlag},
     searcher::SearchResult,
     testing::Recorded,
@@ -110,7 +111,8 @@ fn eval(dir: &Path, overrides: &str) -> Result<EvalResult, EngineError> {
 
 pub fn load(path: &Path) -> ModelDesc {
     let text = std::fs::read_to_string(path).expect("a file");
-    ModelDesc::from_yaml(&text, "found", OpRegistry::builtin().catalog()).expect("a description")
+    ModelDesc::from_yaml(&text, "found", Components::builtin().ops.catalog())
+        .expect("a description")
 }
 
 #[test]
@@ -302,7 +304,7 @@ fn what_cannot_work_says_what_to_change() {
     );
     check(
         "nas.search.finalizer=strongest",
-        "known are `default`, `random`, `darts_pt`",
+        "known are default, random, darts_pt",
     );
     let dir = tempfile::tempdir().expect("a directory");
     let (mut other, runner) = settings(dir.path(), "");

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use archai_algos::all;
 use archai_engine::{
-    Components, Compute, EngineError, OpRegistry,
+    Components, Compute, EngineError,
     evaluater::EvalResult,
-    experiment::{Experiment, ExperimentRunner, run_eval, run_search},
+    experiment::{Experiment, ExperimentRunner},
+    phases::{run_eval, run_search},
     run::{NoClock, Run, StopFlag},
     searcher::SearchResult,
 };
@@ -87,7 +88,8 @@ impl<'a> Workbench<'a> {
 
 pub fn load(path: &Path) -> ModelDesc {
     let text = std::fs::read_to_string(path).expect("a file");
-    ModelDesc::from_yaml(&text, "found", OpRegistry::builtin().catalog()).expect("a description")
+    ModelDesc::from_yaml(&text, "found", Components::builtin().ops.catalog())
+        .expect("a description")
 }
 
 /// The columns of a table by name, row by row.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use archai_data::{Batch, rng::Key};
 use archai_spec::desc::ModelDesc;
+use archai_spec::finalize::{Finalized, Supernet};
 use archai_spec::settings::Loss;
 use burn::tensor::Tensor;
 
@@ -22,7 +23,7 @@ use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax
 use crate::compute::{Compute, to_host, track};
 use crate::error::EngineError;
 use crate::features::Features;
-use crate::op::{Declared, DropPath, Finalized, Mode, NormTable, OpRegistry, Pass};
+use crate::op::{Declared, DropPath, Mode, NormTable, OpRegistry, Pass};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
 use network::{Network, build, unique_names};
 
@@ -459,28 +460,38 @@ impl Model {
             .collect()
     }
 
-    /// What remains of an edge in a found network: [`Op::finalize`] with the edge's relaxed weights. `None` if there is no
-    /// such edge.
-    pub fn finalize_edge(&self, cell: usize, node: usize, edge: usize) -> Option<Finalized> {
-        let edge = self.net.cells.get(cell)?.nodes.get(node)?.get(edge)?;
-        let weights = match edge.alphas {
-            Some(i) => self.edge_weights().swap_remove(i).1,
-            None => Vec::new(),
-        };
-        Some(edge.op.finalize(&weights))
+    /// The description with what its ops mean, for finalising.
+    pub fn supernet(&self) -> Supernet<'_> {
+        Supernet::new(&self.net.desc, &self.net.catalog)
     }
 
-    /// What remains of an edge if its primitives had these weights. `None` if there is no such edge or another number of
-    /// weights.
-    pub fn finalize_edge_with(
+    /// What remains of an edge in a found network, by the edge's relaxed weights.
+    ///
+    /// # Errors
+    /// [`EngineError::Desc`]: there is no such edge.
+    pub fn finalize_edge(
         &self,
         cell: usize,
         node: usize,
         edge: usize,
-        weights: &[f64],
-    ) -> Option<Finalized> {
-        let edge = self.net.cells.get(cell)?.nodes.get(node)?.get(edge)?;
-        (weights.len() == edge.op.n_alphas()).then(|| edge.op.finalize(weights))
+    ) -> Result<Finalized, EngineError> {
+        let cells = self.net.cells.get(cell).map(|cell| &cell.nodes);
+        let edges = cells.and_then(|nodes| nodes.get(node));
+        let weights = match edges.and_then(|edges| edges.get(edge)?.alphas) {
+            Some(i) => self.edge_weights().swap_remove(i).1,
+            None => Vec::new(),
+        };
+        Ok(self.supernet().finalize_edge(cell, node, edge, &weights)?)
+    }
+
+    /// The network that the relaxed weights give by the rule of DARTS; see [`Supernet::finalize`].
+    ///
+    /// # Errors
+    /// [`EngineError::Desc`] if an op is a choice, but takes no weights.
+    pub fn finalize(&self) -> Result<ModelDesc, EngineError> {
+        let weights = self.edge_weights().into_iter();
+        let weights = weights.map(|(key, w)| ((key.cell, key.node, key.edge), w));
+        Ok(self.supernet().finalize(&weights.collect())?)
     }
 
     fn check_images(&self, n_numbers: usize, shape: [usize; 4]) -> Result<(), EngineError> {

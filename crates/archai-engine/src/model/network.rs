@@ -1,7 +1,7 @@
 //! The structure of a compiled description: stems, cells, nodes and edges with their ops. It holds no numbers and never
 //! changes.
 
-use archai_spec::desc::{ModelDesc, OpDesc, StemInput};
+use archai_spec::desc::{ModelDesc, OpCatalog, OpDesc, StemInput};
 use burn::tensor::Tensor;
 
 use super::{ModelOptions, Outputs};
@@ -35,6 +35,8 @@ pub(super) struct Cell {
 #[derive(Debug)]
 pub(super) struct Network {
     pub(super) desc: ModelDesc,
+    /// What the names of its ops mean.
+    pub(super) catalog: OpCatalog,
     stems: Vec<(StemInput, Box<dyn Op>)>,
     pub(super) cells: Vec<Cell>,
     pool: Box<dyn Op>,
@@ -240,6 +242,7 @@ pub(super) fn build(
     }
     Ok(Network {
         desc: desc.clone(),
+        catalog: registry.catalog().clone(),
         stems,
         cells,
         pool: make(declared, &desc.pool, "pool".into(), 1)?,

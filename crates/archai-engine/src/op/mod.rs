@@ -47,16 +47,6 @@ pub trait Op: Debug + Send + Sync {
         0
     }
 
-    /// What remains of the op in a found network, and how strongly it is wanted there. `weights` are the relaxed
-    /// architecture parameters of this edge (empty for ops without). Ordinary ops remain as they are, without a rank.
-    fn finalize(&self, weights: &[f64]) -> Finalized {
-        let _ = weights;
-        Finalized {
-            desc: self.desc().clone(),
-            rank: None,
-        }
-    }
-
     /// Whether drop-path may drop this op's output.
     fn can_drop_path(&self) -> bool {
         true
@@ -66,13 +56,4 @@ pub trait Op: Debug + Send + Sync {
     fn is_zero(&self) -> bool {
         false
     }
-}
-
-/// The outcome of [`Op::finalize`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finalized {
-    /// What remains.
-    pub desc: OpDesc,
-    /// Strength; edges without one are always kept.
-    pub rank: Option<f64>,
 }

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::fused::{self, MAX_INPUTS, kernels};
-use crate::op::{Finalized, Op, OpBuilder, Pass};
+use crate::op::{Op, OpBuilder, Pass};
 
 /// Name of the mixed op in descriptions.
 pub const MIXED_OP: &str = "mixed_op";
@@ -76,27 +76,6 @@ impl Op for MixedOp {
 
     fn n_alphas(&self) -> usize {
         self.children.len()
-    }
-
-    /// The candidate of the largest weight, zeros not counted; the first of equals. Its weight is the rank.
-    fn finalize(&self, weights: &[f64]) -> Finalized {
-        let mut best = 0;
-        let mut rank = f64::NEG_INFINITY;
-        for (k, _) in self
-            .children
-            .iter()
-            .enumerate()
-            .filter(|(_, op)| !op.is_zero())
-        {
-            if weights[k] > rank {
-                (best, rank) = (k, weights[k]);
-            }
-        }
-        let rank = Some(if rank.is_finite() { rank } else { 0.0 });
-        Finalized {
-            desc: self.children[best].finalize(&[]).desc,
-            rank,
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::fused_conv::ForSize;
 use crate::compute::Compute;
 use crate::features::{Derived, Features};
 use crate::fused::{self, kernels};
-use crate::op::{Finalized, Norm, Op, OpBuilder, Pass};
+use crate::op::{Norm, Op, OpBuilder, Pass};
 
 /// `none`: zeros, subsampled by the stride.
 #[derive(Debug)]
@@ -160,12 +160,6 @@ impl Op for Pool {
     }
     fn desc(&self) -> &OpDesc {
         &self.desc
-    }
-    /// Found networks use the bare pool.
-    fn finalize(&self, _weights: &[f64]) -> Finalized {
-        let mut desc = self.desc.clone();
-        desc.params.shift_remove("norm");
-        Finalized { desc, rank: None }
     }
 }
 

@@ -58,11 +58,11 @@ use crate::{
     components::Components,
     compute::Compute,
     error::EngineError,
-    experiment::{Experiment, ExperimentRunner, run_eval, run_search},
+    experiment::{Experiment, ExperimentRunner},
     files::FileError,
-    finalize::{Finalizers, RandomFinalizers},
-    model::{Model, ModelOptions},
+    finalize::{NodeRule, Supernet},
     op::OpRegistry,
+    phases::{run_eval, run_search},
     run::{Clock, NoClock, Run, StopFlag},
     testing::watch::{Moved, Trainings, Watchdog, Watched},
 };
@@ -145,7 +145,7 @@ pub enum Check {
     FromFile,
     /// The planted op holds the majority of the primitives' edges in enough of the searches.
     FindsPlanted,
-    /// The planted op's share of edges is larger than under [`RandomFinalizers`] on the same supernets (on average over the
+    /// The planted op's share of edges is larger than under random choice ([`Supernet::random`]) on the same supernets (on average over the
     /// seeds, by more than three standard errors of the difference).
     BeatsRandom,
 }
@@ -215,7 +215,7 @@ pub struct PlantedSearch {
     pub op: String,
     /// Its share of the found edges that hold a primitive, cells of a kind counted each.
     pub share: f64,
-    /// The same under [`RandomFinalizers`] on the same supernet; none where there is no supernet of mixed edges.
+    /// The same under random choice on the same supernet; none where there is no supernet of mixed edges.
     pub random_share: Option<f64>,
 }
 
@@ -686,13 +686,12 @@ impl Conformance<'_> {
         let runner = (subject.runner)(&settings).map_err(say)?;
         let events = self.watchdog(f64::INFINITY);
         let mut experiment = at.experiment(&settings, &dir, &events);
-        runner
-            .register_ops(&mut experiment.components.ops)
-            .map_err(say)?;
-        let builder = experiment.builder(runner.as_ref()).map_err(say)?;
+        let ops = &mut experiment.components.ops;
+        runner.register_ops(ops).map_err(say)?;
+        let space = experiment.space(runner.as_ref()).map_err(say)?;
         let shape = &settings.nas.search.model_desc;
         let desc = experiment
-            .build(builder.as_ref(), shape, None, false)
+            .build(space.builder(), shape, None, false)
             .map_err(say)?;
         Ok((desc, experiment.components.ops))
     }
@@ -740,13 +739,9 @@ impl Conformance<'_> {
             let random_share = match &supernet {
                 None => None,
                 Some(desc) => {
-                    let options = ModelOptions {
-                        compute: at.compute.clone(),
-                        ..ModelOptions::default()
-                    };
-                    let model = Model::compile(desc, &registry, &options).map_err(say)?;
                     let key = archai_data::rng::Key::new(seed).with("random choice");
-                    let random = RandomFinalizers::new(key).finalize_model(&model);
+                    let supernet = Supernet::new(desc, registry.catalog());
+                    let random = supernet.random(NodeRule::AnyOps, &key);
                     Some(planted::share(&random.map_err(say)?, &primitives, op))
                 }
             };

@@ -10,15 +10,11 @@ use archai_spec::event::{Event, EventSink, Progress};
 use archai_spec::settings;
 
 use crate::{
-    arch::{AlphaInit, ArchKey, Relaxation},
+    arch::ArchKey,
     error::EngineError,
-    evaluater::Evaluater,
     experiment::ExperimentRunner,
-    finalize::Finalizers,
     model::Model,
-    op::OpRegistry,
-    run::{Clock, Run, StopFlag},
-    searcher::Searcher,
+    run::{Clock, StopFlag},
     trainer::{Fit, Outcome, Step, TrainerHooks},
 };
 
@@ -44,8 +40,8 @@ impl ExperimentRunner for Watched<'_> {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
         self.inner.model_desc_builder()
     }
-    fn searches_in(&self, space: settings::Space) -> bool {
-        self.inner.searches_in(space)
+    fn base(&self) -> Option<&dyn ExperimentRunner> {
+        Some(self.inner)
     }
     fn trainer_hooks(
         &self,
@@ -57,28 +53,6 @@ impl ExperimentRunner for Watched<'_> {
             place: None,
         }));
         Ok(hooks)
-    }
-    fn finalizers(
-        &self,
-        search: &settings::Search,
-        run: &Run<'_>,
-    ) -> Result<Box<dyn Finalizers>, EngineError> {
-        self.inner.finalizers(search, run)
-    }
-    fn searcher(&self) -> Box<dyn Searcher> {
-        self.inner.searcher()
-    }
-    fn evaluater(&self) -> Box<dyn Evaluater> {
-        self.inner.evaluater()
-    }
-    fn relaxation(&self) -> Arc<dyn Relaxation> {
-        self.inner.relaxation()
-    }
-    fn alpha_init(&self) -> AlphaInit {
-        self.inner.alpha_init()
-    }
-    fn register_ops(&self, registry: &mut OpRegistry) -> Result<(), EngineError> {
-        self.inner.register_ops(registry)
     }
 }
 

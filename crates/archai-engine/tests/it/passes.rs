@@ -562,7 +562,8 @@ fn finalized_edges() {
         (later.desc.name.as_str(), later.desc.ch_out),
         ("dil_conv_5x5", desc.cells[2].stems[0].ch_out)
     );
-    assert!(model.finalize_edge(9, 0, 0).is_none());
+    let missing = model.finalize_edge(9, 0, 0).unwrap_err().to_string();
+    assert!(missing.contains("no node 0 in a cell 9"), "{missing}");
     for (_, w) in model.edge_weights() {
         assert!((w.iter().sum::<f64>() - 1.0).abs() < 1e-12);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use archai_spec::settings::Space;
+use archai_spec::settings::OWN_SPACE;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -135,7 +135,7 @@ impl Common {
         };
         // A space of cells is as much of a task as the pictures are.
         let dataset = match record.settings.get("nas.search.space") {
-            Some(Value::String(space)) if space != Space::Own.name() => {
+            Some(Value::String(space)) if space != OWN_SPACE => {
                 format!("{dataset} in {space}")
             }
             _ => dataset,
@@ -143,8 +143,7 @@ impl Common {
         let mut settings: BTreeMap<String, String> = (record.settings.iter())
             .filter(|(name, value)| {
                 // The algorithm's own space is what an absent key means.
-                *name != "common.seed"
-                    && !(*name == "nas.search.space" && **value == Space::Own.name())
+                *name != "common.seed" && !(*name == "nas.search.space" && **value == OWN_SPACE)
             })
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect();

@@ -142,7 +142,7 @@ pub struct Built {
 ///     }
 /// }
 /// ```
-pub trait ModelDescBuilder {
+pub trait ModelDescBuilder: Send + Sync {
     /// Indices of the reduction cells: `n_cells·(i+1) / (n_reductions+1)`, rounded down, for i = 0 … n_reductions−1.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 
 use super::catalog::{Arity, OpCatalog, OpInfo, ParamInfo, ParamType};
 use super::{Cost, DescError, DescErrorKind, OpDesc, Shape};
+use crate::finalize::{Finalized, strongest_child};
 
 /// The primitives of DARTS (Liu, Simonyan, Yang 2019, §3.1.1) in the tutorial's order; `none` is last.
 pub const PRIMITIVES: [&str; 8] = [
@@ -591,6 +592,21 @@ impl OpInfo for Builtin {
             | Kind::Proj => false,
             _ => true,
         }
+    }
+    fn finalize(
+        &self,
+        op: &OpDesc,
+        weights: &[f64],
+        catalog: &OpCatalog,
+    ) -> Result<Finalized, DescError> {
+        let mut desc = op.clone();
+        match self.kind {
+            Kind::Mixed => return strongest_child(op, weights, catalog),
+            // Found networks have bare pools.
+            Kind::Pool => drop(desc.params.shift_remove("norm")),
+            _ => {}
+        }
+        Ok(Finalized { desc, rank: None })
     }
     fn in_features(&self, input: Shape) -> usize {
         match self.kind {

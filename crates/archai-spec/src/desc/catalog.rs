@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 
 use super::error::suggest;
 use super::{Cost, DescError, DescErrorKind, OpDesc, ParamValue, Shape};
+use crate::finalize::Finalized;
 
 /// Most channels, classes or features that a description may ask for; larger numbers are typing errors.
 pub const MAX_CHANNELS: usize = 1 << 20;
@@ -117,6 +118,23 @@ pub trait OpInfo: Send + Sync {
     /// Whether drop-path may drop this op's output.
     fn can_drop_path(&self, _op: &OpDesc) -> bool {
         true
+    }
+    /// What remains of the op in a found network, and how strongly it is wanted there. `weights` are the relaxed architecture
+    /// parameters of its edge, one per child where the op is a choice ([`OpDesc::is_mixed`]), none otherwise. Default: the
+    /// op as it is, without a rank.
+    ///
+    /// # Errors
+    /// A child that the catalogue does not know.
+    fn finalize(
+        &self,
+        op: &OpDesc,
+        _weights: &[f64],
+        _catalog: &OpCatalog,
+    ) -> Result<Finalized, DescError> {
+        Ok(Finalized {
+            desc: op.clone(),
+            rank: None,
+        })
     }
     /// How many input features `ch_in` has to count for an input of this shape: its channels, unless the op flattens.
     fn in_features(&self, input: Shape) -> usize {
@@ -345,6 +363,25 @@ impl OpCatalog {
     /// ```
     pub fn is_zero(&self, name: &str) -> bool {
         self.ops.get(name).is_some_and(|op| op.is_zero())
+    }
+    /// What remains of an op in a found network; see [`OpInfo::finalize`].
+    ///
+    /// # Errors
+    /// Unknown op; another number of weights than the op is a choice of.
+    pub fn finalize(&self, op: &OpDesc, weights: &[f64]) -> Result<Finalized, DescError> {
+        let info = self.get(&op.name)?;
+        let wanted = if op.is_mixed() { op.children.len() } else { 0 };
+        if weights.len() != wanted {
+            return Err(DescError::new(
+                DescErrorKind::Structure,
+                format!(
+                    "`{}` wants {wanted} weight(s) to finalise, but is given {}",
+                    op.name,
+                    weights.len()
+                ),
+            ));
+        }
+        info.finalize(op, weights, self)
     }
     /// Whether drop-path may drop this op's output.
     ///

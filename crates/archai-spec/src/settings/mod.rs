@@ -73,47 +73,23 @@ pub struct Nas {
     pub eval: Eval,
 }
 
-/// What an algorithm searches in.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Space {
-    /// The algorithm's own space; for most it is that of DARTS.
-    #[default]
-    Own,
-    /// The cells of NAS-Bench-201.
-    Nasbench201,
-}
+/// The value of [`Search::space`] that means the algorithm's own space; for most it is that of DARTS.
+pub const OWN_SPACE: &str = "own";
 
-impl Space {
-    /// Its name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Space::Own => "own",
-            Space::Nasbench201 => "nasbench201",
-        }
-    }
-
-    /// Whether two states are joined by at most one op: such a space has no `multi_op` and no second edge beside an edge.
-    pub fn one_op_per_edge(self) -> bool {
-        match self {
-            Space::Own => false,
-            Space::Nasbench201 => true,
-        }
-    }
+fn own_space() -> String {
+    OWN_SPACE.to_string()
 }
 
 /// The search phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
-    /// What is searched: `own` is the algorithm's own space, `nasbench201` that of NAS-Bench-201, in the evaluation too.
-    /// `--space` sets it along with the sizes that belong to the space.
-    #[serde(default)]
-    pub space: Space,
+    /// What is searched: `own` is the algorithm's own space, `nasbench201` that of NAS-Bench-201, in the evaluation too;
+    /// `archai spaces` lists all. `--space` sets it along with the sizes that belong to the space.
+    #[serde(default = "own_space")]
+    pub space: String,
     /// How a trained supernet becomes a description: `default` (strongest ops), `random`, `darts_pt` (ops whose removal
-    /// hurts most), or one that the algorithm brings.
+    /// hurts most), or one that the algorithm brings; `archai finalizers` lists all.
     pub finalizer: String,
     /// Where the found description is written.
     pub final_desc_filename: String,

@@ -7,6 +7,7 @@ mod golden;
 mod import;
 mod nasbench101;
 mod nasbench201;
+mod spaces;
 mod yaml;
 mod zoo;
 

@@ -5,7 +5,7 @@
 //! for, and equal keys give equal numbers, whoever asks, whenever.
 //!
 //! ```
-//! use archai_data::rng::Key;
+//! use archai_spec::rng::Key;
 //! let key = Key::new(2).with("drop path").with(3u64);
 //! let mut rng = key.with(17u64).rng();          // for the 17th image of epoch 3
 //! let kept = rng.uniform_f64() < 0.8;

@@ -1,0 +1,39 @@
+//! The finalizers that come with the engine, by the names that `nas.search.finalizer` takes.
+
+use std::sync::Arc;
+
+use archai_spec::registry::Registry;
+
+use crate::finalize::{DefaultFinalizers, FinalizerRegistry, NamedFinalizer, RandomFinalizers};
+use crate::perturbation::PerturbationFinalizers;
+
+/// Finalizers for every supernet: `default`, `random` and `darts_pt`.
+///
+/// ```
+/// let finalizers = archai_engine::finalizers::builtin();
+/// assert_eq!(finalizers.names().collect::<Vec<_>>(), ["default", "random", "darts_pt"]);
+/// ```
+pub fn builtin() -> FinalizerRegistry {
+    Registry::new("finalizer")
+        .with(Arc::new(NamedFinalizer::new(
+            "default",
+            "the op of the largest weight per edge, the strongest edges per node",
+            |_| Ok(Box::new(DefaultFinalizers)),
+        )))
+        .with(Arc::new(NamedFinalizer::new(
+            "random",
+            "ops and edges at random: what the architecture parameters are compared with",
+            |at| {
+                let random = RandomFinalizers::new(at.key.with("finalize"));
+                Ok(Box::new(random.with_rule(at.rule)))
+            },
+        )))
+        .with(Arc::new(NamedFinalizer::new(
+            "darts_pt",
+            "by perturbation: the ops and edges without which the supernet loses most (arXiv:2108.04392)",
+            |at| {
+                let settings = at.search.darts_pt.clone();
+                Ok(Box::new(PerturbationFinalizers::new(settings)))
+            },
+        )))
+}

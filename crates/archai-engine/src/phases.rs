@@ -1,0 +1,194 @@
+//! One search or one evaluation from settings to files. Whatever an algorithm finds is saved, drawn, counted, trained for a
+//! while if the settings ask for it, and reported here, so that all algorithms do it alike.
+
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use archai_spec::event::LogPath;
+use archai_spec::{settings, values};
+
+use crate::{
+    error::EngineError,
+    evaluater::DefaultEvaluater,
+    experiment::{EvalResult, Experiment, ExperimentRunner, Found, RunFile, SearchResult},
+    files::{FileError, make_folder},
+    metrics::Metrics,
+    searcher::{GALLERY, OneShotSearcher, describe, draw_cells, save_desc, train_found},
+};
+
+/// Searches, and leaves `final_model_desc.yaml` (at the path in `nas.search.final_desc_filename`), drawings of its cells and,
+/// if the search found several networks, a gallery of them.
+///
+/// # Errors
+/// Settings that do not fit each other or the data, files that cannot be read or written, a loss that is not finite, a
+/// request to stop.
+pub fn run_search(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+) -> Result<SearchResult, EngineError> {
+    let experiment = experiment.with_ops(runner)?;
+    let search = &experiment.settings.nas.search;
+    check_data("nas.search", &search.model_desc, &search.loader)?;
+    let start = experiment.run.clock.now();
+    empty_gallery(&experiment)?;
+    let mut searcher = (runner.searcher()).unwrap_or_else(|| Box::new(OneShotSearcher));
+    let found = searcher.search(&experiment, runner)?;
+    conclude(&experiment, runner, found, start)
+}
+
+/// Evaluates the description in `nas.eval.final_desc_filename`, and leaves the scaled description, its metrics, its weights
+/// and drawings of its cells.
+///
+/// # Errors
+/// As [`run_search`]; a template that is missing, damaged or no found network.
+pub fn run_eval(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+) -> Result<EvalResult, EngineError> {
+    let experiment = experiment.with_ops(runner)?;
+    let eval = &experiment.settings.nas.eval;
+    check_data("nas.eval", &eval.model_desc, &eval.loader)?;
+    let mut evaluater = (runner.evaluater()).unwrap_or_else(|| Box::new(DefaultEvaluater));
+    evaluater.evaluate(&experiment, runner)
+}
+
+/// Checks, saves, draws, logs and counts what was found, and trains it for a while if it has to be. `start` is when the
+/// search began.
+fn conclude(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    found: Found,
+    start: f64,
+) -> Result<SearchResult, EngineError> {
+    let (search, run) = (&experiment.settings.nas.search, experiment.run);
+    let catalog = experiment.components.ops.catalog();
+    found.desc.check(catalog)?;
+    let final_desc = PathBuf::from(&search.final_desc_filename);
+    save_desc(experiment, &final_desc, &found.desc)?;
+    let mut files = vec![RunFile::new(&found.what, &final_desc)];
+    files.extend(save_gallery(experiment, &found)?);
+    files.extend(found.files.iter().cloned());
+    files.extend(draw_cells(experiment, &found.desc)?);
+
+    let root = run.log(LogPath::root());
+    root.info(format!("{} {}", found.introduced, describe(&found.desc)))?;
+    let mut warnings = found.warnings.clone();
+    let mut post = None;
+    if found.supernet.is_some() {
+        warnings.iter().try_for_each(|warning| root.warn(warning))?;
+        post = post_train(experiment, runner, &found)?;
+        warnings.extend(post.as_ref().and_then(Metrics::skip_warning));
+        let post_val = (post.as_ref()).and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
+        root.emit(values!(LogPath::root(),
+            "search_top1_val" => found.val_top1, "train_top1_val" => post_val))?;
+    }
+    let cost = found.desc.cost(catalog)?.total(false);
+    Ok(SearchResult {
+        genotype: found.desc.genotype().ok().map(|g| g.to_string()),
+        train_top1: found.train_top1,
+        val_top1: found.val_top1,
+        post_train_test_top1: post.and_then(|m| m.best().test),
+        supernet_parameters: found.supernet.map_or(0, |s| s.parameters),
+        alphas: found.supernet.map_or(0, |s| s.alphas),
+        parameters: cost.params,
+        macs: cost.macs,
+        seconds: run.clock.now() - start,
+        final_desc,
+        notes: found.notes,
+        warnings,
+        files,
+    })
+}
+
+/// The training in `nas.search.post_train` of a network that was read off a supernet, if it has epochs.
+fn post_train(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    found: &Found,
+) -> Result<Option<Metrics>, EngineError> {
+    let search = &experiment.settings.nas.search;
+    if search.post_train.trainer.epochs == 0 {
+        return Ok(None);
+    }
+    let (_, fitted) = train_found(
+        experiment,
+        runner,
+        &search.post_train,
+        &search.model_desc,
+        &found.desc,
+        "post_train",
+        &LogPath::root(),
+    )?;
+    Ok(Some(fitted.metrics))
+}
+
+/// The gallery beside the found description.
+fn gallery_of(experiment: &Experiment<'_>) -> PathBuf {
+    Path::new(&experiment.settings.nas.search.final_desc_filename).with_file_name(GALLERY)
+}
+
+/// Removes what an earlier search left in the gallery (`…_<number>.yaml`): the evaluation would take it for this one's.
+fn empty_gallery(experiment: &Experiment<'_>) -> Result<(), EngineError> {
+    let (disk, folder) = (experiment.run.disk, gallery_of(experiment));
+    let paths = match disk.list(&folder) {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|e| FileError::new("read", &folder, e))?,
+    };
+    let is_ours = |path: &&PathBuf| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".yaml"));
+        let number = name.and_then(|name| Some(name.rsplit_once('_')?.1));
+        number.is_some_and(|number| number.parse::<usize>().is_ok())
+    };
+    for path in paths.iter().filter(is_ours) {
+        (disk.remove_file(path)).map_err(|e| FileError::new("remove", path, e))?;
+    }
+    Ok(())
+}
+
+/// Writes the trials of the gallery, each with the files that accompany it.
+fn save_gallery(
+    experiment: &Experiment<'_>,
+    found: &Found,
+) -> Result<Option<RunFile>, EngineError> {
+    let Some(what) = &found.gallery else {
+        return Ok(None);
+    };
+    let folder = gallery_of(experiment);
+    make_folder(experiment.run.disk, &folder)?;
+    for trial in found.trials.iter().filter(|trial| trial.in_gallery) {
+        let path = folder.join(format!("model_desc_{}.yaml", trial.id));
+        save_desc(experiment, &path, &trial.desc)?;
+        for (name, text) in &trial.files {
+            (experiment.run).write(&folder.join(name), |out| out.write_all(text.as_bytes()))?;
+        }
+    }
+    Ok(Some(RunFile::new(what, &folder)))
+}
+
+/// The network must be built for the data that it is trained on.
+fn check_data(
+    section: &str,
+    model: &settings::ModelDescSettings,
+    loader: &settings::Loader,
+) -> Result<(), EngineError> {
+    let (m, l) = (&model.dataset, &loader.dataset);
+    let shape = |d: &settings::Dataset| (d.channels, d.size, d.n_classes);
+    if shape(m) == shape(l) {
+        return Ok(());
+    }
+    let say = |d: &settings::Dataset| {
+        let [h, w] = d.size;
+        format!(
+            "`{}` ({} channels of {h}x{w}, {} classes)",
+            d.name, d.channels, d.n_classes
+        )
+    };
+    Err(EngineError::Config(format!(
+        "{section}.model_desc.dataset is {}, but {section}.loader.dataset is {}; the network must be built for the data \
+         that it is trained on: let both copy one section",
+        say(m),
+        say(l)
+    )))
+}
