@@ -30,14 +30,19 @@ pub fn grown(parent: &ModelDesc, keep: usize) -> Result<ModelDesc, EngineError> 
                 cell.post_op.name
             )));
         }
-        let new = 2 + cell.nodes.len();
+        let n_inputs = cell.stems.len();
+        let new = n_inputs + cell.nodes.len();
         let inputs: Vec<usize> = (0..new).collect();
         let stride = |input: &usize| match cell.cell_type {
-            CellType::Reduction if *input < 2 => 2,
+            CellType::Reduction if *input < n_inputs => 2,
             _ => 1,
         };
         let strides: Vec<usize> = inputs.iter().map(stride).collect();
-        let op = petridish_op(cell.stems[0].ch_out, &strides, keep);
+        let channels = cell
+            .stems
+            .first()
+            .map_or(cell.post_op.ch_out, |stem| stem.ch_out);
+        let op = petridish_op(channels, &strides, keep);
         cell.nodes.push(NodeDesc::new([EdgeDesc { inputs, op }]));
         cell.concat.push(new);
     }

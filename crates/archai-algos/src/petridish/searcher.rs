@@ -463,7 +463,7 @@ mod tests {
             affine: true,
             max_final_edges: 2,
             stems: Vec::new(),
-            stem_outputs: [0, 0],
+            stem_outputs: vec![0, 0],
             cells: Vec::new(),
             pool: archai_spec::desc::OpDesc::new("pool_adaptive_avg2d", 1, 1),
             logits: archai_spec::desc::OpDesc::new("linear", 1, 2),

@@ -435,11 +435,10 @@ impl Model {
         pass.show_candidates();
         let images = Features::from_nchw(self.images(batch, 0..batch.labels.len()));
         let stems = self.net.stems(&mut pass, &images);
-        let [first, second] = self.net.desc.stem_outputs;
-        let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
+        let mut outputs = self.net.first_inputs(stems);
         for (i, cell) in self.net.cells.iter().enumerate() {
-            let out = cell.forward(&mut pass, i, &s0, &s1, &weights);
-            (s0, s1) = (s1, out);
+            outputs.push(cell.forward(&mut pass, i, &outputs, &weights));
+            outputs.remove(0);
             for (node, candidates) in pass.take_nodes() {
                 visit(i, node, candidates);
             }

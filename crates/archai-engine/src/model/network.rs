@@ -22,7 +22,7 @@ pub(super) struct Edge {
 
 #[derive(Debug)]
 pub(super) struct Cell {
-    stems: [Box<dyn Op>; 2],
+    stems: Vec<Box<dyn Op>>,
     pub(super) nodes: Vec<Vec<Edge>>,
     /// All nodes at once, if there is a kernel for the whole cell.
     fused: Option<MixedCell>,
@@ -59,6 +59,12 @@ impl Network {
         stems
     }
 
+    /// The inputs of the first cell. As many outputs are kept from cell to cell.
+    pub(super) fn first_inputs(&self, stems: Vec<Features>) -> Vec<Features> {
+        let outputs = self.desc.stem_outputs.iter();
+        outputs.map(|&stem| stems[stem].clone()).collect()
+    }
+
     pub(super) fn forward(
         &self,
         pass: &mut Pass<'_>,
@@ -67,18 +73,19 @@ impl Network {
         aux: bool,
     ) -> Outputs {
         let stems = self.stems(pass, &Features::from_nchw(images));
-        let [first, second] = self.desc.stem_outputs;
-        let (mut s0, mut s1) = (stems[first].clone(), stems[second].clone());
-        drop(stems);
+        let mut outputs = self.first_inputs(stems);
         let mut aux_logits = Vec::new();
         for (i, cell) in self.cells.iter().enumerate() {
-            let out = cell.forward(pass, i, &s0, &s1, weights);
-            (s0, s1) = (s1, out);
+            outputs.push(cell.forward(pass, i, &outputs, weights));
+            outputs.remove(0);
+            let out = &outputs[outputs.len() - 1];
             if let Some(tower) = cell.aux.as_ref().filter(|_| aux && pass.is_training()) {
-                aux_logits.push(tower.forward(pass, &s1));
+                aux_logits.push(tower.forward(pass, out));
             }
         }
-        let pooled = self.pool.forward(pass, &[s1], None);
+        let features = outputs.split_off(outputs.len() - 1);
+        drop(outputs);
+        let pooled = self.pool.forward(pass, &features, None);
         let logits = self.logits.forward(pass, &[pooled], None);
         let [n, classes, _, _] = logits.shape();
         Outputs {
@@ -93,17 +100,17 @@ impl Cell {
         &self,
         pass: &mut Pass<'_>,
         cell: usize,
-        s0: &Features,
-        s1: &Features,
+        outputs: &[Features],
         weights: &[Tensor<1>],
     ) -> Features {
-        let mut states = vec![
-            self.stems[0].forward(pass, std::slice::from_ref(s0), None),
-            self.stems[1].forward(pass, std::slice::from_ref(s1), None),
-        ];
+        let inputs = &outputs[outputs.len() - self.stems.len()..];
+        let mut states = Vec::with_capacity(self.stems.len() + self.nodes.len());
+        for (stem, input) in self.stems.iter().zip(inputs) {
+            states.push(stem.forward(pass, std::slice::from_ref(input), None));
+        }
         // A whole cell at once does not show its parts.
         if let Some(fused) = self.fused.as_ref().filter(|_| !pass.shows_candidates()) {
-            let samples = s0.shape()[0];
+            let samples = inputs[0].shape()[0];
             let (mut mixing, mut factors) = (Vec::new(), Vec::new());
             for (n, node) in self.nodes.iter().enumerate() {
                 for (e, edge) in node.iter().enumerate() {
@@ -174,8 +181,10 @@ pub(super) fn build(
     let n_towers = desc.cells.iter().filter(|c| c.aux_tower.is_some()).count();
     let mut cells = Vec::new();
     for (c, cell) in desc.cells.iter().enumerate() {
-        let pre0 = make(declared, &cell.stems[0], format!("cell{c}.pre0"), 1)?;
-        let pre1 = make(declared, &cell.stems[1], format!("cell{c}.pre1"), 1)?;
+        let mut cell_stems = Vec::with_capacity(cell.stems.len());
+        for (s, stem) in cell.stems.iter().enumerate() {
+            cell_stems.push(make(declared, stem, format!("cell{c}.pre{s}"), 1)?);
+        }
         let draft =
             MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, registry, declared);
         let mut nodes = Vec::new();
@@ -232,7 +241,7 @@ pub(super) fn build(
             None => None,
         };
         cells.push(Cell {
-            stems: [pre0, pre1],
+            stems: cell_stems,
             nodes,
             fused,
             post_op,

@@ -162,10 +162,14 @@ impl Draft {
         if registry.is_replaced(&desc.post_op) || ops.any(|op| registry.is_replaced(op)) {
             return None;
         }
-        let (nodes, channels) = (desc.nodes.len(), desc.stems[0].ch_out);
+        // The kernel knows cells of two inputs; others are computed edge by edge.
+        let [first, second] = desc.stems.as_slice() else {
+            return None;
+        };
+        let (nodes, channels) = (desc.nodes.len(), first.ch_out);
         let all_nodes = desc.concat.iter().copied().eq(2..nodes + 2);
         let joins = ["concate_channels", "proj_channels"].contains(&desc.post_op.name.as_str());
-        if !declared.fused || !all_nodes || !joins || desc.stems[1].ch_out != channels {
+        if !declared.fused || !all_nodes || !joins || second.ch_out != channels {
             return None;
         }
         let Shape {

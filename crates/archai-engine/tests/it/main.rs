@@ -1,5 +1,6 @@
 //! The engine against reference vectors, finite differences and its own promises, in one binary.
 
+mod chain;
 mod device;
 mod disk;
 mod export;

@@ -213,7 +213,7 @@ fn chunks_weigh_by_their_share() {
         stem.op = OpDesc::new("identity", 4, 4);
         stem.out = desc.input;
     }
-    desc.cells[0].stems = [OpDesc::new("identity", 4, 4), OpDesc::new("identity", 4, 4)];
+    desc.cells[0].stems = vec![OpDesc::new("identity", 4, 4); 2];
     for op in [&mut desc.pool, &mut desc.logits] {
         op.ch_in = desc.cells[0].out.channels;
     }
@@ -442,7 +442,7 @@ fn drop_path_drops_whole_samples_of_ops() {
         stem.out = small.input;
     }
     let cell = &mut small.cells[0];
-    cell.stems = [OpDesc::new("identity", 4, 4), OpDesc::new("identity", 4, 4)];
+    cell.stems = vec![OpDesc::new("identity", 4, 4); 2];
     cell.nodes.truncate(1);
     cell.concat = vec![2];
     cell.post_op = OpDesc::new("concate_channels", 4, 4);

@@ -3,7 +3,7 @@
 //!
 //! The factor by which a state is smaller than the image is computed from the ops, never guessed from channels.
 
-use super::check::cell_out;
+use super::check::{cell_out, last, push};
 use super::{
     AuxTowerDesc, CellDesc, CellType, DescError, DescErrorKind, DescErrors, EdgeDesc,
     FORMAT_VERSION, MAX_SIZE, ModelDesc, NodeDesc, OpCatalog, OpDesc, PRIMITIVES, Shape, StemDesc,
@@ -89,14 +89,14 @@ pub struct CellPlan<'a> {
     pub channels: usize,
     /// Nodes that the settings ask for.
     pub n_nodes: usize,
-    /// States 0 and 1: the two inputs after the cell's stems.
-    pub inputs: [Shape; 2],
+    /// The first states: the cell's inputs after its stems.
+    pub inputs: Vec<Shape>,
 }
 
 impl CellPlan<'_> {
-    /// Stride of an edge that reads state `from`: the two inputs of a reduction cell are halved, nodes are halved already.
+    /// Stride of an edge that reads state `from`: the inputs of a reduction cell are halved, nodes are halved already.
     pub fn stride(&self, from: usize) -> usize {
-        if self.cell_type == CellType::Reduction && from < 2 {
+        if self.cell_type == CellType::Reduction && from < self.inputs.len() {
             2
         } else {
             1
@@ -116,8 +116,8 @@ impl CellPlan<'_> {
 pub struct StemsDesc {
     /// Stems.
     pub stems: Vec<StemDesc>,
-    /// For each of the two inputs of the first cell, the index of its stem.
-    pub outputs: [usize; 2],
+    /// For each input of the first cell, the index of its stem.
+    pub outputs: Vec<usize>,
 }
 
 /// A built description, and what the user should know of how it came about.
@@ -184,7 +184,7 @@ pub trait ModelDescBuilder: Send + Sync {
             .collect())
     }
 
-    /// From the image to the two inputs of the first cell, as `model_stems.wiring` says.
+    /// From the image to the inputs of the first cell: two, as `model_stems.wiring` says.
     ///
     /// # Errors
     /// Unknown ops, sizes that they cannot take, a shared stem with two different ops.
@@ -208,12 +208,13 @@ pub trait ModelDescBuilder: Send + Sync {
         };
         let first = stem(0, StemInput::Image, model.input)?;
         let (stems, outputs) = match settings.wiring {
-            StemWiring::Independent => {
-                (vec![first, stem(1, StemInput::Image, model.input)?], [0, 1])
-            }
+            StemWiring::Independent => (
+                vec![first, stem(1, StemInput::Image, model.input)?],
+                vec![0, 1],
+            ),
             StemWiring::Chained => {
                 let second = stem(1, StemInput::Stem(0), first.out)?;
-                (vec![first, second], [0, 1])
+                (vec![first, second], vec![0, 1])
             }
             StemWiring::Shared if settings.ops[0] != settings.ops[1] => {
                 return Err(DescError::new(
@@ -225,7 +226,7 @@ pub trait ModelDescBuilder: Send + Sync {
                     ),
                 ));
             }
-            StemWiring::Shared => (vec![first], [0, 0]),
+            StemWiring::Shared => (vec![first], vec![0, 0]),
         };
         Ok(StemsDesc { stems, outputs })
     }
@@ -243,19 +244,16 @@ pub trait ModelDescBuilder: Send + Sync {
         model.template_cell(index)
     }
 
-    /// All cells; `inputs` are the two inputs of the first one.
+    /// All cells; `inputs` are those of the first one.
     ///
     /// # Errors
     /// Those of [`ModelDescBuilder::cell`].
-    fn cells(
-        &self,
-        model: &ModelPlan<'_>,
-        mut inputs: [Shape; 2],
-    ) -> Result<Vec<CellDesc>, DescErrors> {
+    fn cells(&self, model: &ModelPlan<'_>, inputs: &[Shape]) -> Result<Vec<CellDesc>, DescErrors> {
+        let mut outputs = inputs.to_vec();
         let mut cells = Vec::with_capacity(model.settings.n_cells);
         let mut ops = 0;
         for index in 0..model.settings.n_cells {
-            let cell = self.cell(model, index, inputs)?;
+            let cell = self.cell(model, index, &outputs)?;
             let edges = cell.nodes.iter().flat_map(|node| &node.edges);
             ops += edges.map(|edge| count_ops(&edge.op)).sum::<usize>();
             if ops > MAX_OPS {
@@ -266,13 +264,14 @@ pub trait ModelDescBuilder: Send + Sync {
                     .at(format!("cell {index}"))
                     .into());
             }
-            inputs = [inputs[1], cell.out];
+            push(&mut outputs, cell.out);
             cells.push(cell);
         }
         Ok(cells)
     }
 
-    /// One cell: its stems, nodes (scaled from the template where there is one), post op and auxiliary tower.
+    /// One cell: its stems, nodes (scaled from the template if there is one), post op and auxiliary tower. `inputs` are the
+    /// last outputs, of which it reads as many as it has stems.
     ///
     /// # Errors
     /// What the stages report; shapes that do not fit.
@@ -280,17 +279,27 @@ pub trait ModelDescBuilder: Send + Sync {
         &self,
         model: &ModelPlan<'_>,
         index: usize,
-        inputs: [Shape; 2],
+        inputs: &[Shape],
     ) -> Result<CellDesc, DescErrors> {
         let at = |e: DescError| e.at(format!("cell {index}"));
         let stems = self.cell_stems(model, index, inputs).map_err(at)?;
-        let mut states = inputs;
-        for (s, stem) in stems.iter().enumerate() {
+        if stems.is_empty() || stems.len() > inputs.len() {
+            let message = format!(
+                "the builder gives {} stem(s) for {} input(s); a cell has one for each input that it reads, and reads at \
+                 least one",
+                stems.len(),
+                inputs.len()
+            );
+            return Err(at(DescError::new(DescErrorKind::Structure, message)).into());
+        }
+        let inputs = last(inputs, stems.len());
+        let mut states = Vec::with_capacity(stems.len());
+        for (s, (stem, input)) in stems.iter().zip(inputs).enumerate() {
             let out = model
                 .catalog
                 .check(stem)
-                .and_then(|()| model.catalog.out_shape(stem, &[inputs[s]]));
-            states[s] = out.map_err(|e| e.at(format!("cell {index}, stem {s}")))?;
+                .and_then(|()| model.catalog.out_shape(stem, &[*input]));
+            states.push(out.map_err(|e| e.at(format!("cell {index}, stem {s}")))?);
         }
         let plan = CellPlan {
             model,
@@ -318,7 +327,8 @@ pub trait ModelDescBuilder: Send + Sync {
             nodes,
             post_op: self.cell_post_op(&plan, &concat).map_err(at)?,
             concat,
-            out: states[1],
+            // Until it is known.
+            out: model.input,
             aux_tower: None,
         };
         cell.out = cell_out(model.catalog, index, &cell, inputs)?;
@@ -326,19 +336,19 @@ pub trait ModelDescBuilder: Send + Sync {
         Ok(cell)
     }
 
-    /// Brings both inputs of a cell to its channels and to the size of the smaller one: `prepr_reduce` where an input is twice
-    /// as large, else `prepr_normal`.
+    /// Brings all inputs of a cell to its channels and to the size of the smallest one: `prepr_reduce` where an input is twice
+    /// as large, else `prepr_normal`. One op for each of `inputs` that the cell reads, the last ones.
     ///
     /// # Errors
-    /// An input is more than twice as large as the other.
+    /// An input is more than twice as large as another.
     fn cell_stems(
         &self,
         model: &ModelPlan<'_>,
         index: usize,
-        inputs: [Shape; 2],
-    ) -> Result<[OpDesc; 2], DescError> {
-        let smallest = inputs[0].scale.max(inputs[1].scale);
-        let stem = |input: Shape| {
+        inputs: &[Shape],
+    ) -> Result<Vec<OpDesc>, DescError> {
+        let smallest = inputs.iter().map(|input| input.scale).max().unwrap_or(1);
+        let stem = |input: &Shape| {
             let name = match smallest.checked_div(input.scale) {
                 Some(1) => "prepr_normal",
                 Some(2) => "prepr_reduce",
@@ -346,8 +356,12 @@ pub trait ModelDescBuilder: Send + Sync {
                     return Err(DescError::new(
                         DescErrorKind::Shape,
                         format!(
-                            "its inputs are {} and {}; one may be at most twice as large as the other",
-                            inputs[0], inputs[1]
+                            "its inputs are {}; one may be at most twice as large as the other",
+                            inputs
+                                .iter()
+                                .map(Shape::to_string)
+                                .collect::<Vec<_>>()
+                                .join(" and ")
                         ),
                     ));
                 }
@@ -358,7 +372,7 @@ pub trait ModelDescBuilder: Send + Sync {
                 model.node_channels[index],
             ))
         };
-        Ok([stem(inputs[0])?, stem(inputs[1])?])
+        inputs.iter().map(stem).collect()
     }
 
     /// The nodes of a cell. Not called where a template gives them. Default: `n_nodes` nodes without edges.
@@ -370,8 +384,9 @@ pub trait ModelDescBuilder: Send + Sync {
     }
 
     /// The states that make a cell's output. Not called where a template gives them. Default: all nodes.
-    fn cell_concat(&self, _cell: &CellPlan<'_>, n_nodes: usize) -> Vec<usize> {
-        (2..2 + n_nodes).collect()
+    fn cell_concat(&self, cell: &CellPlan<'_>, n_nodes: usize) -> Vec<usize> {
+        let first = cell.inputs.len();
+        (first..first + n_nodes).collect()
     }
 
     /// Joins the states of `concat`: `cell.cell_post_op` of the settings. `concate_channels` gives all channels, any other op
@@ -472,7 +487,7 @@ impl ModelDescBuilder for DartsModelDescBuilder {
             )
         };
         Ok((0..cell.n_nodes)
-            .map(|node| NodeDesc::new((0..node + 2).map(edge)))
+            .map(|node| NodeDesc::new((0..node + cell.inputs.len()).map(edge)))
             .collect())
     }
 }
@@ -535,20 +550,19 @@ pub fn build(
         node_channels,
     };
     let StemsDesc { stems, outputs } = builder.model_stems(&model)?;
-    let mut inputs = [input; 2];
-    for (input, &i) in inputs.iter_mut().zip(&outputs) {
-        *input = stems
-            .get(i)
-            .ok_or_else(|| {
-                DescError::new(
-                    DescErrorKind::Reference,
-                    format!("the builder names stem {i}, but makes {}", stems.len()),
-                )
-            })?
-            .out;
+    let mut inputs = Vec::with_capacity(outputs.len());
+    for &i in &outputs {
+        let stem = stems.get(i).ok_or_else(|| {
+            DescError::new(
+                DescErrorKind::Reference,
+                format!("the builder names stem {i}, but makes {}", stems.len()),
+            )
+        })?;
+        inputs.push(stem.out);
     }
-    let cells = builder.cells(&model, inputs)?;
-    let features = cells.last().map_or(inputs[1], |cell| cell.out);
+    let cells = builder.cells(&model, &inputs)?;
+    let stem = inputs.last().copied().unwrap_or(input);
+    let features = cells.last().map_or(stem, |cell| cell.out);
     let pool = builder.model_pool(&model, features)?;
     let pooled = catalog
         .check(&pool)

@@ -37,12 +37,15 @@ impl fmt::Display for Shape {
     }
 }
 
+/// Most inputs that a cell may have.
+pub const MAX_CELL_INPUTS: usize = 8;
+
 /// Shapes inside a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CellShapes {
-    /// What enters the two cell stems.
-    pub inputs: [Shape; 2],
-    /// States: the two stemmed inputs, then the nodes.
+    /// What enters each of the cell's stems.
+    pub inputs: Vec<Shape>,
+    /// States: the stemmed inputs, then the nodes.
     pub states: Vec<Shape>,
     /// The output.
     pub out: Shape,
@@ -199,6 +202,26 @@ impl ModelDesc {
                 "is empty; a model needs at least one cell",
             );
         }
+        let window = self.stem_outputs.len();
+        if !(1..=MAX_CELL_INPUTS).contains(&window) {
+            walk.fail(
+                Structure,
+                "stem_outputs",
+                format!("names {window} inputs of the first cell; expected 1 to {MAX_CELL_INPUTS}"),
+            );
+        }
+        for (i, cell) in self.cells.iter().enumerate() {
+            if !(1..=window).contains(&cell.stems.len()) {
+                walk.fail(
+                    Structure,
+                    format!("cell {i}"),
+                    format!(
+                        "has {} stem(s); expected 1 to {window}, as many as there are inputs in `stem_outputs`",
+                        cell.stems.len()
+                    ),
+                );
+            }
+        }
         for (i, &stem) in self.stem_outputs.iter().enumerate() {
             if stem >= self.stems.len() && !self.stems.is_empty() {
                 walk.fail(
@@ -230,14 +253,15 @@ impl ModelDesc {
             stem_inputs.push(input);
             stems.push(walk.recorded(&place, out, stem.out));
         }
-        let mut previous = self.stem_outputs.map(|i| stems[i]);
+        let mut previous: Vec<Shape> = self.stem_outputs.iter().map(|&i| stems[i]).collect();
         let mut cells = Vec::new();
         for (i, cell) in self.cells.iter().enumerate() {
             self.check_owner(walk, i, cell);
-            let (states, out) = walk_cell(walk, i, cell, previous);
+            let inputs = last(&previous, cell.stems.len());
+            let (states, out) = walk_cell(walk, i, cell, inputs);
             let out = walk.recorded(&format!("cell {i}"), out, cell.out);
             cells.push(states.map(|states| CellShapes {
-                inputs: previous,
+                inputs: inputs.to_vec(),
                 states,
                 out,
             }));
@@ -255,9 +279,10 @@ impl ModelDesc {
                     );
                 }
             }
-            previous = [previous[1], cell.out];
+            push(&mut previous, cell.out);
         }
-        let features = previous[1];
+        // There is at least one cell.
+        let features = previous[previous.len() - 1];
         let pooled = walk.op("pool", &self.pool, Some(vec![features]));
         walk.op("logits", &self.logits, pooled.map(|s| vec![s]));
         if self.logits.ch_out != self.n_classes {
@@ -339,11 +364,26 @@ fn mixed_edges(cell: &CellDesc) -> Vec<(usize, usize, &[usize], Vec<&str>)> {
 }
 
 /// The states that may be named, as text.
-fn state_list(n: usize) -> String {
+fn state_list(n: usize, inputs: usize) -> String {
+    let names: Vec<String> = (0..inputs).map(|i| i.to_string()).collect();
     format!(
-        "states 0 to {} (0, 1: the cell's inputs; 2+k: node k)",
-        n.saturating_sub(1)
+        "states 0 to {} ({}: the cell's inputs; {inputs}+k: node k)",
+        n.saturating_sub(1),
+        names.join(", ")
     )
+}
+
+/// The last `n` outputs, those that a cell of `n` stems reads.
+pub(super) fn last(outputs: &[Shape], n: usize) -> &[Shape] {
+    &outputs[outputs.len().saturating_sub(n)..]
+}
+
+/// One more output; the oldest one is out of reach now.
+pub(super) fn push(outputs: &mut [Shape], out: Shape) {
+    outputs.rotate_left(1);
+    if let Some(place) = outputs.last_mut() {
+        *place = out;
+    }
 }
 
 /// Output of a cell whose `out` is not known yet.
@@ -351,7 +391,7 @@ pub(super) fn cell_out(
     catalog: &OpCatalog,
     i: usize,
     cell: &CellDesc,
-    inputs: [Shape; 2],
+    inputs: &[Shape],
 ) -> Result<Shape, DescErrors> {
     let mut walk = Walk {
         catalog,
@@ -368,11 +408,11 @@ fn walk_cell(
     walk: &mut Walk<'_>,
     i: usize,
     cell: &CellDesc,
-    inputs: [Shape; 2],
+    inputs: &[Shape],
 ) -> (Option<Vec<Shape>>, Option<Shape>) {
     let mut states: Vec<Option<Shape>> = Vec::new();
-    for (s, stem) in cell.stems.iter().enumerate() {
-        states.push(walk.op(&format!("cell {i}, stem {s}"), stem, Some(vec![inputs[s]])));
+    for (s, (stem, input)) in cell.stems.iter().zip(inputs).enumerate() {
+        states.push(walk.op(&format!("cell {i}, stem {s}"), stem, Some(vec![*input])));
     }
     for (n, node) in cell.nodes.iter().enumerate() {
         let mut sum: Option<(usize, Shape)> = None;
@@ -386,7 +426,7 @@ fn walk_cell(
                     &place,
                     format!(
                         "reads state {bad}, but node {n} can read {}",
-                        state_list(states.len())
+                        state_list(states.len(), cell.stems.len())
                     ),
                 );
             }
@@ -444,7 +484,7 @@ fn walk_cell(
                     &place,
                     format!(
                         "`concat` names state {state}, but the cell has {}",
-                        state_list(states.len())
+                        state_list(states.len(), cell.stems.len())
                     ),
                 );
             }

@@ -43,8 +43,8 @@ impl std::iter::Sum for Cost {
 /// Cost of a cell, part by part.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CellCost {
-    /// The two cell stems.
-    pub stems: [Cost; 2],
+    /// The cell's stems.
+    pub stems: Vec<Cost>,
     /// One cost per edge of each node.
     pub nodes: Vec<Vec<Cost>>,
     /// The post op.
@@ -179,10 +179,9 @@ impl ModelDesc {
                 nodes.push(edges);
             }
             total.cells.push(CellCost {
-                stems: [
-                    cost(&cell.stems[0], &[at.inputs[0]])?,
-                    cost(&cell.stems[1], &[at.inputs[1]])?,
-                ],
+                stems: (cell.stems.iter().zip(&at.inputs))
+                    .map(|(stem, input)| cost(stem, &[*input]))
+                    .collect::<Result<_, _>>()?,
                 nodes,
                 post_op: cost(&cell.post_op, &at.pick(&cell.concat))?,
                 aux: cell

@@ -113,12 +113,11 @@ fn label(op: &super::OpDesc) -> String {
     }
 }
 
-/// Name of a state: the two inputs, then nodes by number.
-fn state_name(state: usize) -> String {
-    match state {
-        0 => "c_{k-2}".into(),
-        1 => "c_{k-1}".into(),
-        n => (n - 2).to_string(),
+/// Name of a state of a cell with so many inputs: these by how far back they are, then nodes by number.
+fn state_name(state: usize, inputs: usize) -> String {
+    match state.checked_sub(inputs) {
+        None => format!("c_{{k-{}}}", inputs - state),
+        Some(node) => node.to_string(),
     }
 }
 
@@ -185,19 +184,20 @@ struct Layout {
 
 /// Builds the layered graph of a cell and places it.
 fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
-    let n_states = cell.nodes.len() + 2;
+    let inputs = cell.stems.len();
+    let n_states = cell.nodes.len() + inputs;
     let mut columns = vec![0; n_states];
     for (n, node) in cell.nodes.iter().enumerate() {
         let sources = node.edges.iter().flat_map(|e| &e.inputs).copied();
         // A node without edges repeats the state before it.
         let sources: Vec<usize> = if node.edges.is_empty() {
-            vec![n + 1]
+            vec![n + inputs - 1]
         } else {
             sources.collect()
         };
-        columns[n + 2] = sources
+        columns[n + inputs] = sources
             .iter()
-            .filter(|&&s| s < n + 2)
+            .filter(|&&s| s < n + inputs)
             .map(|&s| columns[s] + 2)
             .max()
             .unwrap_or(2);
@@ -215,14 +215,14 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
         vertices.len() - 1
     };
     for (state, &column) in columns.iter().enumerate() {
-        let (fill, text) = if state < 2 {
+        let (fill, text) = if state < inputs {
             ("#2e7d4f", "#ffffff")
         } else {
             ("#cfe5f8", "#14324d")
         };
         add(
             Mark::State {
-                name: state_name(state),
+                name: state_name(state, inputs),
                 fill,
                 text,
             },
@@ -259,9 +259,9 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
         });
     };
     for (n, node) in cell.nodes.iter().enumerate() {
-        let to = n + 2;
+        let to = n + inputs;
         if node.edges.is_empty() {
-            connect(n + 1, to, columns[to], None);
+            connect(to - 1, to, columns[to], None);
         }
         for edge in &node.edges {
             for &from in edge.inputs.iter().filter(|&&from| from < to) {
@@ -598,8 +598,9 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
             quote(&caption(desc, kind))
         );
         let id = |state: usize| format!("{kind}_{state}");
-        for state in 0..cell.nodes.len() + 2 {
-            let fill = if state < 2 {
+        let inputs = cell.stems.len();
+        for state in 0..cell.nodes.len() + inputs {
+            let fill = if state < inputs {
                 "darkseagreen2"
             } else {
                 "lightblue"
@@ -608,7 +609,7 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
                 dot,
                 "    {} [label={}, fillcolor={fill}];",
                 id(state),
-                quote(&state_name(state))
+                quote(&state_name(state, inputs))
             );
         }
         let _ = writeln!(
@@ -617,7 +618,8 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
         );
         for (n, node) in cell.nodes.iter().enumerate() {
             if node.edges.is_empty() {
-                let _ = writeln!(dot, "    {} -> {} [style=dashed];", id(n + 1), id(n + 2));
+                let (from, to) = (id(n + inputs - 1), id(n + inputs));
+                let _ = writeln!(dot, "    {from} -> {to} [style=dashed];");
             }
             for edge in &node.edges {
                 let colour = quote(palette.get(&edge.op.name));
@@ -627,7 +629,7 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
                         dot,
                         "    {} -> {} [label={label}, color={colour}];",
                         id(from),
-                        id(n + 2)
+                        id(n + inputs)
                     );
                 }
             }

@@ -429,7 +429,7 @@ fn cell_pairs(cell: &CellDesc) -> Result<Pairs, DescError> {
                     op.name
                 ));
             }
-            let stride = if cell.cell_type == CellType::Reduction && input < 2 {
+            let stride = if cell.cell_type == CellType::Reduction && input < cell.stems.len() {
                 2
             } else {
                 1

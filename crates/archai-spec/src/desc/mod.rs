@@ -23,7 +23,7 @@ pub use builder::{
 };
 pub use builtin::PRIMITIVES;
 pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
-pub use check::{CellShapes, MAX_SIZE, ModelShapes};
+pub use check::{CellShapes, MAX_CELL_INPUTS, MAX_SIZE, ModelShapes};
 pub use cost::{CellCost, Cost, ModelCost};
 pub use draw::{draw_dot, draw_svg};
 pub use error::{DescError, DescErrorKind, DescErrors};
@@ -53,9 +53,11 @@ pub struct ModelDesc {
     pub max_final_edges: usize,
     /// From the image to the first cell.
     pub stems: Vec<StemDesc>,
-    /// Which stem gives the first cell's input 0 and which its input 1. `[0, 0]` is one shared stem, `[0, 1]` are two.
-    pub stem_outputs: [usize; 2],
-    /// Cells, in order. Cell i reads cells i−2 and i−1 (or the stems).
+    /// Which stem gives which input of the first cell, one entry per input, so that it says how many outputs back a cell can
+    /// read: at most [`MAX_CELL_INPUTS`]. `[0, 0]` is one shared stem for cells of two inputs, `[0, 1]` are two stems, `[0]`
+    /// is a chain.
+    pub stem_outputs: Vec<usize>,
+    /// Cells, in order. A cell of n stems reads the last n outputs before it, those of cells i−n to i−1 (or of the stems).
     pub cells: Vec<CellDesc>,
     /// From the last cell to the classifier.
     pub pool: OpDesc,
@@ -117,8 +119,8 @@ pub enum CellType {
     Reduction,
 }
 
-/// A cell: a small graph. State 0 is the cell before the previous one, state 1 the previous one (each through its
-/// stem), state 2+k is node k.
+/// A cell: a small graph. With n stems, the states 0 to n−1 are the last n outputs before the cell, the previous cell's last,
+/// each through its stem, and state n+k is node k. The cells of DARTS have two.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellDesc {
@@ -126,8 +128,8 @@ pub struct CellDesc {
     pub cell_type: CellType,
     /// Index of the cell whose architecture parameters this cell uses; its own index where it owns them.
     pub alphas_from: usize,
-    /// What brings the two inputs to the cell's channels and size.
-    pub stems: [OpDesc; 2],
+    /// What brings each input to the cell's channels and size: one per input.
+    pub stems: Vec<OpDesc>,
     /// Nodes, in order.
     pub nodes: Vec<NodeDesc>,
     /// Joins the states of `concat` into the output.

@@ -400,7 +400,7 @@ fn read(cell: &CellDesc) -> Option<Cell101> {
     }
     let found = Cell101::pruned(&matrix, &ops).ok()?;
     let (nodes, state) = found
-        .nodes(cell.stems[1].ch_out, cell.post_op.ch_out)
+        .nodes(cell.stems.get(1)?.ch_out, cell.post_op.ch_out)
         .ok()?;
     (nodes == cell.nodes && state == out).then_some(found)
 }
@@ -445,14 +445,20 @@ impl ModelDescBuilder for NasBench101Builder {
         &self,
         model: &ModelPlan<'_>,
         index: usize,
-        inputs: [Shape; 2],
-    ) -> Result<[OpDesc; 2], DescError> {
+        inputs: &[Shape],
+    ) -> Result<Vec<OpDesc>, DescError> {
         let stem = |name: &str, input: Shape| OpDesc::new(name, input.channels, input.channels);
         let second = match model.cell_type(index) {
             CellType::Regular => "identity",
             CellType::Reduction => "max_pool_2x2",
         };
-        Ok([stem("identity", inputs[0]), stem(second, inputs[1])])
+        // The last input is the one that the cell reads; what comes before it passes as it is.
+        let n = inputs.len();
+        let names = (1..=n).map(|i| if i == n { second } else { "identity" });
+        Ok(names
+            .zip(inputs)
+            .map(|(name, input)| stem(name, *input))
+            .collect())
     }
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
         Ok(self.made(cell)?.0)

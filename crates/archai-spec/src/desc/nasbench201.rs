@@ -234,9 +234,11 @@ impl Cell201 {
     /// # Errors
     /// Says why it is none of the space.
     pub fn from_cell(cell: &CellDesc) -> Result<Cell201, DescError> {
-        if cell.nodes.len() != NODES - 1 || cell.concat != [NODES] {
+        if cell.nodes.len() != NODES - 1 || cell.concat != [NODES] || cell.stems.len() != 2 {
             return Err(error(format!(
-                "a NAS-Bench-201 cell has 3 nodes and gives the last of them (`concat: [4]`), but this one has {} and gives {:?}",
+                "a NAS-Bench-201 cell has 2 inputs and 3 nodes and gives the last of them (`concat: [4]`), but this one has {} and \
+                 {} and gives {:?}",
+                cell.stems.len(),
                 cell.nodes.len(),
                 cell.concat
             )));
@@ -391,8 +393,9 @@ impl FromStr for Cell201 {
 pub struct NasBench201Builder;
 
 /// Passes a cell's inputs on as they are.
-fn plain_stems(inputs: [Shape; 2]) -> [OpDesc; 2] {
-    inputs.map(|input| OpDesc::new("identity", input.channels, input.channels))
+fn plain_stems(inputs: &[Shape]) -> Vec<OpDesc> {
+    let plain = |input: &Shape| OpDesc::new("identity", input.channels, input.channels);
+    inputs.iter().map(plain).collect()
 }
 
 /// The residual block between two stages: twice ReLU, 3×3 convolution, norm, beside a 2×2 average pool and a bare 1×1
@@ -429,8 +432,8 @@ impl ModelDescBuilder for NasBench201Builder {
         &self,
         _model: &ModelPlan<'_>,
         _index: usize,
-        inputs: [Shape; 2],
-    ) -> Result<[OpDesc; 2], DescError> {
+        inputs: &[Shape],
+    ) -> Result<Vec<OpDesc>, DescError> {
         Ok(plain_stems(inputs))
     }
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
@@ -459,8 +462,8 @@ impl ModelDescBuilder for FixedCell {
         &self,
         _model: &ModelPlan<'_>,
         _index: usize,
-        inputs: [Shape; 2],
-    ) -> Result<[OpDesc; 2], DescError> {
+        inputs: &[Shape],
+    ) -> Result<Vec<OpDesc>, DescError> {
         Ok(plain_stems(inputs))
     }
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {

@@ -71,7 +71,7 @@ impl ModelDesc {
                 format!("cell {i}"),
                 Some(cell.cell_type),
                 what,
-                cell.stems[1].ch_out,
+                cell.stems.last().map_or(0, |stem| stem.ch_out),
                 cell.out,
                 cost.total(),
             );

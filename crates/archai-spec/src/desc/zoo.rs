@@ -277,14 +277,14 @@ impl Blocks<'_> {
         let mut cell = CellDesc {
             cell_type: CellType::Regular,
             alphas_from: index,
-            stems: self.inputs.map(|s| same("identity", s.channels)),
+            stems: self.inputs.map(|s| same("identity", s.channels)).to_vec(),
             nodes: block.nodes,
             post_op,
             concat: concat.to_vec(),
             out: self.inputs[1],
             aux_tower: None,
         };
-        cell.out = cell_out(self.model.catalog, index, &cell, self.inputs)?;
+        cell.out = cell_out(self.model.catalog, index, &cell, &self.inputs)?;
         if cell.out.scale != self.inputs[1].scale {
             cell.cell_type = CellType::Reduction;
         }
@@ -444,15 +444,20 @@ impl ModelDescBuilder for Network {
         let input = StemInput::Image;
         Ok(StemsDesc {
             stems: vec![StemDesc { input, op, out }],
-            outputs: [0, 0],
+            outputs: vec![0, 0],
         })
     }
 
-    fn cells(
-        &self,
-        model: &ModelPlan<'_>,
-        inputs: [Shape; 2],
-    ) -> Result<Vec<CellDesc>, DescErrors> {
+    fn cells(&self, model: &ModelPlan<'_>, inputs: &[Shape]) -> Result<Vec<CellDesc>, DescErrors> {
+        // Blocks are cells of two inputs, whose stems above are two.
+        let &[first, second] = inputs else {
+            let message = format!(
+                "the blocks of a network have 2 inputs, not {}",
+                inputs.len()
+            );
+            return Err(DescError::new(DescErrorKind::Structure, message).into());
+        };
+        let inputs = [first, second];
         let small = is_small(model.settings);
         let mut blocks = Blocks {
             model,

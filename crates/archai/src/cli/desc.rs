@@ -256,7 +256,11 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
                     format!("{}←{}", op_name(&edge.op), inputs.join(","))
                 })
                 .collect();
-            out.push_str(&format!("  state {}   {}\n", i + 2, edges.join("  ")));
+            out.push_str(&format!(
+                "  state {}   {}\n",
+                i + cell.stems.len(),
+                edges.join("  ")
+            ));
         }
         let concat: Vec<String> = cell.concat.iter().map(usize::to_string).collect();
         out.push_str(&format!("  output    states {}\n", concat.join(", ")));

@@ -69,7 +69,11 @@ fn evaluation_shapes() {
         [(56, 4), (28, 8)]
     );
     assert_eq!(
-        desc.cells[0].stems.each_ref().map(|s| s.name.as_str()),
+        desc.cells[0]
+            .stems
+            .iter()
+            .map(|s| s.name.as_str())
+            .collect::<Vec<_>>(),
         ["prepr_reduce", "prepr_normal"]
     );
     assert_eq!(size(desc.cells[13].out), (768, 7, 7, 32));
@@ -390,7 +394,7 @@ fn broken_descriptions() {
     );
     broken(|d| d.cells[2].alphas_from = 1, Structure, &["another kind"]);
     broken(
-        |d| d.stem_outputs = [0, 2],
+        |d| d.stem_outputs = vec![0, 2],
         Reference,
         &["stem 2", "2 stem(s)"],
     );

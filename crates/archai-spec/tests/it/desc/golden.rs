@@ -198,7 +198,8 @@ fn golden_macro_tables() {
         );
         assert_eq!(desc.logits.ch_in, size(&table["logits_in"]), "{name}");
         assert_eq!(cost.alphas, int(&table["alphas"]), "{name}");
-        let mut previous = desc.stem_outputs.map(|i| desc.stems[i].out.channels);
+        let channels = |i: &usize| desc.stems[*i].out.channels;
+        let mut previous: Vec<usize> = desc.stem_outputs.iter().map(channels).collect();
         for (i, (cell, want)) in desc.cells.iter().zip(cells).enumerate() {
             let kind = if want["type"] == "normal" {
                 CellType::Regular
@@ -244,7 +245,7 @@ fn golden_macro_tables() {
                     "{name} {i}"
                 );
             }
-            previous = [previous[1], cell.out.channels];
+            previous = vec![previous[1], cell.out.channels];
         }
         assert_eq!(desc.cells.len(), cells.len(), "{name}");
         // `prepr_reduce` and `prepr_normal` have the same weights, so the count holds for both readings.
