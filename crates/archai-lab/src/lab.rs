@@ -7,8 +7,10 @@ use archai_data::{DataFormat, Transform};
 use archai_engine::Components;
 use archai_engine::device::DeviceKind;
 use archai_engine::export::Exporter;
+use archai_engine::finalize::NamedFinalizer;
 use archai_engine::op::OpFactory;
 use archai_spec::desc::OpInfo;
+use archai_spec::spaces::Space;
 
 use crate::error::LabError;
 use crate::host::Host;
@@ -73,6 +75,20 @@ impl Lab {
     #[must_use]
     pub fn with_transform(mut self, transform: impl Transform + 'static) -> Self {
         self.components.transforms = self.components.transforms.with(Arc::new(transform));
+        self
+    }
+
+    /// The same with one more space, for `--space` and `nas.search.space` to name. One of the same name is replaced.
+    #[must_use]
+    pub fn with_space(mut self, space: impl Space + 'static) -> Self {
+        self.components.spaces = self.components.spaces.with(Arc::new(space));
+        self
+    }
+
+    /// The same with one more finalizer, for `nas.search.finalizer` to name. One of the same name is replaced.
+    #[must_use]
+    pub fn with_finalizer(mut self, finalizer: NamedFinalizer) -> Self {
+        self.components.finalizers = self.components.finalizers.with(Arc::new(finalizer));
         self
     }
 

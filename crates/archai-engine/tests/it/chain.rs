@@ -101,6 +101,9 @@ fn a_chain_is_a_space() {
     // The description survives YAML, can be counted and drawn, and is drawn from.
     let text = desc.to_yaml().unwrap();
     assert_eq!(ModelDesc::from_yaml(&text, "chain", catalog).unwrap(), desc);
+    assert!(text.starts_with("# archai model description.") && text.contains("n stems"));
+    let message = desc.genotype().unwrap_err().to_string();
+    assert!(message.contains("two inputs"), "{message}");
     let cost = desc.cost(catalog).unwrap().total(false);
     assert!(draw_svg(&desc).contains("<svg"));
     let supernet = Supernet::new(&desc, catalog);
@@ -174,9 +177,7 @@ fn a_chain_is_a_space() {
         let weights = full.cost(catalog).unwrap().total(false).params;
         assert_eq!(evaluated.weights().n_numbers() as u64, weights);
         let batch = super::support::batch(2, &full, 3);
-        let grads = evaluated
-            .grads(&batch, &Objective::default(), None)
-            .unwrap();
+        let grads = evaluated.grads(&batch, &Objective::default()).unwrap();
         assert!(grads.loss.is_finite() && grads.weights.norm() > 0.0);
     }
 }

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use archai_data::{
     DataError, DataFormat, Dataset, InMemory, Scope, Split, Step, Transform, rng::Key,
 };
-use archai_engine::experiment::{Experiment, ExperimentRunner, run_search};
+use archai_engine::experiment::{Experiment, ExperimentRunner};
+use archai_engine::phases::run_search;
 use archai_engine::run::{NoClock, Run, StopFlag};
 use archai_engine::{Components, Compute};
 use archai_spec::config::{ConfigLoader, Schema, parse_overrides};

@@ -4,4 +4,5 @@ mod components;
 mod observer;
 mod parallel;
 mod rundir;
+mod spaces;
 mod support;

@@ -398,6 +398,12 @@ impl ModelDesc {
 }
 
 fn cell_pairs(cell: &CellDesc) -> Result<Pairs, DescError> {
+    if cell.stems.len() != 2 {
+        return Err(error(format!(
+            "a genotype's cells have two inputs, but this one has {}",
+            cell.stems.len()
+        )));
+    }
     let mut pairs = Vec::new();
     for (n, node) in cell.nodes.iter().enumerate() {
         if node.edges.len() != 2 {

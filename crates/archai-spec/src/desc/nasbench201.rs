@@ -234,11 +234,15 @@ impl Cell201 {
     /// # Errors
     /// Says why it is none of the space.
     pub fn from_cell(cell: &CellDesc) -> Result<Cell201, DescError> {
-        if cell.nodes.len() != NODES - 1 || cell.concat != [NODES] || cell.stems.len() != 2 {
+        if cell.stems.len() != 2 {
             return Err(error(format!(
-                "a NAS-Bench-201 cell has 2 inputs and 3 nodes and gives the last of them (`concat: [4]`), but this one has {} and \
-                 {} and gives {:?}",
-                cell.stems.len(),
+                "a NAS-Bench-201 cell has 2 inputs, of which it reads the second, but this one has {}",
+                cell.stems.len()
+            )));
+        }
+        if cell.nodes.len() != NODES - 1 || cell.concat != [NODES] {
+            return Err(error(format!(
+                "a NAS-Bench-201 cell has 3 nodes and gives the last of them (`concat: [4]`), but this one has {} and gives {:?}",
                 cell.nodes.len(),
                 cell.concat
             )));

@@ -7,10 +7,16 @@ use super::check::version_message;
 use super::{DescError, DescErrorKind, DescErrors, FORMAT_VERSION, ModelDesc, OpCatalog};
 use crate::names::{did_you_mean, similar};
 
-/// First lines of every written file.
+/// First lines of a file whose cells have two inputs.
 const HEAD: &str = "\
 # archai model description. Cells come in order; within a cell, states 0 and 1 are its inputs (the cell before the
 # previous one and the previous one, each through its stem), and state 2+k is node k, the sum of its edges.
+";
+
+/// First lines of all other files.
+const HEAD_OF_ANY: &str = "\
+# archai model description. Cells come in order; within a cell of n stems, states 0 to n-1 are its inputs (the last n outputs
+# before it, each through its stem), and state n+k is node k, the sum of its edges.
 ";
 
 /// The one field that says whether the rest can be read.
@@ -207,7 +213,8 @@ impl ModelDesc {
         if has_null(&value) {
             return Err(error("a parameter of an op is NaN or infinite".into()));
         }
-        let mut out = HEAD.to_string();
+        let two_inputs = self.cells.iter().all(|cell| cell.stems.len() == 2);
+        let mut out = if two_inputs { HEAD } else { HEAD_OF_ANY }.to_string();
         write_value(&mut out, &value, 0);
         Ok(out)
     }

@@ -79,6 +79,12 @@ pub enum Command {
     /// List the operations that networks are made of
     #[command(after_help = "Example:\n  archai ops --json")]
     Ops(ListArgs),
+    /// List the search spaces (--space)
+    #[command(after_help = "Example:\n  archai spaces --json")]
+    Spaces(ListArgs),
+    /// List the ways to read a found network off a supernet (nas.search.finalizer)
+    #[command(after_help = "Example:\n  archai finalizers --json")]
+    Finalizers(ListArgs),
     /// List the formats in which a trained model can be left (nas.eval.exports)
     #[command(after_help = "Example:\n  archai exporters --json")]
     Exporters(ListArgs),
@@ -285,9 +291,9 @@ pub struct RunArgs {
           value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     pub full: Option<bool>,
 
-    /// Search in another space than the algorithm's own, with the sizes that belong to it
-    #[arg(long, value_enum, value_name = "SPACE")]
-    pub space: Option<SpaceArg>,
+    /// Search in another space than the algorithm's own, with the sizes that belong to it (see: archai spaces)
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
 
     /// Accuracies of all NAS-Bench-201 cells (CSV, plain or gzip): what the found cell truly reaches is looked up there
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -344,22 +350,6 @@ pub struct RunArgs {
     /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
-}
-
-/// Spaces other than the algorithms' own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SpaceArg {
-    // No help text, so that the list stays on one line.
-    Nasbench201,
-}
-
-impl SpaceArg {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            SpaceArg::Nasbench201 => "nasbench201",
-        }
-    }
 }
 
 /// Engines.
@@ -427,8 +417,8 @@ pub struct ShowArgs {
           value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
     pub full: Option<bool>,
     /// Another space than the algorithm's own
-    #[arg(long, value_enum, value_name = "SPACE")]
-    pub space: Option<SpaceArg>,
+    #[arg(long, value_name = "SPACE")]
+    pub space: Option<String>,
     /// Configuration files to lay over the defaults, separated by semicolons
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
     pub config: Option<String>,

@@ -6,7 +6,7 @@ use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::config::{Schema, parse_overrides};
 use serde_json::Value;
 
-use super::args::{ConfigCommand, ShowArgs, SpaceArg, is_on};
+use super::args::{ConfigCommand, ShowArgs, is_on};
 use super::error::CliError;
 
 /// Runs a command of the group.
@@ -30,7 +30,7 @@ fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError
             .map_err(|e| CliError::usage(e.to_string()))?,
         dataset: args.datasets.as_deref(),
         eval_dataset: args.eval_dataset.as_deref(),
-        space: args.space.map(SpaceArg::name),
+        space: args.space.as_deref(),
         full: is_on(args.full),
         config: args.config.as_deref(),
         config_only: args.config_only.as_deref(),

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use archai_data::Formats;
+use archai_engine::finalize::NamedFinalizer;
 use archai_lab::Lab;
+use archai_lab::config::ConfigRequest;
 use archai_spec::config::shipped_datasets;
 use archai_spec::registry::{Named, Registry};
 use archai_spec::settings::Dataset;
@@ -46,6 +48,51 @@ pub fn ops(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
         about: op.summary().to_string(),
         more: json!({ "primitive": op.is_primitive() }),
     });
+    print(args, entries)
+}
+
+/// Lists search spaces.
+///
+/// # Errors
+/// Standard output that cannot be written.
+pub fn spaces(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let entries = lab.components().spaces.iter().map(|space| Entry {
+        name: space.name().to_string(),
+        about: space.about().to_string(),
+        more: json!({ "has_settings": space.config().is_some() }),
+    });
+    print(args, entries)
+}
+
+/// Lists the finalizers of every supernet, then those that algorithms bring.
+///
+/// # Errors
+/// An algorithm whose default settings cannot be used; standard output that cannot be written.
+pub fn finalizers(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
+    let entry = |finalizer: &NamedFinalizer, algorithm: Option<&str>| Entry {
+        name: finalizer.name().to_string(),
+        about: finalizer.about().to_string(),
+        more: json!({ "algorithm": algorithm }),
+    };
+    let shared = lab.components().finalizers.iter();
+    let mut entries: Vec<Entry> = shared.map(|finalizer| entry(finalizer, None)).collect();
+    for algo in lab.algorithms().iter() {
+        let request = ConfigRequest {
+            algos: lab.algorithms(),
+            components: lab.components(),
+            algo,
+            dataset: None,
+            eval_dataset: None,
+            space: None,
+            full: false,
+            config: None,
+            config_only: None,
+            overrides: Vec::new(),
+        };
+        let runner = algo.runner(&request.load()?).map_err(CliError::config)?;
+        let own = runner.finalizers();
+        entries.extend(own.iter().map(|own| entry(own, Some(algo.name()))));
+    }
     print(args, entries)
 }
 

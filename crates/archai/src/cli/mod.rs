@@ -157,6 +157,8 @@ fn dispatch(
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
+        Command::Spaces(args) => lists::spaces(*args, lab),
+        Command::Finalizers(args) => lists::finalizers(*args, lab),
         Command::Exporters(args) => lists::exporters(*args, lab),
         Command::Devices(args) => lists::devices(*args, lab),
         Command::Datasets(args) => lists::datasets(*args, &lab.components().formats),

@@ -11,7 +11,7 @@ use archai_engine::Engine;
 use archai_engine::run::StopFlag;
 use archai_lab::{Lab, LabEvent, Observer, Outcome, Plan, Progress, Request};
 
-use super::args::{RunArgs, SpaceArg, is_on};
+use super::args::{RunArgs, is_on};
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
 use super::summary;
@@ -56,7 +56,7 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         datasets: args.datasets.clone(),
         eval_dataset: args.eval_dataset.clone(),
         full: is_on(args.full),
-        space: args.space.map(|space| SpaceArg::name(space).to_string()),
+        space: args.space.clone(),
         table: args.table.clone(),
         search: !is_on(args.no_search),
         eval: !is_on(args.no_eval),
