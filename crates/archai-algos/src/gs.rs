@@ -126,9 +126,7 @@ impl Temperature {
             }
             _ => return Ok(()),
         };
-        Err(EngineError::Config(format!(
-            "nas.search.gs.temperature: {message}"
-        )))
+        Err(EngineError::setting("nas.search.gs.temperature", message))
     }
 }
 
@@ -393,7 +391,7 @@ impl Finalizers for GumbelFinalizers {
         let cell_desc = &model.desc().cells[cell];
         let desc = &cell_desc.nodes[node];
         let no_edge = |edge: usize| {
-            EngineError::Config(format!(
+            EngineError::Internal(format!(
                 "cell {cell}, node {node}, edge {edge} has no architecture parameters to choose an op by"
             ))
         };

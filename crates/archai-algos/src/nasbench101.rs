@@ -133,7 +133,7 @@ impl Searcher for NasBench101 {
             None => {
                 let mut rng = experiment.run.key("nasbench101").rng();
                 let drawn = Cell101::random(|n| rng.uniform_u32_below(n));
-                let drawn = drawn.map_err(|e| EngineError::Config(e.to_string()))?;
+                let drawn = drawn.map_err(|e| EngineError::Internal(e.to_string()))?;
                 (drawn, "a random")
             }
         };

@@ -115,11 +115,10 @@ impl Searcher for RandomSearcher {
             let last = fitted.metrics.last();
             let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
             let (train_top1, val_top1) = measured.ok_or_else(|| {
-                EngineError::Config(
-                    "random search compares architectures on validation data, but there was no measurement; under \
-                     nas.search.random.train set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at \
-                     least 1"
-                        .to_string(),
+                EngineError::setting(
+                    "nas.search.random.train",
+                    "random search compares architectures on validation data, but there was no measurement; below this key \
+                     set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at least 1",
                 )
             })?;
             let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
@@ -147,7 +146,7 @@ impl Searcher for RandomSearcher {
             .iter()
             .reduce(|best, t| if t.val_top1 > best.val_top1 { t } else { best });
         let best = best.ok_or_else(|| {
-            EngineError::Config("nas.search.random.n_archs must be at least 1".to_string())
+            EngineError::setting("nas.search.random.n_archs", "it must be at least 1")
         })?;
         let (desc, train_top1, val_top1) = (best.desc.clone(), best.train_top1, best.val_top1);
         Ok(Found {

@@ -58,9 +58,6 @@ pub enum EngineError {
     /// algorithm or of an op.
     #[error("internal error: {0}")]
     Internal(String),
-    /// Settings do not fit together. To be replaced by [`EngineError::Setting`] where it is still used.
-    #[error("{0}")]
-    Config(String),
     /// Tensors do not have the names or shapes that the model needs.
     #[error("{0}")]
     Shape(String),

@@ -1,13 +1,12 @@
 //! Tensors: from a model description to a trained model, and back from a trained supernet to a description.
 //!
 //! The only crate that names the deep-learning framework (Burn). The tour, in reading order:
-//! [`compute`] where numbers live and [`device`] what they can live on, [`params`] the parameters as one value, [`features`] activations whose layout nobody
-//! outside may assume, [`op`] the interface of operations and the registry, [`ops`] the built-in operations, [`arch`] the
-//! architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
+//! [`compute`] where numbers live and [`device`] what they can live on, [`params`] the parameters as one value, [`features`]
+//! activations whose layout nobody outside may assume, [`op`] the interface of operations and the registry, [`ops`] the
+//! built-in operations, [`arch`] the architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`] and [`perturbation`], [`guard`], [`experiment`] with the interfaces of an algorithm, of which [`searcher`] and
 //! [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`run`] is what they are given from outside,
-//! [`components`] what they know by name, [`export`] writes what others read; [`testing`] puts algorithms to the test, yours
-//! too.
+//! [`components`] what they know by name, [`export`] writes what others read; [`testing`] checks algorithms, yours too.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are

@@ -138,7 +138,7 @@ impl Finalizers for PerturbationFinalizers {
         node: usize,
     ) -> Result<NodeDesc, EngineError> {
         let kept = self.kept.as_ref().ok_or_else(|| {
-            EngineError::Config(
+            EngineError::Internal(
                 "the finalizer darts_pt decides by data: call Finalizers::prepare before finalising".to_string(),
             )
         })?;
@@ -254,10 +254,9 @@ impl Perturbed<'_> {
             .as_ref()
             .filter(|l| l.n_batches() > 0);
         let loader = loader.ok_or_else(|| {
-            EngineError::Config(
-                "the finalizer darts_pt measures on validation data, but there are none; set nas.search.loader.val_ratio \
-                 above 0 (0.5 in the paper)"
-                    .to_string(),
+            EngineError::setting(
+                "nas.search.loader.val_ratio",
+                "the finalizer darts_pt measures on validation data, but there are none; set it above 0 (0.5 in the paper)",
             )
         })?;
         let limit = usize::try_from(self.settings.measure_batches).unwrap_or(usize::MAX);

@@ -185,10 +185,13 @@ fn check_data(
             d.name, d.channels, d.n_classes
         )
     };
-    Err(EngineError::Config(format!(
-        "{section}.model_desc.dataset is {}, but {section}.loader.dataset is {}; the network must be built for the data \
-         that it is trained on: let both copy one section",
-        say(m),
-        say(l)
-    )))
+    Err(EngineError::setting(
+        format!("{section}.model_desc.dataset"),
+        format!(
+            "it is {}, but {section}.loader.dataset is {}; the network must be built for the data that it is trained on: \
+             let both copy one section",
+            say(m),
+            say(l)
+        ),
+    ))
 }

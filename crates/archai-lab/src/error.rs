@@ -74,7 +74,7 @@ impl From<ConfigErrors> for LabError {
 impl From<EngineError> for LabError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Config(_) | EngineError::Setting { .. } | EngineError::Checkpoint(_) => {
+            EngineError::Setting { .. } | EngineError::Checkpoint(_) => {
                 LabError::Request(error.to_string())
             }
             error => LabError::caused(error),

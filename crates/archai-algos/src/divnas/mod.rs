@@ -164,10 +164,13 @@ impl ExperimentRunner for Divnas {
         }
         let unranked = |name: &'static str| {
             NamedFinalizer::new(name, "divnas: needs weights to rank ops by", move |_| {
-                Err(EngineError::Config(format!(
-                    "nas.search.finalizer `{name}` ranks ops by their weights, but with nas.search.divnas.archtrainer `noalpha` \
-                     all weights are equal for ever; take the finalizer `mi`, which needs no rank, or the archtrainer `bilevel`"
-                )))
+                Err(EngineError::setting(
+                    "nas.search.finalizer",
+                    format!(
+                        "`{name}` ranks ops by their weights, but with nas.search.divnas.archtrainer `noalpha` all weights stay equal; \
+choose the finalizer `mi`, which needs no rank, or the archtrainer `bilevel`"
+                    ),
+                ))
             })
         };
         vec![unranked("mi_ranked"), all, unranked("default")]
@@ -220,8 +223,9 @@ impl MutualInformation {
     /// The settings leave no data.
     pub fn new(settings: DivnasSettings, candidates: Candidates) -> Result<Self, EngineError> {
         if settings.max_batches == 0 {
-            return Err(EngineError::Config(
-                "nas.search.divnas.max_batches: 0 looks at no data; expected -1 (all) or at least 1".to_string(),
+            return Err(EngineError::setting(
+                "nas.search.divnas.max_batches",
+                "0 looks at no data; expected -1 (all) or at least 1",
             ));
         }
         Ok(MutualInformation {
@@ -339,10 +343,10 @@ impl Finalizers for MutualInformation {
             data.run.check_stop()?;
         }
         if total == 0 {
-            return Err(EngineError::Config(
-                "the finalizers mi and mi_ranked compare ops on training data, but there are none; nas.search.loader decides \
-                 how many there are (load_train, max_batches, val_ratio)"
-                    .to_string(),
+            return Err(EngineError::setting(
+                "nas.search.loader",
+                "the finalizers mi and mi_ranked compare ops on training data, but there are none; load_train, max_batches \
+                 and val_ratio decide how many there are",
             ));
         }
 
@@ -354,9 +358,10 @@ impl Finalizers for MutualInformation {
         for ((cell, node), kernel) in &kernels {
             let weight = |c: Choice| weights[&(*cell, *node, c.edge)][c.child];
             let chosen = self.choose(kernel, weight, most).map_err(|e| {
-                EngineError::Config(format!(
-                    "cell {cell}, node {node}: {e} (nas.search.divnas.jitter, nas.search.divnas.selection)"
-                ))
+                EngineError::setting(
+                    "nas.search.divnas",
+                    format!("cell {cell}, node {node}: {e} (see its jitter and selection)"),
+                )
             })?;
             let edges = &model.desc().cells[*cell].nodes[*node].edges;
             let names = chosen.iter().map(|c| {
@@ -382,7 +387,7 @@ impl Finalizers for MutualInformation {
         node: usize,
     ) -> Result<NodeDesc, EngineError> {
         let kept = self.kept.as_ref().ok_or_else(|| {
-            EngineError::Config(
+            EngineError::Internal(
                 "the finalizers mi and mi_ranked decide by data: call Finalizers::prepare before finalising".to_string(),
             )
         })?;

@@ -50,10 +50,10 @@ impl Evaluater for GalleryEvaluater {
             let parent = LogPath::new("eval_arch").join(id);
             let result = evaluate_template(experiment, runner, &own, &template, &phase, &parent)?;
             let Some(top1) = result.val_top1 else {
-                return Err(EngineError::Config(
-                    "the best of several networks is chosen on validation data, but there are none; set \
-                     nas.eval.loader.val_ratio above 0 and nas.eval.trainer.validation.freq to at least 1"
-                        .to_string(),
+                return Err(EngineError::setting(
+                    "nas.eval.loader.val_ratio",
+                    "the best of several networks is chosen on validation data, but there are none; set it above 0 and \
+                     nas.eval.trainer.validation.freq to at least 1",
                 ));
             };
             experiment.run.log(parent.clone()).emit(

@@ -24,11 +24,14 @@ pub fn grown(parent: &ModelDesc, keep: usize) -> Result<ModelDesc, EngineError> 
     let mut desc = parent.clone();
     for (c, cell) in desc.cells.iter_mut().enumerate() {
         if cell.post_op.name != POST_OP {
-            return Err(EngineError::Config(format!(
-                "petridish grows cells whose nodes are joined by `{POST_OP}`, but cell {c} has `{}`; set \
-                 model_desc.cell.cell_post_op of nas.search and nas.eval to {POST_OP}",
-                cell.post_op.name
-            )));
+            return Err(EngineError::setting(
+                "model_desc.cell.cell_post_op",
+                format!(
+                    "petridish grows cells whose nodes are joined by `{POST_OP}`, but cell {c} has `{}`; set it to \
+                     {POST_OP} in nas.search and nas.eval",
+                    cell.post_op.name
+                ),
+            ));
         }
         let n_inputs = cell.stems.len();
         let new = n_inputs + cell.nodes.len();

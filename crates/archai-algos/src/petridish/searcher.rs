@@ -139,9 +139,10 @@ impl Searcher for PetridishSearcher {
             .info(format!("petridish ended: {why}"))?;
         // The lowest error: the last vertex of the hull.
         let (hull, near) = (pool.hull(), pool.near());
-        let best = hull.last().map(|&i| &pool.members[i]).ok_or_else(|| {
-            EngineError::Config("nas.search.petridish: the pool is empty".to_string())
-        })?;
+        let best = hull
+            .last()
+            .map(|&i| &pool.members[i])
+            .ok_or_else(|| EngineError::Internal("the pool of petridish is empty".to_string()))?;
         let (id, desc) = (best.point.id, best.desc.clone());
         let (train_top1, val_top1) = (best.point.train_top1, best.point.val_top1);
         let grown = pool.members.iter();
@@ -233,11 +234,10 @@ impl Pool {
         let last = metrics.last();
         let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
         let (train_top1, val_top1) = measured.ok_or_else(|| {
-            EngineError::Config(
-                "petridish compares networks on validation data, but there was no measurement; in \
-                 nas.search.petridish.seed_train and nas.search.post_train set loader.val_ratio above 0, trainer.epochs \
-                 and trainer.validation.freq to at least 1"
-                    .to_string(),
+            EngineError::setting(
+                "nas.search.petridish.seed_train",
+                "petridish compares networks on validation data, but there was no measurement; here and in \
+                 nas.search.post_train set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at least 1",
             )
         })?;
         let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
@@ -342,16 +342,19 @@ fn seeds(
         });
     }
     if jobs.is_empty() {
-        return Err(EngineError::Config(format!(
-            "there is no seed between nas.search.model_desc (n_reductions {}, n_cells {}, n_nodes {}) and \
-             nas.search.petridish.pareto (max_reductions {}, max_cells {}, max_nodes {}); raise the limits",
-            shape.n_reductions,
-            shape.n_cells,
-            shape.cell.n_nodes,
-            own.pareto.max_reductions,
-            own.pareto.max_cells,
-            own.pareto.max_nodes
-        )));
+        return Err(EngineError::setting(
+            "nas.search.petridish.pareto",
+            format!(
+                "there is no seed between nas.search.model_desc (n_reductions {}, n_cells {}, n_nodes {}) and these limits \
+             (max_reductions {}, max_cells {}, max_nodes {}); raise them",
+                shape.n_reductions,
+                shape.n_cells,
+                shape.cell.n_nodes,
+                own.pareto.max_reductions,
+                own.pareto.max_cells,
+                own.pareto.max_nodes
+            ),
+        ));
     }
     Ok(jobs)
 }

@@ -184,7 +184,7 @@ fn check(row: &Row, algorithm: &Algorithm) -> Result<Report, Vec<Failure>> {
         let vars = [("expdir".to_string(), folder)].into_iter().collect();
         tree.with_expanded_section(&format!("nas.search.{}", algorithm.name()), &vars)
             .and_then(|tree| algorithm.runner(&tree))
-            .map_err(|e| EngineError::Config(e.to_string()))
+            .map_err(|e| EngineError::Internal(e.to_string()))
     };
     let of_small = |settings: &settings::Settings| runner(&small, settings);
     let of_planted = |settings: &settings::Settings| runner(&planted, settings);

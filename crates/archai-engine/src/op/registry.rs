@@ -96,7 +96,7 @@ impl OpRegistry {
         // The catalogue's error lists the nearest names.
         self.catalog.get(&desc.name)?;
         let make = self.factories.get(&desc.name).ok_or_else(|| {
-            EngineError::Config(format!(
+            EngineError::Internal(format!(
                 "the op `{}` is in the catalogue but nothing makes it",
                 desc.name
             ))

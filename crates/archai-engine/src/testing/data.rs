@@ -50,7 +50,7 @@ pub(super) fn write_textures(
         }
     }
     let base = Dataset::shipped("fashion_mnist_mini")
-        .map_err(|errors| EngineError::Config(errors.to_string()))?;
+        .map_err(|errors| EngineError::Internal(errors.to_string()))?;
     Ok(Dataset {
         name: "textures".to_string(),
         format: "idx".to_string(),
