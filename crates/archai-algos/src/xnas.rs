@@ -245,7 +245,10 @@ impl TrainerHooks for Advice {
             if self.settings.to_evict {
                 let edge = &step.model.desc().cells[key.cell].nodes[key.node].edges[key.edge];
                 let primitives = edge.op.children.iter();
-                let is_none: Vec<bool> = primitives.map(|child| child.op.name == "none").collect();
+                let catalog = step.model.catalog();
+                let is_none: Vec<bool> = primitives
+                    .map(|child| catalog.is_zero(&child.op.name))
+                    .collect();
                 rule.evict(&mut new, &is_none, t);
             }
             alive += new.iter().filter(|v| !is_dead(**v)).count();

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archai_kernels::{Exec, FeatureMap};
+use archai_spec::ops::PoolShape;
 use burn::backend::DispatchTensor;
 use burn::tensor::{Tensor, TensorCreationOptions, TensorData, activation::relu};
 
@@ -34,14 +35,14 @@ pub(crate) enum Derived {
     /// The same in the other layout.
     OtherLayout,
     Relu,
-    MaxPool {
-        stride: usize,
+    MaxPool(PoolShape),
+    /// The mean of each window, and whether padding counts.
+    AvgPool(PoolShape, bool),
+    /// Without its first rows and columns, for the second half of a factorised reduce.
+    Crop {
+        top: usize,
+        left: usize,
     },
-    AvgPool {
-        stride: usize,
-    },
-    /// The ReLU without its first row and column, for the second half of a factorised reduce.
-    ReluShifted,
 }
 
 impl Features {

@@ -126,6 +126,11 @@ fn use_description(desc: &ModelDesc, catalog: &OpCatalog) {
     desc.shapes(catalog).map(drop).unwrap_or_default();
     desc.cost(catalog).map(drop).unwrap_or_default();
     desc.table(catalog).map(drop).unwrap_or_default();
+    // All ops of the catalogue are made of layers: a description that passes its check has a graph.
+    if let (Ok(cost), Ok(graph)) = (desc.cost(catalog), desc.lower(catalog)) {
+        assert_eq!(graph.cost(true), cost.total(true));
+        assert!(graph.memory(4).peak <= graph.memory(4).forward);
+    }
     desc.genotype().map(drop).unwrap_or_default();
     draw_svg(desc);
     draw_dot(desc);

@@ -103,11 +103,6 @@ impl Op for PetridishOp {
     fn n_alphas(&self) -> usize {
         self.children.len()
     }
-
-    /// There is nothing to drop, and its gradient is what the op is for.
-    fn can_drop_path(&self) -> bool {
-        false
-    }
 }
 
 fn keep(desc: &OpDesc) -> usize {
@@ -140,6 +135,7 @@ impl OpInfo for Info {
     fn has_children(&self) -> bool {
         true
     }
+    /// There is nothing to drop, and its gradient is what the op is for.
     fn can_drop_path(&self, _op: &OpDesc) -> bool {
         false
     }

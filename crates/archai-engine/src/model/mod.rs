@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use archai_data::{Batch, rng::Key};
-use archai_spec::desc::ModelDesc;
+use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::finalize::{Finalized, Supernet};
 use archai_spec::settings::Loss;
 use burn::tensor::Tensor;
@@ -172,6 +172,11 @@ impl Model {
     /// The description that this model was compiled from.
     pub fn desc(&self) -> &ModelDesc {
         &self.net.desc
+    }
+
+    /// What the names of ops in the description mean.
+    pub fn catalog(&self) -> &OpCatalog {
+        &self.net.catalog
     }
 
     /// Where numbers live.

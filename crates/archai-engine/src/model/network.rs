@@ -2,6 +2,7 @@
 //! changes.
 
 use archai_spec::desc::{ModelDesc, OpCatalog, OpDesc, StemInput};
+use archai_spec::graph::names;
 use burn::tensor::Tensor;
 
 use super::{ModelOptions, Outputs};
@@ -10,12 +11,14 @@ use crate::compute::Compute;
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{Declared, Op, OpBuilder, OpRegistry, Pass};
-use crate::ops::{AuxTower, MIXED_OP, MixedCell, MixedCellDraft};
+use crate::ops::{AuxTower, MixedCell, MixedCellDraft};
 
 #[derive(Debug)]
 pub(super) struct Edge {
     inputs: Vec<usize>,
     pub(super) op: Box<dyn Op>,
+    /// Whether drop-path may drop the output.
+    drops: bool,
     /// Index into the architecture parameters.
     pub(super) alphas: Option<usize>,
 }
@@ -115,7 +118,7 @@ impl Cell {
             for (n, node) in self.nodes.iter().enumerate() {
                 for (e, edge) in node.iter().enumerate() {
                     mixing.extend(edge.alphas.map(|i| weights[i].clone()));
-                    factors.push(match edge.op.can_drop_path() {
+                    factors.push(match edge.drops {
                         true => pass.drop_path([cell, n, e], samples),
                         false => None,
                     });
@@ -136,7 +139,7 @@ impl Cell {
                     .op
                     .forward(pass, &inputs, edge.alphas.map(|i| &weights[i]));
                 pass.candidates_are_of(n, e);
-                let factors = match edge.op.can_drop_path() {
+                let factors = match edge.drops {
                     true => pass.drop_path([cell, n, e], out.shape()[0]),
                     false => None,
                 };
@@ -171,11 +174,7 @@ pub(super) fn build(
     };
     let mut stems = Vec::new();
     for (i, stem) in desc.stems.iter().enumerate() {
-        let name = if desc.stems.len() == 1 {
-            "stem".to_string()
-        } else {
-            format!("stem{i}")
-        };
+        let name = names::stem(i, desc.stems.len());
         stems.push((stem.input, make(declared, &stem.op, name, 1)?));
     }
     let n_towers = desc.cells.iter().filter(|c| c.aux_tower.is_some()).count();
@@ -183,21 +182,14 @@ pub(super) fn build(
     for (c, cell) in desc.cells.iter().enumerate() {
         let mut cell_stems = Vec::with_capacity(cell.stems.len());
         for (s, stem) in cell.stems.iter().enumerate() {
-            cell_stems.push(make(declared, stem, format!("cell{c}.pre{s}"), 1)?);
+            cell_stems.push(make(declared, stem, names::cell_stem(c, s), 1)?);
         }
-        let draft =
-            MixedCellDraft::declare(cell, &format!("cell{c}"), desc.affine, registry, declared);
+        let draft = MixedCellDraft::declare(cell, c, desc.affine, registry, declared);
         let mut nodes = Vec::new();
         for (n, node) in cell.nodes.iter().enumerate() {
             let mut edges = Vec::new();
             for (e, edge) in node.edges.iter().enumerate() {
-                let place = format!("cell{c}.node{n}.edge{e}");
-                // The parts of a mixed op carry their own names.
-                let prefix = if edge.op.name == MIXED_OP {
-                    place.clone()
-                } else {
-                    format!("{place}.{}", edge.op.name)
-                };
+                let prefix = names::edge_op(c, n, e, &edge.op);
                 let op = make(declared, &edge.op, prefix, edge.inputs.len())?;
                 let alphas = match op.n_alphas() {
                     0 => None,
@@ -214,6 +206,7 @@ pub(super) fn build(
                 };
                 edges.push(Edge {
                     inputs: edge.inputs.clone(),
+                    drops: registry.catalog().can_drop_path(&edge.op)?,
                     op,
                     alphas,
                 });
@@ -224,16 +217,12 @@ pub(super) fn build(
         let post_op = make(
             declared,
             &cell.post_op,
-            format!("cell{c}.post"),
+            names::post_op(c),
             cell.concat.len(),
         )?;
         let aux = match &cell.aux_tower {
             Some(tower) => {
-                let name = if n_towers == 1 {
-                    "aux".to_string()
-                } else {
-                    format!("cell{c}.aux")
-                };
+                let name = names::aux_tower(c, n_towers);
                 // The towers are not part of a search: their norms always learn.
                 let mut builder = OpBuilder::new(registry, declared, name, true, 1);
                 Some(AuxTower::new(tower, cell.out, &mut builder)?)
@@ -254,8 +243,8 @@ pub(super) fn build(
         catalog: registry.catalog().clone(),
         stems,
         cells,
-        pool: make(declared, &desc.pool, "pool".into(), 1)?,
-        logits: make(declared, &desc.logits, "classifier".into(), 1)?,
+        pool: make(declared, &desc.pool, names::POOL.into(), 1)?,
+        logits: make(declared, &desc.logits, names::CLASSIFIER.into(), 1)?,
         compute: options.compute.clone(),
     })
 }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use archai_spec::desc::OpDesc;
+use archai_spec::desc::{OpCatalog, OpDesc};
+use archai_spec::ops::ConvShape;
 
-use super::layers::{Conv, ConvShape, Linear, Norm, Packed};
+use super::layers::{Conv, Linear, Norm, Packed};
 use super::norms::{NormId, NormSpec};
 use super::{Op, OpRegistry};
 use crate::compute::Compute;
@@ -96,6 +97,11 @@ impl<'a> OpBuilder<'a> {
     /// How many states the op will read.
     pub fn n_inputs(&self) -> usize {
         self.n_inputs
+    }
+
+    /// What op names mean.
+    pub fn catalog(&self) -> &'a OpCatalog {
+        self.registry.catalog()
     }
 
     /// A convolution without or with bias, started as PyTorch does.
@@ -216,14 +222,20 @@ impl<'a> OpBuilder<'a> {
 
     /// A linear layer with bias.
     pub fn linear(&mut self, n_in: usize, n_out: usize) -> Linear {
+        self.linear_with(n_in, n_out, true)
+    }
+
+    /// A linear layer with or without bias.
+    pub(crate) fn linear_with(&mut self, n_in: usize, n_out: usize, bias: bool) -> Linear {
         let name = self.number("linear");
         let (role, init) = (ParamRole::Weight, Init::FanIn(n_in));
-        let pieces = vec![
-            self.piece(&name, "weight", vec![n_out, n_in], init, role),
-            self.piece(&name, "bias", vec![n_out], init, role),
-        ];
+        let mut pieces = vec![self.piece(&name, "weight", vec![n_out, n_in], init, role)];
+        if bias {
+            pieces.push(self.piece(&name, "bias", vec![n_out], init, role));
+        }
         Linear {
             param: self.push(pieces),
+            bias,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Layers with parameters, as ops hold them: handles and sizes, no numbers.
 
+use archai_spec::ops::ConvShape;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module, s};
 
@@ -12,81 +13,6 @@ use crate::params::ParamId;
 pub(crate) struct Packed {
     pub id: ParamId,
     pub part: Option<std::ops::Range<usize>>,
-}
-
-/// Sizes of a 2-D convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConvShape {
-    /// Input channels.
-    pub c_in: usize,
-    /// Output channels.
-    pub c_out: usize,
-    /// Kernel height and width.
-    pub kernel: [usize; 2],
-    /// Steps in height and width.
-    pub stride: [usize; 2],
-    /// Zeros on both sides in height and width.
-    pub padding: [usize; 2],
-    /// Distance of the kernel's taps.
-    pub dilation: usize,
-    /// Groups of channels that do not see each other.
-    pub groups: usize,
-    /// Whether it has a bias.
-    pub bias: bool,
-}
-
-impl ConvShape {
-    /// A square convolution of odd size `k` that keeps height and width.
-    pub fn new(c_in: usize, c_out: usize, k: usize) -> Self {
-        ConvShape {
-            c_in,
-            c_out,
-            kernel: [k, k],
-            stride: [1, 1],
-            padding: [k / 2, k / 2],
-            dilation: 1,
-            groups: 1,
-            bias: false,
-        }
-    }
-    /// One filter per channel.
-    pub fn depthwise(c: usize, k: usize) -> Self {
-        ConvShape {
-            groups: c,
-            ..ConvShape::new(c, c, k)
-        }
-    }
-    /// The same with a stride.
-    pub fn with_stride(self, stride: usize) -> Self {
-        ConvShape {
-            stride: [stride, stride],
-            ..self
-        }
-    }
-    /// The same with dilation; padding grows so that the size is kept.
-    pub fn with_dilation(self, dilation: usize) -> Self {
-        let padding = self.kernel.map(|k| dilation * (k / 2));
-        ConvShape {
-            dilation,
-            padding,
-            ..self
-        }
-    }
-    /// The same without zeros around.
-    pub fn without_padding(self) -> Self {
-        ConvShape {
-            padding: [0, 0],
-            ..self
-        }
-    }
-    /// Whether each output pixel sees one input pixel alone.
-    fn is_pointwise(&self) -> bool {
-        self.kernel == [1, 1] && self.padding == [0, 0] && self.groups == 1
-    }
-    /// The same with or without bias.
-    pub fn with_bias(self, bias: bool) -> Self {
-        ConvShape { bias, ..self }
-    }
 }
 
 /// A 2-D convolution: its handle and sizes.
@@ -152,12 +78,16 @@ pub struct Norm {
 #[derive(Clone, Debug)]
 pub struct Linear {
     pub(super) param: ParamId,
+    pub(super) bias: bool,
 }
 
 impl Linear {
-    /// x·Wᵀ + b for `x` `[N, features]`.
+    /// x·Wᵀ (+ b) for `x` `[N, features]`.
     pub fn forward(&self, pass: &Pass<'_>, x: Tensor<2>) -> Tensor<2> {
-        let bias: Tensor<1> = pass.param(self.param, 1);
-        x.matmul(pass.param::<2>(self.param, 0).transpose()) + bias.unsqueeze()
+        let y = x.matmul(pass.param::<2>(self.param, 0).transpose());
+        match self.bias {
+            true => y + pass.param::<1>(self.param, 1).unsqueeze(),
+            false => y,
+        }
     }
 }

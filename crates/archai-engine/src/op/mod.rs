@@ -18,10 +18,11 @@ use burn::tensor::Tensor;
 
 use crate::features::Features;
 
+pub use archai_spec::ops::ConvShape;
 pub(crate) use builder::Declared;
 pub use builder::OpBuilder;
 pub(crate) use layers::Packed;
-pub use layers::{Conv, ConvShape, Linear, Norm};
+pub use layers::{Conv, Linear, Norm};
 pub use norms::NormId;
 pub(crate) use norms::NormTable;
 pub(crate) use pass::DropPath;
@@ -45,11 +46,6 @@ pub trait Op: Debug + Send + Sync {
     /// How many architecture parameters it wants.
     fn n_alphas(&self) -> usize {
         0
-    }
-
-    /// Whether drop-path may drop this op's output.
-    fn can_drop_path(&self) -> bool {
-        true
     }
 
     /// Whether the output is zero whatever the input: a mixed op then need not compute it.

@@ -5,6 +5,7 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use archai_spec::desc::{OpCatalog, OpDesc, OpInfo};
+use archai_spec::ops::LayerList;
 
 use super::{Op, OpBuilder};
 use crate::error::EngineError;
@@ -18,8 +19,9 @@ pub type OpFactory =
 pub struct OpRegistry {
     catalog: OpCatalog,
     factories: HashMap<String, OpFactory>,
-    /// Names whose ops no longer are what kernels for whole cells take them for.
-    replaced: HashSet<String>,
+    /// Names whose ops compute in a way of their own, whatever layers the catalogue lists for them: no kernel may stand
+    /// in for them.
+    own: HashSet<String>,
 }
 
 impl Debug for OpRegistry {
@@ -36,7 +38,7 @@ impl OpRegistry {
         OpRegistry {
             catalog,
             factories,
-            replaced: HashSet::new(),
+            own: HashSet::new(),
         }
     }
 
@@ -49,11 +51,24 @@ impl OpRegistry {
         info: impl OpInfo + 'static,
         make: OpFactory,
     ) -> Result<(), EngineError> {
+        self.register_with(info, make, false)
+    }
+
+    /// As [`OpRegistry::register`]; `computes_layers` says that the op computes the layers that the catalogue lists.
+    pub(crate) fn register_with(
+        &mut self,
+        info: impl OpInfo + 'static,
+        make: OpFactory,
+        computes_layers: bool,
+    ) -> Result<(), EngineError> {
         let name = info.name().to_string();
         if self.factories.contains_key(&name) {
             return Err(EngineError::DuplicateOp(name));
         }
         self.catalog.register(info)?;
+        if !computes_layers {
+            self.own.insert(name.clone());
+        }
         self.factories.insert(name, make);
         Ok(())
     }
@@ -67,13 +82,18 @@ impl OpRegistry {
         // The catalogue's error lists the nearest names.
         self.catalog.get(name)?;
         self.factories.insert(name.to_string(), make);
-        self.replaced.insert(name.to_string());
+        self.own.insert(name.to_string());
         Ok(())
     }
 
-    /// Whether an op of this name, or one inside it, was replaced.
-    pub(crate) fn is_replaced(&self, op: &OpDesc) -> bool {
-        self.replaced.contains(&op.name) || op.children.iter().any(|c| self.is_replaced(&c.op))
+    /// The layers that an op computes, for choosing a kernel; `None` if it, or one inside it, is not made of layers or
+    /// computes in a way of its own.
+    pub(crate) fn layers(&self, op: &OpDesc, n_inputs: usize, affine: bool) -> Option<LayerList> {
+        (!self.is_own(op)).then(|| self.catalog.lower(op, n_inputs, affine).ok())?
+    }
+
+    fn is_own(&self, op: &OpDesc) -> bool {
+        self.own.contains(&op.name) || op.children.iter().any(|c| self.is_own(&c.op))
     }
 
     /// What the names mean, for checking and counting descriptions.

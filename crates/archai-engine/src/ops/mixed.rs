@@ -9,9 +9,6 @@ use crate::features::Features;
 use crate::fused::{self, MAX_INPUTS, kernels};
 use crate::op::{Op, OpBuilder, Pass};
 
-/// Name of the mixed op in descriptions.
-pub const MIXED_OP: &str = "mixed_op";
-
 /// Σ wₖ·opₖ(x) (Liu et al. 2019, eq. 2). The weights come with each pass: the op owns none.
 #[derive(Debug)]
 pub struct MixedOp {
@@ -31,18 +28,10 @@ impl MixedOp {
                 desc.name
             )));
         }
-        let mut children: Vec<Box<dyn Op>> = Vec::new();
-        for child in &desc.children {
-            let twins = children
-                .iter()
-                .filter(|c| c.desc().name == child.op.name)
-                .count();
-            let name = match twins {
-                0 => child.op.name.clone(),
-                n => format!("{}_{}", child.op.name, n + 1),
-            };
-            children.push(b.child_named(&name, &child.op)?);
-        }
+        let named = desc.child_names().into_iter().zip(&desc.children);
+        let children = named
+            .map(|(name, child)| b.child_named(&name, &child.op))
+            .collect::<Result<_, _>>()?;
         Ok(MixedOp {
             desc: desc.clone(),
             children,

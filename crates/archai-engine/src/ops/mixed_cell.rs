@@ -5,10 +5,12 @@ use std::collections::HashMap;
 
 use archai_kernels::{CellEdge, FeatureMap, FusedCell, Primitive, Unsupported};
 use archai_spec::desc::{CellDesc, OpDesc};
+use archai_spec::graph::names;
+use archai_spec::ops::{ConvShape, Layer, LayerList, PoolShape};
 use burn::tensor::Tensor;
 
-use super::fused_conv::ForSize;
-use super::mixed::MIXED_OP;
+use super::fused_conv::{ConvRun, ForSize};
+use super::joins_all_inputs;
 use crate::features::Features;
 use crate::fused::{self, kernels};
 use crate::op::{Declared, Norm, NormId, OpRegistry, Packed, Pass};
@@ -40,41 +42,69 @@ pub(crate) struct Draft {
     norms: Vec<String>,
 }
 
-/// How a primitive is called in a plan, and whether it has norms that learn, if it has norms; `None` if plans do not have
-/// it. `stride` and `channels` are the edge's.
+/// What a plan calls an op that computes these layers on maps of `channels` channels, and whether its norms learn, if it
+/// has norms that may; `None` if plans do not have it. `stride` is the edge's.
 fn primitive(
-    op: &OpDesc,
+    list: &LayerList,
     stride: usize,
     channels: usize,
-    affine: bool,
 ) -> Option<(Primitive, Option<bool>)> {
-    let norm = op.flag("norm");
-    let fits = op.ch_in == channels && op.ch_out == channels && op.stride == stride;
-    let learns = op.affine.unwrap_or(affine);
-    if !fits || !op.children.is_empty() {
-        return None;
-    }
-    let primitive = match op.name.as_str() {
-        "none" => Primitive::None,
-        "max_pool_3x3" => Primitive::MaxPool { norm },
-        "avg_pool_3x3" => Primitive::AvgPool { norm },
-        "skip_connect" => Primitive::Skip,
-        "sep_conv_3x3" => Primitive::Sep { kernel: 3 },
-        "sep_conv_5x5" => Primitive::Sep { kernel: 5 },
-        "sep_conv_7x7" => Primitive::Sep { kernel: 7 },
-        "dil_conv_3x3" => Primitive::Dil { kernel: 3 },
-        "dil_conv_5x5" => Primitive::Dil { kernel: 5 },
-        _ => return None,
+    let three = PoolShape::centred(3, stride);
+    let pool = |layer: &Layer, norm| match layer {
+        Layer::MaxPool(window) if *window == three => Some(Primitive::MaxPool { norm }),
+        Layer::AvgPool {
+            window,
+            count_include_pad: false,
+        } if *window == three => Some(Primitive::AvgPool { norm }),
+        _ => None,
     };
-    let learns = match primitive {
-        Primitive::None => None,
-        Primitive::Skip if stride == 1 => None,
+    let Some(layers) = list.chain() else {
+        let reduce = ConvRun::factorized_reduce(list, 0)?;
+        let whole = reduce.is_whole(list) && stride == 2;
+        return (whole && reduce.keeps(channels)).then_some((Primitive::Skip, reduce.norm));
+    };
+    let norm_of = |layer: &Layer| match layer {
+        Layer::Norm { affine, .. } => Some(*affine),
+        _ => None,
+    };
+    match layers.as_slice() {
+        [] => (stride == 1).then_some((Primitive::Skip, None)),
+        [Layer::Zero { stride: s }] => (*s == stride).then_some((Primitive::None, None)),
+        [layer] => Some((pool(layer, false)?, None)),
         // The norm of a pool does not learn in a plan.
-        Primitive::MaxPool { norm } | Primitive::AvgPool { norm } if norm && learns => return None,
-        Primitive::MaxPool { .. } | Primitive::AvgPool { .. } => None,
-        _ => Some(learns),
-    };
-    Some((primitive, learns))
+        [layer, Layer::Norm { affine: false, .. }] => Some((pool(layer, true)?, None)),
+        [Layer::Relu, Layer::Conv(first), Layer::Conv(second), norm] => {
+            let [kernel @ (3 | 5), _] = first.kernel else {
+                return None;
+            };
+            let depthwise = ConvShape::depthwise(channels, kernel).with_stride(stride);
+            let fits = *first == depthwise.with_dilation(2)
+                && *second == ConvShape::new(channels, channels, 1);
+            fits.then_some((Primitive::Dil { kernel }, Some(norm_of(norm)?)))
+        }
+        [
+            Layer::Relu,
+            Layer::Conv(first),
+            Layer::Conv(second),
+            norm,
+            Layer::Relu,
+            Layer::Conv(third),
+            Layer::Conv(fourth),
+            last,
+        ] => {
+            let [kernel @ (3 | 5 | 7), _] = first.kernel else {
+                return None;
+            };
+            let depthwise = ConvShape::depthwise(channels, kernel);
+            let pointwise = ConvShape::new(channels, channels, 1);
+            let fits = *first == depthwise.with_stride(stride)
+                && *third == depthwise
+                && [second, fourth] == [&pointwise; 2]
+                && norm_of(norm)? == norm_of(last)?;
+            fits.then_some((Primitive::Sep { kernel }, norm_of(last)))
+        }
+        _ => None,
+    }
 }
 
 /// What a plan is made from, sizes apart.
@@ -82,14 +112,54 @@ struct Shape {
     reduction: bool,
     affine: bool,
     edges: Vec<CellEdge>,
+    /// Plans name an edge by the state that it comes from and a candidate by its primitive, models by the edge's place in
+    /// the node and the candidate's own name: from the one to the other.
+    names: HashMap<String, String>,
 }
 
-/// The shape of a plan, if there is one for such a cell.
-fn shape(desc: &CellDesc, channels: usize, affine: bool) -> Option<Shape> {
+/// The candidates of an edge with their names; none if the op is a choice but not a plain weighted sum.
+fn candidates<'a>(
+    op: &'a OpDesc,
+    prefix: String,
+    affine: bool,
+    registry: &OpRegistry,
+) -> Option<Vec<(String, &'a OpDesc, LayerList)>> {
+    let list = registry.layers(op, 1, affine)?;
+    if !op.is_mixed() {
+        return Some(vec![(prefix, op, list)]);
+    }
+    let affine = op.affine.unwrap_or(affine);
+    let mut found = Vec::new();
+    let mut n_steps = 0;
+    for (name, child) in op.child_names().into_iter().zip(&op.children) {
+        let layers = registry.layers(&child.op, 1, affine)?;
+        if child.input != 0 {
+            return None;
+        }
+        if !layers.is_zero() {
+            n_steps += layers.steps.len();
+        }
+        found.push((format!("{prefix}.{name}"), &child.op, layers));
+    }
+    let is_sum = match list.steps.last().map(|s| &s.layer) {
+        Some(Layer::Mix { .. }) => list.steps.len() == n_steps + 1,
+        _ => list.is_zero(),
+    };
+    is_sum.then_some(found)
+}
+
+/// The shape of a plan, if there is one for cell `c`.
+fn shape(
+    desc: &CellDesc,
+    c: usize,
+    channels: usize,
+    affine: bool,
+    registry: &OpRegistry,
+) -> Option<Shape> {
     let mut edges = Vec::new();
     let mut learning = Vec::new();
-    let first = desc.nodes.first()?.edges.first()?;
-    let mixed = first.op.name == MIXED_OP;
+    let mut all_names = HashMap::new();
+    let mixed = desc.nodes.first()?.edges.first()?.op.is_mixed();
     let mut strides = [None; 2];
     for (node, n) in desc.nodes.iter().enumerate() {
         if n.edges.is_empty() {
@@ -99,32 +169,29 @@ fn shape(desc: &CellDesc, channels: usize, affine: bool) -> Option<Shape> {
             let [from] = *edge.inputs.as_slice() else {
                 return None;
             };
-            let op = &edge.op;
             // A second edge between the same states would have the first one's names.
             let twice = n.edges[..place].iter().any(|e| e.inputs == edge.inputs);
-            let affine = op.affine.unwrap_or(affine);
-            let ops: Vec<&OpDesc> = match mixed {
-                true => op.children.iter().map(|c| &c.op).collect(),
-                false => vec![op],
-            };
-            let stride = ops.first()?.stride;
+            if edge.op.is_mixed() != mixed || twice {
+                return None;
+            }
+            let prefix = names::edge_op(c, node, place, &edge.op);
+            let candidates = candidates(&edge.op, prefix, affine, registry)?;
+            let stride = candidates.first()?.1.stride;
             match from {
                 0 | 1 if strides[from].is_none_or(|s| s == stride) => strides[from] = Some(stride),
                 2.. if stride == 1 => {}
                 _ => return None,
             }
-            let is_mixed = op.name == MIXED_OP;
-            if is_mixed != mixed || twice || op.children.iter().any(|c| c.input != 0) {
-                return None;
-            }
-            let mut primitives = Vec::new();
-            for op in ops {
-                let (p, learns) = primitive(op, stride, channels, affine)?;
+            let mut primitives: Vec<Primitive> = Vec::new();
+            for (name, op, list) in candidates {
+                let (p, learns) = primitive(&list, stride, channels)?;
                 learning.extend(learns);
                 let is_twin = |q: &Primitive| q.name() == p.name();
-                if primitives.iter().any(is_twin) {
+                if primitives.iter().any(is_twin) || (op.ch_in, op.ch_out) != (channels, channels) {
                     return None;
                 }
+                let theirs = format!("node{node}.edge{from}.{}", p.name());
+                all_names.insert(theirs, name);
                 primitives.push(p);
             }
             edges.push(CellEdge {
@@ -144,58 +211,52 @@ fn shape(desc: &CellDesc, channels: usize, affine: bool) -> Option<Shape> {
         reduction,
         affine,
         edges,
+        names: all_names,
     })
 }
 
 impl Draft {
-    /// Declares the parameters of all edges of a cell as one, if there is a kernel for the whole of it; the edges' ops,
-    /// declared next, then find their parts in it. `prefix` names the cell, `affine` is the model's choice.
+    /// Declares the parameters of all edges of cell `c` as one, if there is a kernel for the whole of it; the edges' ops,
+    /// declared next, then find their parts in it. `affine` is the model's choice. The kernel is chosen by the layers that
+    /// the ops compute, not by their names.
     pub fn declare(
         desc: &CellDesc,
-        prefix: &str,
+        c: usize,
         affine: bool,
         registry: &OpRegistry,
         declared: &mut Declared,
     ) -> Option<Draft> {
-        // The kernel knows ops by their names: it must not stand in for others.
-        let mut ops = desc.nodes.iter().flat_map(|n| &n.edges).map(|e| &e.op);
-        if registry.is_replaced(&desc.post_op) || ops.any(|op| registry.is_replaced(op)) {
-            return None;
-        }
         // The kernel knows cells of two inputs; others are computed edge by edge.
         let [first, second] = desc.stems.as_slice() else {
             return None;
         };
         let (nodes, channels) = (desc.nodes.len(), first.ch_out);
         let all_nodes = desc.concat.iter().copied().eq(2..nodes + 2);
-        let joins = ["concate_channels", "proj_channels"].contains(&desc.post_op.name.as_str());
-        if !declared.fused || !all_nodes || !joins || second.ch_out != channels {
+        if !declared.fused || !all_nodes || second.ch_out != channels {
+            return None;
+        }
+        // The kernel joins the nodes: the post-op must begin with that.
+        let post_op = registry.layers(&desc.post_op, nodes, affine)?;
+        if !joins_all_inputs(&post_op) {
             return None;
         }
         let Shape {
             reduction,
             affine,
             edges,
-        } = shape(desc, channels, affine)?;
+            names,
+        } = shape(desc, c, channels, affine, registry)?;
         let map = FeatureMap::new(channels, ANY_SIZE, ANY_SIZE);
         let plan = plan(map, nodes, reduction, affine, &edges).ok()?;
-        // Plans name an edge by the state that it comes from, models by its place in the node.
-        let mut places = HashMap::new();
-        for (node, n) in desc.nodes.iter().enumerate() {
-            for (place, edge) in n.edges.iter().enumerate() {
-                let theirs = format!("node{node}.edge{}.", edge.inputs[0]);
-                places.insert(theirs, format!("{prefix}.node{node}.edge{place}."));
-            }
-        }
         let full = |name: &str| -> Option<String> {
-            let end = name.match_indices('.').nth(1)?.0 + 1;
-            Some(format!("{}{}", places.get(&name[..end])?, &name[end..]))
+            let end = name.match_indices('.').nth(2)?.0;
+            Some(format!("{}{}", names.get(&name[..end])?, &name[end..]))
         };
         let pieces = plan.params().tensors().iter();
-        let names: Vec<String> = pieces.map(|p| full(&p.name)).collect::<Option<_>>()?;
+        let piece_names: Vec<String> = pieces.map(|p| full(&p.name)).collect::<Option<_>>()?;
         let norms = plan.norms().iter();
         let norms: Vec<String> = norms.map(|n| full(&n.name)).collect::<Option<_>>()?;
-        let param = declared.push_packed(plan.params(), names);
+        let param = declared.push_packed(plan.params(), piece_names);
         declared.shared = Some(param);
         Some(Draft {
             norms,

@@ -50,7 +50,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, PoisonError};
 
-use archai_spec::desc::ModelDesc;
+use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::settings::{Dataset, Settings};
 
 use crate::{
@@ -344,12 +344,12 @@ impl Test<'_> {
             self.fail(Check::Descriptions, message);
         }
         if c.moves_alphas {
-            let problems = stuck(&first.trainings);
+            let problems = stuck(&first.trainings, registry.catalog());
             if !problems.is_empty() {
                 self.fail(Check::AlphasMove, problems);
             }
         }
-        let problems = not_found(&first.desc, c.bounds_edges);
+        let problems = not_found(&first.desc, c.bounds_edges, registry.catalog());
         if !problems.is_empty() {
             self.fail(Check::Found, problems);
         }
@@ -714,7 +714,7 @@ impl Conformance<'_> {
         let primitives = match planted.primitives.is_empty() {
             true => space
                 .as_ref()
-                .map(planted::primitives)
+                .map(|desc| planted::primitives(desc, builtin.catalog()))
                 .map_err(Clone::clone)?,
             false => planted.primitives.clone(),
         };
@@ -769,7 +769,7 @@ fn survives(desc: &ModelDesc, registry: &OpRegistry) -> Result<(), String> {
 }
 
 /// What is wrong with the way in which architecture parameters moved; empty if nothing is.
-fn stuck(trainings: &[Vec<Moved>]) -> String {
+fn stuck(trainings: &[Vec<Moved>], catalog: &OpCatalog) -> String {
     if trainings.iter().all(Vec::is_empty) {
         return "no training of a model with architecture parameters was seen; searchers take their hooks from \
                 ExperimentRunner::trainer_hooks"
@@ -779,7 +779,7 @@ fn stuck(trainings: &[Vec<Moved>]) -> String {
     for moved in trainings.iter().flatten() {
         let chosen = || {
             let all = moved.primitives.iter().zip(&moved.before).zip(&moved.after);
-            all.filter(|((name, _), _)| *name != "none")
+            all.filter(|((name, _), _)| !catalog.is_zero(name))
                 .map(|((name, before), after)| (name, *before, *after))
         };
         let still: Vec<&str> = chosen()
@@ -804,7 +804,7 @@ fn stuck(trainings: &[Vec<Moved>]) -> String {
 }
 
 /// What is wrong with a found network; empty if nothing is.
-fn not_found(desc: &ModelDesc, bounds_edges: bool) -> String {
+fn not_found(desc: &ModelDesc, bounds_edges: bool, catalog: &OpCatalog) -> String {
     let mut problems = Vec::new();
     for (c, cell) in desc.cells.iter().enumerate() {
         for (n, node) in cell.nodes.iter().enumerate() {
@@ -816,8 +816,11 @@ fn not_found(desc: &ModelDesc, bounds_edges: bool) -> String {
                 ));
             }
             for edge in &node.edges {
-                if edge.op.name == "none" || edge.op.children.iter().any(|p| p.op.name == "none") {
-                    problems.push(format!("cell {c}, node {n} holds `none`"));
+                let children = edge.op.children.iter().map(|child| &child.op);
+                for op in children.chain([&edge.op]) {
+                    if catalog.is_zero(&op.name) {
+                        problems.push(format!("cell {c}, node {n} holds `{}`", op.name));
+                    }
                 }
                 if edge.op.is_mixed() {
                     problems.push(format!("cell {c}, node {n} is still a choice"));

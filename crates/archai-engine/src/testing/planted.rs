@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use archai_data::rng::Key;
-use archai_spec::desc::{ModelDesc, OpDesc};
+use archai_spec::desc::{ModelDesc, OpCatalog, OpDesc};
 use burn::tensor::{Tensor, s};
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     op::{Op, OpRegistry, Pass},
 };
 
-/// The primitives of a supernet, `none` left out, in order of their first appearance.
-pub(super) fn primitives(desc: &ModelDesc) -> Vec<String> {
+/// The primitives of a supernet, zeros left out, in order of their first appearance.
+pub(super) fn primitives(desc: &ModelDesc, catalog: &OpCatalog) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     let edges = (desc.cells.iter())
         .flat_map(|c| &c.nodes)
@@ -23,7 +23,7 @@ pub(super) fn primitives(desc: &ModelDesc) -> Vec<String> {
         .filter(|e| e.op.is_mixed())
         .flat_map(|e| &e.op.children)
     {
-        if child.op.name != "none" && !names.contains(&child.op.name) {
+        if !catalog.is_zero(&child.op.name) && !names.contains(&child.op.name) {
             names.push(child.op.name.clone());
         }
     }

@@ -5,50 +5,51 @@ use archai_engine::compute::to_host;
 use archai_engine::ops::SingleOp;
 use archai_engine::tensor::Tensor;
 use archai_engine::{Compute, Mode, OpRegistry, Precision};
-use archai_spec::desc::{Arity, ChildDesc, OpDesc, PRIMITIVES, ParamValue};
+use archai_spec::desc::{Arity, ChildDesc, OpDesc, PRIMITIVES, ParamValue, Shape};
+use archai_spec::ops::MIXED_OP;
 
-/// Descriptions to try of an op, on 6×6 maps of 4 channels.
-fn variants(registry: &OpRegistry, name: &str) -> Vec<OpDesc> {
-    let plain = |c_in, c_out| OpDesc::new(name, c_in, c_out);
-    match name {
-        "mixed_op" => vec![
-            OpDesc::mixed(&PRIMITIVES, 4, 1),
-            OpDesc::mixed(&PRIMITIVES, 4, 2),
-        ],
-        "multi_op" => {
-            let child = |input, name| ChildDesc {
-                input,
-                op: OpDesc::new(name, 4, 4),
-            };
-            vec![OpDesc {
-                children: vec![child(1, "sep_conv_3x3"), child(0, "dil_conv_3x3")],
-                ..plain(4, 6)
-            }]
-        }
-        "linear" | "linear_relu" => vec![plain(4 * 6 * 6, 3)],
-        "concat_states" => vec![plain(8, 8)],
-        "fit_channels" => vec![
-            plain(4, 4).with_stride(2),
-            plain(4, 2),
-            plain(4, 7).with_param("offset", ParamValue::Int(2)),
-            plain(4, 6).with_stride(2),
-        ],
-        "concate_channels" => vec![plain(4, 8)],
-        "proj_channels" => vec![plain(4, 6)],
-        _ => {
-            let with_norm = plain(4, 4).with_param("norm", ParamValue::Bool(true));
-            let all = [
-                plain(4, 4),
-                plain(4, 6),
-                plain(4, 4).with_stride(2),
-                with_norm,
-                plain(4, 6).with_param("bias", ParamValue::Bool(true)),
-            ];
-            all.into_iter()
-                .filter(|d| registry.catalog().check(d).is_ok())
-                .collect()
+/// Descriptions to try of an op on `n_inputs` maps of 4 channels, and the size of the maps: whatever the catalogue allows
+/// of a few.
+fn variants(registry: &OpRegistry, name: &str, n_inputs: usize) -> (Vec<OpDesc>, usize) {
+    let catalog = registry.catalog();
+    let info = catalog.get(name).unwrap();
+    // The window of one pool is larger than most maps.
+    for size in [6, 7] {
+        let map = Shape::new(4, size, size);
+        let joined = if info.joins_channels() { n_inputs } else { 1 };
+        let c_in = joined * info.in_features(map);
+        let plain = |c_out| OpDesc::new(name, c_in, c_out);
+        let mut all = match name {
+            MIXED_OP => [1, 2].map(|s| OpDesc::mixed(&PRIMITIVES, 4, s)).to_vec(),
+            _ if info.has_children() => {
+                let child = |input, name| ChildDesc {
+                    input,
+                    op: OpDesc::new(name, 4, 4),
+                };
+                vec![OpDesc {
+                    children: vec![child(1, "sep_conv_3x3"), child(0, "dil_conv_3x3")],
+                    ..plain(6)
+                }]
+            }
+            _ => vec![
+                plain(4),
+                plain(6),
+                plain(4).with_stride(2),
+                plain(6).with_stride(2),
+                plain(4).with_param("norm", ParamValue::Bool(true)),
+                plain(6).with_param("bias", ParamValue::Bool(true)),
+                plain(7).with_param("offset", ParamValue::Int(2)),
+                plain(2),
+                plain(8),
+            ],
+        };
+        let inputs = vec![map; n_inputs];
+        all.retain(|d| catalog.check(d).is_ok() && catalog.out_shape(d, &inputs).is_ok());
+        if !all.is_empty() {
+            return (all, size);
         }
     }
+    panic!("no variant of {name}")
 }
 
 fn random(key: &Key, n: usize) -> Vec<f64> {
@@ -106,15 +107,13 @@ fn gradients_of_every_op() {
     let registry = OpRegistry::builtin();
     let compute = Compute::cpu().with_precision(Precision::F64);
     for name in registry.names() {
-        let descs = variants(&registry, name);
-        assert!(!descs.is_empty(), "no variant of {name}");
+        let n_inputs = match registry.catalog().get(name).unwrap().arity() {
+            Arity::Fixed(n) => n,
+            Arity::Any => 2,
+        };
+        let (descs, size) = variants(&registry, name, n_inputs);
         for desc in descs {
             let key = Key::new(5).with(name).with(desc.stride);
-            let n_inputs = match registry.catalog().get(name).unwrap().arity() {
-                Arity::Fixed(n) => n,
-                Arity::Any => 2,
-            };
-            let size = if name == "pool_avg2d7x7" { 7 } else { 6 };
             let shape = [2, 4, size, size];
             let n: usize = shape.iter().product();
             let input = |i: usize| compute.tensor(random(&key.with("x").with(i), n), shape);

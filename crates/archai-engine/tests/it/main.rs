@@ -12,6 +12,7 @@ mod golden_networks;
 mod golden_ops;
 mod guard;
 mod hook_memory;
+mod lowered;
 mod nan;
 mod passes;
 mod perturbation;

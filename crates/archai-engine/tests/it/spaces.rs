@@ -11,7 +11,7 @@ use archai_spec::settings::{ModelDescSettings, StemWiring};
 use crate::fused::check_network;
 use crate::support::{batch, compile, settings};
 
-fn nasbench201(per_stage: usize, channels: usize) -> ModelDescSettings {
+pub fn nasbench201(per_stage: usize, channels: usize) -> ModelDescSettings {
     let mut s = settings(3 * per_stage + 2, 2, 3, channels);
     s.dataset.size = [8, 8];
     s.max_final_edges = 3;
@@ -22,7 +22,7 @@ fn nasbench201(per_stage: usize, channels: usize) -> ModelDescSettings {
     s
 }
 
-fn built(builder: &dyn ModelDescBuilder, s: &ModelDescSettings, affine: bool) -> ModelDesc {
+pub fn built(builder: &dyn ModelDescBuilder, s: &ModelDescSettings, affine: bool) -> ModelDesc {
     let registry = OpRegistry::builtin();
     build(builder, s, None, affine, registry.catalog())
         .unwrap()
@@ -95,8 +95,8 @@ fn nasbench201_cells_compute() {
     }
 }
 
-#[test]
-fn nasbench101_cells_compute() {
+/// Networks of cells of NAS-Bench-101.
+pub fn nasbench101() -> ModelDescSettings {
     let mut s = settings(5, 1, 5, 10);
     s.dataset.size = [8, 8];
     s.model_stems.ops = ["stem_conv3x3Relu".into(), "stem_conv3x3Relu".into()];
@@ -104,6 +104,12 @@ fn nasbench101_cells_compute() {
     s.model_stems.wiring = StemWiring::Shared;
     s.model_post_op = "pool_mean_tensor".into();
     s.cell.cell_post_op = "identity".into();
+    s
+}
+
+#[test]
+fn nasbench101_cells_compute() {
+    let s = nasbench101();
     let mut rng = archai_data::rng::Key::new(3).with("cells").rng();
     for i in 0..6 {
         let cell = Cell101::random(|n| rng.uniform_u32_below(n)).unwrap();

@@ -147,7 +147,8 @@ fn a_users_op_is_at_home_everywhere() {
 
 #[test]
 fn a_kernel_never_stands_in_for_a_replaced_op() {
-    // Every supernet cell has a kernel that knows ops by name: replaced ops must switch it off, and so must a replaced join.
+    // Every supernet cell has a kernel, chosen by the layers of its ops: replaced ops must switch it off, and so must a
+    // replaced join.
     let desc = tiny_supernet();
     let logits = |registry: &OpRegistry, compute: Compute| {
         let options = ModelOptions {

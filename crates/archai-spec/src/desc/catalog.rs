@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use super::error::suggest;
 use super::{Cost, DescError, DescErrorKind, OpDesc, ParamValue, Shape};
 use crate::finalize::Finalized;
+use crate::ops::{LayerBuilder, LayerList, Value};
 
 /// Most channels, classes or features that a description may ask for; larger numbers are typing errors.
 pub const MAX_CHANNELS: usize = 1 << 20;
@@ -20,6 +21,25 @@ pub enum Arity {
     Fixed(usize),
     /// One or more.
     Any,
+}
+
+impl Arity {
+    fn check(self, op: &OpDesc, given: usize) -> Result<(), DescError> {
+        let (wanted, ok) = match self {
+            Arity::Fixed(n) => (format!("{n}"), given == n),
+            Arity::Any => ("one or more".to_string(), given > 0),
+        };
+        if ok {
+            return Ok(());
+        }
+        Err(DescError::new(
+            DescErrorKind::Reference,
+            format!(
+                "`{}` reads {wanted} input(s), but is given {given}",
+                op.name
+            ),
+        ))
+    }
 }
 
 /// Type of a parameter of an op.
@@ -76,6 +96,32 @@ pub struct ParamInfo {
 /// What an op's name means. The catalogue checks names, channel limits, parameter names and types and the number of inputs
 /// before it asks; an entry answers for the rest.
 ///
+/// An op that consists of the layers of [`crate::ops`] lists them in [`OpInfo::lower`], and that is all: shapes and costs
+/// follow, the engine executes the list, and exporters write it.
+///
+/// ```
+/// use archai_spec::desc::{DescError, OpCatalog, OpDesc, OpInfo, Shape};
+/// use archai_spec::ops::{ConvShape, LayerBuilder, Value};
+/// /// A 3×3 convolution in two groups, and its ReLU6.
+/// struct Grouped;
+/// impl OpInfo for Grouped {
+///     fn name(&self) -> &str { "grouped_conv_3x3" }
+///     fn summary(&self) -> &str { "3×3 convolution in two groups, ReLU6" }
+///     fn lower(&self, op: &OpDesc, inputs: &[Value], b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
+///         let shape = ConvShape { groups: 2, ..ConvShape::new(op.ch_in, op.ch_out, 3) };
+///         let x = b.conv(inputs[0], shape);
+///         Ok(b.relu6(x))
+///     }
+/// }
+/// let mut catalog = OpCatalog::builtin();
+/// catalog.register(Grouped)?;
+/// let cost = catalog.cost(&OpDesc::new("grouped_conv_3x3", 8, 4), &[Shape::new(8, 5, 5)], true)?;
+/// assert_eq!(cost.params, 4 * 4 * 9);
+/// # Ok::<(), DescError>(())
+/// ```
+///
+/// An op that does not lower gives its shapes and costs itself:
+///
 /// ```
 /// use archai_spec::desc::{Cost, DescError, OpCatalog, OpDesc, OpInfo, Shape};
 /// /// Swish: no weights, the shape stays.
@@ -89,6 +135,8 @@ pub struct ParamInfo {
 /// let mut catalog = OpCatalog::builtin();
 /// catalog.register(Swish).unwrap();
 /// assert!(catalog.register(Swish).is_err(), "names are unique");
+/// let error = catalog.lower(&OpDesc::new("swish", 8, 8), 1, true).unwrap_err();
+/// assert!(error.to_string().contains("`swish` is not made of layers"));
 /// ```
 pub trait OpInfo: Send + Sync {
     /// Name in descriptions.
@@ -136,6 +184,30 @@ pub trait OpInfo: Send + Sync {
             rank: None,
         })
     }
+    /// Its colour in drawings, `#rrggbb`, for ops that are drawn often; the others take turns.
+    fn colour(&self) -> Option<&str> {
+        None
+    }
+    /// Lists the op's layers on `inputs` and gives the result. The description has passed [`OpInfo::check`] where it comes
+    /// from a file; `b` says whether norms are affine.
+    ///
+    /// # Errors
+    /// The op, or one inside it, is not made of layers: the default.
+    fn lower(
+        &self,
+        op: &OpDesc,
+        _inputs: &[Value],
+        _b: &mut LayerBuilder<'_>,
+    ) -> Result<Value, DescError> {
+        Err(DescError::new(
+            DescErrorKind::NoLayers,
+            format!(
+                "`{}` is not made of layers that are known outside the program; implement `OpInfo::lower` for it, or \
+                 choose another op",
+                op.name
+            ),
+        ))
+    }
     /// How many input features `ch_in` has to count for an input of this shape: its channels, unless the op flattens.
     fn in_features(&self, input: Shape) -> usize {
         input.channels
@@ -153,7 +225,7 @@ pub trait OpInfo: Send + Sync {
         Ok(())
     }
     /// Shape of the output. `inputs` has the right number of shapes, each with `ch_in` features (or all together, see
-    /// [`OpInfo::joins_channels`]).
+    /// [`OpInfo::joins_channels`]). Default: that of the layers.
     ///
     /// # Errors
     /// Says which shape does not fit, and what would.
@@ -162,8 +234,11 @@ pub trait OpInfo: Send + Sync {
         op: &OpDesc,
         inputs: &[Shape],
         catalog: &OpCatalog,
-    ) -> Result<Shape, DescError>;
-    /// Parameters and multiply-adds. `affine`: norms have learnt scales and shifts.
+    ) -> Result<Shape, DescError> {
+        let lower = |inputs: &[Value], b: &mut LayerBuilder<'_>| self.lower(op, inputs, b);
+        Ok(catalog.measure_layers(op, inputs, false, lower)?.0)
+    }
+    /// Parameters and multiply-adds. `affine`: norms have learnt scales and shifts. Default: those of the layers.
     ///
     /// # Errors
     /// As [`OpInfo::out_shape`].
@@ -173,7 +248,10 @@ pub trait OpInfo: Send + Sync {
         inputs: &[Shape],
         affine: bool,
         catalog: &OpCatalog,
-    ) -> Result<Cost, DescError>;
+    ) -> Result<Cost, DescError> {
+        let lower = |inputs: &[Value], b: &mut LayerBuilder<'_>| self.lower(op, inputs, b);
+        Ok(catalog.measure_layers(op, inputs, affine, lower)?.1)
+    }
 }
 
 /// Ops by name, in the order in which they were registered.
@@ -204,7 +282,7 @@ impl OpCatalog {
     /// All ops that come with the program.
     pub fn builtin() -> Self {
         let mut catalog = OpCatalog::empty();
-        for op in super::builtin::all() {
+        for op in crate::ops::all() {
             catalog.ops.insert(op.name().to_string(), Arc::new(op));
         }
         catalog
@@ -295,20 +373,7 @@ impl OpCatalog {
     /// Wrong number of inputs, wrong channels (both shapes are named), sizes that the op cannot take.
     pub fn out_shape(&self, op: &OpDesc, inputs: &[Shape]) -> Result<Shape, DescError> {
         let info = self.get(&op.name)?;
-        let (wanted, ok) = match info.arity() {
-            Arity::Fixed(n) => (format!("{n}"), inputs.len() == n),
-            Arity::Any => ("one or more".to_string(), !inputs.is_empty()),
-        };
-        if !ok {
-            return Err(DescError::new(
-                DescErrorKind::Reference,
-                format!(
-                    "`{}` reads {wanted} input(s), but is given {}",
-                    op.name,
-                    inputs.len()
-                ),
-            ));
-        }
+        info.arity().check(op, inputs.len())?;
         if info.joins_channels() {
             let total = inputs
                 .iter()
@@ -353,6 +418,36 @@ impl OpCatalog {
         self.out_shape(op, inputs)?;
         self.get(&op.name)?
             .cost(op, inputs, op.affine.unwrap_or(affine), self)
+    }
+    /// The layers of an op that reads `n_inputs` states. `affine` is the model's choice; the op's own comes first.
+    ///
+    /// # Errors
+    /// Unknown op; an op that is not made of layers, or one inside it, by name; another number of inputs than it reads.
+    pub fn lower(
+        &self,
+        op: &OpDesc,
+        n_inputs: usize,
+        affine: bool,
+    ) -> Result<LayerList, DescError> {
+        self.get(&op.name)?.arity().check(op, n_inputs)?;
+        let (mut b, inputs) = LayerBuilder::new(self, n_inputs, affine);
+        let output = b.child(op, &inputs)?;
+        Ok(b.finish(output))
+    }
+    /// Shape and cost of the layers that `lower` lists for `op`.
+    pub(crate) fn measure_layers(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        affine: bool,
+        lower: impl FnOnce(&[Value], &mut LayerBuilder<'_>) -> Result<Value, DescError>,
+    ) -> Result<(Shape, Cost), DescError> {
+        let (mut b, values) = LayerBuilder::new(self, inputs.len(), affine);
+        let output = lower(&values, &mut b)?;
+        b.finish(output).measure(inputs).map_err(|e| DescError {
+            message: format!("`{}`: {}", op.name, e.message),
+            ..e
+        })
     }
     /// Whether an op of this name gives zeros whatever its input; false for unknown names.
     ///

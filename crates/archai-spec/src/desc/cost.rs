@@ -134,17 +134,7 @@ impl AuxTowerDesc {
                 self.stride
             ));
         }
-        let linear = Cost::product(&[768, self.n_classes]);
-        let norms = 2 * 128 + if self.second_norm { 2 * 768 } else { 0 };
-        let second = Cost::product(&[128, 768, 2, 2]);
-        let [params, macs] = [1, 4].map(|positions| {
-            let first = Cost::product(&[self.ch_in, 128, positions]);
-            first.saturating_add(second).saturating_add(linear)
-        });
-        let params = params
-            .saturating_add(norms)
-            .saturating_add(self.n_classes as u64);
-        Ok(Cost { params, macs })
+        Ok(self.lower(input, true)?.measure(&[input])?.1)
     }
 }
 

@@ -6,23 +6,9 @@
 
 use std::fmt::Write as _;
 
-use super::{CellDesc, CellType, ModelDesc};
+use super::{CellDesc, CellType, ModelDesc, OpCatalog};
 
-/// Colours of the ops that are drawn most; others take the next of `MORE_COLOURS`.
-const COLOURS: [(&str, &str); 12] = [
-    ("max_pool_3x3", "#d1662a"),
-    ("avg_pool_3x3", "#e0a526"),
-    ("skip_connect", "#6b7280"),
-    ("sep_conv_3x3", "#2563b0"),
-    ("sep_conv_5x5", "#4f97dd"),
-    ("sep_conv_7x7", "#163d75"),
-    ("dil_conv_3x3", "#2c8556"),
-    ("dil_conv_5x5", "#63b286"),
-    ("conv_7x1_1x7", "#8455ad"),
-    ("mixed_op", "#8d949e"),
-    ("none", "#b8bcc2"),
-    ("multi_op", "#a8485f"),
-];
+/// Colours of ops that have none of their own, in order of appearance.
 const MORE_COLOURS: [&str; 6] = [
     "#b0307a", "#0f7f8c", "#7a5546", "#8b9420", "#5b3fb5", "#b23b3b",
 ];
@@ -39,6 +25,7 @@ struct Palette(Vec<(String, String)>);
 
 impl Palette {
     fn of(desc: &ModelDesc) -> Palette {
+        let catalog = OpCatalog::builtin();
         let mut used: Vec<(String, String)> = Vec::new();
         let mut more = 0;
         for cell in first_cells(desc).map(|(_, cell)| cell) {
@@ -46,14 +33,11 @@ impl Palette {
                 if used.iter().any(|(name, _)| *name == edge.op.name) {
                     continue;
                 }
-                let known = COLOURS.iter().find(|(name, _)| *name == edge.op.name);
-                let colour = known.map_or_else(
-                    || {
-                        more += 1;
-                        MORE_COLOURS[(more - 1) % MORE_COLOURS.len()]
-                    },
-                    |(_, colour)| colour,
-                );
+                let own = catalog.get(&edge.op.name).ok().and_then(|op| op.colour());
+                let colour = own.unwrap_or_else(|| {
+                    more += 1;
+                    MORE_COLOURS[(more - 1) % MORE_COLOURS.len()]
+                });
                 used.push((edge.op.name.clone(), colour.to_string()));
             }
         }

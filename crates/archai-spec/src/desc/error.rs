@@ -22,6 +22,8 @@ pub enum DescErrorKind {
     Reference,
     /// Shapes do not fit.
     Shape,
+    /// An op is not made of layers.
+    NoLayers,
     /// The parts of the description contradict each other.
     Structure,
     /// A template cannot be scaled as asked.

@@ -2,7 +2,6 @@
 //! paths and no configuration; it can be generated, written by hand, checked, scaled, drawn, counted and compiled.
 
 mod builder;
-mod builtin;
 mod catalog;
 mod check;
 mod cost;
@@ -21,7 +20,6 @@ pub use builder::{
     Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,
     StemsDesc, build,
 };
-pub use builtin::PRIMITIVES;
 pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
 pub use check::{CellShapes, MAX_CELL_INPUTS, MAX_SIZE, ModelShapes};
 pub use cost::{CellCost, Cost, ModelCost};
@@ -31,6 +29,8 @@ pub use genotype::{Genotype, from_genotype};
 pub use import::import_archai;
 pub use op::{ChildDesc, OpDesc, ParamValue};
 pub use table::{ModelTable, PartRow};
+
+pub use crate::ops::PRIMITIVES;
 
 use serde::{Deserialize, Serialize};
 

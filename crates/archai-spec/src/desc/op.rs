@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::ops::MIXED_OP;
+
 /// An op by name, with its channels, stride and parameters. What a name means is said by an
 /// `OpCatalog`; users may add names of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +120,46 @@ impl OpDesc {
             .map(|op| ChildDesc { input: 0, op })
             .collect();
         self
+    }
+    /// The mixed op of DARTS (eq. 2): a weighted sum of `primitives`, all from and to `channels`, all with `stride`. Pools are
+    /// followed by a norm, as in the original search.
+    ///
+    /// ```
+    /// use archai_spec::desc::{OpDesc, PRIMITIVES};
+    /// let op = OpDesc::mixed(&PRIMITIVES, 16, 2);
+    /// assert_eq!(op.children.len(), 8);
+    /// assert!(op.is_mixed() && op.children[0].op.flag("norm"));
+    /// ```
+    pub fn mixed<S: AsRef<str>>(primitives: &[S], channels: usize, stride: usize) -> Self {
+        OpDesc::new(MIXED_OP, channels, channels)
+            .with_stride(stride)
+            .with_children(primitives.iter().map(|name| {
+                let op = OpDesc::new(name.as_ref(), channels, channels).with_stride(stride);
+                if name.as_ref().contains("_pool_") {
+                    op.with_param("norm", ParamValue::Bool(true))
+                } else {
+                    op
+                }
+            }))
+    }
+    /// Names of the children of a mixed op, below which their parameters stand: the ops' own, those of twins numbered
+    /// (`sep_conv_3x3`, `sep_conv_3x3_2`).
+    pub fn child_names(&self) -> Vec<String> {
+        let names = self.children.iter().map(|c| &c.op.name);
+        let twins = |i: usize, name: &String| names.clone().take(i).filter(|n| *n == name).count();
+        let named = names
+            .clone()
+            .enumerate()
+            .map(|(i, name)| match twins(i, name) {
+                0 => name.clone(),
+                n => format!("{name}_{}", n + 1),
+            });
+        named.collect()
+    }
+    /// Whether the op is a choice among its children, with one architecture parameter per child. Every op with children
+    /// is one, except `multi_op`, whose children all run.
+    pub fn is_mixed(&self) -> bool {
+        !self.children.is_empty() && self.name != "multi_op"
     }
     /// A whole-number parameter, where it is given.
     pub fn int(&self, name: &str) -> Option<i64> {

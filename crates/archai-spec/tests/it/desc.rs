@@ -5,6 +5,7 @@ mod draw;
 mod genotype;
 mod golden;
 mod import;
+mod lower;
 mod nasbench101;
 mod nasbench201;
 mod spaces;

@@ -443,6 +443,18 @@ pub enum DescCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the network's layers, with every value and parameter by name
+    #[command(
+        after_help = "Examples:\n  archai desc lower full_model_desc.yaml\n  archai desc lower full_model_desc.yaml --json"
+    )]
+    Lower {
+        /// A model description, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// As JSON, for programs that write the network in another form
+        #[arg(long)]
+        json: bool,
+    },
     /// Check that a description can be built
     #[command(after_help = "Example:\n  archai desc check edited.yaml")]
     Check {

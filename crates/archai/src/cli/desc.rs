@@ -9,6 +9,7 @@ use archai_spec::desc::{
     CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog,
     OpDesc, Shape, build, draw_dot, draw_svg, from_genotype, import_archai,
 };
+use archai_spec::graph::{Graph, GraphLayer};
 use archai_spec::numbers::{millions, thousands};
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 use comfy_table::{CellAlignment, Table, presets};
@@ -31,6 +32,16 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
                 format!("{:#}\n", as_json(&desc, &parts))
             } else {
                 as_table(&desc, &parts)
+            };
+            Ok(std::io::stdout().write_all(text.as_bytes())?)
+        }
+        DescCommand::Lower { file, json } => {
+            let desc = load(file, &catalog)?;
+            let graph = desc.lower(&catalog).map_err(CliError::caused)?;
+            let text = if *json {
+                format!("{:#}\n", json!(graph))
+            } else {
+                as_list(&graph)
             };
             Ok(std::io::stdout().write_all(text.as_bytes())?)
         }
@@ -275,6 +286,46 @@ fn op_name(op: &OpDesc) -> String {
     } else {
         op.name.clone()
     }
+}
+
+/// A line per layer: the value that it gives, what it is, what it reads, its shape and its learnt numbers.
+fn as_list(graph: &Graph) -> String {
+    let name = |value: usize| graph.values[value].name.as_str();
+    let line = |layer: &GraphLayer| {
+        let inputs: Vec<&str> = layer.inputs.iter().map(|&i| name(i)).collect();
+        let params = match layer.cost.params {
+            0 => String::new(),
+            n => format!("  {} parameters", thousands(n)),
+        };
+        let when = if layer.only_training {
+            "  in training"
+        } else {
+            ""
+        };
+        let out = &graph.values[layer.output];
+        format!(
+            "{} = {}({})  {}{params}{when}\n",
+            out.name,
+            layer.layer,
+            inputs.join(", "),
+            shape(out.shape)
+        )
+    };
+    let mut text = format!("{}  {}\n", name(0), shape(graph.values[0].shape));
+    text.extend(graph.layers.iter().map(line));
+    let (cost, memory) = (graph.cost(false), graph.memory(4));
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    text.push_str(&format!(
+        "\nlogits: {}\n{} layers, {} parameters, {} multiply-adds\nactivations of one image in 32 bits: {:.2} MiB in all, \
+         {:.2} MiB at most at one time if each is freed after its last use\n",
+        name(graph.logits),
+        graph.layers.iter().filter(|l| !l.only_training).count(),
+        thousands(cost.params),
+        millions(cost.macs),
+        mebibytes(memory.forward),
+        mebibytes(memory.peak),
+    ));
+    text
 }
 
 fn shape(shape: Shape) -> String {

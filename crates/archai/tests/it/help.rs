@@ -18,6 +18,7 @@ fn every_command_has_help_with_examples() {
         "config show",
         "config schema",
         "desc show",
+        "desc lower",
         "desc check",
         "desc draw",
         "desc scale",
