@@ -1,15 +1,11 @@
 //! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
 
-use std::io;
-
 use archai_algos::{Algorithm, Algorithms};
 use archai_engine::Components;
-use archai_spec::config::{
-    ConfigLoader, ConfigTree, FileSource, Files, Override, shipped_datasets,
-};
+use archai_spec::config::{ConfigLoader, ConfigTree, Files, Override, shipped_datasets};
 use archai_spec::names::unknown;
 use archai_spec::settings::OWN_SPACE;
-use archai_spec::spaces::{Space, Spaces};
+use archai_spec::spaces;
 
 use crate::error::LabError;
 
@@ -45,15 +41,13 @@ impl ConfigRequest<'_> {
     /// An unknown data set or space, and everything that is wrong with files and overrides.
     pub fn load(self) -> Result<ConfigTree, LabError> {
         let files = archai_algos::files(self.algos, &Files);
-        let files = SpaceFiles {
-            spaces: &self.components.spaces,
-            inner: &files,
-        };
+        let files = spaces::files(&self.components.spaces, &files);
         let space = match self.space {
             None | Some(OWN_SPACE) => None,
             Some(name) => {
                 let known = self.components.spaces.get(name);
-                Some(known.map_err(|e| LabError::request(format!("--space: {e}")))?)
+                let known = known.map_err(|e| LabError::request(format!("--space: {e}")))?;
+                Some(known.as_ref())
             }
         };
         let mut loader = ConfigLoader::new(&files);
@@ -72,12 +66,12 @@ impl ConfigRequest<'_> {
                 loader = loader.files(own_space);
             }
             if let Some(space) = space {
-                loader = loader.files(&space_file(space.name(), ""));
+                loader = loader.files(&spaces::file(space));
             }
             if !self.full {
                 loader = loader.files("archai:toy.yaml");
-                if let Some(space) = space.filter(|space| space.toy_config().is_some()) {
-                    loader = loader.files(&space_file(space.name(), "_toy"));
+                if let Some(toy) = space.and_then(spaces::toy_file) {
+                    loader = loader.files(&toy);
                 }
                 if let Some(own_toy) = self.algo.toy_overlay() {
                     loader = loader.files(&own_toy);
@@ -94,43 +88,6 @@ impl ConfigRequest<'_> {
             .overrides(self.overrides)
             .load(&self.components.naming(self.algo.schema()))
             .map_err(LabError::from)
-    }
-}
-
-/// The file of a space: what names it, and its sizes.
-fn space_file(name: &str, toy: &str) -> String {
-    format!("archai:spaces/{name}{toy}.yaml")
-}
-
-/// Files, and the settings that spaces bring along as texts, under the names of shipped files.
-struct SpaceFiles<'a> {
-    spaces: &'a Spaces,
-    inner: &'a dyn FileSource,
-}
-
-impl FileSource for SpaceFiles<'_> {
-    fn read(&self, name: &str) -> io::Result<String> {
-        let is = |space: &&std::sync::Arc<dyn Space>, toy| space_file(space.name(), toy) == name;
-        if let Some(space) = self.spaces.iter().find(|space| is(space, "")) {
-            let only_name = || format!("nas:\n  search:\n    space: {}\n", space.name());
-            return Ok(space.config().map_or_else(only_name, str::to_string));
-        }
-        let toy = self.spaces.iter().find(|space| is(space, "_toy"));
-        match toy.and_then(|space| space.toy_config()) {
-            Some(text) => Ok(text.to_string()),
-            None => self.inner.read(name),
-        }
-    }
-
-    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
-        self.inner.check_include(top, included)
-    }
-
-    fn shipped(&self) -> Vec<String> {
-        let mut names = self.inner.shipped();
-        let own = self.spaces.names().map(|name| space_file(name, ""));
-        names.extend(own.filter(|name| !names.contains(name)).collect::<Vec<_>>());
-        names
     }
 }
 

@@ -9,6 +9,7 @@ use archai::engine::params::NamedTensor;
 use archai::engine::run::NoClock;
 use archai::spec::config::{FileSource, Shipped};
 use archai::spec::desc::zoo;
+use archai::spec::spaces;
 use archai_data::nasbench201::Benchmark201;
 use archai_fuzz::SEPARATOR;
 use archai_spec::desc::nasbench201::Cell201;
@@ -32,6 +33,8 @@ pub fn all() -> Vec<Sample> {
 fn texts(all: &mut Vec<Sample>) {
     let algorithms = archai::algos::all();
     let files = archai::algos::files(&algorithms, &Shipped);
+    let spaces = spaces::builtin();
+    let files = spaces::files(&spaces, &files);
     for name in files.shipped() {
         let text = files.read(&name).unwrap();
         let name = name

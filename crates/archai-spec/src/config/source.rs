@@ -1,6 +1,7 @@
 //! Where configuration files come from. Loading asks a [`FileSource`], so that it can be tested on strings and so that
 //! the files shipped with the program need no directory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
@@ -110,18 +111,19 @@ impl FileSource for Shipped {
 /// assert!(source.read("archai:algos/common.yaml").is_ok());
 /// ```
 pub struct AddedFiles<'a> {
-    texts: Vec<(String, &'a str)>,
+    texts: Vec<(String, Cow<'a, str>)>,
     rest: &'a dyn FileSource,
 }
 
 impl<'a> AddedFiles<'a> {
     /// `texts` by their names; every other file comes from `rest`.
-    pub fn new(
-        texts: impl IntoIterator<Item = (String, &'a str)>,
+    pub fn new<T: Into<Cow<'a, str>>>(
+        texts: impl IntoIterator<Item = (String, T)>,
         rest: &'a dyn FileSource,
     ) -> Self {
+        let texts = texts.into_iter().map(|(name, text)| (name, text.into()));
         AddedFiles {
-            texts: texts.into_iter().collect(),
+            texts: texts.collect(),
             rest,
         }
     }
@@ -141,7 +143,7 @@ impl FileSource for AddedFiles<'_> {
             let message = "two files have this name; rename what the program adds";
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
-        Ok((*text).to_owned())
+        Ok(text.to_string())
     }
 
     fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
@@ -185,12 +187,10 @@ shipped![
     "datasets/imagenet.yaml",
     "datasets/mnist.yaml",
     "spaces/nasbench101.yaml",
-    "spaces/nasbench201.yaml",
-    "spaces/nasbench201_toy.yaml",
     "toy.yaml",
 ];
 
-/// Names of the shipped files of this crate, as `archai:…`. Those of algorithms are [`AddedFiles`].
+/// Names of the shipped files that belong to no list, as `archai:…`. Those of algorithms and spaces are [`AddedFiles`].
 pub fn shipped_files() -> impl Iterator<Item = String> {
     FILES.iter().map(|(path, _)| format!("{SHIPPED}{path}"))
 }
