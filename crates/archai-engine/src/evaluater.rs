@@ -15,7 +15,7 @@ use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
     export::{self, Exported, Exporter},
-    files::FileError,
+    files::{FOUND_DESC, FileError},
     metrics::Metrics,
     model::Model,
     run::Run,
@@ -36,7 +36,7 @@ impl Evaluater for DefaultEvaluater {
         let settings = &experiment.settings.nas.eval;
         let template_path = Path::new(&settings.final_desc_filename);
         let template = load_desc(template_path, experiment)?;
-        let copy = experiment.dir.join("final_model_desc.yaml");
+        let copy = experiment.dir.join(FOUND_DESC);
         if !same_file(template_path, &copy) {
             save_desc(experiment, &copy, &template)?;
         }

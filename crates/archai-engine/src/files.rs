@@ -7,6 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// Name of a found description in a run directory.
 pub const FOUND_DESC: &str = "final_model_desc.yaml";
+/// Name of the drawing of its cells.
+pub const FOUND_DRAWING: &str = "final_model_desc.svg";
+/// Folder beside the found description for the networks of a search that finds several, as `model_desc_<number>.yaml`. The
+/// evaluation gets it along with the description.
+pub const GALLERY: &str = "model_desc_gallery";
 
 /// A file could not be written or read.
 #[derive(Debug, thiserror::Error)]

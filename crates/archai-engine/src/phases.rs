@@ -11,9 +11,9 @@ use crate::{
     error::EngineError,
     evaluater::DefaultEvaluater,
     experiment::{EvalResult, Experiment, ExperimentRunner, Found, RunFile, SearchResult},
-    files::{FileError, make_folder},
+    files::{FileError, GALLERY, make_folder},
     metrics::Metrics,
-    searcher::{GALLERY, OneShotSearcher, describe, draw_cells, save_desc, train_found},
+    searcher::{OneShotSearcher, describe, draw_cells, save_desc, train_found},
 };
 
 /// Searches, and leaves `final_model_desc.yaml` (at the path in `nas.search.final_desc_filename`), drawings of its cells and,

@@ -13,15 +13,12 @@ pub use crate::experiment::{Found, SearchResult, Searcher, Trial};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile, SupernetSize},
+    files::FOUND_DRAWING,
     finalize::{DefaultFinalizers, FinalizeData, Finalizers},
     guard::{Guard, skip_warning},
     model::Model,
     trainer::{ArchTrainer, Fit, FitState, TrainerHooks},
 };
-
-/// Folder beside the found description for the networks of a search that finds several, as `model_desc_<number>.yaml`. The
-/// evaluation gets it along with the description.
-pub const GALLERY: &str = "model_desc_gallery";
 
 /// Trains one supernet, then finalises it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,7 +179,7 @@ pub fn draw_cells(
     experiment: &Experiment<'_>,
     desc: &ModelDesc,
 ) -> Result<Vec<RunFile>, EngineError> {
-    let path = experiment.dir.join("final_model_desc.svg");
+    let path = experiment.dir.join(FOUND_DRAWING);
     let svg = archai_spec::desc::draw_svg(desc);
     experiment
         .run

@@ -7,10 +7,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use archai_engine::checkpoint::{Reached, reached};
-pub use archai_engine::files::FOUND_DESC;
 use archai_engine::files::{Disk, FileError, RealDisk, remove_unfinished, write_atomically};
+pub use archai_engine::files::{FOUND_DESC, GALLERY};
 use archai_engine::metrics::Metrics;
-pub use archai_engine::searcher::GALLERY;
 use archai_spec::config::{Vars, expand};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use serde_json::Value;

@@ -11,9 +11,9 @@ use archai_engine::{
     },
     experiment::{Experiment, ExperimentRunner, RunFile},
     export,
-    files::FileError,
+    files::{FOUND_DESC, FileError, GALLERY},
     run::Run,
-    searcher::{GALLERY, draw_cells, save_desc},
+    searcher::{draw_cells, save_desc},
 };
 use archai_spec::desc::{CellType, ModelDesc};
 use archai_spec::event::LogPath;
@@ -135,7 +135,7 @@ impl Evaluated {
         common: &settings::Eval,
     ) -> Result<EvalResult, EngineError> {
         let mut files = vec![];
-        let template = experiment.dir.join("final_model_desc.yaml");
+        let template = experiment.dir.join(FOUND_DESC);
         save_desc(experiment, &template, &self.template)?;
         let what = format!(
             "template of network {}, the best on validation data",

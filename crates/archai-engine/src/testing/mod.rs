@@ -59,7 +59,7 @@ use crate::{
     compute::Compute,
     error::EngineError,
     experiment::{Experiment, ExperimentRunner},
-    files::FileError,
+    files::{FOUND_DESC, FileError},
     finalize::{NodeRule, Supernet},
     op::OpRegistry,
     phases::{run_eval, run_search},
@@ -484,8 +484,8 @@ impl Place<'_> {
             *dataset = self.data.clone();
         }
         let file = |name: &str| dir.join(name).display().to_string();
-        search.final_desc_filename = file("final_model_desc.yaml");
-        eval.final_desc_filename = file("final_model_desc.yaml");
+        search.final_desc_filename = file(FOUND_DESC);
+        eval.final_desc_filename = file(FOUND_DESC);
         eval.full_desc_filename = file("full_model_desc.yaml");
         eval.metric_filename = file("eval_train_metrics.yaml");
         eval.model_filename = file("model.pt");
@@ -539,7 +539,7 @@ impl Conformance<'_> {
         let is_search = phase == "search";
         let (settings, dir) = at.settings(&subject.settings, phase)?;
         if !is_search {
-            let found = at.dir.join("search").join("final_model_desc.yaml");
+            let found = at.dir.join("search").join(FOUND_DESC);
             std::fs::copy(&found, Path::new(&settings.nas.eval.final_desc_filename))
                 .map_err(|e| FileError::new("copy", &found, e).to_string())?;
         }
@@ -650,7 +650,7 @@ impl Conformance<'_> {
         subject: &Subject<'_>,
         at: &Place<'_>,
     ) -> Result<BTreeMap<String, String>, String> {
-        let found = at.dir.join("search").join("final_model_desc.yaml");
+        let found = at.dir.join("search").join(FOUND_DESC);
         let (settings, dir) = at.settings(&subject.settings, "eval")?;
         let template = Path::new(&settings.nas.eval.final_desc_filename);
         std::fs::copy(&found, template)
