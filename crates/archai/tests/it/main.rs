@@ -9,6 +9,7 @@ mod front_door;
 mod help;
 mod includes;
 mod lab;
+mod open;
 mod report;
 mod run;
 mod support;

@@ -1,0 +1,328 @@
+//! Anyone can do what the built-in parts do: a program with nothing but public items brings an op, an algorithm with its
+//! YAML, a space, a data format, a finalizer, an exporter and an observer, and searches, evaluates and exports with them.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use archai::data::{DataError, DataFormat, Dataset, InMemory, Split, rng::Key};
+use archai::engine::export::{Exported, Exporter};
+use archai::engine::finalize::{Finalized, NamedFinalizer};
+use archai::engine::tensor::{Tensor, activation};
+use archai::engine::{Features, OpBuilder, Pass};
+use archai::spec::desc::{Cost, OpCatalog, OpInfo, Shape};
+use archai::spec::event::{Event, Progress};
+use archai::spec::registry::Named;
+use archai::spec::spaces::Space;
+use archai::{
+    Algorithm, CellPlan, DescError, EdgeDesc, EngineError, ExperimentRunner, Finalizers, Lab,
+    LabEvent, Model, ModelDescBuilder, NodeDesc, Observer, Op, OpDesc, Request, RunDir, Step,
+    TrainerHooks, settings,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::support::World;
+
+/// An op: x·sigmoid(x), without parameters.
+#[derive(Debug)]
+struct Swish(OpDesc);
+
+impl Op for Swish {
+    fn forward(&self, _: &mut Pass<'_>, inputs: &[Features], _: Option<&Tensor<1>>) -> Features {
+        let x = inputs[0].nchw();
+        Features::from_nchw(x.clone() * activation::sigmoid(x))
+    }
+    fn desc(&self) -> &OpDesc {
+        &self.0
+    }
+}
+
+fn make_swish(desc: &OpDesc, _: &mut OpBuilder<'_>) -> Result<Box<dyn Op>, EngineError> {
+    Ok(Box::new(Swish(desc.clone())))
+}
+
+/// What the op means for shapes and costs.
+struct SwishInfo;
+
+impl OpInfo for SwishInfo {
+    fn name(&self) -> &str {
+        "swish"
+    }
+    fn summary(&self) -> &str {
+        "x·sigmoid(x)"
+    }
+    fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
+        Ok(inputs[0])
+    }
+    fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
+        Ok(Cost::default())
+    }
+}
+
+/// A space: each node reads the state before it, through the new op or a convolution.
+struct Chain;
+
+impl Named for Chain {
+    fn name(&self) -> &str {
+        "chain"
+    }
+    fn about(&self) -> &str {
+        "cells whose nodes form a chain"
+    }
+}
+
+impl ModelDescBuilder for Chain {
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let node = |i: usize| {
+            let from = if i == 0 { 0 } else { i + 1 };
+            let ops = match cell.stride(from) {
+                1 => ["swish", "nor_conv_1x1"],
+                _ => ["max_pool_3x3", "sep_conv_3x3"],
+            };
+            let op = OpDesc::mixed(&ops, cell.channels, cell.stride(from));
+            NodeDesc::new([EdgeDesc::new(from, op)])
+        };
+        Ok((0..cell.n_nodes).map(node).collect())
+    }
+}
+
+impl Space for Chain {
+    fn builder(&self) -> &dyn ModelDescBuilder {
+        self
+    }
+    fn toy_config(&self) -> Option<&str> {
+        Some("nas: {search: {model_desc: {cell: {n_nodes: 2}}}}")
+    }
+}
+
+/// A data format: images whose brightness is their class.
+struct Brightness;
+
+impl Named for Brightness {
+    fn name(&self) -> &str {
+        "brightness"
+    }
+    fn about(&self) -> &str {
+        "noisy images, dark or bright"
+    }
+}
+
+impl DataFormat for Brightness {
+    fn open(
+        &self,
+        section: &settings::Dataset,
+        split: Split,
+    ) -> Result<Arc<dyn Dataset>, DataError> {
+        let labels: Vec<u32> = (0..128).map(|i| i % 2).collect();
+        let shape = [section.channels, section.size[0], section.size[1]];
+        let mut noise = Key::new(7).with(split.as_str()).rng();
+        let size: usize = shape.iter().product();
+        let pixels = labels.iter().flat_map(|&label| vec![label; size]);
+        let pixels = pixels.map(|label| (label * 120 + noise.uniform_u32_below(100)) as u8);
+        let images = InMemory::new(&section.name, 2, shape, pixels.collect(), labels)?;
+        Ok(Arc::new(images))
+    }
+    fn needs_path(&self) -> bool {
+        false
+    }
+}
+
+const DATASET: &str = "\
+dataset:
+  name: bright
+  format: brightness
+  path: ''
+  n_classes: 2
+  channels: 1
+  size: [8, 8]
+  mean: [0.5]
+  std: [0.25]
+";
+
+/// An algorithm with settings of its own: the architecture steps once every so many steps of the weights.
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct PatientSettings {
+    /// Steps of the weights for one of the architecture.
+    every: usize,
+}
+
+const PATIENT: &str = "\
+__include__: archai:algos/common.yaml
+nas:
+  search:
+    patient: {every: 3}
+";
+const PATIENT_TOY: &str = "nas: {search: {patient: {every: 2}}}";
+
+struct Patient(PatientSettings);
+
+impl ExperimentRunner for Patient {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(Chain)
+    }
+    fn trainer_hooks(
+        &self,
+        _: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Ok(vec![Box::new(Patience(self.0))])
+    }
+}
+
+struct Patience(PatientSettings);
+
+impl TrainerHooks for Patience {
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        if !step.step.is_multiple_of(self.0.every) {
+            return Ok(());
+        }
+        let valid = step.next_valid()?;
+        let (_loss, grads) = step.model.arch_grads(&valid, &step.objective())?;
+        step.move_arch(&grads)
+    }
+}
+
+/// A finalizer: every mixed edge keeps its first candidate.
+struct First;
+
+impl Finalizers for First {
+    fn finalize_edge(
+        &self,
+        model: &Model,
+        cell: usize,
+        node: usize,
+        edge: usize,
+    ) -> Result<Finalized, EngineError> {
+        let op = &model.desc().cells[cell].nodes[node].edges[edge].op;
+        let first = op.children.first().map_or(op, |child| &child.op);
+        Ok(Finalized {
+            desc: first.clone(),
+            rank: None,
+        })
+    }
+}
+
+/// An exporter: the names and shapes of all tensors.
+struct Inventory;
+
+impl Named for Inventory {
+    fn name(&self) -> &str {
+        "inventory"
+    }
+    fn about(&self) -> &str {
+        "a list of tensors"
+    }
+}
+
+impl Exporter for Inventory {
+    fn extension(&self) -> &str {
+        "txt"
+    }
+    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let mut lines = model.state.iter();
+        lines.try_for_each(|t| writeln!(out, "{} {:?}", t.name, t.shape))
+    }
+}
+
+/// An observer: phases and steps.
+#[derive(Default)]
+struct Count(Mutex<Vec<String>>);
+
+impl Observer for Count {
+    fn observe(&self, event: &LabEvent<'_>) {
+        let seen = match event {
+            LabEvent::PhaseBegins { phase, .. } => phase.to_string(),
+            LabEvent::Emitted {
+                event: Event::Progress(Progress::Step { .. }),
+                ..
+            } => "step".to_string(),
+            _ => return,
+        };
+        self.0.lock().unwrap().push(seen);
+    }
+}
+
+fn lab() -> Lab {
+    let patient = Algorithm::new("patient", "few steps of the architecture", Patient)
+        .yaml(PATIENT)
+        .toy(PATIENT_TOY);
+    let first = NamedFinalizer::new("first", "the first candidate", |_| Ok(Box::new(First)));
+    Lab::builtin()
+        .with_algorithm(patient)
+        .with_op(SwishInfo, Arc::new(make_swish))
+        .unwrap()
+        .with_space(Chain)
+        .with_format(Brightness)
+        .with_finalizer(first)
+        .with_exporter(Inventory)
+}
+
+#[test]
+fn a_program_brings_parts_of_every_kind() {
+    let world = World::new();
+    let dataset = world.write("bright.yaml", DATASET);
+    let request = |logdir: &str, overrides: &[&str]| Request {
+        space: Some("chain".to_string()),
+        datasets: Some(vec![dataset.clone()]),
+        logdir: Some(world.path(logdir).display().to_string()),
+        threads: Some(1),
+        overrides: overrides.iter().map(|s| (*s).to_string()).collect(),
+        ..Request::new("patient")
+    };
+    let overrides = [
+        "nas.search.finalizer=first",
+        "nas.search.loader.train_batch=8",
+        "nas.eval.loader.train_batch=8",
+        "nas.eval.exports=[safetensors,inventory]",
+    ];
+    let lab = lab();
+    let seen = Count::default();
+    let outcomes = lab.run(&request("logdir", &overrides), &seen).unwrap();
+
+    // The observer saw both phases, each with its steps.
+    let seen = seen.0.into_inner().unwrap();
+    assert_eq!(seen[..2], ["search", "step"]);
+    let eval = seen.iter().position(|s| s == "evaluation").unwrap();
+    assert!(seen[eval + 1..].contains(&"step".to_string()));
+
+    // The space and the finalizer decide what is found, in which the op stands.
+    let outcome = &outcomes[0];
+    let found = RunDir::new(outcome.search_dir.as_ref().unwrap());
+    let catalog = lab.components().ops.catalog();
+    let found = found.found_desc(catalog).unwrap().unwrap();
+    for cell in &found.cells {
+        assert_eq!(cell.nodes.len(), 2);
+        let ops = cell.nodes.iter().flat_map(|node| &node.edges);
+        let ops: Vec<&str> = ops.map(|edge| edge.op.name.as_str()).collect();
+        assert!(
+            ops == ["swish", "swish"] || ops == ["max_pool_3x3", "swish"],
+            "{ops:?}"
+        );
+    }
+
+    // The exporter wrote every tensor of the trained network, and the usual format stands beside it.
+    let eval_dir = RunDir::new(outcome.eval_dir.as_ref().unwrap());
+    let inventory = std::fs::read_to_string(eval_dir.file("model.txt")).unwrap();
+    assert!(
+        inventory.contains("logits.linear1.weight [2, "),
+        "{inventory}"
+    );
+    assert!(eval_dir.file("model.safetensors").exists());
+    assert!(!eval_dir.file("model.pt").exists());
+    let listed = &outcome.eval.as_ref().unwrap().files;
+    assert!(listed.iter().any(|f| f.path == eval_dir.file("model.txt")));
+
+    // The algorithm's own toy settings count, and a misspelt one is an error that names the nearest.
+    let config = std::fs::read_to_string(eval_dir.file("config_used.yaml")).unwrap();
+    assert!(config.contains("every: 2"), "{config}");
+    let misspelt = request("other", &["nas.search.patient.evry=1"]);
+    let error = lab.plan(&misspelt).err().unwrap().to_string();
+    assert!(
+        error.contains("did you mean") && error.contains("every"),
+        "{error}"
+    );
+    let unknown = request("other", &["nas.search.finalizer=frist"]);
+    let error = lab.plan(&unknown).err().unwrap().to_string();
+    assert!(error.contains("did you mean `first`"), "{error}");
+    assert!(!world.path("other").exists());
+}
