@@ -216,6 +216,7 @@ impl Session<'_> {
         Ok(Started {
             algorithm: self.job.algo.name().to_string(),
             engine: self.job.engine.to_string(),
+            device: self.job.device.clone(),
             eval_follows: plan.search && plan.eval,
             digest: self.job.digest.clone(),
             given_desc: given.map(str::to_string),
@@ -410,9 +411,13 @@ impl Session<'_> {
             Engine::Fused => "",
             Engine::Plain => " --engine plain",
         };
+        let device = match self.job.device.as_str() {
+            "cpu" => String::new(),
+            other => format!(" --device {other}"),
+        };
         format!(
             "# The whole configuration of {name}. It gives the same run again:\n\
-             #   archai run --algos {} --config-only {CONFIG_FILE}{engine}\n\
+             #   archai run --algos {} --config-only {CONFIG_FILE}{engine}{device}\n\
              # Digest of what changes results: {}\n\n{}",
             self.job.algo.name(),
             self.job.digest,

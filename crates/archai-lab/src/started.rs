@@ -30,6 +30,9 @@ pub struct Started {
     pub algorithm: String,
     /// What computes: `fused` or `plain`.
     pub engine: String,
+    /// Where it computes; the file says so only of devices other than the processor.
+    #[serde(default = "cpu", skip_serializing_if = "is_cpu")]
+    pub device: String,
     /// Arguments of the command line, without the program's name.
     pub arguments: Vec<String>,
     /// The folder in which the command was given.
@@ -44,6 +47,14 @@ pub struct Started {
     pub settings: BTreeMap<String, Value>,
 }
 
+fn cpu() -> String {
+    "cpu".to_string()
+}
+
+fn is_cpu(device: &str) -> bool {
+    device == "cpu"
+}
+
 impl Started {
     /// A phase that a program of this version starts, with nothing in it yet but what every phase of a command shares.
     pub(crate) fn new(phase: Phase, program: &str, arguments: &[String], folder: &Path) -> Self {
@@ -53,6 +64,7 @@ impl Started {
             phase,
             algorithm: String::new(),
             engine: String::new(),
+            device: cpu(),
             arguments: arguments.to_vec(),
             folder: folder.to_path_buf(),
             eval_follows: false,
@@ -60,6 +72,21 @@ impl Started {
             given_desc: None,
             settings: BTreeMap::new(),
         }
+    }
+
+    /// The value of a flag of the command line, which stands behind it or behind its `=`.
+    pub(crate) fn argument(&self, flag: &str) -> Option<&str> {
+        let mut arguments = self.arguments.iter();
+        while let Some(argument) = arguments.next() {
+            if argument == flag {
+                return arguments.next().map(String::as_str);
+            }
+            let value = argument.strip_prefix(flag);
+            if let Some(value) = value.and_then(|rest| rest.strip_prefix('=')) {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// Reads the file's text.
@@ -120,6 +147,7 @@ impl Started {
             differs(name, value(self), value(now), is_harmless);
         }
         differs("--engine", self.engine.clone(), now.engine.clone(), false);
+        differs("--device", self.device.clone(), now.device.clone(), false);
         let desc = |of: &Started| {
             let digest = of.given_desc.as_deref();
             digest.map_or("what the search found".into(), |d| format!("file {d:.16}"))

@@ -11,6 +11,9 @@ use archai_spec::numbers::thousands;
 
 use crate::error::LabError;
 
+/// How the names of a table's figures begin.
+pub(crate) const FIGURES: &str = "nb201_";
+
 /// Name for people, and name of the figures in `result.json`.
 const NAMES: [(Benchmark201, &str, &str); 3] = [
     (Benchmark201::Cifar10, "CIFAR-10", "cifar10"),
@@ -81,8 +84,8 @@ impl Table {
                 thousands(network_rank as u64),
                 thousands(self.0.n_networks() as u64),
             ));
-            figures.insert(format!("nb201_{key}_top1"), test_accuracy / 100.0);
-            figures.insert(format!("nb201_{key}_rank"), rank as f64);
+            figures.insert(format!("{FIGURES}{key}_top1"), test_accuracy / 100.0);
+            figures.insert(format!("{FIGURES}{key}_rank"), rank as f64);
         }
         TableEntry { lines, figures }
     }

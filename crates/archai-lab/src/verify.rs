@@ -16,6 +16,7 @@ use crate::record::Record;
 use crate::request::Request;
 use crate::rundir::{CONFIG_FILE, FOUND_DESC, GALLERY, RunDir};
 use crate::started::{DirState, Started};
+use crate::table::FIGURES;
 
 /// Name of the repeated run.
 const PREFIX: &str = "verify";
@@ -92,6 +93,11 @@ impl Repetition {
             config_only: Some(text(&config)),
             logdir: Some(text(&scratch.join("logdir"))),
             overrides: overrides.to_vec(),
+            table: started
+                .argument("--table")
+                .filter(|_| record.figures.keys().any(|name| name.starts_with(FIGURES)))
+                .map(|path| started.folder.join(path)),
+            device: started.device.clone(),
             engine,
             threads,
             ..Request::new(&started.algorithm)

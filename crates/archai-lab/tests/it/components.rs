@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use archai_engine::device::{self, DeviceKind};
 use archai_engine::export::{Exported, Exporter};
 use archai_engine::{Compute, Engine, EngineError};
+use archai_lab::verify::{Repetition, Verdict};
 use archai_lab::{Lab, NoObserver, Request};
 use archai_spec::registry::Named;
 
@@ -79,6 +80,15 @@ fn an_exporter_and_a_device_of_a_program_are_used() {
     assert!(!dir.join("model.pt").exists() && !dir.join("model.safetensors").exists());
     let log = fs::read_to_string(dir.join("log.jsonl")).unwrap();
     assert!(log.contains(r#""device":"slow""#), "{log}");
+
+    // It is repeated on the same device.
+    let scratch = tempfile::tempdir().unwrap();
+    let again = Repetition::new(&lab, &dir, scratch.path(), &[], Some(2)).unwrap();
+    let files = again.run(&lab, &NoObserver).unwrap();
+    assert!(files.iter().any(|file| file.name == "model.txt"));
+    for file in files {
+        assert_eq!(file.verdict, Verdict::Same, "{}", file.name);
+    }
 }
 
 #[test]
