@@ -51,7 +51,7 @@ impl Lab {
         self
     }
 
-    /// The same with one more op: what it means for shapes and costs, and how it is made.
+    /// The same with one more op that has arithmetic of its own: what it means for shapes and costs, and how it is made.
     ///
     /// # Errors
     /// An op of this name is there already.
@@ -61,6 +61,38 @@ impl Lab {
         make: OpFactory,
     ) -> Result<Self, LabError> {
         self.components.ops.register(info, make)?;
+        Ok(self)
+    }
+
+    /// The same with one more op that consists of layers ([`OpInfo::lower`]): the engine, costs and exports follow from its
+    /// list.
+    ///
+    /// ```
+    /// use archai_lab::Lab;
+    /// use archai_spec::desc::{DescError, OpDesc, OpInfo};
+    /// use archai_spec::ops::{ConvShape, LayerBuilder, Value};
+    ///
+    /// struct Grouped;
+    /// impl OpInfo for Grouped {
+    ///     fn name(&self) -> &str { "grouped_conv_3x3" }
+    ///     fn summary(&self) -> &str { "3×3 convolution in two groups, norm" }
+    ///     fn lower(&self, op: &OpDesc, inputs: &[Value], b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
+    ///         let shape = ConvShape::new(op.ch_in, op.ch_out, 3).with_stride(op.stride);
+    ///         let x = b.conv(inputs[0], ConvShape { groups: 2, ..shape });
+    ///         Ok(b.norm(x, op.ch_out))
+    ///     }
+    /// }
+    ///
+    /// let lab = Lab::builtin().with_layers(Grouped)?;
+    /// assert!(lab.components().ops.names().contains(&"grouped_conv_3x3"));
+    /// assert!(lab.with_layers(Grouped).is_err(), "names are unique");
+    /// # Ok::<(), archai_lab::LabError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An op of this name is there already.
+    pub fn with_layers(mut self, info: impl OpInfo + 'static) -> Result<Self, LabError> {
+        self.components.ops.register_layers(info)?;
         Ok(self)
     }
 
