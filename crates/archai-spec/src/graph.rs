@@ -60,7 +60,8 @@ pub struct GraphLayer {
     /// Whose architecture parameters a [`Layer::Mix`] weights its inputs with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<ArchKey>,
-    /// Whether it exists in training only: a layer of an auxiliary tower, or a mark of drop-path.
+    /// Whether it matters in training only: a layer of an auxiliary tower, or a mark of drop-path, which then gives back
+    /// its input. [`Graph::inference`] leaves them out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_training: bool,
 }
@@ -91,6 +92,41 @@ impl Graph {
     pub fn cost(&self, with_aux: bool) -> Cost {
         let counted = self.layers.iter().filter(|l| with_aux || !l.only_training);
         counted.map(|l| l.cost).sum()
+    }
+
+    /// The network as it is used once it is trained: without auxiliary towers and marks of drop-path.
+    ///
+    /// # Panics
+    /// If indices lead nowhere, as [`ModelDesc::lower`] makes none.
+    pub fn inference(&self) -> Graph {
+        let mut values = vec![self.values[0].clone()];
+        let mut layers: Vec<GraphLayer> = Vec::new();
+        // The new index of each value; those of towers have none.
+        let mut places: Vec<Option<usize>> = vec![None; self.values.len()];
+        places[0] = Some(0);
+        for layer in &self.layers {
+            if layer.layer == Layer::DropPath {
+                places[layer.output] = places[layer.inputs[0]];
+                continue;
+            }
+            let inputs: Option<Vec<usize>> = layer.inputs.iter().map(|&i| places[i]).collect();
+            let Some(inputs) = inputs.filter(|_| !layer.only_training) else {
+                continue;
+            };
+            places[layer.output] = Some(values.len());
+            layers.push(GraphLayer {
+                inputs,
+                output: values.len(),
+                ..layer.clone()
+            });
+            values.push(self.values[layer.output].clone());
+        }
+        Graph {
+            values,
+            layers,
+            logits: places[self.logits].expect("the logits exist at inference"),
+            aux: Vec::new(),
+        }
     }
 
     /// Memory of activations, each number taking `bytes` bytes (4 in 32 bits).

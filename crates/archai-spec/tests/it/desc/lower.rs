@@ -235,6 +235,33 @@ fn drop_path_is_marked_where_it_may_drop() {
 }
 
 #[test]
+fn inference_leaves_out_what_matters_in_training_only() {
+    let catalog = OpCatalog::builtin();
+    let mut settings = cifar(5, 2, 4, 8);
+    settings.aux_weight = 0.4;
+    let desc = network(&super::DARTS_V2.parse().unwrap(), &settings);
+    let whole = desc.lower(&catalog).unwrap();
+    let graph = whole.inference();
+    let trained_only = whole.layers.iter().filter(|l| l.only_training).count();
+    assert!(trained_only > 20 && !whole.aux.is_empty() && graph.aux.is_empty());
+    assert_eq!(graph.layers.len(), whole.layers.len() - trained_only);
+    assert!(graph.layers.iter().all(|l| !l.only_training));
+    assert_eq!(graph.values[graph.logits], whole.values[whole.logits]);
+    assert_eq!(graph.cost(true), whole.cost(false));
+    assert_eq!(graph.memory(4), whole.memory(4));
+    for (i, layer) in graph.layers.iter().enumerate() {
+        assert_eq!(layer.output, i + 1);
+        let read: Vec<_> = layer
+            .inputs
+            .iter()
+            .map(|&i| graph.values[i].shape)
+            .collect();
+        let (out, _) = layer.layer.measure(&read).unwrap();
+        assert_eq!(out, graph.values[layer.output].shape);
+    }
+}
+
+#[test]
 fn memory_by_hand() {
     let value = |name: &str, channels| GraphValue {
         name: name.to_string(),
