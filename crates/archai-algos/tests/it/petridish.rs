@@ -524,7 +524,7 @@ fn settings_that_cannot_work_say_what_to_change() {
     };
     check(
         "nas.search.petridish.pareto.max_cells=2",
-        "raise the limits",
+        "these limits (max_reductions 1, max_cells 2, max_nodes 2); raise them",
     );
     check(
         "nas.search.trainer.alpha_optimizer=null nas.search.trainer.alpha_lr_schedule=null",

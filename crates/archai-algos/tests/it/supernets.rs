@@ -91,10 +91,10 @@ fn divnas_says_what_does_not_go_together() {
         assert!(message.contains(expect), "{overrides}: {message}");
     };
     let noalpha = "nas.search.divnas.archtrainer=noalpha";
-    check(noalpha, "take the finalizer `mi`");
+    check(noalpha, "choose the finalizer `mi`");
     check(
         &format!("{noalpha} nas.search.finalizer=default"),
-        "take the finalizer `mi`",
+        "choose the finalizer `mi`",
     );
     check(
         "nas.search.finalizer=strongest",
