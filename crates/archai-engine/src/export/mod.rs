@@ -64,6 +64,12 @@ pub trait Exporter: Named + Send + Sync {
     /// message names the op.
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()>;
 
+    /// Whether `nas.eval.model_filename` names this format's file even with an extension of no format. By default not: the
+    /// file stands beside it, with its own extension.
+    fn takes_any_name(&self) -> bool {
+        false
+    }
+
     /// How the file is described in the list of a run's files, where `what` says which weights it holds.
     fn describe(&self, what: &str) -> String {
         format!("{what}, as {}", self.about())
@@ -111,7 +117,8 @@ pub fn chosen(
 }
 
 /// The files of a network in several formats, one for each exporter. `path` names the file of the format whose extension
-/// it has, and of the last one if it has none of theirs; the others stand beside it with their own extensions.
+/// it has, or else of the one that [takes any name](Exporter::takes_any_name); the others stand beside it with their own
+/// extensions.
 ///
 /// ```
 /// use archai_engine::export::{builtin, files};
@@ -122,11 +129,13 @@ pub fn chosen(
 /// };
 /// assert_eq!(names("model.pt"), ["model.safetensors", "model.pt"]);
 /// assert_eq!(names("model.bin"), ["model.safetensors", "model.bin"]);
+/// let only: Vec<_> = exporters[..1].to_vec();
+/// assert_eq!(files(Path::new("model.bin"), &only), [Path::new("model.safetensors")]);
 /// ```
 pub fn files(path: &Path, exporters: &[Arc<dyn Exporter>]) -> Vec<PathBuf> {
     let has_extension = |e: &dyn Exporter| path.extension().is_some_and(|own| own == e.extension());
     let own = exporters.iter().position(|e| has_extension(e.as_ref()));
-    let own = own.or_else(|| exporters.len().checked_sub(1));
+    let own = own.or_else(|| exporters.iter().position(|e| e.takes_any_name()));
     let place = |(i, exporter): (usize, &Arc<dyn Exporter>)| match Some(i) == own {
         true => path.to_path_buf(),
         false => path.with_extension(exporter.extension()),

@@ -35,6 +35,10 @@ impl Exporter for PtExporter {
     fn extension(&self) -> &str {
         "pt"
     }
+    /// `nas.eval.model_filename` has always named the state dict.
+    fn takes_any_name(&self) -> bool {
+        true
+    }
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
         write_pt(out, model.state)
     }

@@ -306,7 +306,7 @@ fn a_program_brings_parts_of_every_kind() {
     let eval_dir = RunDir::new(outcome.eval_dir.as_ref().unwrap());
     let inventory = std::fs::read_to_string(eval_dir.file("model.txt")).unwrap();
     assert!(
-        inventory.contains("logits.linear1.weight [2, "),
+        inventory.contains("classifier.linear1.weight [2, "),
         "{inventory}"
     );
     assert!(eval_dir.file("model.safetensors").exists());
