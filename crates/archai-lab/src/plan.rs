@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
-use archai_engine::experiment::space_of;
+use archai_engine::experiment::{finalizers_of, space_of};
 use archai_engine::{Compute, Engine, device, export};
 use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
 use archai_spec::settings::{OWN_SPACE, Settings};
@@ -261,6 +261,10 @@ impl<'a> Job<'a> {
         let runner = algo.runner(&own)?;
         space_of(lab.components(), runner.as_ref(), &settings.nas.search)
             .map_err(|e| LabError::request(format!("{}: {e}", algo.name())))?;
+        if request.search {
+            let (search, seed) = (&settings.nas.search, settings.common.seed);
+            finalizers_of(lab.components(), runner.as_ref(), search, seed)?;
+        }
         if request.table.is_some() && space != NASBENCH201 {
             return Err(LabError::request(format!(
                 "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \

@@ -7,7 +7,7 @@ use std::path::Path;
 use archai_data::check_place;
 use archai_engine::checkpoint::{CheckpointStore, Found};
 use archai_engine::evaluater::EvalResult;
-use archai_engine::experiment::{Experiment, ExperimentRunner, finalizers_of};
+use archai_engine::experiment::{Experiment, ExperimentRunner};
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::phases::{run_eval, run_search};
 use archai_engine::run::{Run, StopFlag};
@@ -111,8 +111,6 @@ impl Session<'_> {
         let mut registry = components.ops.clone();
         runner.register_ops(&mut registry)?;
         if plan.search {
-            let (search, seed) = (&job.search.nas.search, job.search.common.seed);
-            finalizers_of(components, runner, search, seed)?;
             check_place(formats, &job.search.nas.search.loader.dataset)
                 .map_err(LabError::caused)?;
         }

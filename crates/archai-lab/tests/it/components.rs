@@ -74,7 +74,9 @@ fn an_exporter_and_a_device_of_a_program_are_used() {
     let dir = outcome.eval_dir.unwrap();
     let names = fs::read_to_string(dir.join("model.txt")).unwrap();
     assert!(
-        names.lines().any(|name| name == "classifier.linear1.weight"),
+        names
+            .lines()
+            .any(|name| name == "classifier.linear1.weight"),
         "{names}"
     );
     assert!(!dir.join("model.pt").exists() && !dir.join("model.safetensors").exists());
