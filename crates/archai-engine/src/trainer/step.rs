@@ -164,7 +164,7 @@ pub struct Outcome {
     /// Global L2 norm of the weights' gradient, before clipping.
     pub grad_norm: f64,
     /// Gradient of the architecture parameters at the weights before the step, where a hook wants it
-    /// ([`TrainerHooks::wants_arch_grads`]).
+    /// ([`TrainerHooks::wants_arch_grads`](super::TrainerHooks::wants_arch_grads)).
     pub arch_grads: Option<ArchGrads>,
 }
 
