@@ -53,7 +53,6 @@ pub fn host() -> Host {
 /// ```
 pub fn run(lab: Lab) -> ExitCode {
     let env = Env::read();
-    let lab = lab.on(env.host());
     let program = program(&env.program);
     let arguments = env.command_line.iter().skip(1).cloned().collect();
     let (cli, overrides) = match parse(arguments, &program, &env) {
@@ -64,6 +63,8 @@ pub fn run(lab: Lab) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
         }
     };
+    // Not before: help and mistakes need no time zone.
+    let lab = lab.on(env.host());
     match dispatch(&cli.command, &overrides, &lab, &env, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(env.colors),
