@@ -193,23 +193,7 @@ impl OpInfo for Info {
         inputs: &[Shape],
         catalog: &OpCatalog,
     ) -> Result<Shape, DescError> {
-        let mut out: Option<Shape> = None;
-        for (i, child) in op.children.iter().enumerate() {
-            let at = |e: DescError| e.at(format!("child {i} (`{}`)", child.op.name));
-            let shape = catalog
-                .out_shape(&child.op, &[input_of(op, i, inputs).map_err(at)?])
-                .map_err(at)?;
-            if let Some(first) = out.filter(|first| *first != shape) {
-                let text = format!(
-                    "gives {shape}, but child 0 gives {first}; all children of `{}` must agree",
-                    op.name
-                );
-                return Err(at(DescError::new(DescErrorKind::Shape, text)));
-            }
-            out = Some(shape);
-        }
-        // The catalogue has seen to it that there are children.
-        Ok(out.unwrap_or(inputs[0]))
+        Ok(catalog.measure_choice(op, inputs, false)?.0)
     }
     fn cost(
         &self,
@@ -218,24 +202,6 @@ impl OpInfo for Info {
         affine: bool,
         catalog: &OpCatalog,
     ) -> Result<Cost, DescError> {
-        let costs = op
-            .children
-            .iter()
-            .enumerate()
-            .map(|(i, child)| catalog.cost(&child.op, &[input_of(op, i, inputs)?], affine));
-        costs.sum()
+        Ok(catalog.measure_choice(op, inputs, affine)?.1)
     }
-}
-
-/// What child `i` reads.
-fn input_of(op: &OpDesc, i: usize, inputs: &[Shape]) -> Result<Shape, DescError> {
-    let input = op.children[i].input;
-    inputs.get(input).copied().ok_or_else(|| {
-        let text = format!(
-            "reads input {input} of `{}`, which has {} input(s)",
-            op.name,
-            inputs.len()
-        );
-        DescError::new(DescErrorKind::Reference, text)
-    })
 }

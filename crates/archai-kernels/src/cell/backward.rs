@@ -11,7 +11,10 @@ use crate::plain::split_channels;
 impl FusedCell {
     /// Gradients of a training pass. `out` and `save` are what [`FusedCell::forward`] returned; `g` is the gradient of
     /// `out`, passed by value since the nodes' gradients are added up in it.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a buffer or a size of its own"
+    )]
     pub fn backward(
         &self,
         exec: &Exec,

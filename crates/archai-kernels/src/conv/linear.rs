@@ -8,7 +8,7 @@ use super::{ConvKind, scratch};
 use crate::exec::Exec;
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::Window;
-use crate::micro::pad::{PadCopy, PadMap, ReluMask};
+use crate::micro::pad::{PadCopy, PadMap, Padded, ReluMask};
 use crate::micro::pointwise::Ahead;
 use crate::pack::{PackedKind, Packing, transpose_dense};
 use crate::simd::LANES;
@@ -149,27 +149,14 @@ impl Linear {
         z: &mut [f32],
         ahead: Ahead<'_>,
     ) {
-        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         match self {
             Linear::Separable(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: &mut s.padded,
-                    map: map(),
-                });
+                pad(exec, relu, x, c.input, &mut s.padded);
                 c.forward(exec, &s.padded, params, &mut s.mid, z, ahead);
             }
             Linear::Pointwise(c) => c.forward(exec, relu, x, params, &mut s.mid, z, ahead),
             Linear::Dense(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: &mut s.padded,
-                    map: map(),
-                });
+                pad(exec, relu, x, c.input, &mut s.padded);
                 c.forward(exec, &s.padded, params, z);
             }
             Linear::Reduce(c) => {
@@ -217,7 +204,6 @@ impl Linear {
             dz,
             ahead,
         } = args;
-        let map = || if relu { PadMap::Relu } else { PadMap::Plain };
         let Scratch {
             padded,
             padded_g,
@@ -234,13 +220,7 @@ impl Linear {
         };
         match self {
             Linear::Separable(c) => {
-                exec.run(PadCopy {
-                    src: x,
-                    blocks: c.input.blocks(),
-                    to: c.side(),
-                    dst: padded,
-                    map: map(),
-                });
+                pad(exec, relu, x, c.input, padded);
                 let args = SeparableGrad {
                     padded,
                     params,
@@ -258,13 +238,7 @@ impl Linear {
             }
             Linear::Dense(c) => {
                 if let Some(grad) = grad {
-                    exec.run(PadCopy {
-                        src: x,
-                        blocks: c.input.blocks(),
-                        to: c.side(),
-                        dst: padded,
-                        map: map(),
-                    });
+                    pad(exec, relu, x, c.input, padded);
                     c.weight_grad(exec, padded, dz, grad);
                 }
                 if let Some(dr) = target {
@@ -297,4 +271,18 @@ impl Linear {
             c.clear_padding(grad);
         }
     }
+}
+
+/// One sample into scratch with zeros around, behind the ReLU if there is one.
+fn pad(exec: &Exec, relu: bool, x: &[f32], input: FeatureMap, padded: &mut [f32]) {
+    exec.run(PadCopy {
+        src: x,
+        blocks: input.blocks(),
+        to: Padded::new(input.height, input.width),
+        dst: padded,
+        map: match relu {
+            true => PadMap::Relu,
+            false => PadMap::Plain,
+        },
+    });
 }

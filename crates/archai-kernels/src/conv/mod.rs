@@ -295,7 +295,10 @@ impl ConvNorm {
 
     /// Gradients of a training pass. `y` is what [`ConvNorm::forward`] returned with `save` (it may be empty unless
     /// [`ConvNorm::reads_output`]), `g` the gradient of `y`.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a buffer or a size of its own"
+    )]
     pub fn backward(
         &self,
         exec: &Exec,

@@ -7,35 +7,6 @@ use crate::micro::pointwise::{Ahead, Plane, Pointwise, PointwiseGrad};
 use crate::simd::LANES;
 use std::ops::Range;
 
-/// A 1×1 convolution of stride 1 between planes without a border.
-#[allow(clippy::too_many_arguments)]
-pub(super) fn flat_pointwise(
-    exec: &Exec,
-    weights: &[f32],
-    ci: usize,
-    co_blocks: usize,
-    src: &[f32],
-    dst: &mut [f32],
-    pixels: usize,
-    add: bool,
-    ahead: Ahead<'_>,
-) {
-    let plane = Plane::flat(pixels);
-    exec.run(Pointwise {
-        weights,
-        ci,
-        co_blocks,
-        src,
-        from: plane,
-        dst,
-        to: plane,
-        rows: 1,
-        cols: pixels,
-        add,
-        ahead,
-    });
-}
-
 /// A pointwise convolution on one sample, a run of pixels at a time, so that the copy behind the ReLU and the gradient
 /// before its mask stay in cache however many channels there are.
 #[derive(Clone, Debug)]
@@ -125,7 +96,10 @@ impl PointwiseRuns {
 
     /// Writes the gradient of the input to `dx` and adds that of the weights to `grad`. If there is a ReLU, the two
     /// parts of `scratch` hold a run each: its input behind the ReLU, and the gradient before the mask.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a buffer or a size of its own"
+    )]
     pub fn backward(
         &self,
         exec: &Exec,

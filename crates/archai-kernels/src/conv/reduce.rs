@@ -1,10 +1,9 @@
 //! The factorised reduce on one sample.
 
-use super::pointwise::flat_pointwise;
 use crate::exec::Exec;
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::pad::{EverySecond, Gather, Scatter};
-use crate::micro::pointwise::{Ahead, PointwiseGrad};
+use crate::micro::pointwise::{Pointwise, PointwiseGrad};
 use crate::pack::{PackedKind, Packing, transpose_dense};
 use crate::simd::LANES;
 
@@ -101,36 +100,26 @@ impl Reduce {
 
     pub fn forward(&self, exec: &Exec, even: &[f32], odd: &[f32], params: &[f32], z: &mut [f32]) {
         let (ci, pixels) = (self.input.channels, self.output.pixels());
-        flat_pointwise(
-            exec,
+        let sizes = [ci, self.half().div_ceil(LANES)];
+        exec.run(Pointwise::flat(
             &params[self.first..],
-            ci,
-            self.half().div_ceil(LANES),
+            sizes,
             even,
             z,
             pixels,
-            false,
-            Ahead::default(),
-        );
+        ));
         let (mut weights, mut z) = (&params[self.second..], &mut z[self.second_start()..]);
         let mut blocks = self.second_lanes().div_ceil(LANES);
         if self.shared() > 0 {
-            flat_pointwise(exec, weights, ci, 1, odd, z, pixels, true, Ahead::default());
+            exec.run(Pointwise {
+                add: true,
+                ..Pointwise::flat(weights, [ci, 1], odd, z, pixels)
+            });
             (weights, z) = (&weights[ci * LANES..], &mut z[pixels * LANES..]);
             blocks -= 1;
         }
         if blocks > 0 {
-            flat_pointwise(
-                exec,
-                weights,
-                ci,
-                blocks,
-                odd,
-                z,
-                pixels,
-                false,
-                Ahead::default(),
-            );
+            exec.run(Pointwise::flat(weights, [ci, blocks], odd, z, pixels));
         }
     }
 
@@ -151,31 +140,22 @@ impl Reduce {
         grad: &mut [f32],
     ) {
         let (ci, pixels) = (self.input.channels, self.output.pixels());
-        let co_blocks = self.half().div_ceil(LANES);
-        exec.run(PointwiseGrad {
-            g: dz,
-            g_block: pixels,
-            co_blocks,
-            x: even,
-            x_block: pixels,
-            ci,
-            pixels,
-            dw: &mut grad[self.first..],
-        });
-        let (g, co_blocks) = (
-            &dz[self.second_start()..],
-            self.second_lanes().div_ceil(LANES),
-        );
-        exec.run(PointwiseGrad {
-            g,
-            g_block: pixels,
-            co_blocks,
-            x: odd,
-            x_block: pixels,
-            ci,
-            pixels,
-            dw: &mut grad[self.second..],
-        });
+        let halves = [
+            (0, self.half(), even, self.first),
+            (self.second_start(), self.second_lanes(), odd, self.second),
+        ];
+        for (start, lanes, x, at) in halves {
+            exec.run(PointwiseGrad {
+                g: &dz[start..],
+                g_block: pixels,
+                co_blocks: lanes.div_ceil(LANES),
+                x,
+                x_block: pixels,
+                ci,
+                pixels,
+                dw: &mut grad[at..],
+            });
+        }
     }
 
     /// Adds to `dr`.
@@ -188,39 +168,22 @@ impl Reduce {
         dr: &mut [f32],
     ) {
         let (blocks, pixels) = (self.input.blocks(), self.output.pixels());
-        flat_pointwise(
-            exec,
-            &transposed[0],
-            self.half(),
-            blocks,
-            dz,
-            half,
-            pixels,
-            false,
-            Ahead::default(),
-        );
-        exec.run(Scatter {
-            at: self.at(0),
-            g: half,
-            dst: dr,
-        });
-        let dz = &dz[self.second_start()..];
-        flat_pointwise(
-            exec,
-            &transposed[1],
-            self.second_lanes(),
-            blocks,
-            dz,
-            half,
-            pixels,
-            false,
-            Ahead::default(),
-        );
-        exec.run(Scatter {
-            at: self.at(1),
-            g: half,
-            dst: dr,
-        });
+        let halves = [(0, self.half()), (self.second_start(), self.second_lanes())];
+        for (i, (start, lanes)) in halves.into_iter().enumerate() {
+            let weights = &transposed[i];
+            exec.run(Pointwise::flat(
+                weights,
+                [lanes, blocks],
+                &dz[start..],
+                half,
+                pixels,
+            ));
+            exec.run(Scatter {
+                at: self.at(i),
+                g: half,
+                dst: dr,
+            });
+        }
     }
 
     /// Where both halves share a block, each weight gradient has picked up the other half's channels: these entries are

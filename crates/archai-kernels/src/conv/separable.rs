@@ -1,6 +1,5 @@
 //! Depthwise and pointwise convolution on one sample.
 
-use super::pointwise::flat_pointwise;
 use crate::exec::Exec;
 use crate::layout::{FeatureMap, Unsupported};
 use crate::micro::depthwise::{DataGrad, Window};
@@ -95,17 +94,11 @@ impl Separable {
             mid,
         );
         let (weights, pixels) = (&params[self.pointwise..], self.output.pixels());
-        flat_pointwise(
-            exec,
-            weights,
-            self.input.channels,
-            self.output.blocks(),
-            mid,
-            z,
-            pixels,
-            false,
+        let sizes = [self.input.channels, self.output.blocks()];
+        exec.run(Pointwise {
             ahead,
-        );
+            ..Pointwise::flat(weights, sizes, mid, z, pixels)
+        });
     }
 
     /// The pointwise weights with exchanged channels.

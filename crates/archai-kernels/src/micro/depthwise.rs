@@ -134,7 +134,10 @@ impl Window {
     }
 
     /// `dw += ` gradient with respect to the weights; `src` and `g` are padded with zeros.
-    #[allow(clippy::too_many_arguments)]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a buffer or a size of its own"
+    )]
     pub fn weight_grad(
         &self,
         exec: &Exec,
@@ -461,7 +464,10 @@ const fn spread<const D: usize, const S: usize>() -> usize {
 ///
 /// # Safety
 /// As in [`WeightGrad::run`], for the block that begins at `s`, `gb` and `o`.
-#[allow(clippy::too_many_arguments)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a buffer or a size of its own"
+)]
 #[inline(always)]
 unsafe fn weight_rows<I: Isa, const K: usize, const D: usize, const S: usize, const U: usize>(
     src: &[f32],

@@ -92,6 +92,33 @@ pub(crate) struct Pointwise<'a> {
     pub ahead: Ahead<'a>,
 }
 
+impl<'a> Pointwise<'a> {
+    /// A 1×1 convolution of stride 1 of `pixels` pixels between planes without a border, which writes `dst` and fetches
+    /// nothing ahead.
+    pub fn flat(
+        weights: &'a [f32],
+        [ci, co_blocks]: [usize; 2],
+        src: &'a [f32],
+        dst: &'a mut [f32],
+        pixels: usize,
+    ) -> Self {
+        let plane = Plane::flat(pixels);
+        Pointwise {
+            weights,
+            ci,
+            co_blocks,
+            src,
+            from: plane,
+            dst,
+            to: plane,
+            rows: 1,
+            cols: pixels,
+            add: false,
+            ahead: Ahead::default(),
+        }
+    }
+}
+
 /// Pixels that one group of output blocks works on before the next group does: a group's weights stay in the first
 /// cache for all pixels of a panel, and the pixels in the second for all groups.
 const PANEL: usize = 64;

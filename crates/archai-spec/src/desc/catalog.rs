@@ -434,6 +434,36 @@ impl OpCatalog {
         let output = b.child(op, &inputs)?;
         Ok(b.finish(output))
     }
+    /// Output shape and cost of an op that is a choice among its children, each on the input that it names: the shape that
+    /// all of them give, and the costs of all. For [`OpInfo::out_shape`] and [`OpInfo::cost`] of such an op.
+    ///
+    /// # Errors
+    /// A child that its input does not fit, or that gives another shape than the first one; a child that reads an input
+    /// which is not there.
+    pub fn measure_choice(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        affine: bool,
+    ) -> Result<(Shape, Cost), DescError> {
+        let (mut out, mut total) = (None, Cost::default());
+        for (i, child) in op.children.iter().enumerate() {
+            let input = [op.input_of(i, inputs)?];
+            let at = |e: DescError| e.at(format!("child {i} (`{}`)", child.op.name));
+            let shape = self.out_shape(&child.op, &input).map_err(at)?;
+            if let Some(first) = out.filter(|first| *first != shape) {
+                let text = format!(
+                    "gives {shape}, but child 0 gives {first}; all children of `{}` must agree",
+                    op.name
+                );
+                return Err(at(DescError::new(DescErrorKind::Shape, text)));
+            }
+            out = Some(shape);
+            total += self.cost(&child.op, &input, affine).map_err(at)?;
+        }
+        // An op without children is refused by `check`.
+        Ok((out.unwrap_or(inputs[0]), total))
+    }
     /// Shape and cost of the layers that `lower` lists for `op`.
     pub(crate) fn measure_layers(
         &self,

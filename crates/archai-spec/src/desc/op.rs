@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::error::{DescError, DescErrorKind};
 use crate::ops::MIXED_OP;
 
 /// An op by name, with its channels, stride and parameters. What a name means is said by an
@@ -141,6 +142,18 @@ impl OpDesc {
                     op
                 }
             }))
+    }
+    /// The one of the op's `inputs` (shapes, values, …) that child `child` reads.
+    ///
+    /// # Errors
+    /// There is no such input.
+    pub(crate) fn input_of<T: Copy>(&self, child: usize, inputs: &[T]) -> Result<T, DescError> {
+        let input = self.children[child].input;
+        inputs.get(input).copied().ok_or_else(|| {
+            let (name, n) = (&self.name, inputs.len());
+            let text = format!("reads input {input} of `{name}`, which has {n} input(s)");
+            DescError::new(DescErrorKind::Reference, text).at(format!("child {child}"))
+        })
     }
     /// Names of the children of a mixed op, below which their parameters stand: the ops' own, those of twins numbered
     /// (`sep_conv_3x3`, `sep_conv_3x3_2`).

@@ -367,20 +367,10 @@ pub fn projection(states: &[Value], c_in: usize, c_out: usize, b: &mut LayerBuil
     b.norm(x, c_out)
 }
 
-/// The input that a child of an op reads.
-fn input_of<T: Copy>(op: &OpDesc, child: usize, inputs: &[T]) -> Result<T, DescError> {
-    let input = op.children[child].input;
-    inputs.get(input).copied().ok_or_else(|| {
-        let (name, n) = (&op.name, inputs.len());
-        let text = format!("reads input {input} of `{name}`, which has {n} input(s)");
-        DescError::new(DescErrorKind::Reference, text).at(format!("child {child}"))
-    })
-}
-
 fn lower_side(op: &OpDesc, inputs: &[Value], b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
     let mut outs = Vec::new();
     for (i, child) in op.children.iter().enumerate() {
-        let x = input_of(op, i, inputs)?;
+        let x = op.input_of(i, inputs)?;
         outs.push((b.child(&child.op, &[x])).map_err(|e| e.at(format!("child {i}")))?);
     }
     let c_in = op.children.iter().map(|c| c.op.ch_out).sum();
@@ -420,7 +410,7 @@ fn measure_side(
     let (mut outs, mut total) = (Vec::new(), Cost::default());
     for (i, child) in op.children.iter().enumerate() {
         let at = |e: DescError| e.at(format!("child {i}"));
-        let input = [input_of(op, i, inputs)?];
+        let input = [op.input_of(i, inputs)?];
         outs.push(catalog.out_shape(&child.op, &input).map_err(at)?);
         total += catalog.cost(&child.op, &input, affine).map_err(at)?;
     }
@@ -439,21 +429,8 @@ fn measure_mixed(
     affine: bool,
     catalog: &OpCatalog,
 ) -> Result<(Shape, Cost), DescError> {
-    let (mut out, mut total) = (None, Cost::default());
-    for (i, child) in op.children.iter().enumerate() {
-        let at = |e: DescError| e.at(format!("child {i} (`{}`)", child.op.name));
-        let shape = catalog.out_shape(&child.op, inputs).map_err(at)?;
-        if let Some(first) = out.filter(|first| *first != shape) {
-            let text = format!(
-                "gives {shape}, but child 0 gives {first}; all children of `{}` must agree",
-                op.name
-            );
-            return Err(at(DescError::new(DescErrorKind::Shape, text)));
-        }
-        out = Some(shape);
-        total += catalog.cost(&child.op, inputs, affine).map_err(at)?;
-    }
-    let (input, out) = (inputs[0], out.unwrap_or(inputs[0]));
+    let (out, total) = catalog.measure_choice(op, inputs, affine)?;
+    let input = inputs[0];
     if out.scale != input.scale.saturating_mul(op.stride) {
         return Err(DescError::new(
             DescErrorKind::Shape,

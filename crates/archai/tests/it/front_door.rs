@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-#[allow(dead_code, reason = "the example's main program")]
+#[expect(dead_code, reason = "the example's main program")]
 #[path = "../../examples/own_data.rs"]
 mod own_data;
 
