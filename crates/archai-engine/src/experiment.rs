@@ -347,7 +347,7 @@ pub struct Trial {
 }
 
 /// The outcome of a search, as plain data.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SearchResult {
     /// The found cells as a genotype string, where the network can be said as one.
     pub genotype: Option<String>,

@@ -138,6 +138,6 @@ impl Session<'_> {
     fn check_same(&self, older: &Started, given: Option<&str>) -> Result<(), LabError> {
         let now = self.started(older.phase, given)?;
         let dir = self.job.dirs.of(older.phase);
-        older.check_same(&now, dir, self.plan.allow_changed)
+        older.check_same(&now, dir.path(), self.plan.allow_changed)
     }
 }

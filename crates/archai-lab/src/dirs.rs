@@ -9,7 +9,7 @@ use archai_engine::files::FileError;
 
 use crate::error::LabError;
 use crate::phase::Phase;
-use crate::rundir::RunDir;
+use crate::rundir::{RunDir, is_bare};
 
 /// The two directories of an experiment.
 #[derive(Clone, Debug, PartialEq)]
@@ -124,15 +124,6 @@ pub(crate) fn create(dir: &Path) -> Result<(), LabError> {
 /// Whether a name is in use, by a dangling link too.
 fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
-}
-
-/// Whether nothing was begun in a directory: it holds at most a lock, or what a killed process had begun to write.
-pub(crate) fn is_bare(dir: &Path) -> bool {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return false;
-    };
-    let mut names = entries.map_while(|entry| Some(entry.ok()?.file_name()));
-    names.all(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn numbered(dir: &Path, n: u32) -> PathBuf {

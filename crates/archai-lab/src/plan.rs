@@ -14,13 +14,10 @@ use crate::config::ConfigRequest;
 use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::lab::Lab;
-use crate::observer::{LabEvent, Observer};
 use crate::phase::Phase;
 use crate::request::Request;
 use crate::rundir::RunDir;
-use crate::session::Session;
 use crate::started::{DirState, Started};
-use crate::summary::Outcome;
 use crate::table::Table;
 
 /// Everything that a request will run, checked.
@@ -34,7 +31,7 @@ pub struct Plan<'a> {
     pub(crate) allow_changed: bool,
     /// The command line without the program and without what only says how to treat older runs.
     pub(crate) arguments: Vec<String>,
-    threads: Option<usize>,
+    pub(crate) threads: Option<usize>,
 }
 
 /// One algorithm on one data set.
@@ -191,37 +188,6 @@ impl<'a> Plan<'a> {
             dir.display(),
             places.join(", ")
         )))
-    }
-
-    /// Executes the plan; see [`Lab::run`].
-    ///
-    /// # Errors
-    /// Whatever goes wrong first.
-    pub fn execute(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.threads.unwrap_or(0))
-            .build()
-            .map_err(|e| LabError::failure(format!("cannot start the threads: {e}")))?;
-        threads.install(|| self.execute_here(observer))
-    }
-
-    fn execute_here(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
-        let stop = observer.stop_flag();
-        let goes_on = !self.fresh && self.progress()? == Progress::Begun;
-        let mut outcomes = Vec::new();
-        for job in &self.jobs {
-            let session = Session {
-                job,
-                plan: self,
-                goes_on,
-                observer,
-                stop: &stop,
-            };
-            let outcome = session.run()?;
-            observer.observe(&LabEvent::JobEnds { outcome: &outcome });
-            outcomes.push(outcome);
-        }
-        Ok(outcomes)
     }
 }
 

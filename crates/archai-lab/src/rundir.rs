@@ -14,9 +14,8 @@ use archai_spec::config::{Vars, expand};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use serde_json::Value;
 
-use crate::dirs::is_bare;
 use crate::error::LabError;
-use crate::log::{Follower, LogEntry, read_entries};
+use crate::log::{Follower, LogEntry, LogFiles, read_entries};
 use crate::record::Record;
 use crate::started::{DirState, Started};
 
@@ -41,17 +40,6 @@ const MACHINE: &str = "jsonl";
 const TREE: &str = "yaml";
 /// The name of the logs, unless `common.log_prefix` says otherwise.
 const LOG: &str = "log";
-
-/// The log files of a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogFiles {
-    /// For people, line by line.
-    pub human: PathBuf,
-    /// For programs, line by line.
-    pub machine: PathBuf,
-    /// The same values as one tree, written at the end.
-    pub tree: PathBuf,
-}
 
 /// The directory of one phase of an experiment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -255,6 +243,14 @@ impl RunDir {
         })
     }
 
+    /// Writes how the phase is started.
+    pub(crate) fn write_started(&self, started: &Started) -> Result<(), FileError> {
+        write_atomically(&self.file(STARTED_FILE), |out| {
+            serde_json::to_writer_pretty(&mut *out, started)?;
+            out.write_all(b"\n")
+        })
+    }
+
     /// Writes a text file into it, complete or not at all.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), FileError> {
         write_atomically(&self.file(name), |out| out.write_all(text.as_bytes()))
@@ -264,6 +260,15 @@ impl RunDir {
     pub(crate) fn sweep(&self) -> Result<(), FileError> {
         sweep(&self.path)
     }
+}
+
+/// Whether nothing was begun in a directory: it holds at most a lock, or what a killed process had begun to write.
+pub(crate) fn is_bare(dir: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return false;
+    };
+    let mut names = entries.map_while(|entry| Some(entry.ok()?.file_name()));
+    names.all(|name| name.to_string_lossy().starts_with('.'))
 }
 
 fn sweep(dir: &Path) -> Result<(), FileError> {
@@ -316,7 +321,7 @@ mod tests {
         std::fs::write(dir.file("log.log"), "").unwrap();
         assert!(matches!(dir.state().unwrap(), DirState::Foreign));
         let started = Started::new(Phase::Search, "0.1.0", &[], Path::new("/"));
-        started.write(&dir).unwrap();
+        dir.write_started(&started).unwrap();
         assert!(matches!(dir.state().unwrap(), DirState::Unfinished(_)));
         std::fs::write(dir.file(RECORD_FILE), "{\"version\": 9}").unwrap();
         let error = dir.state().unwrap_err().to_string();

@@ -23,13 +23,46 @@ use crate::error::LabError;
 use crate::log::{Audience, LogOptions, RunLog};
 use crate::observer::{Ended, LabEvent, Observer};
 use crate::phase::Phase;
-use crate::plan::{Job, Plan};
+use crate::plan::{Job, Plan, Progress};
 use crate::record::{RECORD_VERSION, Record, figures_of_eval, figures_of_search};
 use crate::rundir::{CHECKPOINTS, CONFIG_FILE, FOUND_DESC, RECORD_FILE, RunDir, SUMMARY_FILE};
 use crate::started::Started;
 use crate::summary::{Outcome, as_markdown};
 use crate::table::TableEntry;
 use crate::template::Template;
+
+impl Plan<'_> {
+    /// Executes the plan; see [`Lab::run`].
+    ///
+    /// # Errors
+    /// Whatever goes wrong first.
+    pub fn execute(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.threads.unwrap_or(0))
+            .build()
+            .map_err(|e| LabError::failure(format!("cannot start the threads: {e}")))?;
+        threads.install(|| self.execute_here(observer))
+    }
+
+    fn execute_here(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
+        let stop = observer.stop_flag();
+        let goes_on = !self.fresh && self.progress()? == Progress::Begun;
+        let mut outcomes = Vec::new();
+        for job in &self.jobs {
+            let session = Session {
+                job,
+                plan: self,
+                goes_on,
+                observer,
+                stop: &stop,
+            };
+            let outcome = session.run()?;
+            observer.observe(&LabEvent::JobEnds { outcome: &outcome });
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
 
 /// A job while it runs.
 pub(crate) struct Session<'a> {
@@ -279,7 +312,7 @@ impl Session<'_> {
         });
         dir.sweep()?;
         // First of all, so that whatever else is there belongs to a run that can be resumed.
-        started.write(dir)?;
+        dir.write_started(started)?;
         dir.write(CONFIG_FILE, &self.config_used(dir))?;
         let options = LogOptions::new(dir, &settings.common);
         let audience = Audience {

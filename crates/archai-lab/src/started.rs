@@ -1,17 +1,14 @@
 //! What a run directory says of the run that made it (`run.json`), and in which state its phase is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use archai_engine::files::{FileError, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::LabError;
 use crate::phase::Phase;
 use crate::record::Record;
-use crate::rundir::{RunDir, STARTED_FILE};
 
 /// Version of [`Started`] that this program writes and reads.
 const STARTED_VERSION: u32 = 1;
@@ -107,17 +104,6 @@ impl Started {
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
-    /// Writes the file into a run directory.
-    ///
-    /// # Errors
-    /// A file that cannot be written.
-    pub(crate) fn write(&self, dir: &RunDir) -> Result<(), FileError> {
-        write_atomically(&dir.file(STARTED_FILE), |out| {
-            serde_json::to_writer_pretty(&mut *out, self)?;
-            out.write_all(b"\n")
-        })
-    }
-
     /// Checks that this run, which is to be resumed in `dir`, computes what `now` asks for. With `allow` the differences
     /// that cannot change what the phase computes are accepted: settings of the evaluation while the search goes on, and
     /// the program's version.
@@ -127,7 +113,7 @@ impl Started {
     pub(crate) fn check_same(
         &self,
         now: &Started,
-        dir: &RunDir,
+        dir: &Path,
         allow: bool,
     ) -> Result<(), LabError> {
         let searching = self.phase == Phase::Search;
@@ -166,7 +152,7 @@ impl Started {
         Err(LabError::request(format!(
             "the unfinished run in `{}` was started differently (old -> new):\n{}\n  \
              go on with the old command (archai resume {0}); {way}--fresh sets the old run aside and starts over",
-            dir.path().display(),
+            dir.display(),
             differences.join("\n")
         )))
     }
@@ -228,7 +214,7 @@ mod tests {
         for (phase, new, allow, expect) in cases {
             let result = started(phase, old.clone()).check_same(
                 &started(phase, new.clone()),
-                &RunDir::new("d"),
+                Path::new("d"),
                 allow,
             );
             let error = result.err().map(|e| e.to_string()).unwrap_or_default();
@@ -244,7 +230,7 @@ mod tests {
         let mut other = started(Phase::Search, old.clone());
         other.program = "99.0".into();
         let before = started(Phase::Search, old);
-        assert!(before.check_same(&other, &RunDir::new("d"), false).is_err());
-        assert!(before.check_same(&other, &RunDir::new("d"), true).is_ok());
+        assert!(before.check_same(&other, Path::new("d"), false).is_err());
+        assert!(before.check_same(&other, Path::new("d"), true).is_ok());
     }
 }

@@ -13,7 +13,7 @@ use crate::rundir::{RunDir, SUMMARY_FILE};
 use crate::table::TableEntry;
 
 /// What one algorithm found on one data set.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Algorithm and data sets, in words.
     pub title: String,
@@ -188,27 +188,14 @@ mod tests {
     #[test]
     fn notes_and_warnings_are_shown() {
         let search = SearchResult {
-            genotype: None,
-            train_top1: None,
-            val_top1: None,
-            post_train_test_top1: None,
-            supernet_parameters: 1,
-            alphas: 1,
-            parameters: 1,
-            macs: 1,
-            seconds: 1.0,
-            final_desc: PathBuf::new(),
             notes: vec!["ended early".into()],
             warnings: vec!["all skips".into()],
-            files: Vec::new(),
+            ..SearchResult::default()
         };
         let outcome = Outcome {
             title: "darts on mnist".into(),
-            table: None,
             search: Some(search),
-            search_dir: None,
-            eval: None,
-            eval_dir: None,
+            ..Outcome::default()
         };
         let markdown = as_markdown(&outcome, &[], "digest");
         assert!(

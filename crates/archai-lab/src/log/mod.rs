@@ -5,6 +5,19 @@ mod line;
 mod read;
 mod write;
 
+use std::path::PathBuf;
+
 pub use line::line;
 pub use read::{Follower, LogEntry, News, read_entries};
 pub(crate) use write::{Audience, LogOptions, RunLog};
+
+/// The log files of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFiles {
+    /// For people, line by line.
+    pub human: PathBuf,
+    /// For programs, line by line.
+    pub machine: PathBuf,
+    /// The same values as one tree, written at the end.
+    pub tree: PathBuf,
+}

@@ -14,11 +14,11 @@ use archai_spec::settings::Common;
 use jiff::Zoned;
 use serde_json::{Map, Value, json};
 
+use super::LogFiles;
 use super::read::LogEntry;
 use crate::host::Host;
 use crate::observer::{LabEvent, Observer};
 use crate::phase::Phase;
-use crate::rundir::LogFiles;
 
 /// Which log files are written, and what goes in.
 #[derive(Clone, Debug)]

@@ -72,32 +72,18 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool) -> String {
 mod tests {
     use super::*;
     use archai_engine::searcher::SearchResult;
-    use std::path::PathBuf;
 
     #[test]
     fn notes_and_warnings_are_shown() {
         let search = SearchResult {
-            genotype: None,
-            train_top1: None,
-            val_top1: None,
-            post_train_test_top1: None,
-            supernet_parameters: 1,
-            alphas: 1,
-            parameters: 1,
-            macs: 1,
-            seconds: 1.0,
-            final_desc: PathBuf::new(),
             notes: vec!["ended early".into()],
             warnings: vec!["all skips".into()],
-            files: Vec::new(),
+            ..SearchResult::default()
         };
         let outcome = Outcome {
             title: "darts on mnist".into(),
-            table: None,
             search: Some(search),
-            search_dir: None,
-            eval: None,
-            eval_dir: None,
+            ..Outcome::default()
         };
         let terminal = for_terminal(&[outcome], false);
         let expect = "\ndarts on mnist: warning: all skips\n\ndarts on mnist: note: ended early\n";
