@@ -86,12 +86,23 @@ impl Walk<'_> {
     fn keep<T>(&mut self, place: impl fmt::Display, result: Result<T, DescError>) -> Option<T> {
         result.map_err(|e| self.errors.push(e.at(place))).ok()
     }
-    fn op(&mut self, place: &str, op: &OpDesc, inputs: Option<Vec<Shape>>) -> Option<Shape> {
+    /// The place is written out for an error alone: a network has many ops.
+    fn op(
+        &mut self,
+        place: fmt::Arguments<'_>,
+        op: &OpDesc,
+        inputs: Option<Vec<Shape>>,
+    ) -> Option<Shape> {
         self.keep(place, self.catalog.check(op))?;
         self.keep(place, self.catalog.out_shape(op, &inputs?))
     }
     /// Compares a computed shape with the recorded one; the recorded one carries on after an error.
-    fn recorded(&mut self, place: &str, computed: Option<Shape>, recorded: Shape) -> Shape {
+    fn recorded(
+        &mut self,
+        place: fmt::Arguments<'_>,
+        computed: Option<Shape>,
+        recorded: Shape,
+    ) -> Shape {
         if let Some(shape) = computed.filter(|shape| *shape != recorded) {
             self.fail(
                 DescErrorKind::Shape,
@@ -236,22 +247,21 @@ impl ModelDesc {
     fn walk(&self, walk: &mut Walk<'_>) -> Option<ModelShapes> {
         let (mut stem_inputs, mut stems) = (Vec::new(), Vec::new());
         for (i, stem) in self.stems.iter().enumerate() {
-            let place = format!("stem {i}");
             let input = match stem.input {
                 StemInput::Image => Some(self.input),
                 StemInput::Stem(from) if from < i => stems.get(from).copied(),
                 StemInput::Stem(from) => {
                     walk.fail(
                         DescErrorKind::Reference,
-                        &place,
+                        format_args!("stem {i}"),
                         format!("reads stem {from}; it can only read the image or an earlier stem"),
                     );
                     None
                 }
             };
-            let out = walk.op(&place, &stem.op, input.map(|s| vec![s]));
+            let out = walk.op(format_args!("stem {i}"), &stem.op, input.map(|s| vec![s]));
             stem_inputs.push(input);
-            stems.push(walk.recorded(&place, out, stem.out));
+            stems.push(walk.recorded(format_args!("stem {i}"), out, stem.out));
         }
         let mut previous: Vec<Shape> = self.stem_outputs.iter().map(|&i| stems[i]).collect();
         let mut cells = Vec::new();
@@ -259,7 +269,7 @@ impl ModelDesc {
             self.check_owner(walk, i, cell);
             let inputs = last(&previous, cell.stems.len());
             let (states, out) = walk_cell(walk, i, cell, inputs);
-            let out = walk.recorded(&format!("cell {i}"), out, cell.out);
+            let out = walk.recorded(format_args!("cell {i}"), out, cell.out);
             cells.push(states.map(|states| CellShapes {
                 inputs: inputs.to_vec(),
                 states,
@@ -283,8 +293,12 @@ impl ModelDesc {
         }
         // There is at least one cell.
         let features = previous[previous.len() - 1];
-        let pooled = walk.op("pool", &self.pool, Some(vec![features]));
-        walk.op("logits", &self.logits, pooled.map(|s| vec![s]));
+        let pooled = walk.op(format_args!("pool"), &self.pool, Some(vec![features]));
+        walk.op(
+            format_args!("logits"),
+            &self.logits,
+            pooled.map(|s| vec![s]),
+        );
         if self.logits.ch_out != self.n_classes {
             walk.fail(
                 DescErrorKind::Structure,
@@ -412,18 +426,17 @@ fn walk_cell(
 ) -> (Option<Vec<Shape>>, Option<Shape>) {
     let mut states: Vec<Option<Shape>> = Vec::new();
     for (s, (stem, input)) in cell.stems.iter().zip(inputs).enumerate() {
-        states.push(walk.op(&format!("cell {i}, stem {s}"), stem, Some(vec![*input])));
+        states.push(walk.op(format_args!("cell {i}, stem {s}"), stem, Some(vec![*input])));
     }
     for (n, node) in cell.nodes.iter().enumerate() {
         let mut sum: Option<(usize, Shape)> = None;
         let mut complete = true;
         for (e, edge) in node.edges.iter().enumerate() {
-            let place = format!("cell {i}, node {n}, edge {e}");
             let known = edge.inputs.iter().all(|&input| input < states.len());
             if let Some(bad) = edge.inputs.iter().find(|&&input| input >= states.len()) {
                 walk.fail(
                     DescErrorKind::Reference,
-                    &place,
+                    format_args!("cell {i}, node {n}, edge {e}"),
                     format!(
                         "reads state {bad}, but node {n} can read {}",
                         state_list(states.len(), cell.stems.len())
@@ -435,7 +448,8 @@ fn walk_cell(
             } else {
                 None
             };
-            let Some(shape) = walk.op(&place, &edge.op, read) else {
+            let place = format_args!("cell {i}, node {n}, edge {e}");
+            let Some(shape) = walk.op(place, &edge.op, read) else {
                 complete = false;
                 continue;
             };
@@ -444,7 +458,7 @@ fn walk_cell(
                     complete = false;
                     walk.fail(
                         DescErrorKind::Shape,
-                        &place,
+                        format_args!("cell {i}, node {n}, edge {e}"),
                         format!(
                             "`{}` gives {shape}, but edge {first} of the node gives {expected}; a node adds its edges, so they must agree",
                             edge.op.name
@@ -467,7 +481,6 @@ fn walk_cell(
             None
         });
     }
-    let place = format!("cell {i}, post op");
     let mut joined = Some(Vec::new());
     for &state in &cell.concat {
         match states.get(state) {
@@ -481,7 +494,7 @@ fn walk_cell(
                 joined = None;
                 walk.fail(
                     DescErrorKind::Reference,
-                    &place,
+                    format_args!("cell {i}, post op"),
                     format!(
                         "`concat` names state {state}, but the cell has {}",
                         state_list(states.len(), cell.stems.len())
@@ -490,7 +503,7 @@ fn walk_cell(
             }
         }
     }
-    let out = walk.op(&place, &cell.post_op, joined);
+    let out = walk.op(format_args!("cell {i}, post op"), &cell.post_op, joined);
     (states.into_iter().collect(), out)
 }
 

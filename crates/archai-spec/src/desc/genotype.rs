@@ -13,7 +13,8 @@ use super::{
 };
 use crate::settings::ModelDescSettings;
 
-/// Largest state number that a genotype may name; larger numbers are typing errors.
+/// Largest state number that a genotype may name; larger numbers are typing errors. A cell of more nodes than that has states
+/// that no edge can read: it is refused before a network is built of it.
 const MAX_STATE: usize = 1000;
 
 /// (op, input state), two per node.
@@ -51,7 +52,7 @@ impl Genotype {
     /// Checks what can be checked without knowing the ops. Parsing does so too.
     ///
     /// # Errors
-    /// An odd number of pairs, an input or a concatenated state that does not exist.
+    /// An odd number of pairs, more nodes than have a number, an input or a concatenated state that does not exist.
     pub fn check(&self) -> Result<(), DescError> {
         for (name, pairs, concat) in [
             ("normal", &self.normal, &self.normal_concat),
@@ -61,6 +62,13 @@ impl Genotype {
                 return Err(
                     error(format!("has {} pairs; expected two per node", pairs.len())).at(name),
                 );
+            }
+            let (nodes, most) = (pairs.len() / 2, MAX_STATE - 1);
+            if nodes > most {
+                return Err(error(format!(
+                    "has {nodes} nodes; a cell may have {most}, because states are numbered up to {MAX_STATE}"
+                ))
+                .at(name));
             }
             for (i, (op, input)) in pairs.iter().enumerate() {
                 let states = i / 2 + 2;

@@ -106,6 +106,24 @@ fn bad_texts() {
     }
 }
 
+/// Such a network would have hundreds of thousands of ops.
+#[test]
+fn more_nodes_than_have_numbers_are_refused_before_a_network_is_built() {
+    let text = |nodes: usize| {
+        let pairs = vec!["('skip_connect', 0)"; 2 * nodes].join(", ");
+        format!(
+            "Genotype(normal=[{pairs}], normal_concat=[2], reduce=[{pairs}], reduce_concat=[2])"
+        )
+    };
+    let most: Genotype = text(999).parse().unwrap();
+    assert_eq!(most.normal.len(), 1998);
+    let error = text(1000).parse::<Genotype>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "normal: has 1000 nodes; a cell may have 999, because states are numbered up to 1000"
+    );
+}
+
 #[test]
 fn unknown_ops_are_named() {
     let genotype: Genotype = super::DARTS_V2
