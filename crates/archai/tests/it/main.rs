@@ -13,3 +13,4 @@ mod open;
 mod report;
 mod run;
 mod support;
+mod vscode;
