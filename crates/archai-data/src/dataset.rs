@@ -83,65 +83,22 @@ pub trait Dataset: Send + Sync {
     /// May panic unless `index < len()`.
     fn image(&self, index: usize) -> Result<Image<'_>, DataError>;
 
-    /// The classes' names, if the files have them.
-    fn class_names(&self) -> Option<&[String]> {
-        None
-    }
-
     /// Whether there is no image.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Largest side of an image, in pixels. Larger ones are damaged files or attacks.
-pub(crate) const MAX_SIDE: usize = 16_384;
+/// Longest side of an image, in pixels.
+pub(crate) const MAX_SIDE: usize = settings::Dataset::MAX_SIDE;
 
-/// Checks what the schema cannot: that the values fit one another.
+/// Checks what the schema cannot: that the values fit one another. A section that comes from a configuration was checked
+/// before; one that a program made was not.
 pub(crate) fn check(dataset: &settings::Dataset) -> Result<(), DataError> {
-    if ![1, 3].contains(&dataset.channels) {
-        let problem = format!("is {}, expected 1 (grey) or 3 (colour)", dataset.channels);
-        return Err(DataError::setting("dataset.channels", problem));
+    match dataset.check().into_iter().next() {
+        None => Ok(()),
+        Some((key, problem)) => Err(DataError::setting(format!("dataset.{key}"), problem)),
     }
-    let [height, width] = dataset.size;
-    if !(1..=MAX_SIDE).contains(&height) || !(1..=MAX_SIDE).contains(&width) {
-        let problem =
-            format!("is [{height}, {width}], expected [height, width] in 1..={MAX_SIDE} pixels");
-        return Err(DataError::setting("dataset.size", problem));
-    }
-    for (key, values) in [("mean", &dataset.mean), ("std", &dataset.std)] {
-        if values.len() != dataset.channels {
-            return Err(DataError::setting(
-                format!("dataset.{key}"),
-                format!(
-                    "has {} values, expected one for each of the {} channels",
-                    values.len(),
-                    dataset.channels
-                ),
-            ));
-        }
-        if let Some(bad) = values
-            .iter()
-            .find(|v| !v.is_finite() || (key == "std" && **v <= 0.0))
-        {
-            let expected = if key == "std" {
-                "numbers above 0"
-            } else {
-                "finite numbers"
-            };
-            return Err(DataError::setting(
-                format!("dataset.{key}"),
-                format!("holds {bad}, expected {expected}"),
-            ));
-        }
-    }
-    if dataset.n_classes == 0 || u32::try_from(dataset.n_classes).is_err() {
-        return Err(DataError::setting(
-            "dataset.n_classes",
-            "expected a number from 1 to 2^32 - 1",
-        ));
-    }
-    Ok(())
 }
 
 /// A data set in memory.
@@ -149,7 +106,6 @@ pub(crate) fn check(dataset: &settings::Dataset) -> Result<(), DataError> {
 pub struct InMemory {
     pub(crate) name: String,
     pub(crate) n_classes: usize,
-    pub(crate) class_names: Option<Vec<String>>,
     pub(crate) shape: [usize; 3],
     pub(crate) pixels: Vec<u8>,
     pub(crate) labels: Vec<u32>,
@@ -161,7 +117,6 @@ impl std::fmt::Debug for InMemory {
         let InMemory {
             name,
             n_classes,
-            class_names,
             shape,
             pixels: _,
             labels,
@@ -169,7 +124,6 @@ impl std::fmt::Debug for InMemory {
         f.debug_struct("InMemory")
             .field("name", name)
             .field("n_classes", n_classes)
-            .field("class_names", class_names)
             .field("shape", shape)
             .field("len", &labels.len())
             .finish_non_exhaustive()
@@ -182,7 +136,6 @@ impl InMemory {
         InMemory {
             name: name.to_owned(),
             n_classes,
-            class_names: None,
             shape,
             pixels: Vec::new(),
             labels: Vec::new(),
@@ -221,7 +174,6 @@ impl InMemory {
         Ok(InMemory {
             name,
             n_classes,
-            class_names: None,
             shape,
             pixels,
             labels,
@@ -256,9 +208,5 @@ impl Dataset for InMemory {
             height,
             width,
         })
-    }
-
-    fn class_names(&self) -> Option<&[String]> {
-        self.class_names.as_deref()
     }
 }

@@ -9,6 +9,8 @@ use archai_spec::settings;
 
 use crate::dataset::{self, Dataset, Split};
 use crate::error::DataError;
+use crate::files;
+use crate::gather::check_label;
 
 /// A format of data sets: what `dataset.format` names in a configuration. Implement it to let configurations name data
 /// that no reader here knows, and add it to the list of [`Formats`] that a program starts with.
@@ -55,8 +57,9 @@ pub trait DataFormat: Named + Send + Sync {
         split: Split,
     ) -> Result<Arc<dyn Dataset>, DataError>;
 
-    /// The files that [`DataFormat::open`] would read, in their order. By default `dataset.path` itself, if the format
-    /// needs it to be there.
+    /// The files that [`DataFormat::open`] would read, in their order. They are looked for before a run begins, so that a
+    /// missing test file is not found out after the search. By default `dataset.path` itself, if the format needs it to be
+    /// there.
     ///
     /// # Errors
     /// As [`DataFormat::open`], as far as it can be known without reading the files.
@@ -85,25 +88,54 @@ pub type Formats = Registry<dyn DataFormat>;
 ///
 /// # Errors
 /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
-/// below `n_classes`, [`DataError::Setting`] if the section contradicts itself or names a format that is not listed.
+/// below `n_classes`, [`DataError::Setting`] if the section contradicts itself, names a format that is not listed, or has
+/// another number of classes than the data. All labels are checked here, whatever the format did.
 pub fn open(
     formats: &Formats,
     dataset: &settings::Dataset,
     split: Split,
 ) -> Result<Arc<dyn Dataset>, DataError> {
     dataset::check(dataset)?;
-    of(formats, dataset)?.open(dataset, split)
+    let data = of(formats, dataset)?.open(dataset, split)?;
+    if data.n_classes() != dataset.n_classes {
+        let problem = format!(
+            "is {}, but the {} data of format `{}` has {} classes",
+            dataset.n_classes,
+            split.as_str(),
+            dataset.format,
+            data.n_classes()
+        );
+        return Err(DataError::setting("dataset.n_classes", problem));
+    }
+    let place = Path::new(&dataset.path);
+    for index in 0..data.len() {
+        let at = || format!("image {index} of the {} data", split.as_str());
+        check_label(place, data.label(index).into(), dataset.n_classes, &at)?;
+    }
+    Ok(data)
 }
 
-/// Finds out, without reading, whether the place of a data set is there: before anything is begun that needs it.
+/// Finds out, without reading them, whether the files of a part of a data set are there: before anything is begun that
+/// needs them.
 ///
 /// # Errors
-/// As [`open`], if nothing lies at `dataset.path` and the format needs it.
-pub fn check_place(formats: &Formats, dataset: &settings::Dataset) -> Result<(), DataError> {
-    let format = of(formats, dataset)?;
-    if format.needs_path() && !Path::new(&dataset.path).exists() {
-        // The format knows best what is missing.
-        open(formats, dataset, Split::Train)?;
+/// As [`open`], as far as it can be known without reading the files.
+pub fn check_place(
+    formats: &Formats,
+    dataset: &settings::Dataset,
+    split: Split,
+) -> Result<(), DataError> {
+    dataset::check(dataset)?;
+    let place = Path::new(&dataset.path);
+    for file in of(formats, dataset)?.files(dataset, split)? {
+        if !file.exists() {
+            let below = file.strip_prefix(place).unwrap_or(&file);
+            let looked_for = match below.as_os_str().is_empty() {
+                true => "a file or folder".to_owned(),
+                false => below.display().to_string(),
+            };
+            return Err(files::absent(dataset, split, looked_for));
+        }
     }
     Ok(())
 }

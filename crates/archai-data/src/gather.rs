@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 16 << 30;
 ///     let image = Image { pixels: vec![pixel; 4].into(), channels: 1, height: 2, width: 2 };
 ///     gather.push(file, image, label, || format!("record {index}"))?;
 /// }
-/// gather.finish(file, None)
+/// gather.finish(file)
 /// # }
 /// ```
 #[derive(Debug)]
@@ -72,7 +72,8 @@ impl Gather {
     /// where in it, for messages.
     ///
     /// # Errors
-    /// [`DataError::Malformed`] if the label is not below the number of classes, or memory does not suffice.
+    /// [`DataError::Malformed`] if the label is not below the number of classes, if the image does not hold what it claims
+    /// (see [`picture::fit`]), or if memory does not suffice.
     pub fn push(
         &mut self,
         path: &Path,
@@ -80,44 +81,37 @@ impl Gather {
         label: i64,
         at: impl Fn() -> String,
     ) -> Result<(), DataError> {
-        let label = check_label(path, label, self.result.n_classes, at)?;
+        let label = check_label(path, label, self.result.n_classes, &at)?;
         let [channels, height, width] = self.result.shape;
-        let image = picture::fit(image, channels, [height, width]);
+        let image = picture::fit(path, &at, image, channels, [height, width])?;
         self.result.pixels.extend_from_slice(&image.pixels);
         self.result.labels.push(label);
         self.expect(path, self.result.labels.len() as u64)
     }
 
-    /// The data set. Names of classes are dropped unless there is one for each class of the settings.
+    /// The data set.
     ///
     /// # Errors
     /// [`DataError::Malformed`] if no image was added.
-    pub fn finish(
-        mut self,
-        path: &Path,
-        class_names: Option<&[&str]>,
-    ) -> Result<InMemory, DataError> {
-        if self.result.labels.is_empty() {
-            return Err(DataError::malformed(
+    pub fn finish(self, path: &Path) -> Result<InMemory, DataError> {
+        match self.result.labels.is_empty() {
+            true => Err(DataError::malformed(
                 path,
                 "its end",
                 "at least one image",
                 "none",
-            ));
+            )),
+            false => Ok(self.result),
         }
-        // Names that do not go with the user's number of classes would be wrong names.
-        let names = class_names.filter(|names| names.len() == self.result.n_classes);
-        self.result.class_names =
-            names.map(|names| names.iter().map(|&name| name.to_owned()).collect());
-        Ok(self.result)
     }
 }
 
-fn check_label(
+/// The label, if there is a class for it.
+pub(crate) fn check_label(
     path: &Path,
     label: i64,
     n_classes: usize,
-    at: impl Fn() -> String,
+    at: &dyn Fn() -> String,
 ) -> Result<u32, DataError> {
     match u32::try_from(label) {
         Ok(label) if (label as usize) < n_classes => Ok(label),

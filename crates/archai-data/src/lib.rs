@@ -36,6 +36,7 @@ pub mod files;
 mod format;
 pub mod formats;
 mod gather;
+mod jpeg;
 mod loader;
 mod loaders;
 pub mod nasbench201;

@@ -6,7 +6,7 @@ use archai_spec::settings;
 
 use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
-use crate::format::{Formats, open};
+use crate::format::{Formats, check_place, open};
 use crate::loader::Loader;
 use crate::rng::Key;
 use crate::split;
@@ -27,8 +27,31 @@ pub struct Loaders {
 }
 
 impl Loaders {
-    /// Opens the data and divides it. `formats` and `transforms` are what the section may name. `seed` decides the split alone, so that all phases of a run agree on it; `seed`
-    /// and `purpose` (the phase's name) decide orders and augmentation.
+    /// Finds out, before anything is begun that needs the data, whether [`Loaders::new`] could work: whether the section's
+    /// transforms fit its settings, and whether the files of each part that it loads are there. No file is read.
+    ///
+    /// # Errors
+    /// As [`Loaders::new`], as far as it can be known without reading the files.
+    pub fn check(
+        settings: &settings::Loader,
+        formats: &Formats,
+        transforms: &Transforms,
+    ) -> Result<(), DataError> {
+        pipelines(settings, transforms)?;
+        for (is_loaded, split) in [
+            (settings.load_train, Split::Train),
+            (settings.load_test, Split::Test),
+        ] {
+            if is_loaded {
+                check_place(formats, &settings.dataset, split)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the data and divides it. `formats` and `transforms` are what the section may name. `seed` decides the split
+    /// alone, so that all phases of a run agree on it; `seed` and `purpose` (the phase's name) decide orders and
+    /// augmentation.
     ///
     /// `max_batches` limits the training data before the split: to that many training batches, or to as many images as
     /// it takes for one of each class in both parts. The limited set is stratified too.
@@ -43,8 +66,7 @@ impl Loaders {
         purpose: &str,
     ) -> Result<Loaders, DataError> {
         let dataset = &settings.dataset;
-        let augmented = Pipeline::train(dataset, settings.cutout, transforms)?;
-        let plain = Pipeline::test(dataset, transforms)?;
+        let (augmented, plain) = pipelines(settings, transforms)?;
         let key = Key::new(seed).with(purpose);
         let base = Key::new(seed).with("data");
         let test = match settings.load_test {
@@ -121,6 +143,18 @@ impl Loaders {
     }
 }
 
+/// What is done to images that are learnt from, and to those that are measured on.
+fn pipelines(
+    settings: &settings::Loader,
+    transforms: &Transforms,
+) -> Result<(Pipeline, Pipeline), DataError> {
+    let dataset = &settings.dataset;
+    Ok((
+        Pipeline::train(dataset, settings.cutout, transforms)?,
+        Pipeline::test(dataset, transforms)?,
+    ))
+}
+
 /// The images that `max_batches` leaves, stratified; all if it is negative.
 fn limited(
     data: &dyn Dataset,
@@ -132,12 +166,6 @@ fn limited(
     let Ok(batches) = usize::try_from(max_batches) else {
         return Ok((0..data.len()).collect());
     };
-    if batches == 0 {
-        return Err(DataError::setting(
-            "dataset.max_batches",
-            "is 0, expected -1 (all) or a number of batches",
-        ));
-    }
     let n = raise(batches.saturating_mul(batch));
     Ok(split::stratified(&labels(data), n, key).0)
 }

@@ -9,6 +9,7 @@ use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma};
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
+use crate::jpeg;
 
 /// What the pixels of a file may take, however small it is.
 const PIXELS_FLOOR: u64 = 16 << 20;
@@ -20,8 +21,8 @@ const PIXELS_RATIO: u64 = 256;
 /// where the bytes come from, for messages.
 ///
 /// # Errors
-/// [`DataError::Malformed`] if the bytes are not such a file, or one that would take far more memory than its length
-/// allows for.
+/// [`DataError::Malformed`] if the bytes are not such a file, or one that was cut off, or one that would take far more
+/// memory than its length allows for.
 pub fn decode(
     path: &Path,
     at: &dyn Fn() -> String,
@@ -31,7 +32,8 @@ pub fn decode(
     let mut reader = ImageReader::new(Cursor::new(bytes))
         .with_guessed_format()
         .map_err(|error| wrong(error.to_string()))?;
-    match reader.format() {
+    let format = reader.format();
+    match format {
         Some(ImageFormat::Png | ImageFormat::Jpeg) => {}
         Some(other) => return Err(wrong(format!("a {other:?} image"))),
         None if bytes.is_empty() => return Err(wrong("nothing".into())),
@@ -51,6 +53,10 @@ pub fn decode(
     let image = reader
         .decode()
         .map_err(|error| wrong(format!("one that cannot be decoded ({error})")))?;
+    if format == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
+        let found = "a JPEG image that was cut off: its end-of-image marker is missing";
+        return Err(wrong(found.into()));
+    }
     Ok(planes(image))
 }
 
@@ -78,11 +84,36 @@ fn planes(image: DynamicImage) -> Image<'static> {
     }
 }
 
-/// The image with `channels` (1 or 3) and `size` (height, width). Grey is repeated, colours are averaged; sides that
-/// are too long are scaled down (triangle filter over all covered pixels), sides that are too short are padded with
-/// zeros on both ends, the odd pixel at the end.
-pub fn fit(image: Image<'_>, channels: usize, size: [usize; 2]) -> Image<'_> {
-    pad(shrink(recolour(image, channels), size), size)
+/// The image with `channels` (1 or 3) and `size` (height, width, at least 1). Grey is repeated, colours are averaged; sides
+/// that are too long are scaled down (triangle filter over all covered pixels), sides that are too short are padded with
+/// zeros on both ends, the odd pixel at the end. `path` and `at` say where the image comes from, for messages.
+///
+/// # Errors
+/// [`DataError::Malformed`] if the image has no pixels, other than 1 or 3 channels, or not one byte for each pixel and
+/// channel.
+pub fn fit<'a>(
+    path: &Path,
+    at: &dyn Fn() -> String,
+    image: Image<'a>,
+    channels: usize,
+    size: [usize; 2],
+) -> Result<Image<'a>, DataError> {
+    let bytes = [image.height, image.width]
+        .into_iter()
+        .try_fold(image.channels, usize::checked_mul);
+    let is_sound = [1, 3].contains(&image.channels) && !image.pixels.is_empty();
+    if !is_sound || bytes != Some(image.pixels.len()) {
+        let found = format!(
+            "{} bytes for {} channels of {} x {} pixels (height, width)",
+            image.pixels.len(),
+            image.channels,
+            image.height,
+            image.width
+        );
+        let expected = "an image of 1 or 3 channels with one byte for each channel of each pixel";
+        return Err(DataError::malformed(path, at(), expected, found));
+    }
+    Ok(pad(shrink(recolour(image, channels), size), size))
 }
 
 fn recolour(image: Image<'_>, channels: usize) -> Image<'_> {
@@ -165,7 +196,7 @@ mod tests {
     #[test]
     fn fitting() {
         let check = |from: Image<'_>, channels, size, expect: &[u8]| {
-            let fitted = fit(from, channels, size);
+            let fitted = fit(Path::new("a"), &|| "row 1".into(), from, channels, size).unwrap();
             assert_eq!(
                 (fitted.channels, [fitted.height, fitted.width]),
                 (channels, size)
@@ -204,6 +235,31 @@ mod tests {
         );
         // One side too long, the other too short.
         check(image(1, 1, 4, &[8; 4]), 1, [3, 2], &[0, 0, 8, 8, 0, 0]);
+    }
+
+    #[test]
+    fn images_that_are_not_what_they_claim() {
+        let check = |[channels, height, width]: [usize; 3], n: usize| {
+            let image = Image {
+                pixels: vec![0; n].into(),
+                channels,
+                height,
+                width,
+            };
+            let at = || "row 7".to_owned();
+            let error = fit(Path::new("a.bin"), &at, image, 3, [2, 2]).unwrap_err();
+            let expect = format!(
+                "'a.bin': at row 7: expected an image of 1 or 3 channels with one byte for each channel of each pixel, \
+                 found {n} bytes for {channels} channels of {height} x {width} pixels"
+            );
+            assert!(error.to_string().starts_with(&expect), "{error}");
+        };
+        check([1, 2, 2], 3);
+        check([3, 2, 2], 13);
+        check([0, 2, 2], 0);
+        check([1, 0, 2], 0);
+        check([2, 2, 2], 8);
+        check([1, usize::MAX, 2], 4);
     }
 
     #[test]
@@ -250,6 +306,7 @@ mod tests {
             b"hello world",
             &png[..png.len() / 2],
             &jpeg[..20],
+            &jpeg[..jpeg.len() - 1],
         ] {
             let error = decode(path, &|| "row 7".into(), damaged)
                 .unwrap_err()

@@ -41,7 +41,8 @@ impl Pixels<'_> {
 pub struct Scope<'a> {
     /// The data set.
     pub dataset: &'a settings::Dataset,
-    /// Side of the square that `loader.cutout` asks for; 0 for none.
+    /// Side of the square that `loader.cutout` asks for; 0 for none, and for images that are measured on, whatever the
+    /// setting says.
     pub cutout: usize,
     /// Whether networks or architectures learn from the images, so that they are augmented; otherwise they are measured
     /// on them, and nothing may be random.
@@ -96,7 +97,8 @@ pub trait Transform: Named + Send + Sync {
     fn prepare(&self, scope: &Scope<'_>) -> Result<Option<Step>, DataError>;
 
     /// The setting that asks for this transform, with its value, if one does (`dataset.crop_padding is 4`): a list of
-    /// transforms that leaves it out is then an error, since the setting would be ignored. By default none does.
+    /// transforms that leaves it out is then an error, since the setting would be ignored. By default none does. A setting
+    /// that every section must have asks only with a value other than the one under which the transform does nothing.
     fn asked_for(&self, scope: &Scope<'_>) -> Option<String> {
         let _ = scope;
         None
@@ -179,7 +181,11 @@ impl Pipeline {
             }
         }
         let mut steps = Vec::new();
-        for name in &names {
+        for (i, name) in names.iter().enumerate() {
+            if names[..i].contains(name) {
+                let problem = format!("lists `{name}` twice; expected each transform once");
+                return Err(DataError::setting(KEY, problem));
+            }
             let transform = transforms
                 .get(name)
                 .map_err(|unknown| DataError::setting(KEY, unknown.to_string()))?;

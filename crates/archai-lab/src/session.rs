@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
-use archai_data::check_place;
+use archai_data::Loaders;
 use archai_engine::checkpoint::{CheckpointStore, Found};
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner};
@@ -140,15 +140,17 @@ impl Session<'_> {
     fn check_before(&self, runner: &dyn ExperimentRunner) -> Result<Option<Template>, LabError> {
         let (job, plan) = (self.job, self.plan);
         let components = plan.lab.components();
-        let formats = &components.formats;
+        let check_data = |loader| {
+            Loaders::check(loader, &components.formats, &components.transforms)
+                .map_err(LabError::caused)
+        };
         let mut registry = components.ops.clone();
         runner.register_ops(&mut registry)?;
         if plan.search {
-            check_place(formats, &job.search.nas.search.loader.dataset)
-                .map_err(LabError::caused)?;
+            check_data(&job.search.nas.search.loader)?;
         }
         if plan.eval {
-            check_place(formats, &job.eval.nas.eval.loader.dataset).map_err(LabError::caused)?;
+            check_data(&job.eval.nas.eval.loader)?;
         }
         match (plan.search, plan.eval) {
             (false, _) => {

@@ -65,7 +65,7 @@ impl DataFormat for Cifar {
                 records(&file, length, &mut reader, variant, &mut gather)?;
             }
         }
-        Ok(Arc::new(gather.finish(path, variant.classes)?))
+        Ok(Arc::new(gather.finish(path)?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
@@ -87,7 +87,6 @@ struct Variant {
     test: &'static [&'static str],
     /// Label bytes of a record; the last one is the label.
     label_bytes: usize,
-    classes: Option<&'static [&'static str]>,
 }
 
 static CIFAR10: Variant = Variant {
@@ -103,18 +102,6 @@ static CIFAR10: Variant = Variant {
     ],
     test: &["test_batch.bin"],
     label_bytes: 1,
-    classes: Some(&[
-        "airplane",
-        "automobile",
-        "bird",
-        "cat",
-        "deer",
-        "dog",
-        "frog",
-        "horse",
-        "ship",
-        "truck",
-    ]),
 };
 
 static CIFAR100: Variant = Variant {
@@ -124,7 +111,6 @@ static CIFAR100: Variant = Variant {
     train: &["train.bin"],
     test: &["test.bin"],
     label_bytes: 2,
-    classes: None,
 };
 
 /// Most bytes of a member that are read out of an archive: several times the largest.

@@ -16,7 +16,6 @@ struct Asset {
     name: &'static str,
     train: [&'static [u8]; 2],
     test: [&'static [u8]; 2],
-    classes: &'static [&'static str],
 }
 
 macro_rules! asset {
@@ -35,18 +34,6 @@ const ALL: &[Asset] = &[Asset {
         asset!("fashion_mnist_mini/t10k-images-idx3-ubyte.gz"),
         asset!("fashion_mnist_mini/t10k-labels-idx1-ubyte.gz"),
     ],
-    classes: &[
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    ],
 }];
 
 /// The names of the embedded data sets, which a configuration gives as `path` of format `embedded`.
@@ -57,14 +44,23 @@ pub fn names() -> Vec<&'static str> {
     ALL.iter().map(|data| data.name).collect()
 }
 
-fn find(name: &str) -> Result<&'static Asset, DataError> {
-    ALL.iter().find(|data| data.name == name).ok_or_else(|| {
+/// The data that the section names, in which no file of the user's has a place.
+fn find(dataset: &settings::Dataset, split: Split) -> Result<&'static Asset, DataError> {
+    let name = &dataset.path;
+    let data = ALL.iter().find(|data| data.name == name).ok_or_else(|| {
         let problem = format!(
             "no data set '{name}' travels inside the program; expected {}",
             names().join(" or ")
         );
         DataError::setting("dataset.path", problem)
-    })
+    })?;
+    match split.pattern(dataset) {
+        None => Ok(data),
+        Some(pattern) => Err(DataError::setting(
+            split.key(),
+            format!("is '{pattern}', but embedded data has no files: expected null"),
+        )),
+    }
 }
 
 /// The format `embedded`.
@@ -86,13 +82,7 @@ impl DataFormat for Embedded {
         dataset: &settings::Dataset,
         split: Split,
     ) -> Result<Arc<dyn Dataset>, DataError> {
-        let data = find(&dataset.path)?;
-        if let Some(pattern) = split.pattern(dataset) {
-            return Err(DataError::setting(
-                split.key(),
-                format!("is '{pattern}', but embedded data has no files: expected null"),
-            ));
-        }
+        let data = find(dataset, split)?;
         let [images, labels] = match split {
             Split::Train => data.train,
             Split::Test => data.test,
@@ -105,8 +95,11 @@ impl DataFormat for Embedded {
             dataset,
             open("images", images)?,
             open("labels", labels)?,
-            Some(data.classes),
         )?))
+    }
+
+    fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
+        find(dataset, split).map(|_| Vec::new())
     }
 
     fn needs_path(&self) -> bool {

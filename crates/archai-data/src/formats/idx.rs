@@ -56,7 +56,7 @@ impl DataFormat for IdxFiles {
                 [Idx::open(images)?, Idx::open(labels)?]
             }
         };
-        Ok(Arc::new(gather(dataset, images, labels, None)?))
+        Ok(Arc::new(gather(dataset, images, labels)?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
@@ -123,7 +123,6 @@ pub(super) fn gather(
     dataset: &settings::Dataset,
     images: Idx,
     labels: Idx,
-    class_names: Option<&[&str]>,
 ) -> Result<InMemory, DataError> {
     let &[n, height, width] = images.dims.as_slice() else {
         return Err(images.wrong(
@@ -178,7 +177,7 @@ pub(super) fn gather(
     }
     images.end()?;
     labels.end()?;
-    gathered.finish(&images.path, class_names)
+    gathered.finish(&images.path)
 }
 
 /// An open IDX file, its header read and checked as far as it can be.

@@ -51,7 +51,7 @@ impl DataFormat for ImageFolder {
 #[derive(Clone, Debug)]
 struct Folder {
     name: String,
-    classes: Vec<String>,
+    n_classes: usize,
     images: Vec<(PathBuf, u32)>,
     channels: usize,
     size: [usize; 2],
@@ -106,7 +106,7 @@ impl Folder {
         let (name, channels, size) = (dataset.name.clone(), dataset.channels, dataset.size);
         Ok(Folder {
             name,
-            classes: known,
+            n_classes: known.len(),
             images,
             channels,
             size,
@@ -124,7 +124,7 @@ impl Dataset for Folder {
     }
 
     fn n_classes(&self) -> usize {
-        self.classes.len()
+        self.n_classes
     }
 
     fn label(&self, index: usize) -> u32 {
@@ -146,12 +146,9 @@ impl Dataset for Folder {
             ));
         }
         let bytes = fs::read(path).map_err(DataError::io("read", path))?;
-        let image = picture::decode(path, &|| "byte 0".into(), &bytes)?;
-        Ok(picture::fit(image, self.channels, self.size))
-    }
-
-    fn class_names(&self) -> Option<&[String]> {
-        Some(&self.classes)
+        let at = || "byte 0".to_owned();
+        let image = picture::decode(path, &at, &bytes)?;
+        picture::fit(path, &at, image, self.channels, self.size)
     }
 }
 

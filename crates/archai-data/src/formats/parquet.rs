@@ -65,7 +65,7 @@ impl DataFormat for Parquet {
                 ))
             })?;
         }
-        Ok(Arc::new(gather.finish(Path::new(&dataset.path), None)?))
+        Ok(Arc::new(gather.finish(Path::new(&dataset.path))?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use archai_spec::registry::Named;
+use archai_spec::settings;
 
 use crate::error::DataError;
 use crate::transform::{Scope, Step, Transform};
@@ -33,5 +34,14 @@ impl Transform for Normalise {
                 }
             }
         })))
+    }
+
+    /// No section can leave these settings out; means of 0 and deviations of 1 ask for nothing.
+    fn asked_for(&self, scope: &Scope<'_>) -> Option<String> {
+        let settings::Dataset { mean, std, .. } = scope.dataset;
+        let is_asked = mean.iter().any(|mean| *mean != 0.0) || std.iter().any(|std| *std != 1.0);
+        is_asked.then(|| {
+            format!("dataset.mean is {mean:?} and dataset.std is {std:?} (0 and 1 switch them off)")
+        })
     }
 }

@@ -137,7 +137,13 @@ fn pictures() {
         0..picture.len() - 16,
     );
     let picture = jpeg(flat_rgb(5, 5, [1, 2, 3]));
-    torture("image_folder", "train/a/x.jpg", &picture, &others, 0..100);
+    torture(
+        "image_folder",
+        "train/a/x.jpg",
+        &picture,
+        &others,
+        0..picture.len(),
+    );
 }
 
 #[test]

@@ -226,7 +226,44 @@ fn settings_that_leave_nothing() {
     );
     check(
         &|set| set.dataset.max_batches = 0,
-        &["dataset.max_batches", "is 0", "-1 (all)"],
+        &["dataset.max_batches", "0 takes no data", "-1 (all)"],
     );
     check(&|set| set.dataset.mean = vec![], &["dataset.mean"]);
+}
+
+#[test]
+fn what_cannot_work_is_found_out_before_anything_begins() {
+    let check = |settings: &settings::Loader| {
+        Loaders::check(settings, &formats::builtin(), &transforms::builtin())
+    };
+    check(&mini()).unwrap();
+
+    let folder = TempDir::new().unwrap();
+    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"] {
+        // They are looked for and not read.
+        write(folder.path().join(name), b"x");
+    }
+    let mut settings = section(plain_settings("idx", folder.path(), 3, 1, [2, 2]));
+    check_error(
+        check(&settings),
+        &["'sample' (test data) was not found", "t10k-images-idx3"],
+    );
+    settings.load_test = false;
+    check(&settings).unwrap();
+
+    let transforms = |names: &[&str], cutout: usize| {
+        let mut settings = mini();
+        settings.cutout = cutout;
+        settings.dataset.transforms = Some(names.iter().map(|&name| name.into()).collect());
+        check(&settings)
+    };
+    transforms(&["crop", "flip", "normalise"], 0).unwrap();
+    check_error(
+        transforms(&["crop", "flip", "normalise", "blur"], 0),
+        &["dataset.transforms", "there is no transform `blur`"],
+    );
+    check_error(
+        transforms(&["crop", "flip", "normalise"], 4),
+        &["does not list `cutout`, but loader.cutout is 4"],
+    );
 }

@@ -1,7 +1,13 @@
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 
 use archai_data::formats::{self, embedded};
-use archai_data::{DataError, Dataset, InMemory, Split, check_place, open};
+use archai_data::{
+    DataError, DataFormat, Dataset, Formats, Gather, Image, InMemory, Split, check_place, open,
+};
+use archai_spec::registry::Named;
+use archai_spec::settings::Dataset as Section;
 use tempfile::TempDir;
 
 use crate::fixtures::*;
@@ -64,7 +70,6 @@ fn cifar10_folder_and_archive() {
         let set = settings("cifar10_binary", &path, 10, 3, [32, 32]);
         let data = train(&set).unwrap();
         assert_eq!(glance(&*data), expect, "{}", path.display());
-        assert_eq!(data.class_names().unwrap()[9], "truck");
         assert_eq!(glance(&*test(&set).unwrap()), [(3, vec![1, 2, 3])]);
     }
 
@@ -400,7 +405,6 @@ fn image_folders() {
     assert_eq!(found[0].1, [9, 9, 9]);
     assert!(found[2].1.iter().all(|pixel| pixel.abs_diff(200) <= 2));
     assert_eq!(found[3..], [(2, vec![1, 2, 3]), (2, vec![4, 5, 6])]);
-    assert_eq!(data.class_names().unwrap(), ["ant", "bee", "zebra"]);
     assert_eq!(
         glance(&*test(&set).unwrap()),
         [(1, vec![7; 3]), (2, vec![6; 3])]
@@ -453,7 +457,6 @@ fn embedded_data() {
         assert!((mean - 0.28604).abs() < 0.01, "{mean}");
     }
     let data = train(&set).unwrap();
-    assert_eq!(data.class_names().unwrap()[9], "Ankle boot");
     let image = data.image(0).unwrap();
     assert_eq!((image.channels, image.height, image.width), (1, 32, 32));
     assert!(
@@ -484,21 +487,26 @@ fn settings_that_contradict_themselves() {
     };
     check(
         &|set| set.channels = 2,
-        &["dataset.channels", "is 2", "1 (grey) or 3 (colour)"],
+        &["dataset.channels", "2 channels", "expected 1 or 3"],
     );
     check(
         &|set| set.channels = 3,
-        &["dataset.mean", "has 1 values", "3 channels"],
+        &["dataset.mean", "one value per channel (3), found 1"],
     );
     check(
         &|set| set.std = vec![0.0],
-        &["dataset.std", "holds 0", "above 0"],
+        &["dataset.std", "must be above 0"],
     );
     check(
         &|set| set.mean = vec![f32::NAN],
-        &["dataset.mean", "holds NaN"],
+        &["dataset.mean", "finite numbers, found NaN"],
     );
     check(&|set| set.size = [0, 32], &["dataset.size", "[0, 32]"]);
+    check(
+        &|set| set.size = [32, 16_385],
+        &["dataset.size", "1 to 16384 pixels, found [32, 16385]"],
+    );
+    check(&|set| set.n_classes = 0, &["dataset.n_classes", "found 0"]);
     check(&|set| set.n_classes = 9, &["a label in 0..9", "found 9"]);
     check(
         &|set| set.train = Some("x".into()),
@@ -598,7 +606,8 @@ fn every_format_says_which_files_it_reads() {
         None,
         &["train/cat/a.png", "train/cat/b.png", "train/dog/c.jpg"],
     );
-    check("embedded", None, &[]);
+    let embedded = formats.get("embedded").unwrap();
+    assert!(embedded.files(&mini(), Split::Test).unwrap().is_empty());
     check_error(
         formats.get("cifar10_binary").unwrap().files(
             &settings("cifar10_binary", root, 10, 3, [32, 32]),
@@ -609,22 +618,79 @@ fn every_format_says_which_files_it_reads() {
 }
 
 #[test]
-fn a_place_that_is_missing_is_found_out_without_reading() {
+fn what_is_missing_is_found_out_without_reading() {
     let formats = formats::builtin();
-    let check = |format: &str, path: &std::path::Path| {
-        check_place(&formats, &settings(format, path, 10, 3, [32, 32]))
+    let check = |format: &str, path: &Path, split: Split| {
+        check_place(&formats, &settings(format, path, 10, 3, [32, 32]), split)
     };
     let folder = TempDir::new().unwrap();
-    check("cifar10_binary", folder.path()).unwrap();
-    check("embedded", &folder.path().join("x")).unwrap();
+    let nowhere = folder.path().join("x");
+    // No reader would take this file.
+    write(folder.path().join("test_batch.bin"), b"x");
+    check("cifar10_binary", folder.path(), Split::Test).unwrap();
+    for place in [folder.path(), &nowhere] {
+        check_error(
+            check("cifar10_binary", place, Split::Train),
+            &["(training data) was not found", "data_batch_1.bin"],
+        );
+    }
+    check_place(&formats, &mini(), Split::Test).unwrap();
     check_error(
-        check("cifar10_binary", &folder.path().join("x")),
-        &["(training data) was not found", "data_batch_1.bin"],
+        check("embedded", &nowhere, Split::Train),
+        &["dataset.path: no data set", "expected fashion_mnist_mini"],
     );
     check_error(
-        check("cifar10", folder.path()),
+        check("cifar10", folder.path(), Split::Train),
         &["dataset.format: there is no data format `cifar10`; known are embedded, "],
     );
+}
+
+#[test]
+fn a_jpeg_that_was_cut_off_is_named() {
+    let folder = TempDir::new().unwrap();
+    let (picture, table) = ("train/a/x.jpg", "train.parquet");
+    write(folder.path().join("train/b/x.png"), png(flat_grey(2, 2, 1)));
+    let pictures = settings("image_folder", folder.path(), 2, 3, [40, 40]);
+    let tables = settings("parquet", folder.path(), 2, 3, [40, 40]);
+    let noisy = image::RgbImage::from_fn(40, 40, |x, y| {
+        image::Rgb([(7 * x) as u8, (11 * y) as u8, (x * y) as u8])
+    });
+    let whole = jpeg(noisy);
+    let put = |bytes: &[u8]| {
+        write(folder.path().join(picture), bytes);
+        let rows = [(Some(whole.clone()), 0), (Some(bytes.to_vec()), 1)];
+        let rows = parquet_table(Layout::Struct, &rows, snappy());
+        write(folder.path().join(table), rows);
+    };
+
+    let scan = whole.windows(2).position(|two| two == [0xff, 0xda]);
+    let scan = scan.unwrap();
+    for length in [
+        scan + 30,
+        (scan + whole.len()) / 2,
+        whole.len() - 30,
+        whole.len() - 2,
+        whole.len() - 1,
+    ] {
+        put(&whole[..length]);
+        let data = train(&pictures).unwrap();
+        check_error(data.image(0), &[picture, "PNG or JPEG image"]);
+        check_error(train(&tables), &[table, "at row 1", "PNG or JPEG image"]);
+    }
+    // The last cut left all rows and took half of the marker behind them.
+    let data = train(&pictures).unwrap();
+    check_error(data.image(0), &["was cut off", "end-of-image marker"]);
+
+    // Behind its end a file may hold anything.
+    let longer = [&whole[..], b"a preview"].concat();
+    let pixels = |bytes: &[u8]| {
+        put(bytes);
+        let (pictures, tables) = (train(&pictures).unwrap(), train(&tables).unwrap());
+        let pixels = pictures.image(0).unwrap().pixels.to_vec();
+        assert_eq!(*tables.image(1).unwrap().pixels, pixels);
+        pixels
+    };
+    assert_eq!(pixels(&longer), pixels(&whole));
 }
 
 /// One plain image for each class, and one more for the test.
@@ -666,7 +732,7 @@ impl archai_data::DataFormat for Plain {
 fn a_format_of_ones_own_opens_like_any_other() {
     let own = formats::builtin().with(std::sync::Arc::new(Plain));
     let set = settings("plain", "/nowhere", 3, 1, [4, 4]);
-    check_place(&own, &set).unwrap();
+    check_place(&own, &set, Split::Test).unwrap();
     assert_eq!(open(&own, &set, Split::Train).unwrap().len(), 3);
     assert_eq!(open(&own, &set, Split::Test).unwrap().len(), 4);
     assert_eq!(
@@ -676,5 +742,142 @@ fn a_format_of_ones_own_opens_like_any_other() {
     check_error(
         open(&formats::builtin(), &set, Split::Train),
         &["dataset.format: there is no data format `plain`; known are embedded, cifar10_binary"],
+    );
+}
+
+/// A format that opens what a function gives.
+struct Given<F>(F);
+
+impl<F> Named for Given<F> {
+    fn name(&self) -> &str {
+        "given"
+    }
+    fn about(&self) -> &str {
+        "whatever the test gives"
+    }
+}
+
+impl<F> DataFormat for Given<F>
+where
+    F: Fn(&Section) -> Result<Arc<dyn Dataset>, DataError> + Send + Sync,
+{
+    fn open(&self, section: &Section, _: Split) -> Result<Arc<dyn Dataset>, DataError> {
+        (self.0)(section)
+    }
+}
+
+fn given<F>(open: F) -> Formats
+where
+    F: Fn(&Section) -> Result<Arc<dyn Dataset>, DataError> + Send + Sync + 'static,
+{
+    formats::builtin().with(Arc::new(Given(open)))
+}
+
+/// Images of one pixel, whose labels nobody checked.
+struct Claims {
+    n_classes: usize,
+    labels: &'static [u32],
+}
+
+impl Dataset for Claims {
+    fn name(&self) -> &str {
+        "claims"
+    }
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+    fn n_classes(&self) -> usize {
+        self.n_classes
+    }
+    fn label(&self, index: usize) -> u32 {
+        self.labels[index]
+    }
+    fn image(&self, _: usize) -> Result<Image<'_>, DataError> {
+        Ok(Image {
+            pixels: vec![7].into(),
+            channels: 1,
+            height: 1,
+            width: 1,
+        })
+    }
+}
+
+#[test]
+fn labels_and_classes_of_any_format_are_checked() {
+    let section = settings("given", "/mine", 3, 1, [1, 1]);
+    let open = |n_classes: usize, labels: &'static [u32], split: Split| {
+        let formats = given(move |_| Ok(Arc::new(Claims { n_classes, labels })));
+        open(&formats, &section, split)
+    };
+    assert_eq!(open(3, &[0, 2, 1], Split::Train).unwrap().len(), 3);
+    check_error(
+        open(3, &[0, 2, 3], Split::Train),
+        &[
+            "'/mine': at image 2 of the training data",
+            "a label in 0..3, found 3",
+            "dataset.n_classes",
+        ],
+    );
+    check_error(
+        open(2, &[0, 1, 1], Split::Test),
+        &["dataset.n_classes: is 3, but the test data of format `given` has 2 classes"],
+    );
+}
+
+#[test]
+fn images_of_any_format_hold_what_they_claim() {
+    let section = settings("given", "/mine", 3, 1, [2, 2]);
+    let read = |claims: [usize; 3], n: usize| {
+        let formats = given(move |section| {
+            let mut gather = Gather::new(section);
+            let file = Path::new("/mine/images.bin");
+            for (row, ([channels, height, width], n)) in
+                [([1, 2, 2], 4), (claims, n)].into_iter().enumerate()
+            {
+                let image = Image {
+                    pixels: vec![9; n].into(),
+                    channels,
+                    height,
+                    width,
+                };
+                gather.push(file, image, 0, || format!("row {row}"))?;
+            }
+            Ok(Arc::new(gather.finish(file)?))
+        });
+        open(&formats, &section, Split::Train)
+    };
+    assert_eq!(read([3, 1, 5], 15).unwrap().len(), 2);
+    for (claims, n) in [
+        ([1, 2, 2], 3),
+        ([1, 2, 2], 5),
+        ([3, 2, 2], 4),
+        ([2, 2, 2], 8),
+        ([1, 0, 2], 0),
+    ] {
+        let found = format!("found {n} bytes for {} channels", claims[0]);
+        check_error(
+            read(claims, n),
+            &["'/mine/images.bin': at row 1", "an image of", &found],
+        );
+    }
+}
+
+#[test]
+fn a_format_that_does_not_list_its_files_needs_its_place() {
+    let formats = given(|_| {
+        Ok(Arc::new(Claims {
+            n_classes: 3,
+            labels: &[0],
+        }))
+    });
+    let folder = TempDir::new().unwrap();
+    let check = |path: &Path| {
+        let section = settings("given", path, 3, 1, [1, 1]);
+        check_place(&formats, &section, Split::Test)
+    };
+    check(folder.path()).unwrap();
+    check_error(
+        check(&folder.path().join("gone")),
+        &["'sample' (test data) was not found: looked for a file or folder in '"],
     );
 }

@@ -271,10 +271,13 @@ fn named(set: &Dataset, names: &[&str]) -> Dataset {
 #[test]
 fn a_transform_of_ones_own_stands_where_it_is_named() {
     let own = transforms::builtin().with(Arc::new(Brighter(51.0)));
-    let mut set = settings("idx", "", 2, 1, [1, 2]);
-    set.std = vec![0.5];
-    let check = |names: &[&str], expect: [f32; 2]| {
-        let set = named(&set, names);
+    let plain = settings("idx", "", 2, 1, [1, 2]);
+    let set = Dataset {
+        std: vec![0.5],
+        ..plain.clone()
+    };
+    let check = |set: &Dataset, names: &[&str], expect: [f32; 2]| {
+        let set = named(set, names);
         for pipeline in [
             Pipeline::train(&set, 0, &own).unwrap(),
             Pipeline::test(&set, &own).unwrap(),
@@ -282,10 +285,10 @@ fn a_transform_of_ones_own_stands_where_it_is_named() {
             assert_eq!(numbers(&pipeline, &[0, 51], Key::new(1)), expect);
         }
     };
-    check(&["brighter", "normalise"], [0.4, 0.8]);
-    check(&["normalise", "brighter"], [51.0, 51.4]);
-    check(&["brighter"], [51.0, 102.0]);
-    check(&[], [0.0, 51.0]);
+    check(&set, &["brighter", "normalise"], [0.4, 0.8]);
+    check(&set, &["normalise", "brighter"], [51.0, 51.4]);
+    check(&plain, &["brighter"], [51.0, 102.0]);
+    check(&plain, &[], [0.0, 51.0]);
     // Without a list it is there, and does nothing.
     let plain = Pipeline::train(&set, 0, &own).unwrap();
     assert_eq!(numbers(&plain, &[0, 51], Key::new(1)), [0.0, 0.4]);
@@ -319,5 +322,32 @@ fn no_setting_of_a_transform_is_ignored() {
     check_error(
         train(&set, &["normalise"], 0, &all),
         &["does not list `crop`, but dataset.crop_padding is 1"],
+    );
+    set.crop_padding = 0;
+    train(&set, &[], 0, &all).unwrap();
+    for (mean, std, parts) in [
+        (0.5, 1.0, "dataset.mean is [0.5] and dataset.std is [1.0]"),
+        (0.0, 0.5, "dataset.mean is [0.0] and dataset.std is [0.5]"),
+    ] {
+        (set.mean, set.std) = (vec![mean], vec![std]);
+        check_error(
+            train(&set, &["flip"], 0, &all),
+            &["dataset.transforms", "does not list `normalise`", parts],
+        );
+        check_error(
+            Pipeline::test(&named(&set, &["flip"]), &all),
+            &["dataset.transforms", "does not list `normalise`", parts],
+        );
+        train(&set, &["flip", "normalise"], 0, &all).unwrap();
+    }
+}
+
+#[test]
+fn a_transform_is_named_once() {
+    let set = settings("idx", "", 2, 1, [2, 2]);
+    let all = transforms::builtin();
+    check_error(
+        Pipeline::train(&named(&set, &["normalise", "flip", "normalise"]), 0, &all),
+        &["dataset.transforms", "lists `normalise` twice"],
     );
 }

@@ -50,47 +50,60 @@ impl Settings {
     }
 }
 
-fn dataset(data: &Dataset, path: &str, problems: &mut Problems) {
-    let mut fail = |key: &str, message: String| problems.push((format!("{path}.{key}"), message));
-    if data.channels != 1 && data.channels != 3 {
-        fail(
-            "channels",
-            format!(
+impl Dataset {
+    /// Longest side of an image, in pixels. Longer ones are damaged files or attacks.
+    pub const MAX_SIDE: usize = 16_384;
+
+    /// Finds values that do not go together: (key of the section, what is wrong and how to mend it). Empty when all is well.
+    pub fn check(&self) -> Vec<(&'static str, String)> {
+        let mut problems = Vec::new();
+        if ![1, 3].contains(&self.channels) {
+            let message = format!(
                 "{} channels are not supported; expected 1 or 3",
-                data.channels
-            ),
-        );
-    }
-    if data.size.contains(&0) {
-        fail(
-            "size",
-            format!("height and width must be at least 1, found {:?}", data.size),
-        );
-    }
-    for (key, values) in [("mean", &data.mean), ("std", &data.std)] {
-        if values.len() != data.channels {
-            fail(
-                key,
-                format!(
-                    "expected one value per channel ({}), found {}",
-                    data.channels,
-                    values.len()
-                ),
+                self.channels
             );
+            problems.push(("channels", message));
         }
+        if !(self.size.iter()).all(|side| (1..=Self::MAX_SIDE).contains(side)) {
+            let message = format!(
+                "height and width must be 1 to {} pixels, found {:?}",
+                Self::MAX_SIDE,
+                self.size
+            );
+            problems.push(("size", message));
+        }
+        for (key, values) in [("mean", &self.mean), ("std", &self.std)] {
+            if values.len() != self.channels {
+                let message = format!(
+                    "expected one value per channel ({}), found {}",
+                    self.channels,
+                    values.len()
+                );
+                problems.push((key, message));
+            }
+            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                problems.push((key, format!("expected finite numbers, found {value}")));
+            }
+        }
+        if self.std.iter().any(|std| *std <= 0.0) {
+            let message = "a standard deviation must be above 0; images are divided by it";
+            problems.push(("std", message.to_owned()));
+        }
+        if self.n_classes == 0 || u32::try_from(self.n_classes).is_err() {
+            let message = format!("expected 1 to 2^32 - 1 classes, found {}", self.n_classes);
+            problems.push(("n_classes", message));
+        }
+        if self.max_batches == 0 {
+            let message = "0 takes no data; expected -1 (all) or at least 1";
+            problems.push(("max_batches", message.to_owned()));
+        }
+        problems
     }
-    if data.std.iter().any(|std| *std <= 0.0) {
-        fail(
-            "std",
-            "a standard deviation must be above 0; images are divided by it".to_owned(),
-        );
-    }
-    if data.max_batches == 0 {
-        fail(
-            "max_batches",
-            "0 takes no data; expected -1 (all) or at least 1".to_owned(),
-        );
-    }
+}
+
+fn dataset(data: &Dataset, path: &str, problems: &mut Problems) {
+    let found = data.check().into_iter();
+    problems.extend(found.map(|(key, message)| (format!("{path}.{key}"), message)));
 }
 
 fn model_desc(desc: &ModelDescSettings, path: &str, problems: &mut Problems) {

@@ -255,6 +255,21 @@ fn what_is_missing_is_named_before_anything_is_moved() {
     let data = world.write("mine.yaml", "dataset:\n  format: image_folder\n  path: $nowhere/x\n  n_classes: 2\n  channels: 3\n  size: [8, 8]\n  mean: [0, 0, 0]\n  std: [1, 1, 1]\n");
     tiny(&world, &["--datasets", &data]).fails(2, &["nowhere", "mine.yaml"]);
 
+    // The evaluation's test data, too, which nothing reads before the search is over.
+    for class in ["a", "b"] {
+        let folder = world.path("pictures/train").join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("x.png"), "").unwrap();
+    }
+    let text = format!(
+        "dataset:\n  format: image_folder\n  path: {}\n  n_classes: 2\n  channels: 3\n  size: [24, 24]\n  mean: [0, 0, \
+         0]\n  std: [1, 1, 1]\n",
+        world.path("pictures").display()
+    );
+    let data = world.write("pictures.yaml", &text);
+    tiny(&world, &["--datasets", &data]).fails(1, &["(test data) was not found", "test/ or val/"]);
+    assert_eq!(world.names("logdir"), before);
+
     std::fs::write(world.path("file"), "").unwrap();
     tiny(&world, &["--logdir", "file"]).fails(1, &["file", "cannot"]);
 }
