@@ -9,12 +9,8 @@ use archai_spec::settings::Settings;
 use crate::cli::args::Workload;
 use crate::cli::error::CliError;
 
-/// The found cells of the paper's second-order search (DARTS_V2 in the original code).
-const DARTS_V2: &str = "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), \
-    ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), ('dil_conv_3x3', 2)], \
-    normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), \
-    ('max_pool_3x3', 1), ('max_pool_3x3', 0), ('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], \
-    reduce_concat=[2, 3, 4, 5])";
+/// The found cells of the paper's second-order search, by their name in the zoo.
+const DARTS_V2: &str = "darts_v2";
 
 /// The cell of NAS-Bench-201 with the best test accuracy on CIFAR-10 (index 6111 of its table).
 const BEST_201: &str = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|";
@@ -65,7 +61,9 @@ pub(super) fn describe(
             catalog,
         ),
         Workload::Eval | Workload::Infer | Workload::Cell => {
-            let genotype = DARTS_V2.parse().map_err(CliError::caused)?;
+            let genotype = zoo::genotype(DARTS_V2).ok_or_else(|| {
+                CliError::failure(format!("the zoo has no cells named {DARTS_V2}"))
+            })?;
             from_genotype(&genotype, eval, true, catalog)
         }
         Workload::NasBench201 => {
