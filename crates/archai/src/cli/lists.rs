@@ -15,6 +15,9 @@ use super::args::ListArgs;
 use super::error::CliError;
 
 /// A name, what it is, and what programs may want to know besides.
+///
+/// What belongs to one algorithm alone says so in `more`, and beside its name where people read it: another may have the same
+/// name.
 struct Entry {
     name: String,
     about: String,
@@ -178,6 +181,16 @@ fn dataset(name: &str, formats: &Formats) -> Result<Entry, CliError> {
     })
 }
 
+impl Entry {
+    /// The name for people.
+    fn label(&self) -> String {
+        match self.more["algorithm"].as_str() {
+            Some(algorithm) => format!("{} ({algorithm})", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
 fn print(args: ListArgs, entries: impl IntoIterator<Item = Entry>) -> Result<(), CliError> {
     let entries: Vec<Entry> = entries.into_iter().collect();
     let mut out = std::io::stdout().lock();
@@ -196,11 +209,11 @@ fn print(args: ListArgs, entries: impl IntoIterator<Item = Entry>) -> Result<(),
     } else {
         let width = entries
             .iter()
-            .map(|entry| entry.name.len())
+            .map(|entry| entry.label().len())
             .max()
             .unwrap_or(0);
         for entry in &entries {
-            writeln!(out, "{:<width$}  {}", entry.name, entry.about)?;
+            writeln!(out, "{:<width$}  {}", entry.label(), entry.about)?;
         }
     }
     Ok(())
