@@ -68,6 +68,9 @@ pub struct DeviceInfo {
     pub about: String,
 }
 
+/// The device on which runs compute unless they name another one. Files of runs mention a device only where it is not this one.
+pub const USUAL_DEVICE: &str = "cpu";
+
 /// Kinds of devices by name.
 pub type Devices = Registry<dyn DeviceKind>;
 
@@ -120,7 +123,7 @@ struct Cpu;
 
 impl Named for Cpu {
     fn name(&self) -> &str {
-        "cpu"
+        USUAL_DEVICE
     }
     fn about(&self) -> &str {
         "the processor, in 32 bits on fused kernels"

@@ -15,7 +15,7 @@ use crate::{
     components::Components,
     compute::Compute,
     error::EngineError,
-    finalize::{FinalizerContext, Finalizers, NamedFinalizer, NodeRule},
+    finalize::{FinalizerContext, FinalizerRegistry, Finalizers, NamedFinalizer, NodeRule},
     model::{Model, ModelOptions},
     op::OpRegistry,
     run::Run,
@@ -245,6 +245,16 @@ pub fn space_of(
     }
 }
 
+/// What `nas.search.finalizer` may name for an algorithm: the shared finalizers, and the algorithm's own, which take the places
+/// of shared ones of the same name.
+pub fn known_finalizers(
+    components: &Components,
+    runner: &dyn ExperimentRunner,
+) -> FinalizerRegistry {
+    let own = runner.finalizers().into_iter().map(Arc::new);
+    own.fold(components.finalizers.clone(), |known, own| known.with(own))
+}
+
 /// The finalizers that `nas.search.finalizer` names, for an algorithm and a run's seed. Nothing of the run is needed, so that
 /// a wrong name is found before the run starts.
 ///
@@ -261,9 +271,7 @@ pub fn finalizers_of(
         rule: space_of(components, runner, search)?.rule(),
         key: Key::new(seed),
     };
-    let own = runner.finalizers().into_iter().map(Arc::new);
-    let known = own.fold(components.finalizers.clone(), |known, own| known.with(own));
-    known
+    known_finalizers(components, runner)
         .get(&search.finalizer)
         .map_err(|e| EngineError::setting("nas.search.finalizer", e.to_string()))?
         .make(&context)

@@ -83,7 +83,13 @@ fn open_checkpoint(bytes: &[u8]) {
 
 /// The record of a run, and the report of it; the log of a run, and what is compared of its other files.
 pub fn record(bytes: &[u8]) {
-    for name in ["log.jsonl", "metrics.yaml", "pool.tsv"] {
+    for name in [
+        "log.jsonl",
+        "metrics.yaml",
+        "pool.tsv",
+        "result.json",
+        "config_used.yaml",
+    ] {
         in_file(name, bytes, |path| {
             let folder = path.parent().expect("the folder above");
             archai::lab::digests::of_run(folder)

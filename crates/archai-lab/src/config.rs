@@ -2,7 +2,10 @@
 
 use archai_algos::{Algorithm, Algorithms};
 use archai_engine::Components;
-use archai_spec::config::{ConfigLoader, ConfigTree, Files, Override, shipped_datasets};
+use archai_engine::experiment::{known_finalizers, space_of};
+use archai_spec::config::{
+    ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, shipped_datasets,
+};
 use archai_spec::names::unknown;
 use archai_spec::settings::OWN_SPACE;
 use archai_spec::spaces;
@@ -38,8 +41,10 @@ impl ConfigRequest<'_> {
     /// Loads and checks the configuration.
     ///
     /// # Errors
-    /// An unknown data set or space, and everything that is wrong with files and overrides.
+    /// An unknown data set, space or finalizer, what has no meaning beside `config_only`, and everything that is wrong with
+    /// files and overrides.
     pub fn load(self) -> Result<ConfigTree, LabError> {
+        self.check_alone()?;
         let files = archai_algos::files(self.algos, &Files);
         let files = spaces::files(&self.components.spaces, &files);
         let space = match self.space {
@@ -84,11 +89,58 @@ impl ConfigRequest<'_> {
                 loader = loader.files(files);
             }
         }
-        loader
+        let tree = loader
             .overrides(self.overrides)
-            .load(&self.components.naming(self.algo.schema()))
-            .map_err(LabError::from)
+            .load(&self.components.naming(self.algo.schema()))?;
+        check_names(self.components, self.algo, &tree)?;
+        Ok(tree)
     }
+
+    /// A configuration that takes the place of all defaults leaves nothing for what chooses among them.
+    fn check_alone(&self) -> Result<(), LabError> {
+        if self.config_only.is_none() {
+            return Ok(());
+        }
+        let given = [
+            ("a data set", self.dataset.is_some()),
+            ("a data set of the evaluation", self.eval_dataset.is_some()),
+            ("a space", self.space.is_some()),
+            ("the published settings", self.full),
+            ("files over the defaults", self.config.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        let names: Vec<&str> = given.map(|(name, _)| name).collect();
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(LabError::request(format!(
+                "files that take the place of all defaults (config_only) are the whole configuration; beside them this has no \
+                 meaning: {}; leave it out, and write into the files what it would change",
+                names.join(", ")
+            ))),
+        }
+    }
+}
+
+/// Checks the names that only an algorithm's runner can tell, since it may bring what they mean.
+fn check_names(
+    components: &Components,
+    algo: &Algorithm,
+    tree: &ConfigTree,
+) -> Result<(), LabError> {
+    let settings = tree.settings()?;
+    let search = &settings.nas.search;
+    let runner = algo.runner(tree)?;
+    space_of(components, runner.as_ref(), search)
+        .map_err(|e| LabError::request(format!("{}: {e}", algo.name())))?;
+    if let Err(unknown) = known_finalizers(components, runner.as_ref()).get(&search.finalizer) {
+        let key = "nas.search.finalizer";
+        return Err(LabError::from(ConfigErrors(vec![ConfigError {
+            origin: tree.origin(key).cloned(),
+            key: key.to_string(),
+            message: format!("{key}: {unknown}"),
+        }])));
+    }
+    Ok(())
 }
 
 /// The file of a data set that was named, or the path that was given.

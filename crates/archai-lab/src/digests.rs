@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use archai_engine::files::FileError;
 use archai_spec::event::{Event, Level};
 use serde_json::{Value, json};
 
+use crate::error::LabError;
 use crate::log::LogEntry;
 use crate::rundir::RunDir;
 
@@ -41,86 +43,107 @@ const TIMES: [&str; 8] = [
 ///
 /// # Errors
 /// A file that cannot be read, or is not what its name says.
-pub fn of_run(dir: &Path) -> Result<BTreeMap<String, String>, FileError> {
-    let apart = RunDir::new(dir).names_apart();
+pub fn of_run(dir: &Path) -> Result<BTreeMap<String, String>, LabError> {
+    let run = RunDir::new(dir);
+    let apart = run.names_apart()?;
+    let log = run.machine_log()?;
     let mut digests = BTreeMap::new();
-    visit(dir, dir, &apart, &mut digests)?;
+    let run = Files {
+        root: dir,
+        log: log.as_deref(),
+        apart: &apart,
+    };
+    run.visit(dir, &mut digests)?;
     Ok(digests)
 }
 
-fn visit(
-    root: &Path,
-    dir: &Path,
-    apart: &[String],
-    digests: &mut BTreeMap<String, String>,
-) -> Result<(), FileError> {
-    let failed = |e| FileError::new("read", dir, e);
-    for entry in fs::read_dir(dir).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let relative = path.strip_prefix(root).unwrap_or(&path);
-        let name = relative.to_string_lossy().replace('\\', "/");
-        if name.starts_with('.') || apart.contains(&name) {
-            continue;
+/// The files of a run directory.
+struct Files<'a> {
+    root: &'a Path,
+    /// The log for programs, the one file that is read as a log whatever its name.
+    log: Option<&'a Path>,
+    /// Names of files that do not count.
+    apart: &'a [String],
+}
+
+impl Files<'_> {
+    fn visit(&self, dir: &Path, digests: &mut BTreeMap<String, String>) -> Result<(), FileError> {
+        let failed = |e| FileError::new("read", dir, e);
+        for entry in fs::read_dir(dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let relative = path.strip_prefix(self.root).unwrap_or(&path);
+            let name = relative.to_string_lossy().replace('\\', "/");
+            if name.starts_with('.') || self.apart.contains(&name) {
+                continue;
+            }
+            if path.is_dir() {
+                self.visit(&path, digests)?;
+            } else {
+                digests.insert(name, self.digest(&path)?);
+            }
         }
-        if path.is_dir() {
-            visit(root, &path, apart, digests)?;
-        } else {
-            digests.insert(name, digest(root, &path)?);
+        Ok(())
+    }
+
+    /// The digest of a file, whose strings may name the folder of the run.
+    fn digest(&self, path: &Path) -> Result<String, FileError> {
+        let failed = |e| FileError::new("read", path, e);
+        let invalid = |e: String| failed(io::Error::new(io::ErrorKind::InvalidData, e));
+        let bytes = fs::read(path).map_err(failed)?;
+        let root = self.root.to_string_lossy();
+        let text = || String::from_utf8(bytes.clone()).map_err(|e| invalid(e.to_string()));
+        let mut hasher = blake3::Hasher::new();
+        if self.log == Some(path) {
+            log(&bytes, &root, &mut hasher).map_err(invalid)?;
+            return Ok(hasher.finalize().to_hex().to_string());
+        }
+        match &*path.extension().unwrap_or_default().to_string_lossy() {
+            "yaml" => {
+                let value = serde_saphyr::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+                hasher.update(timeless(value, &root).to_string().as_bytes());
+            }
+            "json" => {
+                let mut value: Value =
+                    serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
+                // Where files lay when they were written.
+                if let Some(Value::Object(outcome)) = value.get_mut("outcome") {
+                    outcome.remove("files");
+                    outcome.remove("final_desc");
+                }
+                hasher.update(timeless(value, &root).to_string().as_bytes());
+            }
+            "tsv" => table(&text()?, &mut hasher),
+            _ => {
+                hasher.update(&bytes);
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
+/// The entries of a log that every run of the same settings has.
+fn log(bytes: &[u8], root: &str, hasher: &mut blake3::Hasher) -> Result<(), String> {
+    let lines = bytes.split(|&b| b == b'\n').enumerate();
+    for (n, line) in lines.filter(|(_, line)| !line.is_empty()) {
+        let no_entry = || format!("line {} is no entry of a log", n + 1);
+        let entry = LogEntry::parse(line).ok_or_else(no_entry)?;
+        if is_of_every_run(&entry) {
+            hasher.update(timeless(as_json(entry), root).to_string().as_bytes());
         }
     }
     Ok(())
 }
 
-/// The digest of a file, whose strings may name the folder `root`.
-fn digest(root: &Path, path: &Path) -> Result<String, FileError> {
-    let failed = |e| FileError::new("read", path, e);
-    let invalid = |e: String| failed(std::io::Error::new(std::io::ErrorKind::InvalidData, e));
-    let bytes = fs::read(path).map_err(failed)?;
-    let ending = path.extension().unwrap_or_default().to_string_lossy();
-    let root = root.to_string_lossy();
-    let text = || String::from_utf8(bytes.clone()).map_err(|e| invalid(e.to_string()));
-    let mut hasher = blake3::Hasher::new();
-    match &*ending {
-        "yaml" => {
-            let value = serde_saphyr::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
-            hasher.update(timeless(value, &root).to_string().as_bytes());
-        }
-        "json" => {
-            let mut value: Value =
-                serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
-            // Where files lay when they were written.
-            if let Some(outcome) = value["outcome"].as_object_mut() {
-                outcome.remove("files");
-                outcome.remove("final_desc");
-            }
-            hasher.update(timeless(value, &root).to_string().as_bytes());
-        }
-        "jsonl" => {
-            let lines = bytes.split(|&b| b == b'\n').enumerate();
-            for (n, line) in lines.filter(|(_, line)| !line.is_empty()) {
-                let no_entry = || invalid(format!("line {} is no entry of a log", n + 1));
-                let entry = LogEntry::parse(line).ok_or_else(no_entry)?;
-                if is_of_every_run(&entry) {
-                    hasher.update(timeless(as_json(entry), &root).to_string().as_bytes());
-                }
-            }
-        }
-        "tsv" => {
-            let text = text()?;
-            let mut lines = text.lines();
-            let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
-            for line in lines {
-                let fields = names.iter().zip(line.split('\t'));
-                for (name, field) in fields.filter(|(name, _)| !is_time(name)) {
-                    hasher.update(format!("{name} {field}\n").as_bytes());
-                }
-            }
-        }
-        _ => {
-            hasher.update(&bytes);
+/// A table with a line of names, without its columns of times.
+fn table(text: &str, hasher: &mut blake3::Hasher) {
+    let mut lines = text.lines();
+    let names: Vec<&str> = lines.next().unwrap_or_default().split('\t').collect();
+    for line in lines {
+        let fields = names.iter().zip(line.split('\t'));
+        for (name, field) in fields.filter(|(name, _)| !is_time(name)) {
+            hasher.update(format!("{name} {field}\n").as_bytes());
         }
     }
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Whether an entry of the log would be in every run of the same settings.
@@ -173,6 +196,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_log_that_is_none_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("log.jsonl"), "no log\n").unwrap();
+        let error = of_run(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("log.jsonl") && error.contains("line 1"),
+            "{error}"
+        );
+        fs::write(
+            dir.path().join("config_used.yaml"),
+            "common: {log_prefix: diary}",
+        )
+        .unwrap();
+        of_run(dir.path()).unwrap();
+    }
+
+    #[test]
     fn every_number_counts_and_no_time() {
         // (name, one run, another, the same)
         let cases = [
@@ -211,6 +251,12 @@ mod tests {
             ),
             ("model.pt", "ab", "ac", false),
             ("run.json", "1", "2", true),
+            // What no run of this program wrote is compared as well.
+            ("list.json", "[1, {\"duration\": 1}]", "[1, {}]", true),
+            ("list.json", "[1]", "[2]", false),
+            ("text.json", "\"outcome\"", "\"outcomes\"", false),
+            ("other.jsonl", "no log\n", "no log\n", true),
+            ("other.jsonl", "no log\n", "no log", false),
         ];
         for (name, one, other, same) in cases {
             let [one, other] = [one, other].map(|text| {

@@ -11,14 +11,15 @@ use jiff::{SignedDuration, Timestamp, Zoned};
 /// The surroundings of a lab, as values. Nothing in it changes what a run computes.
 ///
 /// The default is a host without a name, whose clock stands still and whose paths have no variables: good for tests, whose
-/// logs then repeat to the byte.
+/// logs then repeat to the byte. A program with users gives the real ones; `archai::cli::host()` reads them from the process.
 #[derive(Clone)]
 pub struct Host {
     /// Version of the program, which `run.json` and the logs name.
     pub version: String,
     /// The whole command line, for the logs.
     pub command_line: Vec<String>,
-    /// The folder in which the command was given; relative paths in it mean this folder.
+    /// The folder in which the command was given; relative paths in it mean this folder. `archai resume` goes back there, and
+    /// refuses runs of a host whose folder is empty.
     pub folder: PathBuf,
     /// Variables that paths in settings may use: `$HOME`, `$default_dataroot`, …
     pub vars: Vars,

@@ -10,6 +10,7 @@ use archai_engine::export::Exporter;
 use archai_engine::finalize::NamedFinalizer;
 use archai_engine::op::OpFactory;
 use archai_spec::desc::OpInfo;
+use archai_spec::settings::OWN_SPACE;
 use archai_spec::spaces::Space;
 
 use crate::error::LabError;
@@ -110,11 +111,20 @@ impl Lab {
         self
     }
 
-    /// The same with one more space, for `--space` and `nas.search.space` to name. One of the same name is replaced.
-    #[must_use]
-    pub fn with_space(mut self, space: impl Space + 'static) -> Self {
-        self.components.spaces = self.components.spaces.with(Arc::new(space));
-        self
+    /// The same with one more space, for `--space` and `nas.search.space` to name. Its name stands in the names of run
+    /// directories and in reports, so that it must mean one space.
+    ///
+    /// # Errors
+    /// A space of this name is there already, or the name is the one of the algorithms' own spaces.
+    pub fn with_space(mut self, space: impl Space + 'static) -> Result<Self, LabError> {
+        if space.name() == OWN_SPACE {
+            return Err(LabError::request(format!(
+                "a space cannot be named `{OWN_SPACE}`, which means the algorithm's own space; choose another name"
+            )));
+        }
+        let added = self.components.spaces.register(Arc::new(space));
+        added.map_err(|e| LabError::request(e.to_string()))?;
+        Ok(self)
     }
 
     /// The same with one more finalizer, for `nas.search.finalizer` to name. One of the same name is replaced.

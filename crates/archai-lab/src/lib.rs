@@ -38,6 +38,7 @@
 
 mod claim;
 pub mod config;
+mod device;
 pub mod digests;
 pub mod dirs;
 mod error;

@@ -37,7 +37,7 @@ pub enum LabEvent<'a> {
         /// Its run directory.
         dir: &'a Path,
     },
-    /// A phase begins, or is resumed where it was interrupted.
+    /// A phase begins, or is resumed where it was interrupted. Its directory says how it was started and has its configuration.
     PhaseBegins {
         /// The phase.
         phase: Phase,

@@ -1,14 +1,15 @@
 //! What a request comes to: one job for each algorithm on each data set, with its configuration and directories, checked.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
+use archai_engine::device::USUAL_DEVICE;
 use archai_engine::experiment::{finalizers_of, space_of};
-use archai_engine::{Compute, Engine, device, export};
+use archai_engine::{Components, Compute, Engine, device, export};
 use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
-use archai_spec::settings::{OWN_SPACE, Settings};
-use archai_spec::spaces::NASBENCH201;
+use archai_spec::desc::{OpCatalog, build};
+use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings};
 
 use crate::config::ConfigRequest;
 use crate::dirs::RunDirs;
@@ -16,7 +17,7 @@ use crate::error::LabError;
 use crate::lab::Lab;
 use crate::phase::Phase;
 use crate::request::Request;
-use crate::rundir::RunDir;
+use crate::rundir::{CONFIG_FILE, FOUND_DESC, RunDir, check_log_prefix};
 use crate::started::{DirState, Started};
 use crate::table::Table;
 
@@ -69,6 +70,11 @@ impl<'a> Plan<'a> {
         if !request.search && !request.eval {
             return Err(LabError::request(
                 "--no-search and --no-eval together leave nothing to do; take one away",
+            ));
+        }
+        if request.fresh && request.allow_changed {
+            return Err(LabError::request(
+                "--fresh starts over, --allow-changed resumes what is there: only one of them has a meaning; take one away",
             ));
         }
         let overrides = overrides(request)?;
@@ -222,24 +228,11 @@ impl<'a> Job<'a> {
             Ok(tree.expanded(&in_dir(dir))?.settings()?)
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
+        check_logs(&dirs, &search, &eval)?;
         let section = format!("nas.search.{}", algo.name());
         let own = tree.with_expanded_section(&section, &in_dir(&dirs.search))?;
-        let runner = algo.runner(&own)?;
-        space_of(lab.components(), runner.as_ref(), &settings.nas.search)
-            .map_err(|e| LabError::request(format!("{}: {e}", algo.name())))?;
-        if request.search {
-            let (search, seed) = (&settings.nas.search, settings.common.seed);
-            finalizers_of(lab.components(), runner.as_ref(), search, seed)?;
-        }
-        if request.table.is_some() && space != NASBENCH201 {
-            return Err(LabError::request(format!(
-                "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
-                 leave --table out",
-                algo.name()
-            )));
-        }
         let components = lab.components();
-        export::chosen(&components.exporters, &settings.nas.eval)?;
+        check_parts(components, algo, &own, &settings, request)?;
         let (device, engine) = (request.device.clone(), request.engine);
         let compute = device::open(&components.devices, &device, engine)
             .map_err(|e| LabError::request(format!("--{e}")))?;
@@ -247,7 +240,7 @@ impl<'a> Job<'a> {
         if engine != Engine::default() {
             digest.push_str(&format!("+{engine}"));
         }
-        if device != "cpu" {
+        if device != USUAL_DEVICE {
             digest.push_str(&format!("+{device}"));
         }
         Ok(Job {
@@ -264,6 +257,15 @@ impl<'a> Job<'a> {
         })
     }
 
+    /// Names of the log files in each of its directories.
+    pub fn log_names(&self) -> Vec<String> {
+        let files = self.dirs.search.logs_of(&self.search.common);
+        let names = files.iter().filter_map(|path| path.file_name());
+        names
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect()
+    }
+
     /// `darts on cifar10`.
     pub fn title(&self) -> String {
         let (search, eval) = (
@@ -277,6 +279,92 @@ impl<'a> Job<'a> {
             format!("{name} on {search}, evaluated on {eval}")
         }
     }
+}
+
+/// Checks that the logs lie in the run's directories, beside its other files.
+fn check_logs(dirs: &RunDirs, search: &Settings, eval: &Settings) -> Result<(), LabError> {
+    let common = &search.common;
+    check_log_prefix(&common.log_prefix)
+        .map_err(|why| LabError::request(format!("common.log_prefix: {why}")))?;
+    let other = [
+        dirs.search.file(CONFIG_FILE),
+        PathBuf::from(&search.nas.search.final_desc_filename),
+        dirs.eval.file(CONFIG_FILE),
+        dirs.eval.file(FOUND_DESC),
+        PathBuf::from(&eval.nas.eval.full_desc_filename),
+        PathBuf::from(&eval.nas.eval.metric_filename),
+    ];
+    for dir in [&dirs.search, &dirs.eval] {
+        if let Some(log) = dir.logs_of(common).iter().find(|log| other.contains(log)) {
+            return Err(LabError::request(format!(
+                "common.log_prefix: `{}` gives a log the name of another file of the run, `{}`; choose another name",
+                common.log_prefix,
+                log.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that all parts which the settings name are there and fit together, as far as that can be known without data: before
+/// there is a directory.
+fn check_parts(
+    components: &Components,
+    algo: &Algorithm,
+    tree: &ConfigTree,
+    settings: &Settings,
+    request: &Request,
+) -> Result<(), LabError> {
+    let (search, eval) = (&settings.nas.search, &settings.nas.eval);
+    let runner = algo.runner(tree)?;
+    let runner = runner.as_ref();
+    let space = space_of(components, runner, search)?;
+    let mut ops = components.ops.clone();
+    runner.register_ops(&mut ops)?;
+    let catalog = ops.catalog();
+    if request.search {
+        finalizers_of(components, runner, search, settings.common.seed)?;
+        check_ops("nas.search.model_desc", &search.model_desc, catalog)?;
+        // A searcher of the algorithm's own makes networks of its own.
+        if runner.searcher().is_none() {
+            build(space.builder(), &search.model_desc, None, false, catalog).map_err(|e| {
+                LabError::request(format!(
+                    "the supernet of {} cannot be built from nas.search.model_desc: {e}",
+                    algo.name()
+                ))
+            })?;
+        }
+    }
+    if request.eval {
+        check_ops("nas.eval.model_desc", &eval.model_desc, catalog)?;
+    }
+    if request.table.is_some() && !Table::knows(space.as_ref(), &search.model_desc, catalog) {
+        return Err(LabError::request(format!(
+            "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
+             leave --table out",
+            algo.name()
+        )));
+    }
+    export::chosen(&components.exporters, eval)?;
+    Ok(())
+}
+
+/// Checks that the ops that the settings of a network name are there.
+fn check_ops(
+    section: &str,
+    settings: &ModelDescSettings,
+    catalog: &OpCatalog,
+) -> Result<(), LabError> {
+    let [first, second] = &settings.model_stems.ops;
+    for (key, op) in [
+        ("model_stems.ops.0", first),
+        ("model_stems.ops.1", second),
+        ("model_post_op", &settings.model_post_op),
+        ("cell.cell_post_op", &settings.cell.cell_post_op),
+    ] {
+        (catalog.get(op)).map_err(|e| LabError::request(format!("{section}.{key}: {e}")))?;
+    }
+    Ok(())
 }
 
 /// `darts`, or `darts-nasbench201`: an algorithm, and the space if it is not its own.

@@ -7,6 +7,7 @@ use archai_engine::searcher::SearchResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::device::{is_usual_device, usual_device};
 use crate::phase::Phase;
 
 /// Version of [`Record`]s that this program writes. Others are not read.
@@ -32,6 +33,9 @@ pub struct Record {
     pub digest: String,
     /// What computed it: `fused` or `plain`.
     pub engine: String,
+    /// Where it was computed; the file says so only of devices other than [`archai_engine::device::USUAL_DEVICE`].
+    #[serde(default = "usual_device", skip_serializing_if = "is_usual_device")]
+    pub device: String,
     /// The description that was evaluated, by its digest, if it came from a file of the user's and not from a search.
     pub given_desc: Option<String>,
     /// All settings that change results, by dotted names.
@@ -123,6 +127,11 @@ mod tests {
         }
         let record = Record::from_json(&record.replace("train", "evaluation")).unwrap();
         assert_eq!(record.phase, Phase::Eval);
+        assert_eq!(
+            record.device, "cpu",
+            "records were written before they knew the device"
+        );
+        assert!(!serde_json::to_string(&record).unwrap().contains("device"));
         assert!(
             serde_json::to_string(&record)
                 .unwrap()

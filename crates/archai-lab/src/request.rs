@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use archai_engine::Engine;
+use archai_engine::device::USUAL_DEVICE;
 
 /// What to run: for each data set and each algorithm a search and an evaluation.
 ///
@@ -77,7 +78,7 @@ impl Request {
             config: None,
             config_only: None,
             overrides: Vec::new(),
-            device: "cpu".to_string(),
+            device: USUAL_DEVICE.to_string(),
             engine: Engine::default(),
             threads: None,
             seed: None,
@@ -113,7 +114,7 @@ impl Request {
         flag("logdir", self.logdir.clone());
         flag("config", self.config.clone());
         flag("config-only", self.config_only.clone());
-        let other_device = self.device != "cpu";
+        let other_device = self.device != USUAL_DEVICE;
         flag("device", other_device.then(|| self.device.clone()));
         flag("engine", Some(self.engine.to_string()));
         flag("threads", self.threads.map(|n| n.to_string()));

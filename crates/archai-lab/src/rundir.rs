@@ -12,6 +12,7 @@ pub use archai_engine::files::{FOUND_DESC, GALLERY};
 use archai_engine::metrics::Metrics;
 use archai_spec::config::{Vars, expand};
 use archai_spec::desc::{ModelDesc, OpCatalog};
+use archai_spec::settings::Common;
 use serde_json::Value;
 
 use crate::error::LabError;
@@ -85,31 +86,27 @@ impl RunDir {
         })
     }
 
-    /// Names of files that say nothing about what a run computed: they say how it was started, or repeat others for people.
-    pub(crate) fn names_apart(&self) -> [String; 6] {
-        let machine = self.machine_log();
-        let prefix = machine.as_deref().and_then(Path::file_stem);
-        let prefix = prefix.map_or(LOG.to_string(), |stem| stem.to_string_lossy().into_owned());
-        [
-            CONFIG_FILE.to_string(),
-            format!("{prefix}.{HUMAN}"),
-            format!("{prefix}.{TREE}"),
-            STARTED_FILE.to_string(),
-            SUMMARY_FILE.to_string(),
-            CHECKPOINTS.to_string(),
-        ]
+    /// The log files that settings ask for: all, all but the tree, or none.
+    pub(crate) fn logs_of(&self, common: &Common) -> Vec<PathBuf> {
+        let Some(files) = self.log_files(&common.log_prefix) else {
+            return Vec::new();
+        };
+        match common.yaml_log {
+            true => vec![files.human, files.tree, files.machine],
+            false => vec![files.human, files.machine],
+        }
     }
 
-    /// Files of every run that a summary mentions, with what they are.
-    pub(crate) fn common_files() -> [(String, String); 2] {
-        let logs = [HUMAN, TREE, MACHINE].map(|ending| format!("{LOG}.{ending}"));
-        [
-            (CONFIG_FILE.into(), "the whole configuration".into()),
-            (
-                logs.join(", "),
-                "the log for people, as a tree, line by line".into(),
-            ),
-        ]
+    /// Names of files that say nothing about what a run computed: they say how it was started, or repeat others for people.
+    pub(crate) fn names_apart(&self) -> Result<Vec<String>, LabError> {
+        let prefix = self.log_prefix()?;
+        let mut names = [CONFIG_FILE, STARTED_FILE, SUMMARY_FILE, CHECKPOINTS]
+            .map(String::from)
+            .to_vec();
+        if !prefix.is_empty() {
+            names.extend([HUMAN, TREE].map(|ending| format!("{prefix}.{ending}")));
+        }
+        Ok(names)
     }
 
     /// In which state it is.
@@ -148,31 +145,61 @@ impl RunDir {
         self.read(RECORD_FILE, Record::from_json)
     }
 
-    /// The log for programs: `log.jsonl`, whatever name the settings gave it; none before the run wrote one.
-    pub fn machine_log(&self) -> Option<PathBuf> {
-        let entries = std::fs::read_dir(&self.path).ok()?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        paths
-            .filter(|path| path.extension().is_some_and(|e| e == MACHINE))
-            .min()
+    /// The log for programs: `log.jsonl`, under the name that the run's configuration gives it (`common.log_prefix`); none if
+    /// it is not there.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used.
+    pub fn machine_log(&self) -> Result<Option<PathBuf>, LabError> {
+        let files = self.log_files(&self.log_prefix()?);
+        Ok(files
+            .map(|files| files.machine)
+            .filter(|path| path.exists()))
+    }
+
+    /// The name of the logs. A run writes its configuration before its log, so that without one there is no other name than
+    /// the usual one to look for.
+    fn log_prefix(&self) -> Result<String, LabError> {
+        let given = self.config()?;
+        let given = given
+            .as_ref()
+            .and_then(|config| config.pointer("/common/log_prefix"));
+        let prefix = given.map_or(Some(LOG), Value::as_str);
+        let prefix = prefix.filter(|prefix| check_log_prefix(prefix).is_ok());
+        let prefix = prefix.ok_or_else(|| {
+            unusable(
+                &self.file(CONFIG_FILE),
+                &"its common.log_prefix is no name of files",
+            )
+        })?;
+        Ok(prefix.to_string())
     }
 
     /// All entries of the log so far. Lines that are no entries, as a killed process leaves one at the end, are left out.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// A file that cannot be read, a configuration that cannot be used.
     pub fn log(&self) -> Result<Vec<LogEntry>, LabError> {
-        let Some(path) = self.machine_log() else {
+        let Some(path) = self.machine_log()? else {
             return Ok(Vec::new());
         };
         let bytes = std::fs::read(&path).map_err(|e| FileError::new("read", &path, e))?;
         Ok(read_entries(&bytes).collect())
     }
 
-    /// Follows the log while the run writes it.
-    pub fn follow(&self) -> Follower {
-        let usual = || self.path.join(format!("{LOG}.{MACHINE}"));
-        Follower::new(self.machine_log().unwrap_or_else(usual))
+    /// Follows the log while the run writes it. The configuration of the run says what the log is called; it is there when
+    /// [`LabEvent::PhaseBegins`](crate::LabEvent::PhaseBegins) is seen.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used, or by which the run writes no log.
+    pub fn follow(&self) -> Result<Follower, LabError> {
+        let files = self.log_files(&self.log_prefix()?).ok_or_else(|| {
+            LabError::failure(format!(
+                "the run in `{}` writes no log: its common.log_prefix is empty",
+                self.path.display()
+            ))
+        })?;
+        Ok(Follower::new(files.machine))
     }
 
     /// The description that the search found or the evaluation got, if it is there.
@@ -212,12 +239,21 @@ impl RunDir {
         Ok(reached(&self.file(CHECKPOINTS))?)
     }
 
+    /// The configuration of the run, if it is there.
+    fn config(&self) -> Result<Option<Value>, LabError> {
+        let path = self.file(CONFIG_FILE);
+        let Some(text) = read_if_there(&path)? else {
+            return Ok(None);
+        };
+        let config = serde_saphyr::from_str(&text).map_err(|e| unusable(&path, &e))?;
+        Ok(Some(config))
+    }
+
     /// A file that the configuration of the run names at `pointer`.
     fn configured(&self, pointer: &str) -> Result<PathBuf, LabError> {
         let path = self.file(CONFIG_FILE);
-        let failed = |e| FileError::new("read", &path, e);
-        let text = std::fs::read_to_string(&path).map_err(failed)?;
-        let config: Value = serde_saphyr::from_str(&text).map_err(|e| unusable(&path, &e))?;
+        let missing = || FileError::new("read", &path, io::ErrorKind::NotFound.into());
+        let config = self.config()?.ok_or_else(missing)?;
         let name = config.pointer(pointer).and_then(Value::as_str);
         let name = name.ok_or_else(|| unusable(&path, &format!("it has no {pointer}")))?;
         let expdir = self.path.to_string_lossy().into_owned();
@@ -260,6 +296,21 @@ impl RunDir {
     pub(crate) fn sweep(&self) -> Result<(), FileError> {
         sweep(&self.path)
     }
+}
+
+/// Checks a name of the logs (`common.log_prefix`), which may be empty: they belong into the run directory, and are no
+/// hidden files there, which do not count.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub(crate) fn check_log_prefix(prefix: &str) -> Result<(), String> {
+    if prefix.contains(['/', '\\']) || prefix.starts_with('.') {
+        return Err(format!(
+            "`{prefix}` is no name for files of a run directory; expected a name without slashes that does not start with a \
+             dot, such as `{LOG}`, or an empty one for no logs"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether nothing was begun in a directory: it holds at most a lock, or what a killed process had begun to write.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use archai_data::Loaders;
 use archai_engine::checkpoint::{CheckpointStore, Found};
+use archai_engine::device::USUAL_DEVICE;
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner};
 use archai_engine::files::{FileError, write_atomically};
@@ -99,6 +100,7 @@ impl Session<'_> {
             eval_dir: plan.eval.then(|| dir_of(Phase::Eval)),
             search,
             eval: None,
+            logs: job.log_names(),
         };
         if let Some(found) = &outcome.search {
             outcome.table = self.look_up(&found.final_desc)?;
@@ -279,6 +281,7 @@ impl Session<'_> {
             seed: job.search.common.seed,
             digest: job.digest.clone(),
             engine: job.engine.to_string(),
+            device: job.device.clone(),
             given_desc,
             settings: job.tree.digested()?,
             figures,
@@ -307,15 +310,16 @@ impl Session<'_> {
                 phase,
             });
         }
+        dir.sweep()?;
+        // First of all, so that whatever else is there belongs to a run that can be resumed.
+        dir.write_started(started)?;
+        dir.write(CONFIG_FILE, &self.config_used(dir))?;
+        // Only now, so that who sees it can follow the log, whose name the configuration says.
         self.observer.observe(&LabEvent::PhaseBegins {
             phase,
             dir: dir.path(),
             resumed,
         });
-        dir.sweep()?;
-        // First of all, so that whatever else is there belongs to a run that can be resumed.
-        dir.write_started(started)?;
-        dir.write(CONFIG_FILE, &self.config_used(dir))?;
         let options = LogOptions::new(dir, &settings.common);
         let audience = Audience {
             phase,
@@ -445,7 +449,7 @@ impl Session<'_> {
             Engine::Plain => " --engine plain",
         };
         let device = match self.job.device.as_str() {
-            "cpu" => String::new(),
+            USUAL_DEVICE => String::new(),
             other => format!(" --device {other}"),
         };
         format!(

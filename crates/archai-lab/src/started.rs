@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::device::{is_usual_device, usual_device};
 use crate::error::LabError;
 use crate::phase::Phase;
 use crate::record::Record;
@@ -27,12 +28,12 @@ pub struct Started {
     pub algorithm: String,
     /// What computes: `fused` or `plain`.
     pub engine: String,
-    /// Where it computes; the file says so only of devices other than the processor.
-    #[serde(default = "cpu", skip_serializing_if = "is_cpu")]
+    /// Where it computes; the file says so only of devices other than [`archai_engine::device::USUAL_DEVICE`].
+    #[serde(default = "usual_device", skip_serializing_if = "is_usual_device")]
     pub device: String,
     /// Arguments of the command line, without the program's name.
     pub arguments: Vec<String>,
-    /// The folder in which the command was given.
+    /// The folder in which the command was given; empty if the [`Host`](crate::Host) did not say.
     pub folder: PathBuf,
     /// Whether the same command evaluates what this search finds.
     pub eval_follows: bool,
@@ -44,14 +45,6 @@ pub struct Started {
     pub settings: BTreeMap<String, Value>,
 }
 
-fn cpu() -> String {
-    "cpu".to_string()
-}
-
-fn is_cpu(device: &str) -> bool {
-    device == "cpu"
-}
-
 impl Started {
     /// A phase that a program of this version starts, with nothing in it yet but what every phase of a command shares.
     pub(crate) fn new(phase: Phase, program: &str, arguments: &[String], folder: &Path) -> Self {
@@ -61,7 +54,7 @@ impl Started {
             phase,
             algorithm: String::new(),
             engine: String::new(),
-            device: cpu(),
+            device: usual_device(),
             arguments: arguments.to_vec(),
             folder: folder.to_path_buf(),
             eval_follows: false,

@@ -9,7 +9,7 @@ use archai_engine::experiment::RunFile;
 use archai_engine::searcher::SearchResult;
 use archai_spec::numbers::{percent, thousands};
 
-use crate::rundir::{RunDir, SUMMARY_FILE};
+use crate::rundir::{CONFIG_FILE, SUMMARY_FILE};
 use crate::table::TableEntry;
 
 /// What one algorithm found on one data set.
@@ -27,6 +27,8 @@ pub struct Outcome {
     pub eval: Option<EvalResult>,
     /// The evaluation's directory.
     pub eval_dir: Option<PathBuf>,
+    /// Names of the log files in each of these directories: for people, as a tree if there is one, for programs.
+    pub logs: Vec<String>,
 }
 
 impl Outcome {
@@ -104,6 +106,22 @@ impl Outcome {
             .collect()
     }
 
+    /// Files of every run, with what they are.
+    fn common_files(&self) -> Vec<(String, String)> {
+        let mut files = vec![(
+            CONFIG_FILE.to_string(),
+            "the whole configuration".to_string(),
+        )];
+        if !self.logs.is_empty() {
+            let what = match self.logs.len() {
+                3 => "the log for people, as a tree, line by line",
+                _ => "the log for people, line by line",
+            };
+            files.push((self.logs.join(", "), what.to_string()));
+        }
+        files
+    }
+
     /// Directories, with the names of the files in them that are worth knowing and what each is.
     pub fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
         let mut places = Vec::new();
@@ -122,7 +140,7 @@ impl Outcome {
                     (shown.display().to_string(), what.clone())
                 })
                 .collect();
-            list.extend(RunDir::common_files());
+            list.extend(self.common_files());
             places.push((dir.as_path(), list));
         }
         if let Some((_, list)) = places.last_mut() {

@@ -7,7 +7,11 @@ use archai_data::nasbench201::{Benchmark201, NasBench201Table, Standing};
 use archai_engine::files::FileError;
 use archai_spec::desc::{ModelDesc, OpCatalog, nasbench201::Cell201};
 
+use archai_spec::finalize::Supernet;
 use archai_spec::numbers::thousands;
+use archai_spec::rng::Key;
+use archai_spec::settings::ModelDescSettings;
+use archai_spec::spaces::Space;
 
 use crate::error::LabError;
 
@@ -40,9 +44,28 @@ impl Table {
     /// # Errors
     /// There is no such file, or it is no such table.
     pub fn open(path: &Path) -> Result<Self, LabError> {
+        if !path.exists() {
+            return Err(LabError::request(format!(
+                "there is no table `{}`; check the path",
+                path.display()
+            )));
+        }
         NasBench201Table::open(path)
             .map(Table)
             .map_err(LabError::caused)
+    }
+
+    /// Whether tables of this kind know the cells of a space: whether what is drawn there is one of NAS-Bench-201.
+    pub(crate) fn knows(
+        space: &dyn Space,
+        settings: &ModelDescSettings,
+        catalog: &OpCatalog,
+    ) -> bool {
+        let Ok(built) = space.supernet(settings, catalog) else {
+            return false;
+        };
+        let drawn = space.draw(Supernet::new(&built.desc, catalog), &Key::new(0));
+        drawn.is_ok_and(|desc| Cell201::from_desc(&desc).is_ok())
     }
 
     /// What it says of the cell in a found description. A description that is no cell of the space gets an entry that says

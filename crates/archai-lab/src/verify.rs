@@ -67,6 +67,9 @@ impl Repetition {
         overrides: &[String],
         threads: Option<usize>,
     ) -> Result<Self, LabError> {
+        if !dir.exists() {
+            return Err(no_run(dir));
+        }
         let path = dir
             .canonicalize()
             .map_err(|e| FileError::new("read", dir, e))?;
@@ -163,10 +166,15 @@ fn finished(dir: &RunDir) -> Result<(Box<Started>, Box<Record>), LabError> {
         DirState::Unfinished(_) => Err(LabError::request(format!(
             "the run in `{place}` is not complete; finish it first: archai resume {place}"
         ))),
-        DirState::Absent | DirState::Foreign => Err(LabError::request(format!(
-            "`{place}` is no run directory; name a folder that `archai run` made"
-        ))),
+        DirState::Absent | DirState::Foreign => Err(no_run(dir.path())),
     }
+}
+
+fn no_run(dir: &Path) -> LabError {
+    LabError::request(format!(
+        "`{}` is no run directory; name a folder that `archai run` made",
+        dir.display()
+    ))
 }
 
 /// Puts the evaluated description where the repetition looks for it.

@@ -92,7 +92,9 @@ pub fn search(folder: &Path) -> Result<Outcome, Box<dyn Error>> {
     std::fs::create_dir_all(folder)?;
     let dataset = folder.join("my_stripes.yaml");
     std::fs::write(&dataset, DATASET)?;
-    let lab = Lab::builtin().with_format(Stripes);
+    // With the clock, the folder and the variables of this process: the logs tell the time, and what is interrupted can be
+    // resumed by the command line, too.
+    let lab = Lab::builtin().with_format(Stripes).on(archai::cli::host());
     let request = Request {
         datasets: Some(vec![dataset.display().to_string()]),
         logdir: Some(folder.display().to_string()),

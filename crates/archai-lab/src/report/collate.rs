@@ -147,10 +147,9 @@ impl Common {
             })
             .map(|(name, value)| (name.clone(), value.to_string()))
             .collect();
-        settings.insert(
-            "engine".into(),
-            Value::from(record.engine.as_str()).to_string(),
-        );
+        for (name, value) in [("engine", &record.engine), ("device", &record.device)] {
+            settings.insert(name.into(), Value::from(value.as_str()).to_string());
+        }
         if let Some(given) = &record.given_desc {
             settings.insert(
                 "evaluated description".into(),
@@ -183,6 +182,7 @@ fn is_measure(name: &str) -> bool {
         "nas.eval.",
         "nas.search.space",
         "engine",
+        "device",
         "phases",
     ]
     .iter()
@@ -403,6 +403,7 @@ mod tests {
             seed,
             digest: String::new(),
             engine: "fused".into(),
+            device: "cpu".into(),
             given_desc: None,
             settings,
             figures: serde_json::from_value(figures).unwrap(),
@@ -489,6 +490,44 @@ mod tests {
         let widths: BTreeSet<usize> = csv.lines().map(|l| l.matches(',').count()).collect();
         assert_eq!(widths, BTreeSet::from([17]), "{csv}");
         assert!(csv.contains("\n2,darts,mini,search and evaluation,nas.search.trainer.epochs=5,test_top1,1,0.99,,,,3,2,0.82"), "{csv}");
+    }
+
+    #[test]
+    fn runs_on_another_device_are_a_group_of_their_own() {
+        let mut on_gpu = run("darts", 2, json!({}), 0.7);
+        for record in on_gpu.search.iter_mut().chain(&mut on_gpu.eval) {
+            record.device = "gpu:0".into();
+        }
+        let runs = vec![
+            run("darts", 1, json!({}), 0.5),
+            on_gpu,
+            run("random", 1, json!({}), 0.4),
+        ];
+        let c = collate(runs, Vec::new());
+        let groups: Vec<(&str, &[u64], Option<&Value>)> = (c.groups.iter())
+            .map(|g| {
+                (
+                    g.algorithm.as_str(),
+                    g.seeds.as_slice(),
+                    g.settings.get("device"),
+                )
+            })
+            .collect();
+        let (cpu, gpu) = (json!("cpu"), json!("gpu:0"));
+        assert_eq!(
+            groups,
+            [
+                ("darts", &[1][..], Some(&cpu)),
+                ("darts", &[2], Some(&gpu)),
+                ("random", &[1], None)
+            ]
+        );
+        assert!(matches!(
+            c.groups[0].baseline,
+            Baseline::Group { group: 3, .. }
+        ));
+        assert!(matches!(c.groups[1].baseline, Baseline::None(_)));
+        assert!(c.left_out.is_empty());
     }
 
     #[test]

@@ -23,7 +23,9 @@ impl Observer for Follow {
     fn observe(&self, event: &LabEvent<'_>) {
         let mut follower = self.follower.lock().unwrap();
         match event {
-            LabEvent::PhaseBegins { dir, .. } => *follower = Some(RunDir::new(*dir).follow()),
+            LabEvent::PhaseBegins { dir, .. } => {
+                *follower = Some(RunDir::new(*dir).follow().unwrap())
+            }
             LabEvent::Emitted { phase, event, .. } => {
                 let news = follower.as_mut().unwrap().look().unwrap();
                 assert!(!news.from_start);

@@ -51,7 +51,8 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 fn a_space_and_a_finalizer_of_ones_own() {
     let dir = tempfile::tempdir().unwrap();
     let mine = NamedFinalizer::new("mine", "as DARTS does", |_| Ok(Box::new(DefaultFinalizers)));
-    let lab = Lab::builtin().with_space(Simple).with_finalizer(mine);
+    let lab = Lab::builtin().with_space(Simple).unwrap();
+    let lab = lab.with_finalizer(mine);
     for (algorithm, finalizer) in [("darts", "mine"), ("random", "default")] {
         let mut request = tiny(&[algorithm], dir.path());
         request.space = Some("simple".to_string());
@@ -71,6 +72,38 @@ fn a_space_and_a_finalizer_of_ones_own() {
             assert_ne!(a.inputs, b.inputs, "no parallel edges");
         }
     }
+}
+
+/// The same cells under another name.
+struct Called(&'static str);
+
+impl Named for Called {
+    fn name(&self) -> &str {
+        self.0
+    }
+    fn about(&self) -> &str {
+        "cells of DARTS under another name"
+    }
+}
+
+impl Space for Called {
+    fn builder(&self) -> &dyn ModelDescBuilder {
+        &DartsModelDescBuilder
+    }
+}
+
+#[test]
+fn a_space_needs_a_name_of_its_own() {
+    let lab = Lab::builtin().with_space(Simple).unwrap();
+    for (name, expect) in [
+        ("own", "a space cannot be named `own`"),
+        ("darts", "there is a space named `darts` already"),
+        ("simple", "there is a space named `simple` already"),
+    ] {
+        let error = lab.clone().with_space(Called(name)).err().unwrap();
+        assert!(error.to_string().contains(expect), "{error}");
+    }
+    assert!(lab.with_space(Called("other")).is_ok());
 }
 
 #[test]
@@ -96,6 +129,10 @@ fn a_wrong_name_is_an_error_before_an_older_run_is_touched() {
     check(
         "nas.search.finalizer=defualt",
         "there is no finalizer `defualt`; did you mean `default`?",
+    );
+    check(
+        "nas.search.model_desc.model_stems.ops=[stem_conv3x3,stem_conv3x4]",
+        "nas.search.model_desc.model_stems.ops.1: ",
     );
     check(
         "nas.search.space=nasbench301",

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use archai_engine::Engine;
+use archai_engine::device::USUAL_DEVICE;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -16,7 +17,8 @@ First steps:
 Exit status:
   0    all well
   1    something failed
-  2    the command line or a configuration cannot be used
+  2    the command line or a configuration cannot be used, or names a file
+       that is not there
   130  interrupted";
 
 /// Neural architecture search: from the first search to the trained network
@@ -165,7 +167,8 @@ goes on where it stopped, was interrupted or killed; when it had ended well, it
 starts anew, and the older folders are kept under a number: .1, .2, ...
 
 Exit status: 0 all well, 1 something failed, 2 the command line or a
-configuration cannot be used, 130 interrupted.";
+configuration cannot be used or names a file that is not there, 130
+interrupted.";
 
 const BENCH_EXAMPLES: &str = "\
 The first five steps are at the sizes of the DARTS paper: the search network has
@@ -327,7 +330,7 @@ pub struct RunArgs {
     pub config_only: Option<String>,
 
     /// Where to compute
-    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
     pub device: String,
 
     /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last

@@ -1,7 +1,7 @@
 //! `archai data …`: data sets onto the disk.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use archai_data::download::{self, Source};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,6 +45,13 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
                 .filter(|value| !value.is_empty())
                 .cloned()
         });
+    if let Some(file) = from.as_deref().filter(|from| !from.contains("://"))
+        && !Path::new(file).exists()
+    {
+        return Err(CliError::usage(format!(
+            "--from: there is no file `{file}`; check the path"
+        )));
+    }
     let source = from
         .as_ref()
         .map_or_else(Source::official, Source::from)

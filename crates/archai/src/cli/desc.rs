@@ -113,8 +113,8 @@ fn read(file: &str) -> Result<(String, String), CliError> {
         return Ok((text, "standard input".to_string()));
     }
     let text =
-        std::fs::read_to_string(file).map_err(|e| FileError::new("read", Path::new(file), e))?;
-    Ok((text, file.to_string()))
+        std::fs::read_to_string(file).map_err(|e| FileError::new("read", Path::new(file), e));
+    Ok((text.map_err(CliError::at_named)?, file.to_string()))
 }
 
 fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
@@ -126,9 +126,9 @@ fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
 fn give(desc: &ModelDesc, output: Option<&Path>) -> Result<(), CliError> {
     let text = desc.to_yaml().map_err(CliError::caused)?;
     match output {
-        Some(path) => Ok(write_atomically(path, |out| {
-            out.write_all(text.as_bytes())
-        })?),
+        Some(path) => {
+            write_atomically(path, |out| out.write_all(text.as_bytes())).map_err(CliError::at_named)
+        }
         None => Ok(std::io::stdout().write_all(text.as_bytes())?),
     }
 }
@@ -158,7 +158,8 @@ fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), Cl
         )));
     }
     let dot = svg.with_extension("dot");
-    write_atomically(&svg, |out| out.write_all(draw_svg(&desc).as_bytes()))?;
+    write_atomically(&svg, |out| out.write_all(draw_svg(&desc).as_bytes()))
+        .map_err(CliError::at_named)?;
     write_atomically(&dot, |out| out.write_all(draw_dot(&desc).as_bytes()))?;
     Ok(writeln!(
         std::io::stdout(),

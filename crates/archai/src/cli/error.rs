@@ -10,7 +10,7 @@ use archai_spec::config::ConfigErrors;
 
 /// Exit status of an ordinary failure.
 pub const FAILURE: u8 = 1;
-/// Exit status of a command line or a configuration that cannot be used.
+/// Exit status of a command line or a configuration that cannot be used, or that names a file which is not there.
 pub const USAGE: u8 = 2;
 /// Exit status after an interrupt (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
@@ -54,6 +54,14 @@ impl CliError {
     /// A configuration that cannot be used.
     pub fn config(errors: ConfigErrors) -> Self {
         LabError::from(errors).into()
+    }
+
+    /// An error at a file that the command line names: one that is not there is the user's to mend.
+    pub fn at_named(error: FileError) -> Self {
+        match error.source.kind() {
+            io::ErrorKind::NotFound => CliError::usage(error.to_string()),
+            _ => CliError::caused(error),
+        }
     }
 
     /// An error of the engine: settings that do not fit together are the user's to mend.

@@ -44,7 +44,8 @@ pub fn host() -> Host {
 }
 
 /// Runs the command line of the process in this lab, and gives its exit status: 0 when all went well, 1 when
-/// something failed, 2 when the command line or a configuration cannot be used, 130 after an interrupt.
+/// something failed, 2 when the command line or a configuration cannot be used or names a file that is not there, 130 after
+/// an interrupt.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -114,7 +115,7 @@ fn resume(
     }
     let dir = dir
         .canonicalize()
-        .map_err(|e| FileError::new("read", dir, e))?;
+        .map_err(|e| CliError::at_named(FileError::new("read", dir, e)))?;
     let started = match RunDir::new(&dir).state()? {
         DirState::Unfinished(started) | DirState::Finished(started, _) => started,
         DirState::Absent | DirState::Foreign => {
@@ -130,6 +131,13 @@ fn resume(
             dir.join(STARTED_FILE).display()
         ))
     };
+    if started.folder.as_os_str().is_empty() {
+        return Err(unusable(
+            "the program that gave it did not say in which folder (`Host::folder` was empty), so that its relative paths mean \
+             nothing here; run that program again with the same request"
+                .to_string(),
+        ));
+    }
     std::env::set_current_dir(&started.folder)
         .map_err(|e| unusable(format!("`{}`: {e}", started.folder.display())))?;
     let mut env = env.clone();

@@ -139,7 +139,7 @@ fn watch_interrupts(stop: &StopFlag, terminal: &Arc<Terminal>) -> Result<(), Cli
     ctrlc::set_handler(move || {
         if stop.is_raised() {
             terminal.clear();
-            terminal.say("stopped at once; the last lines of log.jsonl say how far it got");
+            terminal.say("stopped at once; the last lines of its log say how far it got");
             std::process::exit(i32::from(INTERRUPTED));
         }
         stop.raise();

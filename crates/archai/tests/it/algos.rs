@@ -251,7 +251,7 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
     }
     world
         .run(&["run", "--space", "nasbench201", "--table", "nowhere.csv"])
-        .fails(1, &["nowhere.csv"]);
+        .fails(2, &["nowhere.csv"]);
     assert!(world.names("logdir").is_empty());
     for args in [
         ["show", "nasbench101", "--full", "--datasets=imagenet"],

@@ -166,7 +166,7 @@ fn broken_descriptions_are_refused() {
     }
     world
         .run(&["desc", "check", "absent.yaml"])
-        .fails(1, &["absent.yaml", "check the path"]);
+        .fails(2, &["absent.yaml", "check the path"]);
     let bad = world.write("bad.txt", "Genotype(normal=[('sep_conv_3x3', 0)");
     world
         .run(&["desc", "from-genotype", &bad])

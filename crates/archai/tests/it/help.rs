@@ -2,34 +2,22 @@
 
 use crate::support::World;
 
+/// The commands that a help text lists.
+fn listed(help: &str) -> Vec<String> {
+    let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let lines = lines.take_while(|line| !line.is_empty());
+    // Descriptions that are continued are further to the right.
+    let commands = lines.filter_map(|line| line.strip_prefix("  "));
+    let names = commands.filter_map(|line| line.split(' ').next());
+    let names = names.filter(|name| !name.is_empty());
+    names.map(str::to_string).collect()
+}
+
 #[test]
 fn every_command_has_help_with_examples() {
     let world = World::new();
-    for command in [
-        "",
-        "run",
-        "algos",
-        "ops",
-        "exporters",
-        "devices",
-        "datasets",
-        "formats",
-        "transforms",
-        "config show",
-        "config schema",
-        "desc show",
-        "desc lower",
-        "desc check",
-        "desc draw",
-        "desc scale",
-        "desc import",
-        "desc genotype",
-        "desc from-genotype",
-        "data get",
-        "report collate",
-        "completions",
-        "man",
-    ] {
+    let (mut commands, mut n_leaves) = (vec![String::new()], 0);
+    while let Some(command) = commands.pop() {
         let mut args: Vec<&str> = command.split_whitespace().collect();
         args.push("--help");
         let text = world.run(&args).ok();
@@ -37,16 +25,21 @@ fn every_command_has_help_with_examples() {
             text.contains("Usage: archai") && text.contains(&format!("archai {command}")),
             "{command}: {text}"
         );
+        let below = listed(&text);
+        n_leaves += usize::from(below.is_empty());
         assert!(
-            command.is_empty() || text.contains("Example"),
+            !below.is_empty() || text.contains("Example"),
             "{command}: {text}"
         );
+        let below = below.iter().map(|name| format!("{command} {name}"));
+        commands.extend(below.map(|command| command.trim().to_string()));
         let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(
             widest <= 120,
             "{command}: a line of {widest} characters:\n{text}"
         );
     }
+    assert!(n_leaves > 25, "only {n_leaves} commands were found");
     assert!(world.run(&["--help"]).ok().contains("Exit status"));
     assert!(world.run(&["--version"]).ok().starts_with("archai "));
     world.run(&[]).fails(2, &["Usage: archai"]);
@@ -94,6 +87,20 @@ fn lists_have_a_line_each() {
             );
         }
     }
+}
+
+#[test]
+fn finalizers_of_algorithms_are_told_from_those_of_every_supernet() {
+    let text = World::new().run(&["finalizers"]).ok();
+    let names: Vec<&str> = (text.lines())
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    let different: std::collections::BTreeSet<&&str> = names.iter().collect();
+    assert_eq!(different.len(), names.len(), "{text}");
+    assert!(
+        names.contains(&"default") && names.contains(&"mi (divnas)"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -164,6 +171,35 @@ fn mistakes_say_what_was_meant() {
             vec!["cannot read the configuration file nowhere.yaml"],
         ),
         (
+            "config show darts --config nowhere.yaml",
+            vec!["cannot read the configuration file nowhere.yaml"],
+        ),
+        ("run --datasets nowhere.yaml", vec!["nowhere.yaml"]),
+        (
+            "run --no-search --nas.eval.final_desc_filename nowhere.yaml",
+            vec!["`nowhere.yaml` is not there"],
+        ),
+        ("run --table nowhere.csv", vec!["nowhere.csv"]),
+        ("resume nowhere", vec!["nowhere"]),
+        ("verify nowhere", vec!["nowhere", "no run directory"]),
+        (
+            "table nowhere.csv 433000",
+            vec!["there is no table `nowhere.csv`"],
+        ),
+        ("report collate nowhere", vec!["`nowhere` is no folder"]),
+        (
+            "data get cifar10 --from nowhere.tar.gz",
+            vec!["there is no file `nowhere.tar.gz`"],
+        ),
+        (
+            "desc show nowhere.yaml",
+            vec!["nowhere.yaml", "check the path"],
+        ),
+        (
+            "desc from-genotype nowhere.txt",
+            vec!["nowhere.txt", "check the path"],
+        ),
+        (
             "run --nas.evl.trainer.epochs 3",
             vec![
                 "--nas.evl.trainer.epochs 3",
@@ -177,6 +213,21 @@ fn mistakes_say_what_was_meant() {
         ("run --nas.eval.trainer.epochs", vec!["a value is missing"]),
         ("run nas.eval.trainer.epochs 3", vec!["unexpected argument"]),
         ("config show dats", vec!["did you mean `darts`?"]),
+        (
+            "config show darts --nas.search.finalizer defualt",
+            vec![
+                "`--nas.search.finalizer defualt`: nas.search.finalizer: ",
+                "there is no finalizer `defualt`; did you mean `default`?",
+            ],
+        ),
+        (
+            "config show darts nas.search.space=nasbench202",
+            vec!["there is no space `nasbench202`; did you mean `nasbench201`?"],
+        ),
+        (
+            "run --no-search nas.search.finalizer=defualt",
+            vec!["did you mean `default`?"],
+        ),
         (
             "data get cifar11",
             vec!["`cifar11` cannot be fetched", "cifar10 and cifar100"],

@@ -46,6 +46,14 @@ fn the_command_line_resumes_what_a_library_began() {
     assert!(done.err.contains("search goes on in"), "{}", done.err);
     assert!(done.ok().contains("test accuracy"));
 
+    // A program that does not say in which folder it works is resumed by itself alone.
+    let nowhere = Lab::builtin().run(&request("nowhere"), &FirstStep::default());
+    let Err(LabError::Interrupted { dir, .. }) = nowhere else {
+        panic!("{nowhere:?}");
+    };
+    let done = world.run(&["resume", dir.to_str().unwrap()]);
+    done.fails(1, &["run.json", "`Host::folder` was empty"]);
+
     let whole = lab
         .run(&request("whole"), &archai::lab::NoObserver)
         .unwrap();

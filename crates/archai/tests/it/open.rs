@@ -1,10 +1,11 @@
 //! Anyone can do what the built-in parts do: a program with nothing but public items brings an op, an algorithm with its
-//! YAML, a space, a data format, a finalizer, an exporter and an observer, and searches, evaluates and exports with them.
+//! YAML, a space, a data format, a transform, a finalizer, an exporter and an observer, and searches, evaluates and exports with
+//! them.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use archai::data::{DataError, DataFormat, Dataset, InMemory, Split, rng::Key};
+use archai::data::{DataError, DataFormat, Dataset, InMemory, Scope, Split, Transform, rng::Key};
 use archai::engine::export::{Exported, Exporter};
 use archai::engine::finalize::{Finalized, NamedFinalizer};
 use archai::engine::tensor::{Tensor, activation};
@@ -124,6 +125,28 @@ impl DataFormat for Brightness {
     }
     fn needs_path(&self) -> bool {
         false
+    }
+}
+
+/// A transform: half the contrast.
+struct Fade;
+
+impl Named for Fade {
+    fn name(&self) -> &str {
+        "fade"
+    }
+    fn about(&self) -> &str {
+        "half the contrast"
+    }
+}
+
+impl Transform for Fade {
+    fn prepare(&self, _: &Scope<'_>) -> Result<Option<archai::data::Step>, DataError> {
+        Ok(Some(Arc::new(|pixels, _| {
+            for value in pixels.values_mut() {
+                *value = 64.0 + *value / 2.0;
+            }
+        })))
     }
 }
 
@@ -252,7 +275,9 @@ fn lab() -> Lab {
         .with_op(SwishInfo, Arc::new(make_swish))
         .unwrap()
         .with_space(Chain)
+        .unwrap()
         .with_format(Brightness)
+        .with_transform(Fade)
         .with_finalizer(first)
         .with_exporter(Inventory)
 }
@@ -327,4 +352,30 @@ fn a_program_brings_parts_of_every_kind() {
     let error = lab.plan(&unknown).err().unwrap().to_string();
     assert!(error.contains("did you mean `first`"), "{error}");
     assert!(!world.path("other").exists());
+}
+
+#[test]
+fn a_transform_of_a_program_changes_what_is_learnt_from() {
+    let world = World::new();
+    let lab = lab();
+    let train_loss = |name: &str, transforms: &str| {
+        let more = format!("  crop_padding: 0\n  flip: false\n  transforms: {transforms}\n");
+        let text = format!("{DATASET}{more}");
+        let request = Request {
+            datasets: Some(vec![world.write(&format!("{name}.yaml"), &text)]),
+            logdir: Some(world.path(name).display().to_string()),
+            threads: Some(1),
+            overrides: vec!["nas.search.loader.train_batch=8".to_string()],
+            eval: false,
+            ..Request::new("patient")
+        };
+        let outcome = lab.run(&request, &archai::NoObserver).unwrap().remove(0);
+        let log = RunDir::new(outcome.search_dir.unwrap()).log().unwrap();
+        let mut values = log.iter().filter_map(|entry| entry.values());
+        let loss = values.find_map(|(_, values)| values.iter().find(|(key, _)| key == "loss"));
+        loss.unwrap().1.clone()
+    };
+    let plain = train_loss("plain", "[normalise]");
+    assert_ne!(train_loss("faded", "[fade, normalise]"), plain);
+    assert_eq!(train_loss("again", "[normalise]"), plain);
 }

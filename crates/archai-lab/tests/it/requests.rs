@@ -1,0 +1,153 @@
+//! Requests that cannot be fulfilled are refused before there is a directory.
+
+use std::fs;
+use std::path::Path;
+
+use archai_algos::{Algorithm, NoSettings};
+use archai_engine::experiment::ExperimentRunner;
+use archai_lab::{Lab, NoObserver, Request, RunDir};
+use archai_spec::desc::{CellPlan, DescError, ModelDescBuilder, NodeDesc};
+
+use crate::support::tiny;
+
+/// Refused with this text, and nothing is left in the log folder.
+#[track_caller]
+fn refused(lab: &Lab, logdir: &Path, request: &Request, expect: &str) {
+    let error = lab.run(request, &NoObserver).map(drop).unwrap_err();
+    assert!(error.to_string().contains(expect), "{error}");
+    assert_eq!(fs::read_dir(logdir).unwrap().count(), 0, "{expect}");
+}
+
+/// The request with one more override.
+fn with(change: &str, mut request: Request) -> Request {
+    request.overrides.push(change.to_string());
+    request
+}
+
+#[test]
+fn fields_that_have_no_meaning_together() {
+    let (lab, logdir) = (Lab::builtin(), tempfile::tempdir().unwrap());
+    let whole = || Request {
+        config_only: Some("whole.yaml".to_string()),
+        ..tiny(&["darts"], logdir.path())
+    };
+    let name = || Some("cifar10".to_string());
+    for (request, expect) in [
+        (
+            Request {
+                datasets: Some(vec!["cifar10".to_string()]),
+                full: true,
+                ..whole()
+            },
+            "has no meaning: a data set, the published settings; leave it out",
+        ),
+        (
+            Request {
+                eval_dataset: name(),
+                ..whole()
+            },
+            "a data set of the evaluation",
+        ),
+        (
+            Request {
+                space: Some("own".to_string()),
+                ..whole()
+            },
+            "a space",
+        ),
+        (
+            Request {
+                config: name(),
+                ..whole()
+            },
+            "files over the defaults",
+        ),
+        (
+            Request {
+                fresh: true,
+                allow_changed: true,
+                ..tiny(&["darts"], logdir.path())
+            },
+            "take one away",
+        ),
+    ] {
+        refused(&lab, logdir.path(), &request, expect);
+    }
+}
+
+/// A space with a candidate that does not exist.
+struct Misspelt;
+
+impl ModelDescBuilder for Misspelt {
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let node = |_| NodeDesc::new([cell.edge("sep_conv_3x4", 0)]);
+        Ok((0..cell.n_nodes).map(node).collect())
+    }
+}
+
+impl ExperimentRunner for Misspelt {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(Misspelt)
+    }
+}
+
+#[test]
+fn ops_that_do_not_exist_and_networks_that_cannot_be_built() {
+    let logdir = tempfile::tempdir().unwrap();
+    let misspelt = Algorithm::new("misspelt", "no such op", |_: NoSettings| Misspelt);
+    let lab = Lab::builtin().with_algorithm(misspelt);
+    let tiny = |name| tiny(&[name], logdir.path());
+    for (request, expect) in [
+        (tiny("misspelt"), "sep_conv_3x4"),
+        (
+            with("nas.search.model_desc.n_reductions=2", tiny("darts")),
+            "2 reduction cells need at least 5 cells",
+        ),
+        (
+            with(
+                "nas.eval.model_desc.model_post_op=pol_avg2d7x7",
+                tiny("darts"),
+            ),
+            "nas.eval.model_desc.model_post_op: ",
+        ),
+    ] {
+        refused(&lab, logdir.path(), &request, expect);
+    }
+}
+
+#[test]
+fn logs_belong_into_the_run_directory() {
+    let (lab, logdir) = (Lab::builtin(), tempfile::tempdir().unwrap());
+    let tiny = || tiny(&["didarts"], logdir.path());
+    for (prefix, expect) in [
+        ("../log", "`../log` is no name for files of a run directory"),
+        (".log", "does not start with a dot"),
+        ("config_used", "the name of another file of the run"),
+        ("eval_train_metrics", "the name of another file of the run"),
+    ] {
+        let request = with(&format!("common.log_prefix={prefix}"), tiny());
+        refused(&lab, logdir.path(), &request, expect);
+    }
+
+    // Another name is found again, whatever else lies there.
+    let request = Request {
+        eval: false,
+        ..with("common.log_prefix=$diary", tiny())
+    };
+    let outcome = lab.run(&request, &NoObserver).unwrap().remove(0);
+    let dir = RunDir::new(outcome.search_dir.clone().unwrap());
+    fs::write(dir.file("a.jsonl"), "of somebody else\n").unwrap();
+    let log = dir.machine_log().unwrap().unwrap();
+    assert_eq!(log, dir.file("$diary.jsonl"));
+    assert!(!dir.log().unwrap().is_empty());
+    let digests = archai_lab::digests::of_run(dir.path()).unwrap();
+    assert!(digests.contains_key("$diary.jsonl") && digests.contains_key("a.jsonl"));
+    assert!(!digests.contains_key("$diary.log") && !digests.contains_key("$diary.yaml"));
+    let files = outcome.places().remove(0).1;
+    assert!(
+        files
+            .iter()
+            .any(|(name, _)| name == "$diary.log, $diary.yaml, $diary.jsonl"),
+        "{files:?}"
+    );
+}
