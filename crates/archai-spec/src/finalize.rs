@@ -5,7 +5,9 @@
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::desc::{DescError, DescErrorKind, EdgeDesc, ModelDesc, NodeDesc, OpCatalog, OpDesc};
+use crate::desc::{
+    ChildDesc, DescError, DescErrorKind, EdgeDesc, ModelDesc, NodeDesc, OpCatalog, OpDesc,
+};
 use crate::rng::Key;
 
 /// What remains of an op in a found network.
@@ -181,7 +183,7 @@ impl<'a> Supernet<'a> {
     /// A mixed edge with one child left.
     ///
     /// # Errors
-    /// There is no such edge or child.
+    /// There is no such edge or child, or the child gives zeros, which a found network never keeps.
     pub fn edge_of_choice(
         &self,
         cell: usize,
@@ -189,13 +191,18 @@ impl<'a> Supernet<'a> {
         Choice { edge, child }: Choice,
     ) -> Result<EdgeDesc, DescError> {
         let old = self.edge(cell, node, edge)?;
+        let place = format!("cell {cell}, node {node}, edge {edge}");
+        let kept = (old.op.children.get(child))
+            .ok_or_else(|| structure(format!("{place} has no child {child} to keep")))?;
+        if self.catalog.is_zero(&kept.op.name) {
+            return Err(structure(format!(
+                "{place} cannot keep child {child}: `{}` gives zeros; choose another child",
+                kept.op.name
+            )));
+        }
         // All weight on one child: the mixed op itself says what remains of it.
         let mut weights = vec![0.0; old.op.children.len()];
-        *weights.get_mut(child).ok_or_else(|| {
-            structure(format!(
-                "cell {cell}, node {node}, edge {edge} has no child {child} to keep"
-            ))
-        })? = 1.0;
+        weights[child] = 1.0;
         Ok(EdgeDesc {
             inputs: old.inputs.clone(),
             op: self.finalize_edge(cell, node, edge, &weights)?.desc,
@@ -266,7 +273,8 @@ fn structure(message: String) -> DescError {
     DescError::new(DescErrorKind::Structure, message)
 }
 
-/// The edges without a rank, then the `most` strongest of the others in decreasing order; among equals the earlier one.
+/// The edges without a rank, then the `most` strongest of the others in decreasing order; among equals the earlier one. A rank
+/// that is no number is the weakest.
 pub fn select_edges(edges: Vec<(EdgeDesc, Option<f64>)>, most: usize) -> NodeDesc {
     let (ranked, unranked): (Vec<_>, Vec<_>) =
         edges.into_iter().partition(|(_, rank)| rank.is_some());
@@ -274,7 +282,18 @@ pub fn select_edges(edges: Vec<(EdgeDesc, Option<f64>)>, most: usize) -> NodeDes
         .into_iter()
         .filter_map(|(edge, rank)| Some((edge, rank?)))
         .collect();
-    ranked.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(Ordering::Equal));
+    // Without NaN the order is total, which sorting relies on; 0 and −0 stay equal.
+    let strength = |rank: f64| {
+        if rank.is_nan() {
+            f64::NEG_INFINITY
+        } else {
+            rank
+        }
+    };
+    ranked.sort_by(|a, b| {
+        let order = strength(b.1).partial_cmp(&strength(a.1));
+        order.unwrap_or(Ordering::Equal)
+    });
     let kept = unranked.into_iter().map(|(edge, _)| edge);
     NodeDesc {
         edges: kept
@@ -283,25 +302,29 @@ pub fn select_edges(edges: Vec<(EdgeDesc, Option<f64>)>, most: usize) -> NodeDes
     }
 }
 
-/// The child of the largest weight, of equals the first; children that give zeros do not count. Its weight is the rank, 0
-/// where no weight is finite. For ops that are a choice among their children; there is one weight per child, and at least
-/// one child.
+/// The child of the largest weight, of equals the first; children that give zeros and weights that are no number do not count.
+/// Its weight is the rank, 0 where that is not finite. Where no child counts, the first one that does not give zeros remains,
+/// with the rank 0; where all give zeros, the first one. For ops that are a choice among their children, with one weight per
+/// child.
 ///
 /// # Errors
-/// A child that the catalogue does not know.
+/// A child that the catalogue does not know; no child at all.
 pub fn strongest_child(
     op: &OpDesc,
     weights: &[f64],
     catalog: &OpCatalog,
 ) -> Result<Finalized, DescError> {
-    let (mut best, mut rank) = (0, f64::NEG_INFINITY);
-    for (k, (child, weight)) in op.children.iter().zip(weights).enumerate() {
-        if !catalog.is_zero(&child.op.name) && *weight > rank {
-            (best, rank) = (k, *weight);
+    let mut rank = f64::NEG_INFINITY;
+    let counts = |child: &&ChildDesc| !catalog.is_zero(&child.op.name);
+    let mut best = (op.children.iter().find(counts)).or(op.children.first());
+    for (child, weight) in op.children.iter().zip(weights) {
+        if counts(&child) && *weight > rank {
+            (best, rank) = (Some(child), *weight);
         }
     }
+    let best = best.ok_or_else(|| structure(format!("`{}` has no child to keep", op.name)))?;
     Ok(Finalized {
-        desc: catalog.finalize(&op.children[best].op, &[])?.desc,
+        desc: catalog.finalize(&best.op, &[])?.desc,
         rank: Some(if rank.is_finite() { rank } else { 0.0 }),
     })
 }

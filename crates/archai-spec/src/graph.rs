@@ -83,7 +83,8 @@ pub struct GraphParam {
 pub struct ActivationMemory {
     /// All values of a forward pass together, as training keeps them for the backward pass.
     pub forward: u64,
-    /// The most at one time if each value is freed after its last use, as at inference.
+    /// The most at one time if each value is freed after its last use, as at inference. One that no layer reads is freed as
+    /// soon as it is computed.
     pub peak: u64,
 }
 
@@ -150,8 +151,9 @@ impl Graph {
         };
         let mut last_use = vec![0; self.values.len()];
         for (i, layer) in inference().enumerate() {
-            for &input in &layer.inputs {
-                last_use[root[input]] = i;
+            // A value that no layer reads is of no use once it is there.
+            for &value in layer.inputs.iter().chain([&layer.output]) {
+                last_use[root[value]] = i;
             }
         }
         last_use[root[self.logits]] = usize::MAX;
@@ -167,10 +169,11 @@ impl Graph {
                 live = live.saturating_add(new);
                 memory.peak = memory.peak.max(live);
             }
-            let mut read: Vec<usize> = layer.inputs.iter().map(|&input| root[input]).collect();
-            read.sort_unstable();
-            read.dedup();
-            for value in read.into_iter().filter(|&value| last_use[value] == i) {
+            let touched = layer.inputs.iter().chain([&layer.output]);
+            let mut touched: Vec<usize> = touched.map(|&value| root[value]).collect();
+            touched.sort_unstable();
+            touched.dedup();
+            for value in touched.into_iter().filter(|&value| last_use[value] == i) {
                 live = live.saturating_sub(size(value));
             }
         }

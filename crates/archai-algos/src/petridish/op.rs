@@ -187,21 +187,13 @@ impl OpInfo for Info {
             None => Ok(()),
         }
     }
-    fn out_shape(
-        &self,
-        op: &OpDesc,
-        inputs: &[Shape],
-        catalog: &OpCatalog,
-    ) -> Result<Shape, DescError> {
-        Ok(catalog.measure_choice(op, inputs, false)?.0)
-    }
-    fn cost(
+    fn measure(
         &self,
         op: &OpDesc,
         inputs: &[Shape],
         affine: bool,
         catalog: &OpCatalog,
-    ) -> Result<Cost, DescError> {
-        Ok(catalog.measure_choice(op, inputs, affine)?.1)
+    ) -> Result<(Shape, Cost), DescError> {
+        catalog.measure_choice(op, inputs, affine)
     }
 }

@@ -507,11 +507,14 @@ impl OpInfo for SquashInfo {
     fn params(&self) -> &[ParamInfo] {
         &[]
     }
-    fn out_shape(&self, _: &OpDesc, ins: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
-        Ok(ins[0])
-    }
-    fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
-        Ok(Cost::default())
+    fn measure(
+        &self,
+        _: &OpDesc,
+        ins: &[Shape],
+        _: bool,
+        _: &OpCatalog,
+    ) -> Result<(Shape, Cost), DescError> {
+        Ok((ins[0], Cost::default()))
     }
 }
 

@@ -57,11 +57,14 @@ impl OpInfo for TowerInfo {
             },
         ]
     }
-    fn out_shape(&self, op: &OpDesc, _: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
-        Ok(Shape::new(op.ch_out, 1, 1))
-    }
-    fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
-        Ok(Cost::default())
+    fn measure(
+        &self,
+        op: &OpDesc,
+        _: &[Shape],
+        _: bool,
+        _: &OpCatalog,
+    ) -> Result<(Shape, Cost), DescError> {
+        Ok((Shape::new(op.ch_out, 1, 1), Cost::default()))
     }
 }
 

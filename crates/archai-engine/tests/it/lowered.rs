@@ -11,7 +11,7 @@ use archai_engine::{
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::nasbench201::NasBench201Builder;
 use archai_spec::desc::{
-    ArchKey, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
+    ArchKey, Cost, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
 };
 use archai_spec::graph::{Graph, GraphLayer, GraphParam};
 use archai_spec::ops::{ConvShape, Layer, LayerBuilder, ParamKind, PoolShape, Value};
@@ -493,13 +493,14 @@ fn what_does_not_lower_says_so_by_name() {
         fn summary(&self) -> &str {
             "no list of layers"
         }
-        fn out_shape(
+        fn measure(
             &self,
             _: &OpDesc,
             inputs: &[Shape],
+            _: bool,
             _: &OpCatalog,
-        ) -> Result<Shape, DescError> {
-            Ok(inputs[0])
+        ) -> Result<(Shape, Cost), DescError> {
+            Ok((inputs[0], Cost::default()))
         }
     }
     let mut catalog = OpCatalog::builtin();

@@ -55,14 +55,18 @@ impl OpInfo for SwishInfo {
     fn summary(&self) -> &str {
         "x·sigmoid(βx) with one learnt β per channel"
     }
-    fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
-        Ok(inputs[0])
-    }
-    fn cost(&self, op: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
-        Ok(Cost {
+    fn measure(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        _: bool,
+        _: &OpCatalog,
+    ) -> Result<(Shape, Cost), DescError> {
+        let cost = Cost {
             params: op.ch_in as u64,
             macs: 0,
-        })
+        };
+        Ok((inputs[0], cost))
     }
 }
 

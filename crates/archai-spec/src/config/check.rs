@@ -319,7 +319,7 @@ fn types(schema: &Value) -> Vec<&str> {
     }
 }
 
-fn is_nullable(schema: &Value) -> bool {
+pub(super) fn is_nullable(schema: &Value) -> bool {
     let listed = schema
         .get("type")
         .and_then(Value::as_array)

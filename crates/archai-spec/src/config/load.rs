@@ -1,6 +1,6 @@
 //! Loading: files and overrides in, a checked tree out.
 
-use super::check::check;
+use super::check::{check, is_nullable};
 use super::copy::resolve;
 use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
@@ -36,6 +36,20 @@ enum Layer {
     File(String),
     Dataset(String),
     EvalDataset(String),
+}
+
+impl Layer {
+    /// The sections that the layer fills with a data set.
+    fn datasets(&self) -> &'static [&'static [&'static str]] {
+        match self {
+            Layer::File(_) => &[],
+            Layer::Dataset(_) => &[&["dataset"]],
+            Layer::EvalDataset(_) => &[
+                &["nas", "eval", "loader", "dataset"],
+                &["nas", "eval", "model_desc", "dataset"],
+            ],
+        }
+    }
 }
 
 impl<'a> ConfigLoader<'a> {
@@ -95,8 +109,13 @@ impl<'a> ConfigLoader<'a> {
         let mut root: Option<Node> = None;
         for layer in &self.layers {
             match self.layer(layer, schema) {
-                Ok(node) => match &mut root {
-                    Some(root) => root.merge(node),
+                Ok(mut node) => match &mut root {
+                    Some(root) => {
+                        for path in layer.datasets() {
+                            cut_off(root, &mut node, path, schema);
+                        }
+                        root.merge(node);
+                    }
                     None => root = Some(node),
                 },
                 Err(found) => errors.extend(found.0),
@@ -307,6 +326,41 @@ fn nest(path: &[&str], value: Node, origin: &Origin) -> Node {
     })
 }
 
+/// The fields of a data set, as the schema declares them.
+fn dataset_fields(schema: &Schema) -> impl Iterator<Item = (&String, &serde_json::Value)> {
+    let all = schema.root().get("properties");
+    let declared = all.and_then(|all| all.get("dataset")).into_iter();
+    declared.flat_map(move |declared| properties(schema.plain(declared)))
+}
+
+/// A field that a weaker layer's data set has, and that this one neither has nor has a default of, would show through: it
+/// becomes null. Where none does, nothing is written.
+fn cut_off(below: &Node, layer: &mut Node, path: &[&str], schema: &Schema) {
+    let Some(below) = path.iter().try_fold(below, |node, key| node.child(key)) else {
+        return;
+    };
+    let above = path
+        .iter()
+        .try_fold(layer, |node, key| match &mut node.value {
+            Value::Section(map) => map.get_mut(*key),
+            _ => None,
+        });
+    let Some(Node {
+        value: Value::Section(above),
+        origin,
+    }) = above
+    else {
+        return;
+    };
+    for (key, declared) in dataset_fields(schema) {
+        let without_default = declared.get("default").is_none() && is_nullable(declared);
+        if without_default && !above.contains_key(key) && below.child(key).is_some() {
+            let null = Node::scalar("null", Style::Plain, origin.clone());
+            above.insert(key.clone(), null);
+        }
+    }
+}
+
 /// Fills in the fields that a data-set file leaves to their defaults.
 fn complete_dataset(file: &mut Node, name: &str, schema: &Schema) -> Result<(), ConfigError> {
     let origin = file.origin.clone();
@@ -337,14 +391,7 @@ fn complete_dataset(file: &mut Node, name: &str, schema: &Schema) -> Result<(), 
             Node::scalar(stem, Style::Quoted, at.clone()),
         );
     }
-    let declared = schema
-        .root()
-        .get("properties")
-        .and_then(|p| p.get("dataset"));
-    for (key, schema) in declared
-        .into_iter()
-        .flat_map(|declared| properties(schema.plain(declared)))
-    {
+    for (key, schema) in dataset_fields(schema) {
         if !dataset.contains_key(key)
             && let Some(default) = schema.get("default")
         {

@@ -24,7 +24,8 @@ pub enum Arity {
 }
 
 impl Arity {
-    fn check(self, op: &OpDesc, given: usize) -> Result<(), DescError> {
+    /// Whether an op may be given so many inputs.
+    pub(crate) fn check(self, op: &OpDesc, given: usize) -> Result<(), DescError> {
         let (wanted, ok) = match self {
             Arity::Fixed(n) => (format!("{n}"), given == n),
             Arity::Any => ("one or more".to_string(), given > 0),
@@ -120,7 +121,7 @@ pub struct ParamInfo {
 /// # Ok::<(), DescError>(())
 /// ```
 ///
-/// An op that does not lower gives its shapes and costs itself:
+/// An op that does not lower gives its shape and cost itself:
 ///
 /// ```
 /// use archai_spec::desc::{Cost, DescError, OpCatalog, OpDesc, OpInfo, Shape};
@@ -129,8 +130,9 @@ pub struct ParamInfo {
 /// impl OpInfo for Swish {
 ///     fn name(&self) -> &str { "swish" }
 ///     fn summary(&self) -> &str { "x · sigmoid(x)" }
-///     fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> { Ok(inputs[0]) }
-///     fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> { Ok(Cost::default()) }
+///     fn measure(&self, _: &OpDesc, inputs: &[Shape], _: bool, _: &OpCatalog) -> Result<(Shape, Cost), DescError> {
+///         Ok((inputs[0], Cost::default()))
+///     }
 /// }
 /// let mut catalog = OpCatalog::builtin();
 /// catalog.register(Swish).unwrap();
@@ -224,33 +226,21 @@ pub trait OpInfo: Send + Sync {
     fn check(&self, _op: &OpDesc, _catalog: &OpCatalog) -> Result<(), DescError> {
         Ok(())
     }
-    /// Shape of the output. `inputs` has the right number of shapes, each with `ch_in` features (or all together, see
-    /// [`OpInfo::joins_channels`]). Default: that of the layers.
+    /// Shape of the output, parameters and multiply-adds, at once: an op asks each op inside it a single time, by
+    /// [`OpCatalog::measure`]. `inputs` has the right number of shapes, each with `ch_in` features (or all together, see
+    /// [`OpInfo::joins_channels`]). `affine`: norms have learnt scales and shifts. Default: what the layers give.
     ///
     /// # Errors
     /// Says which shape does not fit, and what would.
-    fn out_shape(
-        &self,
-        op: &OpDesc,
-        inputs: &[Shape],
-        catalog: &OpCatalog,
-    ) -> Result<Shape, DescError> {
-        let lower = |inputs: &[Value], b: &mut LayerBuilder<'_>| self.lower(op, inputs, b);
-        Ok(catalog.measure_layers(op, inputs, false, lower)?.0)
-    }
-    /// Parameters and multiply-adds. `affine`: norms have learnt scales and shifts. Default: those of the layers.
-    ///
-    /// # Errors
-    /// As [`OpInfo::out_shape`].
-    fn cost(
+    fn measure(
         &self,
         op: &OpDesc,
         inputs: &[Shape],
         affine: bool,
         catalog: &OpCatalog,
-    ) -> Result<Cost, DescError> {
+    ) -> Result<(Shape, Cost), DescError> {
         let lower = |inputs: &[Value], b: &mut LayerBuilder<'_>| self.lower(op, inputs, b);
-        Ok(catalog.measure_layers(op, inputs, affine, lower)?.1)
+        catalog.measure_layers(op, inputs, affine, lower)
     }
 }
 
@@ -372,6 +362,25 @@ impl OpCatalog {
     /// # Errors
     /// Wrong number of inputs, wrong channels (both shapes are named), sizes that the op cannot take.
     pub fn out_shape(&self, op: &OpDesc, inputs: &[Shape]) -> Result<Shape, DescError> {
+        Ok(self.measure(op, inputs, false)?.0)
+    }
+    /// Parameters and multiply-adds of an op. `affine` is the model's choice; the op's own comes first.
+    ///
+    /// # Errors
+    /// As [`OpCatalog::out_shape`].
+    pub fn cost(&self, op: &OpDesc, inputs: &[Shape], affine: bool) -> Result<Cost, DescError> {
+        Ok(self.measure(op, inputs, affine)?.1)
+    }
+    /// Shape of an op's output, and its cost: [`OpCatalog::out_shape`] and [`OpCatalog::cost`] at once.
+    ///
+    /// # Errors
+    /// As [`OpCatalog::out_shape`].
+    pub fn measure(
+        &self,
+        op: &OpDesc,
+        inputs: &[Shape],
+        affine: bool,
+    ) -> Result<(Shape, Cost), DescError> {
         let info = self.get(&op.name)?;
         info.arity().check(op, inputs.len())?;
         if info.joins_channels() {
@@ -398,7 +407,7 @@ impl OpCatalog {
                 ),
             ));
         }
-        let out = info.out_shape(op, inputs, self)?;
+        let (out, cost) = info.measure(op, inputs, op.affine.unwrap_or(affine), self)?;
         if out.channels != op.ch_out {
             return Err(DescError::new(
                 DescErrorKind::Shape,
@@ -408,16 +417,7 @@ impl OpCatalog {
                 ),
             ));
         }
-        Ok(out)
-    }
-    /// Parameters and multiply-adds of an op. `affine` is the model's choice; the op's own comes first.
-    ///
-    /// # Errors
-    /// As [`OpCatalog::out_shape`].
-    pub fn cost(&self, op: &OpDesc, inputs: &[Shape], affine: bool) -> Result<Cost, DescError> {
-        self.out_shape(op, inputs)?;
-        self.get(&op.name)?
-            .cost(op, inputs, op.affine.unwrap_or(affine), self)
+        Ok((out, cost))
     }
     /// The layers of an op that reads `n_inputs` states. `affine` is the model's choice; the op's own comes first.
     ///
@@ -429,13 +429,12 @@ impl OpCatalog {
         n_inputs: usize,
         affine: bool,
     ) -> Result<LayerList, DescError> {
-        self.get(&op.name)?.arity().check(op, n_inputs)?;
         let (mut b, inputs) = LayerBuilder::new(self, n_inputs, affine);
         let output = b.child(op, &inputs)?;
         Ok(b.finish(output))
     }
     /// Output shape and cost of an op that is a choice among its children, each on the input that it names: the shape that
-    /// all of them give, and the costs of all. For [`OpInfo::out_shape`] and [`OpInfo::cost`] of such an op.
+    /// all of them give, and the costs of all. For [`OpInfo::measure`] of such an op.
     ///
     /// # Errors
     /// A child that its input does not fit, or that gives another shape than the first one; a child that reads an input
@@ -450,7 +449,7 @@ impl OpCatalog {
         for (i, child) in op.children.iter().enumerate() {
             let input = [op.input_of(i, inputs)?];
             let at = |e: DescError| e.at(format!("child {i} (`{}`)", child.op.name));
-            let shape = self.out_shape(&child.op, &input).map_err(at)?;
+            let (shape, cost) = self.measure(&child.op, &input, affine).map_err(at)?;
             if let Some(first) = out.filter(|first| *first != shape) {
                 let text = format!(
                     "gives {shape}, but child 0 gives {first}; all children of `{}` must agree",
@@ -459,7 +458,7 @@ impl OpCatalog {
                 return Err(at(DescError::new(DescErrorKind::Shape, text)));
             }
             out = Some(shape);
-            total += self.cost(&child.op, &input, affine).map_err(at)?;
+            total += cost;
         }
         // An op without children is refused by `check`.
         Ok((out.unwrap_or(inputs[0]), total))

@@ -121,12 +121,9 @@ impl AuxTowerDesc {
                 self.ch_in
             ));
         }
-        let pooled = |size: usize| {
-            size.checked_sub(5)
-                .zip(Some(self.stride))
-                .map_or(0, |(n, s)| n / s.max(1) + 1)
-        };
-        let (height, width) = (pooled(input.height), pooled(input.width));
+        // A window that does not fit leaves nothing.
+        let pooled = self.pool().measure(&[input]);
+        let (height, width) = pooled.map_or((0, 0), |(shape, _)| (shape.height, shape.width));
         if (height, width) != (2, 2) {
             return error(format!(
                 "the tower's 5×5 pool of stride {} turns {input} into {height}×{width}, but its second convolution needs 2×2; \

@@ -15,10 +15,7 @@ pub(crate) fn lower_tower(
     input: Shape,
     b: &mut LayerBuilder<'_>,
 ) -> Result<Value, DescError> {
-    let pool = Layer::AvgPool {
-        window: PoolShape::unpadded(5, tower.stride),
-        count_include_pad: false,
-    };
+    let pool = tower.pool();
     let [narrow, wide] = INNER;
     let second = ConvShape {
         kernel: [2, 2],
@@ -42,6 +39,14 @@ pub(crate) fn lower_tower(
 }
 
 impl AuxTowerDesc {
+    /// The tower's first layer but for the ReLU.
+    pub(crate) fn pool(&self) -> Layer {
+        Layer::AvgPool {
+            window: PoolShape::unpadded(5, self.stride),
+            count_include_pad: false,
+        }
+    }
+
     /// The tower's layers on feature maps of shape `input`.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ enum Lower {
     One(fn(&OpDesc, Value, &mut LayerBuilder<'_>) -> Value),
     /// Layers on any number of inputs.
     Many(fn(&OpDesc, &[Value], &mut LayerBuilder<'_>) -> Value),
+    /// Zeros, whatever the input.
+    Zero,
     /// The children, joined along the channels.
     Side,
     /// The weighted sum of the children.
@@ -67,7 +69,6 @@ struct Row {
     /// The field `stride` is the user's choice; the other ops have their stride in their name.
     takes_stride: bool,
     is_primitive: bool,
-    is_zero: bool,
     joins_channels: bool,
     /// Reads all features of its input, not its channels.
     flattens: bool,
@@ -94,7 +95,6 @@ fn row(
         arity: Arity::Fixed(1),
         takes_stride: false,
         is_primitive: false,
-        is_zero: false,
         joins_channels: false,
         flattens: false,
         can_drop_path: never,
@@ -173,7 +173,7 @@ impl Row {
     }
     fn zero(self) -> Self {
         Row {
-            is_zero: true,
+            lower: Lower::Zero,
             ..self
         }
     }
@@ -411,8 +411,9 @@ fn measure_side(
     for (i, child) in op.children.iter().enumerate() {
         let at = |e: DescError| e.at(format!("child {i}"));
         let input = [op.input_of(i, inputs)?];
-        outs.push(catalog.out_shape(&child.op, &input).map_err(at)?);
-        total += catalog.cost(&child.op, &input, affine).map_err(at)?;
+        let (out, cost) = catalog.measure(&child.op, &input, affine).map_err(at)?;
+        outs.push(out);
+        total += cost;
     }
     let (mut b, states) = LayerBuilder::new(catalog, outs.len(), affine);
     let c_in = outs.iter().map(|s| s.channels).sum();
@@ -443,7 +444,13 @@ fn measure_mixed(
     Ok((out, total))
 }
 
-impl Row {
+impl OpInfo for Row {
+    fn name(&self) -> &str {
+        self.name
+    }
+    fn summary(&self) -> &str {
+        self.summary
+    }
     fn measure(
         &self,
         op: &OpDesc,
@@ -466,19 +473,10 @@ impl Row {
         match self.lower {
             Lower::Side => measure_side(op, inputs, affine, catalog),
             Lower::Mixed => measure_mixed(op, inputs, affine, catalog),
-            Lower::One(_) | Lower::Many(_) => {
+            Lower::One(_) | Lower::Many(_) | Lower::Zero => {
                 catalog.measure_layers(op, inputs, affine, |values, b| self.lower(op, values, b))
             }
         }
-    }
-}
-
-impl OpInfo for Row {
-    fn name(&self) -> &str {
-        self.name
-    }
-    fn summary(&self) -> &str {
-        self.summary
     }
     fn colour(&self) -> Option<&str> {
         self.colour
@@ -499,7 +497,7 @@ impl OpInfo for Row {
         self.is_primitive
     }
     fn is_zero(&self) -> bool {
-        self.is_zero
+        matches!(self.lower, Lower::Zero)
     }
     fn can_drop_path(&self, op: &OpDesc) -> bool {
         (self.can_drop_path)(op)
@@ -594,26 +592,10 @@ impl OpInfo for Row {
         match self.lower {
             Lower::One(layers) => Ok(layers(op, inputs[0], b)),
             Lower::Many(layers) => Ok(layers(op, inputs, b)),
+            Lower::Zero => Ok(b.layer(Layer::Zero { stride: op.stride }, inputs)),
             Lower::Side => lower_side(op, inputs, b),
             Lower::Mixed => lower_mixed(op, inputs, b),
         }
-    }
-    fn out_shape(
-        &self,
-        op: &OpDesc,
-        inputs: &[Shape],
-        catalog: &OpCatalog,
-    ) -> Result<Shape, DescError> {
-        Ok(self.measure(op, inputs, false, catalog)?.0)
-    }
-    fn cost(
-        &self,
-        op: &OpDesc,
-        inputs: &[Shape],
-        affine: bool,
-        catalog: &OpCatalog,
-    ) -> Result<Cost, DescError> {
-        Ok(self.measure(op, inputs, affine, catalog)?.1)
     }
 }
 
@@ -814,14 +796,12 @@ fn parts_of_networks() -> Vec<Row> {
     ];
     rows.extend(inverted.map(|row| row.primitive().drop_path(always)));
     rows.extend([
-        row("none", "zeros", |d, x, b| {
-            b.layer(Layer::Zero { stride: d.stride }, &[x])
-        })
-        .colour("#b8bcc2")
-        .primitive()
-        .keeps_channels(always)
-        .zero()
-        .drop_path(always),
+        row("none", "zeros", |_, x, _| x)
+            .zero()
+            .colour("#b8bcc2")
+            .primitive()
+            .keeps_channels(always)
+            .drop_path(always),
         row("identity", "the input itself", |_, x, _| x).keeps_channels(always),
         row("relu", "ReLU", |_, x, b| b.relu(x)).keeps_channels(always),
         row("bnrelu", "norm, ReLU", |d, x, b| {

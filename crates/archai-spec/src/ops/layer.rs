@@ -309,7 +309,16 @@ impl fmt::Display for Layer {
                 write!(f, "linear {n_in}→{n_out}")?;
                 f.write_str(if *bias { " bias" } else { "" })
             }
-            Layer::Subsample { stride } => write!(f, "every {stride}th row and column"),
+            Layer::Subsample { stride } => {
+                let suffix = match (stride % 10, stride % 100) {
+                    (_, 11..=13) => "th",
+                    (1, _) => "st",
+                    (2, _) => "nd",
+                    (3, _) => "rd",
+                    _ => "th",
+                };
+                write!(f, "every {stride}{suffix} row and column")
+            }
             Layer::Crop { top, left } => write!(f, "without {top} row(s) and {left} column(s)"),
             Layer::TakeChannels { channels } => write!(f, "first {channels} channels"),
             Layer::PadChannels { before, after } => {
@@ -392,11 +401,13 @@ impl Layer {
     ///
     /// # Errors
     /// Says which shape does not fit: channels that the layer does not have, a window larger than the map, joined inputs of
-    /// different sizes.
+    /// different sizes. Says which number a layer cannot have: a stride or dilation of 0, groups that do not divide the
+    /// channels, weights of a sum that are not there.
     pub fn measure(&self, inputs: &[Shape]) -> Result<(Shape, Cost), DescError> {
         let Some(&input) = inputs.first() else {
             return shape_error(format!("a layer `{}` without inputs", self.name()));
         };
+        self.check()?;
         let out = self.out_shape(input, inputs)?;
         let params = self.params();
         let learnt = params.iter().filter(|p| p.kind.is_learnt());
@@ -411,6 +422,47 @@ impl Layer {
                 macs: weights.map_or(0, |w| numbers(w).saturating_mul(pixels)),
             },
         ))
+    }
+
+    /// Checks the layer's own numbers.
+    fn check(&self) -> Result<(), DescError> {
+        let error = |text: String| {
+            let text = format!("the layer `{}` {text}", self.name());
+            Err(DescError::new(DescErrorKind::Param, text))
+        };
+        match self {
+            Layer::Conv(c) => {
+                if c.stride.contains(&0) || c.dilation == 0 {
+                    let ([h, w], dilation) = (c.stride, c.dilation);
+                    return error(format!(
+                        "has stride {h}×{w} and dilation {dilation}; expected at least 1"
+                    ));
+                }
+                let divides = |n: usize| n.checked_rem(c.groups) == Some(0);
+                if !(divides(c.c_in) && divides(c.c_out)) {
+                    return error(format!(
+                        "has {} groups, which must divide its {} input channels and its {} output channels",
+                        c.groups, c.c_in, c.c_out
+                    ));
+                }
+            }
+            Layer::Zero { stride }
+            | Layer::Subsample { stride }
+            | Layer::MaxPool(PoolShape { stride, .. })
+            | Layer::AvgPool {
+                window: PoolShape { stride, .. },
+                ..
+            } if *stride == 0 => return error("has stride 0; expected at least 1".to_string()),
+            Layer::Mix { places, of } => {
+                if let Some(place) = places.iter().find(|place| *place >= of) {
+                    return error(format!(
+                        "takes weight {place} of an input, but there are {of} weights"
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn out_shape(&self, input: Shape, inputs: &[Shape]) -> Result<Shape, DescError> {
@@ -436,8 +488,8 @@ impl Layer {
         };
         Ok(match self {
             Layer::Zero { stride } | Layer::Subsample { stride } => Shape {
-                height: input.height.div_ceil((*stride).max(1)),
-                width: input.width.div_ceil((*stride).max(1)),
+                height: input.height.div_ceil(*stride),
+                width: input.width.div_ceil(*stride),
                 scale: input.scale.saturating_mul(*stride),
                 ..input
             },
@@ -539,6 +591,15 @@ impl Layer {
                 }
             }
             Layer::Add | Layer::Mix { .. } => {
+                if let Layer::Mix { places, .. } = self
+                    && places.len() != inputs.len()
+                {
+                    return shape_error(format!(
+                        "a weighted sum names the weights of {} input(s), but reads {}",
+                        places.len(),
+                        inputs.len()
+                    ));
+                }
                 if let Some((i, other)) = (inputs.iter().enumerate()).find(|(_, s)| **s != input) {
                     return shape_error(format!(
                         "adds inputs of one shape, but input 0 is {input} and input {i} is {other}"

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::layer::{ConvShape, Layer};
-use crate::desc::{Cost, DescError, OpCatalog, OpDesc, Shape};
+use crate::desc::{Cost, DescError, DescErrorKind, OpCatalog, OpDesc, Shape};
 
 /// A value while layers are listed: an input, or what a layer gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,18 +60,35 @@ impl LayerList {
     /// Whether the result is zero whatever the inputs.
     pub fn is_zero(&self) -> bool {
         let last = self.output.checked_sub(self.n_inputs);
-        last.is_some_and(|i| matches!(self.steps[i].layer, Layer::Zero { .. }))
+        let step = last.and_then(|i| self.steps.get(i));
+        step.is_some_and(|step| matches!(step.layer, Layer::Zero { .. }))
     }
 
     /// Shapes of all values, and the cost of each step.
     ///
     /// # Errors
-    /// The first layer that its inputs do not fit.
+    /// Another number of inputs than the list has; the first layer that its inputs do not fit, or that reads a value which
+    /// does not come before it.
     pub fn trace(&self, inputs: &[Shape]) -> Result<(Vec<Shape>, Vec<Cost>), DescError> {
+        if inputs.len() != self.n_inputs {
+            let (n, given) = (self.n_inputs, inputs.len());
+            return Err(reference(format!(
+                "the list of layers reads {n} input(s), but is given {given}"
+            )));
+        }
         let mut shapes = inputs.to_vec();
         let mut costs = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
-            let read: Vec<Shape> = step.inputs.iter().map(|&i| shapes[i]).collect();
+            let read = |&i: &usize| {
+                shapes.get(i).copied().ok_or_else(|| {
+                    let known = shapes.len();
+                    let name = &step.name;
+                    reference(format!(
+                        "`{name}` reads value {i}, but only {known} value(s) come before it"
+                    ))
+                })
+            };
+            let read = (step.inputs.iter().map(read)).collect::<Result<Vec<Shape>, _>>()?;
             let (out, cost) = step.layer.measure(&read)?;
             shapes.push(out);
             costs.push(cost);
@@ -82,11 +99,19 @@ impl LayerList {
     /// Shape of the result, and the cost of the whole.
     ///
     /// # Errors
-    /// As [`LayerList::trace`].
+    /// As [`LayerList::trace`]; a result that is none of the values.
     pub fn measure(&self, inputs: &[Shape]) -> Result<(Shape, Cost), DescError> {
         let (shapes, costs) = self.trace(inputs)?;
-        Ok((shapes[self.output], costs.into_iter().sum()))
+        let out = shapes.get(self.output).copied().ok_or_else(|| {
+            let (output, n) = (self.output, shapes.len());
+            reference(format!("the result is value {output}, but there are {n}"))
+        })?;
+        Ok((out, costs.into_iter().sum()))
     }
+}
+
+fn reference(text: String) -> DescError {
+    DescError::new(DescErrorKind::Reference, text)
 }
 
 /// Lists the layers of an op, or of many ops one after the other. Layers are numbered by kind in order of use within an op:
@@ -214,9 +239,10 @@ impl<'a> LayerBuilder<'a> {
     /// The layers of another op, whose numbering goes on with this one's.
     ///
     /// # Errors
-    /// An op that is unknown or does not lower, by name.
+    /// An op that is unknown or does not lower, by name; another number of inputs than it reads.
     pub fn child(&mut self, op: &OpDesc, inputs: &[Value]) -> Result<Value, DescError> {
         let info = self.catalog.get(&op.name)?;
+        info.arity().check(op, inputs.len())?;
         let outer = self.affine;
         self.affine = op.affine.unwrap_or(outer);
         let value = info.lower(op, inputs, self);

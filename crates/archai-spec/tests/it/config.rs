@@ -438,6 +438,44 @@ fn command_lines_that_are_no_overrides() {
     }
 }
 
+/// Not even fields that have no default.
+#[test]
+fn a_data_set_leaves_nothing_to_the_next_one() {
+    let set = |name: &str, more: &str| {
+        format!(
+            "dataset: {{name: {name}, format: parquet, path: x, n_classes: 5, channels: 1, size: [32, 32], mean: [0.5], \
+             std: [0.2]{more}}}"
+        )
+    };
+    let flipped = set("flipped", ", transforms: [flip, normalise]");
+    let source = files(&[
+        ("flipped.yaml", flipped.as_str()),
+        ("plain.yaml", &set("plain", "")),
+    ]);
+    let load = |loader: ConfigLoader| loader.load(&shape()).unwrap();
+    let base = || ConfigLoader::new(&source).files("archai:algos/darts.yaml");
+    let given = Some(vec!["flip".to_owned(), "normalise".to_owned()]);
+
+    let one = load(base().dataset("flipped.yaml").eval_dataset("plain.yaml"));
+    let one = one.settings().unwrap();
+    assert_eq!(one.dataset.transforms, given);
+    assert_eq!(one.nas.eval.loader.dataset.transforms, None);
+
+    let two = load(base().dataset("flipped.yaml").dataset("plain.yaml"));
+    let two = two.settings().unwrap();
+    assert_eq!(two.dataset.transforms, None);
+    assert_eq!(two.nas.eval.loader.dataset.transforms, None);
+
+    let three = base().dataset("plain.yaml").eval_dataset("flipped.yaml");
+    let three = load(three.eval_dataset("plain.yaml")).settings().unwrap();
+    assert_eq!(three.nas.eval.loader.dataset.transforms, None);
+    assert_eq!(three.nas.eval.model_desc.dataset.transforms, None);
+
+    // Where nothing would show through, nothing is added.
+    let plain = load(base().dataset("plain.yaml")).to_yaml();
+    assert!(!plain.contains("transforms"), "{plain}");
+}
+
 #[test]
 fn the_evaluation_may_have_its_own_data() {
     let own = "dataset: {format: parquet, path: $dataroot/mine, n_classes: 5, channels: 1, size: [32, 32], mean: [0.5], std: [0.2]}\nnas: {eval: {trainer: {epochs: 9}}, search: {trainer: {epochs: 8}}}";

@@ -52,11 +52,14 @@ impl OpInfo for SwishInfo {
     fn summary(&self) -> &str {
         "x·sigmoid(x)"
     }
-    fn out_shape(&self, _: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
-        Ok(inputs[0])
-    }
-    fn cost(&self, _: &OpDesc, _: &[Shape], _: bool, _: &OpCatalog) -> Result<Cost, DescError> {
-        Ok(Cost::default())
+    fn measure(
+        &self,
+        _: &OpDesc,
+        inputs: &[Shape],
+        _: bool,
+        _: &OpCatalog,
+    ) -> Result<(Shape, Cost), DescError> {
+        Ok((inputs[0], Cost::default()))
     }
 }
 

@@ -579,24 +579,20 @@ impl OpInfo for Grouped {
     fn is_primitive(&self) -> bool {
         true
     }
-    fn out_shape(&self, op: &OpDesc, inputs: &[Shape], _: &OpCatalog) -> Result<Shape, DescError> {
-        Ok(Shape {
-            channels: op.ch_out,
-            ..inputs[0]
-        })
-    }
-    fn cost(
+    fn measure(
         &self,
         op: &OpDesc,
         inputs: &[Shape],
         _: bool,
         _: &OpCatalog,
-    ) -> Result<Cost, DescError> {
+    ) -> Result<(Shape, Cost), DescError> {
+        let out = Shape {
+            channels: op.ch_out,
+            ..inputs[0]
+        };
         let params = Cost::product(&[op.ch_in, op.ch_out / 2]);
-        Ok(Cost {
-            params,
-            macs: params * Cost::product(&[inputs[0].height, inputs[0].width]),
-        })
+        let macs = params * Cost::product(&[out.height, out.width]);
+        Ok((out, Cost { params, macs }))
     }
 }
 

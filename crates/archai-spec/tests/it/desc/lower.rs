@@ -2,7 +2,7 @@
 
 use archai_spec::desc::{Arity, Cost, DescErrorKind, OpCatalog, OpDesc, Shape};
 use archai_spec::graph::{Graph, GraphLayer, GraphValue};
-use archai_spec::ops::{ConvShape, Layer, PoolShape};
+use archai_spec::ops::{ConvShape, Layer, LayerBuilder, LayerList, LayerStep, PoolShape};
 
 use super::{cifar, network, supernet};
 
@@ -186,6 +186,129 @@ fn children_of_a_mixed_op_agree_outside_and_differ_inside() {
     assert!(error.to_string().contains("make them equal"), "{error}");
 }
 
+/// An op that measured its children twice would double the work at every level.
+#[test]
+fn nested_ops_are_measured_once_each() {
+    let mut op = OpDesc::new("skip_connect", 4, 4);
+    for _ in 0..200 {
+        op = OpDesc::new("multi_op", 4, 4).with_children([op]);
+    }
+    let catalog = OpCatalog::builtin();
+    let input = [Shape::new(4, 8, 8)];
+    catalog.check(&op).unwrap();
+    // Each level is a pointwise convolution from 4 to 4 channels and its norm.
+    let expected = Cost {
+        params: 200 * (16 + 8),
+        macs: 200 * 16 * 64,
+    };
+    assert_eq!(
+        catalog.measure(&op, &input, true).unwrap(),
+        (input[0], expected)
+    );
+    let list = catalog.lower(&op, 1, true).unwrap();
+    assert_eq!(list.measure(&input).unwrap(), (input[0], expected));
+}
+
+#[test]
+fn numbers_that_a_layer_cannot_have_are_errors() {
+    let (wide, small) = (Shape::new(6, 8, 8), Shape::new(6, 4, 4));
+    let conv = ConvShape::new(6, 4, 3);
+    let grouped = |groups| Layer::Conv(ConvShape { groups, ..conv });
+    let mix = |places: &[usize]| Layer::Mix {
+        places: places.to_vec(),
+        of: 2,
+    };
+    for (layer, inputs, says) in [
+        (
+            grouped(3),
+            vec![wide],
+            "has 3 groups, which must divide its 6 input channels and its 4 output channels",
+        ),
+        (grouped(0), vec![wide], "has 0 groups"),
+        (
+            Layer::Conv(conv.with_stride(0)),
+            vec![wide],
+            "has stride 0×0",
+        ),
+        (
+            Layer::Conv(conv.with_dilation(0)),
+            vec![wide],
+            "dilation 0; expected at least 1",
+        ),
+        (
+            Layer::Subsample { stride: 0 },
+            vec![wide],
+            "`subsample` has stride 0",
+        ),
+        (
+            Layer::MaxPool(PoolShape::unpadded(2, 0)),
+            vec![wide],
+            "`max_pool` has stride 0",
+        ),
+        (
+            mix(&[0, 1]),
+            vec![wide, small],
+            "adds inputs of one shape, but input 0 is 6×8×8 and input 1 is 6×4×4",
+        ),
+        (
+            mix(&[0, 2]),
+            vec![wide, wide],
+            "takes weight 2 of an input, but there are 2 weights",
+        ),
+        (
+            mix(&[0]),
+            vec![wide, wide],
+            "names the weights of 1 input(s), but reads 2",
+        ),
+    ] {
+        let error = layer.measure(&inputs).unwrap_err().to_string();
+        assert!(error.contains(says), "`{says}` is missing in: {error}");
+    }
+}
+
+#[test]
+fn indices_that_lead_nowhere_are_errors() {
+    let list = |n_inputs, reads, output| LayerList {
+        n_inputs,
+        steps: vec![LayerStep {
+            name: "relu1".into(),
+            layer: Layer::Relu,
+            inputs: vec![reads],
+        }],
+        output,
+    };
+    let input = [Shape::new(4, 8, 8)];
+    assert_eq!(list(1, 0, 1).measure(&input).unwrap().0, input[0]);
+    for (list, says) in [
+        (
+            list(1, 1, 1),
+            "`relu1` reads value 1, but only 1 value(s) come before it",
+        ),
+        (list(1, 0, 7), "the result is value 7, but there are 2"),
+        (
+            list(2, 0, 2),
+            "the list of layers reads 2 input(s), but is given 1",
+        ),
+    ] {
+        let error = list.measure(&input).unwrap_err();
+        assert_eq!(error.kind, DescErrorKind::Reference);
+        assert_eq!(error.to_string(), says);
+        assert!(!list.is_zero());
+    }
+    let catalog = OpCatalog::builtin();
+    let (mut b, inputs) = LayerBuilder::new(&catalog, 2, true);
+    for given in [&inputs[..], &[]] {
+        let op = OpDesc::new("sep_conv_3x3", 4, 4);
+        let error = b.child(&op, given).unwrap_err().to_string();
+        let n = given.len();
+        assert_eq!(
+            error,
+            format!("`sep_conv_3x3` reads 1 input(s), but is given {n}")
+        );
+    }
+    assert!(b.is_empty());
+}
+
 #[test]
 fn a_graph_is_whole_and_survives_json() {
     let catalog = OpCatalog::builtin();
@@ -295,6 +418,24 @@ fn memory_by_hand() {
     let memory = graph.memory(4);
     // All but the view; at most image, a and b at once, or b and d.
     assert_eq!((memory.forward, memory.peak), (4 * 12, 4 * 8));
+    // image (2) → a (2) and b (2), which nothing reads; a → c (4).
+    let graph = Graph {
+        values: ["image", "a", "b", "c"]
+            .into_iter()
+            .zip([2, 2, 2, 4])
+            .map(|(name, channels)| value(name, channels))
+            .collect(),
+        layers: vec![
+            layer(Layer::Relu, &[0], 1),
+            layer(Layer::Relu, &[0], 2),
+            layer(Layer::Concat, &[1, 1], 3),
+        ],
+        logits: 3,
+        aux: Vec::new(),
+    };
+    let memory = graph.memory(4);
+    // At most image, a and b at once, or a and c: b is gone by then.
+    assert_eq!((memory.forward, memory.peak), (4 * 10, 4 * 6));
     // Towers do not count.
     let catalog = OpCatalog::builtin();
     let mut settings = cifar(5, 2, 4, 8);

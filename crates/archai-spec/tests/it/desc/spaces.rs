@@ -7,7 +7,7 @@ use archai_spec::desc::nasbench201::{Cell201, Op201};
 use archai_spec::desc::{
     CellType, DartsModelDescBuilder, EdgeDesc, ModelDesc, ModelDescBuilder, OpCatalog, OpDesc,
 };
-use archai_spec::finalize::{Choice, EdgeWeights, NodeRule, Supernet};
+use archai_spec::finalize::{Choice, EdgeWeights, NodeRule, Supernet, select_edges};
 use archai_spec::registry::Named;
 use archai_spec::rng::Key;
 use archai_spec::settings::{ModelDescSettings, StemWiring};
@@ -290,6 +290,57 @@ fn weights_decide() {
             "cell 0, node 1, edge 2: `mixed_op` wants 8 weight(s) to finalise, but is given 0"
         ),
         "{message}"
+    );
+}
+
+#[test]
+fn weights_that_are_no_numbers_never_win() {
+    let catalog = OpCatalog::builtin();
+    let kept = |ops: &[&str], weights: &[f64]| {
+        let found = catalog
+            .finalize(&OpDesc::mixed(ops, 4, 1), weights)
+            .unwrap();
+        (found.desc.name, found.rank)
+    };
+    let ops = ["none", "avg_pool_3x3", "sep_conv_3x3"];
+    let (nan, least) = (f64::NAN, f64::NEG_INFINITY);
+    for (weights, name, rank) in [
+        ([9.0, nan, 0.1], "sep_conv_3x3", 0.1),
+        ([9.0, 0.2, nan], "avg_pool_3x3", 0.2),
+        // Without any number the first child remains that does not give zeros.
+        ([nan, nan, nan], "avg_pool_3x3", 0.0),
+        ([0.5, least, least], "avg_pool_3x3", 0.0),
+    ] {
+        assert_eq!(kept(&ops, &weights), (name.to_string(), Some(rank)));
+    }
+    let zeros = kept(&["none", "none"], &[0.3, 0.7]);
+    assert_eq!(zeros, ("none".to_string(), Some(0.0)));
+
+    let edge = |from| EdgeDesc::new(from, OpDesc::new("skip_connect", 4, 4));
+    let strongest = |ranks: &[f64], most| -> Vec<usize> {
+        let edges = ranks.iter().enumerate().map(|(i, r)| (edge(i), Some(*r)));
+        let node = select_edges(edges.collect(), most);
+        node.edges.iter().map(|e| e.inputs[0]).collect()
+    };
+    // Enough of them that a sort notices an order that is none.
+    let ranks: Vec<f64> = (0..60u8)
+        .map(|i| if i % 3 == 0 { nan } else { f64::from(i) })
+        .collect();
+    assert_eq!(strongest(&ranks, 3), [59, 58, 56]);
+    assert_eq!(strongest(&[nan; 4], 2), [0, 1]);
+    assert_eq!(strongest(&[nan, -5.0], 1), [1]);
+    assert_eq!(strongest(&[-0.0, 0.0], 1), [0]);
+}
+
+#[test]
+fn a_choice_that_gives_zeros_cannot_be_kept() {
+    let catalog = OpCatalog::builtin();
+    let desc = supernet(&DartsSpace, &cifar(1, 0, 2, 4), &catalog);
+    let none = Choice { edge: 1, child: 7 };
+    let error = Supernet::new(&desc, &catalog).edge_of_choice(0, 0, none);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "cell 0, node 0, edge 1 cannot keep child 7: `none` gives zeros; choose another child"
     );
 }
 

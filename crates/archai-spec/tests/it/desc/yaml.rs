@@ -64,22 +64,14 @@ fn odd_values_round_trip() {
             ];
             PARAMS
         }
-        fn out_shape(
+        fn measure(
             &self,
             _: &archai_spec::desc::OpDesc,
             i: &[Shape],
-            _: &OpCatalog,
-        ) -> Result<Shape, archai_spec::desc::DescError> {
-            Ok(i[0])
-        }
-        fn cost(
-            &self,
-            _: &archai_spec::desc::OpDesc,
-            _: &[Shape],
             _: bool,
             _: &OpCatalog,
-        ) -> Result<archai_spec::desc::Cost, archai_spec::desc::DescError> {
-            Ok(Default::default())
+        ) -> Result<(Shape, archai_spec::desc::Cost), archai_spec::desc::DescError> {
+            Ok((i[0], Default::default()))
         }
     }
     let mut catalog = OpCatalog::builtin();
