@@ -10,14 +10,7 @@ use crate::desc::{
 };
 use crate::rng::Key;
 
-/// What remains of an op in a found network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Finalized {
-    /// The op that remains.
-    pub desc: OpDesc,
-    /// How strongly it is wanted; edges without a rank are always kept.
-    pub rank: Option<f64>,
-}
+pub use crate::desc::Finalized;
 
 /// The relaxed weights of mixed edges, one number per child of the edge's op, by (owning cell, node, edge).
 pub type EdgeWeights = BTreeMap<(usize, usize, usize), Vec<f64>>;
@@ -224,8 +217,10 @@ impl<'a> Supernet<'a> {
         Ok(mixed.flat_map(of_edge).collect())
     }
 
-    /// A node of `max_final_edges` different choices drawn without replacement under a rule. The draw depends on `key` and
-    /// the node's place alone; cells that share their architecture get the same one.
+    /// A node of `max_final_edges` different choices: the first ones, in a random order of all, that the rule allows together,
+    /// sorted. So each set of choices is as likely as any other, but for edges with unlike numbers of children under
+    /// [`NodeRule::OneOpPerEdge`], where more children make an edge likelier. The draw depends on `key` and the node's place
+    /// alone; cells that share their architecture get the same one.
     ///
     /// # Errors
     /// There is no such node.

@@ -1,6 +1,7 @@
 //! `multi_op`: ops side by side.
 
 use archai_spec::desc::OpDesc;
+pub(super) use archai_spec::ops::MULTI_OP;
 use archai_spec::ops::{LayerBuilder, projection};
 use burn::tensor::Tensor;
 
@@ -8,9 +9,6 @@ use super::layered::Layered;
 use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{Op, OpBuilder, Pass};
-
-/// Its name in descriptions.
-pub(super) const MULTI_OP: &str = "multi_op";
 
 /// Its children side by side, each on the input that it names; joined; pointwise convolution; norm. The children may be
 /// ops that are not made of layers.

@@ -5,18 +5,17 @@ use super::copy::resolve;
 use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
+use super::paths::expand_paths;
 use super::schema::{Schema, properties};
 use super::source::{FileSource, Shipped, join};
 use super::vars::Vars;
 use super::{show, yaml};
 use crate::names::similar;
-use crate::settings::Settings;
-use crate::settings::paths::expand_paths;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 
@@ -418,41 +417,6 @@ pub struct ConfigTree {
 }
 
 impl ConfigTree {
-    /// The typed settings.
-    ///
-    /// # Errors
-    /// Values that do not go together, see [`Settings::check`].
-    pub fn settings(&self) -> Result<Settings, ConfigErrors> {
-        let mut value = self.value.clone();
-        for section in self.schema.sections() {
-            let (holder, name) = section.rsplit_once('.').unwrap_or(("", section));
-            let pointer: String = holder
-                .split('.')
-                .filter(|p| !p.is_empty())
-                .map(|p| format!("/{p}"))
-                .collect();
-            if let Some(map) = value
-                .pointer_mut(&pointer)
-                .and_then(serde_json::Value::as_object_mut)
-            {
-                map.shift_remove(name);
-            }
-        }
-        let settings: Settings = self.read("", value)?;
-        let problems = settings.check();
-        if problems.is_empty() {
-            return Ok(settings);
-        }
-        let located = problems.into_iter().map(|(key, message)| {
-            ConfigError::new(
-                self.origin(&key).cloned(),
-                key.clone(),
-                format!("{key}: {message}"),
-            )
-        });
-        Err(ConfigErrors::distinct(located.collect()))
-    }
-
     /// The typed section at a dotted path, for example an algorithm's own. An absent one gives the type's defaults.
     ///
     /// # Errors
@@ -465,7 +429,8 @@ impl ConfigTree {
         self.read(path, value)
     }
 
-    fn read<T: DeserializeOwned>(
+    /// A value of the tree, or one made from it, as a type.
+    pub(crate) fn read<T: DeserializeOwned>(
         &self,
         path: &str,
         value: serde_json::Value,
@@ -542,36 +507,21 @@ impl ConfigTree {
         if problems.is_empty() {
             return Ok(tree);
         }
-        let located = problems.into_iter().map(|(key, error)| {
-            let origin = self.origin(&key).cloned();
-            ConfigError::new(origin, key.clone(), format!("{key}: {error}"))
+        Err(self.errors_at(problems))
+    }
+
+    /// What the keys may be.
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Errors from keys and what is wrong with their values.
+    pub(crate) fn errors_at<E: Display>(&self, problems: Vec<(String, E)>) -> ConfigErrors {
+        let located = problems.into_iter().map(|(key, problem)| {
+            let message = format!("{key}: {problem}");
+            ConfigError::new(self.origin(&key).cloned(), key, message)
         });
-        Err(ConfigErrors::distinct(located.collect()))
-    }
-
-    /// BLAKE3 digest of what changes results, in hexadecimal: the settings as [`Settings::digest`] has it, and the
-    /// sections of algorithms.
-    ///
-    /// # Errors
-    /// As [`ConfigTree::settings`].
-    pub fn digest(&self) -> Result<String, ConfigErrors> {
-        Ok(self.settings()?.digest(&self.own_sections()))
-    }
-
-    /// What the digest is computed from: values by their dotted names.
-    ///
-    /// # Errors
-    /// As [`ConfigTree::settings`].
-    pub fn digested(&self) -> Result<BTreeMap<String, serde_json::Value>, ConfigErrors> {
-        Ok(self.settings()?.digested(&self.own_sections()))
-    }
-
-    /// The sections of algorithms by path.
-    fn own_sections(&self) -> Vec<(&str, &serde_json::Value)> {
-        let sections = self.schema.sections().iter();
-        sections
-            .filter_map(|path| Some((path.as_str(), self.value(path)?)))
-            .collect()
+        ConfigErrors::distinct(located.collect())
     }
 }
 

@@ -3,7 +3,6 @@
 use super::error::did_you_mean;
 use crate::names::similar;
 use crate::registry::{Named, Registry};
-use crate::settings::Settings;
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
 
@@ -15,11 +14,6 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// The schema of [`Settings`].
-    pub fn settings() -> Self {
-        Self::of::<Settings>()
-    }
-
     /// The schema of any type. Types that deny unknown fields make unknown keys errors.
     pub fn of<T: JsonSchema>() -> Self {
         Self {
@@ -108,7 +102,7 @@ impl Schema {
     }
 
     /// Paths of the sections that algorithms own.
-    pub(super) fn sections(&self) -> &[String] {
+    pub(crate) fn sections(&self) -> &[String] {
         &self.sections
     }
 

@@ -191,7 +191,7 @@ shipped![
 ];
 
 /// Names of the shipped files that belong to no list, as `archai:…`. Those of algorithms and spaces are [`AddedFiles`].
-pub fn shipped_files() -> impl Iterator<Item = String> {
+fn shipped_files() -> impl Iterator<Item = String> {
     FILES.iter().map(|(path, _)| format!("{SHIPPED}{path}"))
 }
 

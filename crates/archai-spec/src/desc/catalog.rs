@@ -7,8 +7,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::error::suggest;
-use super::{Cost, DescError, DescErrorKind, OpDesc, ParamValue, Shape};
-use crate::finalize::Finalized;
+use super::{Cost, DescError, DescErrorKind, Finalized, OpDesc, ParamValue, Shape};
 use crate::ops::{LayerBuilder, LayerList, Value};
 
 /// Most channels, classes or features that a description may ask for; larger numbers are typing errors.
@@ -161,7 +160,8 @@ pub trait OpInfo: Send + Sync {
     fn is_primitive(&self) -> bool {
         false
     }
-    /// Whether the output is zero whatever the input. A search may offer such an op, but a found network never keeps it.
+    /// Whether the output is zero whatever the input. A search may offer such an op; a found network keeps it only where an
+    /// edge offers nothing else.
     fn is_zero(&self) -> bool {
         false
     }

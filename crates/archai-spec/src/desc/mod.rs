@@ -27,7 +27,7 @@ pub use draw::{draw_dot, draw_svg};
 pub use error::{DescError, DescErrorKind, DescErrors};
 pub use genotype::{Genotype, from_genotype};
 pub use import::import_archai;
-pub use op::{ChildDesc, OpDesc, ParamValue};
+pub use op::{ChildDesc, Finalized, OpDesc, ParamValue};
 pub use table::{ModelTable, PartRow};
 
 pub use crate::ops::PRIMITIVES;

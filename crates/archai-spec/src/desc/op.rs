@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::error::{DescError, DescErrorKind};
-use crate::ops::MIXED_OP;
+use crate::ops::{MIXED_OP, MULTI_OP, search_params};
 
 /// An op by name, with its channels, stride and parameters. What a name means is said by an
 /// `OpCatalog`; users may add names of their own.
@@ -13,7 +13,7 @@ use crate::ops::MIXED_OP;
 pub struct OpDesc {
     /// Name in the catalogue, for example `sep_conv_3x3`.
     pub name: String,
-    /// Channels of each input (of all together, for `concat_states`).
+    /// Channels of each input (of all together, for `concat_states`; features, for `linear`).
     pub ch_in: usize,
     /// Channels of the output.
     pub ch_out: usize,
@@ -40,6 +40,15 @@ pub struct ChildDesc {
     pub input: usize,
     /// The op.
     pub op: OpDesc,
+}
+
+/// What remains of an op in a found network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finalized {
+    /// The op that remains.
+    pub desc: OpDesc,
+    /// How strongly it is wanted; edges without a rank are always kept.
+    pub rank: Option<f64>,
 }
 
 /// A parameter of an op.
@@ -114,7 +123,7 @@ impl OpDesc {
         self.params.insert(name.to_string(), value);
         self
     }
-    /// A mixed op over `children`, each reading input 0.
+    /// The same op with these children, each reading input 0.
     pub fn with_children(mut self, children: impl IntoIterator<Item = OpDesc>) -> Self {
         self.children = children
             .into_iter()
@@ -122,8 +131,8 @@ impl OpDesc {
             .collect();
         self
     }
-    /// The mixed op of DARTS (eq. 2): a weighted sum of `primitives`, all from and to `channels`, all with `stride`. Pools are
-    /// followed by a norm, as in the original search.
+    /// The mixed op of DARTS (eq. 2): a weighted sum of `primitives`, all from and to `channels`, all with `stride`. The built-in
+    /// pools are followed by a norm, as in the original search; a found network has them bare.
     ///
     /// ```
     /// use archai_spec::desc::{OpDesc, PRIMITIVES};
@@ -136,11 +145,8 @@ impl OpDesc {
             .with_stride(stride)
             .with_children(primitives.iter().map(|name| {
                 let op = OpDesc::new(name.as_ref(), channels, channels).with_stride(stride);
-                if name.as_ref().contains("_pool_") {
-                    op.with_param("norm", ParamValue::Bool(true))
-                } else {
-                    op
-                }
+                let searched = search_params(name.as_ref()).iter();
+                searched.fold(op, |op, param| op.with_param(param, ParamValue::Bool(true)))
             }))
     }
     /// The one of the op's `inputs` (shapes, values, …) that child `child` reads.
@@ -170,9 +176,9 @@ impl OpDesc {
         named.collect()
     }
     /// Whether the op is a choice among its children, with one architecture parameter per child. Every op with children
-    /// is one, except `multi_op`, whose children all run.
+    /// is one, except [`MULTI_OP`], whose children all run.
     pub fn is_mixed(&self) -> bool {
-        !self.children.is_empty() && self.name != "multi_op"
+        !self.children.is_empty() && self.name != MULTI_OP
     }
     /// A whole-number parameter, where it is given.
     pub fn int(&self, name: &str) -> Option<i64> {

@@ -3,9 +3,10 @@
 use super::layer::{ConvShape, Layer, PoolShape};
 use super::list::{LayerBuilder, Value};
 use crate::desc::{
-    Arity, Cost, DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, ParamInfo, ParamType, Shape,
+    Arity, Cost, DescError, DescErrorKind, Finalized, OpCatalog, OpDesc, OpInfo, ParamInfo,
+    ParamType, Shape,
 };
-use crate::finalize::{Finalized, strongest_child};
+use crate::finalize::strongest_child;
 
 /// The primitives of DARTS (Liu, Simonyan, Yang 2019, §3.1.1) in the tutorial's order; `none` is last.
 pub const PRIMITIVES: [&str; 8] = [
@@ -21,6 +22,9 @@ pub const PRIMITIVES: [&str; 8] = [
 
 /// Name of the mixed op in descriptions. Parameters of its children stand directly below the edge's name.
 pub const MIXED_OP: &str = "mixed_op";
+
+/// Name of the op whose children all run side by side.
+pub const MULTI_OP: &str = "multi_op";
 
 /// How an op becomes layers.
 #[derive(Clone, Copy)]
@@ -63,7 +67,7 @@ struct Row {
     summary: &'static str,
     colour: Option<&'static str>,
     params: &'static [ParamInfo],
-    /// Parameters that the op has in supernets only.
+    /// Truth values that the op has as a candidate of a supernet, and in supernets only.
     search_params: &'static [&'static str],
     arity: Arity,
     /// The field `stride` is the user's choice; the other ops have their stride in their name.
@@ -599,6 +603,13 @@ impl OpInfo for Row {
     }
 }
 
+/// The truth values that a candidate of a mixed op has, and that are taken from it where it is kept; none for ops that are not
+/// built in.
+pub(crate) fn search_params(name: &str) -> &'static [&'static str] {
+    let row = primitives().into_iter().find(|row| row.name == name);
+    row.map_or(&[], |row| row.search_params)
+}
+
 /// All built-in ops, primitives first.
 pub(crate) fn all() -> impl Iterator<Item = impl OpInfo + 'static> {
     primitives()
@@ -957,7 +968,7 @@ fn joins() -> Vec<Row> {
             |d, states, b| projection(states, states.len() * d.ch_in, d.ch_out, b),
         ),
         row(
-            "multi_op",
+            MULTI_OP,
             "its children side by side, joined along the channels, pointwise, norm",
             |_, x, _| x,
         )

@@ -71,13 +71,6 @@ impl ConvShape {
             ..self
         }
     }
-    /// The same without zeros around.
-    pub fn without_padding(self) -> Self {
-        ConvShape {
-            padding: [0, 0],
-            ..self
-        }
-    }
     /// The same with or without bias.
     pub fn with_bias(self, bias: bool) -> Self {
         ConvShape { bias, ..self }

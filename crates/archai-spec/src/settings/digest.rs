@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::Settings;
-use super::paths::is_path;
+use crate::config::is_path;
 use serde_json::Value;
 
 /// Keys of the settings that change where things are written, how they are named or how fast they come, but no result.
@@ -22,8 +22,8 @@ fn is_neutral(key: &str) -> bool {
 }
 
 impl Settings {
-    /// BLAKE3 digest, in hexadecimal, of all that changes results: not of paths, names in logs, logging or the number of
-    /// loading threads. `sections` are the algorithms' own sections by path, which count whole.
+    /// BLAKE3 digest, in hexadecimal, of all that changes results: not of paths, names in logs, logging, checkpoints or the
+    /// number of loading threads. `sections` are the algorithms' own sections by path, which count whole, paths included.
     pub fn digest(&self, sections: &[(&str, &Value)]) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"archai settings 1\n");

@@ -11,8 +11,8 @@
 
 mod check;
 mod digest;
-pub(crate) mod paths;
 mod shipped;
+mod tree;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -38,7 +38,7 @@ fn owned(supernet: Supernet<'_>) -> Result<Choices, DescError> {
     }
 }
 
-/// Every node keeps as many choices as it may, each as likely.
+/// Every node keeps as many choices as it may, drawn as [`Supernet::random_node`] says.
 ///
 /// # Errors
 /// The supernet has no choices.

@@ -64,7 +64,8 @@ pub trait Space: Named + Send + Sync {
         build(self.builder(), settings, None, false, catalog)
     }
 
-    /// An architecture that depends on `key` alone. Default: every node keeps as many choices as it may, each as likely.
+    /// An architecture that depends on `key` alone. Default: every node keeps as many choices as it may, drawn as
+    /// [`Supernet::random_node`] says.
     ///
     /// # Errors
     /// The supernet has no choices, or is none of this space.

@@ -612,6 +612,21 @@ impl ModelDescBuilder for Chain {
     }
 }
 
+/// Whose name sounds like a pool's is no matter: an op without the parameter could not have it.
+#[test]
+fn candidates_have_a_norm_where_the_built_in_op_says_so() {
+    let names = [
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "max_pool_2x2",
+        "my_pool_3x3",
+        "skip_connect",
+    ];
+    let op = OpDesc::mixed(&names, 4, 1);
+    let normed: Vec<bool> = op.children.iter().map(|c| c.op.flag("norm")).collect();
+    assert_eq!(normed, [true, true, false, false, false]);
+}
+
 #[test]
 fn users_register_ops_and_builders() {
     let mut catalog = OpCatalog::builtin();

@@ -210,6 +210,21 @@ fn nested_ops_are_measured_once_each() {
 }
 
 #[test]
+fn strides_are_ordinals() {
+    let says = |stride| Layer::Subsample { stride }.to_string();
+    for (stride, ordinal) in [
+        (1, "1st"),
+        (2, "2nd"),
+        (3, "3rd"),
+        (4, "4th"),
+        (12, "12th"),
+        (22, "22nd"),
+    ] {
+        assert_eq!(says(stride), format!("every {ordinal} row and column"));
+    }
+}
+
+#[test]
 fn numbers_that_a_layer_cannot_have_are_errors() {
     let (wide, small) = (Shape::new(6, 8, 8), Shape::new(6, 4, 4));
     let conv = ConvShape::new(6, 4, 3);

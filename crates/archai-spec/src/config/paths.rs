@@ -1,8 +1,8 @@
-//! Which settings are paths, and their expansion.
+//! Which keys hold paths, and their expansion.
 
 use serde_json::Value;
 
-use crate::config::{ExpandError, Vars, expand};
+use super::vars::{ExpandError, Vars, expand};
 
 /// Whether a key holds a path: the settings' keys, and those of algorithms' own sections.
 pub(crate) fn is_path(key: &str) -> bool {
