@@ -24,6 +24,9 @@ use crate::Algorithm;
 /// Draws of one architecture before the space counts as exhausted.
 const MAX_DRAWS: usize = 100;
 
+/// The table of all architectures, in the run directory.
+const TABLE: &str = "random_archs.tsv";
+
 /// The algorithm `random` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
     Algorithm::new(
@@ -135,7 +138,7 @@ impl Searcher for RandomSearcher {
             });
         }
 
-        let table = experiment.dir.join("random_archs.tsv");
+        let table = experiment.dir.join(TABLE);
         let text = as_table(&trained);
         run.write(&table, |out| out.write_all(text.as_bytes()))?;
         let spread = Spread::of(trained.iter().map(|t| t.val_top1));
@@ -236,7 +239,7 @@ impl std::fmt::Display for Spread {
         write!(
             f,
             "validation accuracy of {} random architectures: {:.2} ± {:.2} % (mean and standard deviation), from {:.2} to \
-             {:.2} %; random_archs.tsv lists them",
+             {:.2} %; {TABLE} lists them",
             self.n,
             100.0 * self.mean,
             100.0 * self.std,

@@ -350,7 +350,8 @@ pub struct Trial {
     pub macs: u64,
     /// Whether it goes into the gallery, whose networks the evaluation may train as well.
     pub in_gallery: bool,
-    /// Names and texts of files that accompany it in the gallery.
+    /// Files that accompany it in the gallery, each by its kind and its text: of the kind `hull`, trial 3 has
+    /// `hull_3.yaml`.
     pub files: Vec<(String, String)>,
 }
 

@@ -12,6 +12,26 @@ pub const FOUND_DRAWING: &str = "final_model_desc.svg";
 /// Folder beside the found description for the networks of a search that finds several, as `model_desc_<number>.yaml`. The
 /// evaluation gets it along with the description.
 pub const GALLERY: &str = "model_desc_gallery";
+/// How the names of the descriptions in a gallery begin, see [`numbered`].
+pub const GALLERY_DESC: &str = "model_desc";
+
+/// The name of one of many files of a kind: `model_desc_3.yaml`.
+pub fn numbered(kind: &str, number: usize) -> String {
+    format!("{kind}_{number}.yaml")
+}
+
+/// The number in such a name.
+///
+/// ```
+/// use archai_engine::files::{number_of, numbered};
+/// use std::path::Path;
+/// assert_eq!(number_of(Path::new("gallery").join(numbered("hull", 3)).as_path(), "hull"), Some(3));
+/// assert_eq!(number_of(Path::new("model_desc_mine_3.yaml"), "model_desc"), None);
+/// ```
+pub fn number_of(path: &Path, kind: &str) -> Option<usize> {
+    let rest = path.file_name()?.to_str()?.strip_prefix(kind)?;
+    rest.strip_prefix('_')?.strip_suffix(".yaml")?.parse().ok()
+}
 
 /// A file could not be written or read.
 #[derive(Debug, thiserror::Error)]

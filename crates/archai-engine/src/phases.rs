@@ -1,7 +1,8 @@
 //! One search or one evaluation from settings to files. Whatever an algorithm finds is saved, drawn, counted, trained for a
 //! while if the settings ask for it, and reported here, so that all algorithms do it alike.
 
-use std::io::{ErrorKind, Write};
+use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_spec::event::LogPath;
@@ -10,9 +11,10 @@ use archai_spec::{settings, values};
 use crate::{
     error::EngineError,
     evaluater::DefaultEvaluater,
-    experiment::{EvalResult, Experiment, ExperimentRunner, Found, RunFile, SearchResult},
-    files::{FileError, GALLERY, make_folder},
+    experiment::{EvalResult, Experiment, ExperimentRunner, Found, RunFile, SearchResult, Trial},
+    files::{FileError, GALLERY, GALLERY_DESC, make_folder, number_of, numbered},
     metrics::Metrics,
+    run::Run,
     searcher::{OneShotSearcher, describe, draw_cells, save_desc, train_found},
 };
 
@@ -30,7 +32,6 @@ pub fn run_search(
     let search = &experiment.settings.nas.search;
     check_data("nas.search", &search.model_desc, &search.loader)?;
     let start = experiment.run.clock.now();
-    empty_gallery(&experiment)?;
     let mut searcher = (runner.searcher()).unwrap_or_else(|| Box::new(OneShotSearcher));
     let found = searcher.search(&experiment, runner)?;
     conclude(&experiment, runner, found, start)
@@ -127,22 +128,24 @@ fn gallery_of(experiment: &Experiment<'_>) -> PathBuf {
     Path::new(&experiment.settings.nas.search.final_desc_filename).with_file_name(GALLERY)
 }
 
-/// Removes what an earlier search left in the gallery (`…_<number>.yaml`): the evaluation would take it for this one's.
-fn empty_gallery(experiment: &Experiment<'_>) -> Result<(), EngineError> {
-    let (disk, folder) = (experiment.run.disk, gallery_of(experiment));
-    let paths = match disk.list(&folder) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(()),
-        other => other.map_err(|e| FileError::new("read", &folder, e))?,
-    };
+/// Removes what an earlier search of the same kind left in the gallery: the evaluation would take it for this one's. That
+/// is what the trials write themselves, under other numbers too; whatever else lies there is the user's.
+fn empty_gallery(run: Run<'_>, folder: &Path, trials: &[Trial]) -> Result<(), EngineError> {
+    let paths = run.disk.list(folder);
+    let paths = paths.map_err(|e| FileError::new("read", folder, e))?;
+    let kinds: BTreeSet<&str> = (trials.iter().flat_map(|trial| &trial.files))
+        .map(|(kind, _)| kind.as_str())
+        .chain([GALLERY_DESC])
+        .collect();
     let is_ours = |path: &&PathBuf| {
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str()?.strip_suffix(".yaml"));
-        let number = name.and_then(|name| Some(name.rsplit_once('_')?.1));
-        number.is_some_and(|number| number.parse::<usize>().is_ok())
+        let is_named = |kind: &&str| {
+            let number = number_of(path, kind);
+            number.is_some_and(|n| path.file_name() == Some(numbered(kind, n).as_ref()))
+        };
+        kinds.iter().any(is_named)
     };
     for path in paths.iter().filter(is_ours) {
-        (disk.remove_file(path)).map_err(|e| FileError::new("remove", path, e))?;
+        (run.disk.remove_file(path)).map_err(|e| FileError::new("remove", path, e))?;
     }
     Ok(())
 }
@@ -157,11 +160,13 @@ fn save_gallery(
     };
     let folder = gallery_of(experiment);
     make_folder(experiment.run.disk, &folder)?;
+    empty_gallery(experiment.run, &folder, &found.trials)?;
     for trial in found.trials.iter().filter(|trial| trial.in_gallery) {
-        let path = folder.join(format!("model_desc_{}.yaml", trial.id));
+        let path = folder.join(numbered(GALLERY_DESC, trial.id));
         save_desc(experiment, &path, &trial.desc)?;
-        for (name, text) in &trial.files {
-            (experiment.run).write(&folder.join(name), |out| out.write_all(text.as_bytes()))?;
+        for (kind, text) in &trial.files {
+            let path = folder.join(numbered(kind, trial.id));
+            (experiment.run).write(&path, |out| out.write_all(text.as_bytes()))?;
         }
     }
     Ok(Some(RunFile::new(what, &folder)))

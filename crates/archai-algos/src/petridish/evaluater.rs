@@ -11,7 +11,7 @@ use archai_engine::{
     },
     experiment::{Experiment, ExperimentRunner, RunFile},
     export,
-    files::{FOUND_DESC, FileError, GALLERY},
+    files::{FOUND_DESC, FileError, GALLERY, GALLERY_DESC, number_of},
     run::Run,
     searcher::{draw_cells, save_desc},
 };
@@ -108,7 +108,7 @@ impl GalleryEvaluater {
             .min(settings.model_desc.n_cells)
             .max(2 * reductions + 1);
         let name = |common: &str, what: &str| {
-            let path = Path::new(common).with_file_name(format!("model_desc_{id}_{what}"));
+            let path = Path::new(common).with_file_name(format!("{GALLERY_DESC}_{id}_{what}"));
             path.to_string_lossy().into_owned()
         };
         own.full_desc_filename = name(&settings.full_desc_filename, "full.yaml");
@@ -180,11 +180,7 @@ fn gallery(run: Run<'_>, found: &Path) -> Result<Vec<(usize, PathBuf)>, EngineEr
     };
     let mut list = Vec::new();
     for path in paths {
-        let id = path.file_name().and_then(|name| {
-            let name = name.to_str()?.strip_prefix("model_desc_")?;
-            name.strip_suffix(".yaml")?.parse().ok()
-        });
-        list.extend(id.map(|id: usize| (id, path)));
+        list.extend(number_of(&path, GALLERY_DESC).map(|id| (id, path)));
     }
     list.sort_unstable();
     Ok(list)

@@ -176,10 +176,9 @@ impl Searcher for PetridishSearcher {
 }
 
 impl Member {
-    /// What the search reports of it, with the point as `hull_<number>.yaml`.
+    /// What the search reports of it, with the point in a file of its own.
     fn trial(self, in_gallery: bool) -> Result<Trial, EngineError> {
         let Member { point, desc, .. } = self;
-        let name = format!("hull_{}.yaml", point.id);
         let text = serde_saphyr::to_string(&point).map_err(|e| {
             EngineError::Internal(format!("point {} cannot be written as YAML: {e}", point.id))
         })?;
@@ -191,7 +190,7 @@ impl Member {
             parameters: point.parameters,
             macs: point.madd,
             in_gallery,
-            files: vec![(name, text)],
+            files: vec![(POINT.to_string(), text)],
         })
     }
 }
@@ -413,6 +412,9 @@ fn write_tables(pool: &Pool, experiment: &Experiment<'_>) -> Result<(), EngineEr
     }
     Ok(())
 }
+
+/// The kind of the files in the gallery that hold points: `hull_<number>.yaml`.
+const POINT: &str = "hull";
 
 const TABLES: [(&str, &str); 3] = [
     ("full_pool.tsv", "all trained networks"),

@@ -322,7 +322,22 @@ fn cells_that_cannot_grow_say_what_to_set() {
 fn a_search_grows_and_its_gallery_is_evaluated() {
     let dir = tempfile::tempdir().expect("a directory");
     let bench = Workbench::new("petridish", dir.path(), SMALL);
+    // What an earlier search left, and what the user keeps there.
+    let gallery = dir.path().join("model_desc_gallery");
+    std::fs::create_dir(&gallery).expect("a folder");
+    let earlier = ["model_desc_99.yaml", "hull_99.yaml"];
+    let users = ["notes_1.yaml", "model_desc_mine_2.yaml", "hull_1.txt"];
+    for name in earlier.iter().chain(&users) {
+        std::fs::write(gallery.join(name), "mine").expect("a file");
+    }
     let found = bench.search().expect("a search");
+    for name in earlier {
+        assert!(!gallery.join(name).exists(), "{name}");
+    }
+    for name in users {
+        let text = std::fs::read_to_string(gallery.join(name));
+        assert_eq!(text.expect("the user's"), "mine", "{name}");
+    }
     let pool = rows(&dir.path().join("full_pool.tsv"));
     assert_eq!(pool.len(), 4, "two seeds, two growths");
     let mut drawn = 0;
@@ -351,7 +366,6 @@ fn a_search_grows_and_its_gallery_is_evaluated() {
     let near = rows(&dir.path().join("pareto_eps_summary.tsv"));
     let hull = rows(&dir.path().join("pareto_front_summary.tsv"));
     assert!(!hull.is_empty() && hull.len() <= near.len());
-    let gallery = dir.path().join("model_desc_gallery");
     for row in &near {
         let id = &row["id"];
         let desc = load(&gallery.join(format!("model_desc_{id}.yaml")));

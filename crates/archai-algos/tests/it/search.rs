@@ -195,6 +195,23 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
 }
 
 #[test]
+fn a_search_without_a_gallery_leaves_files_that_are_there_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let gallery = dir.path().join("model_desc_gallery");
+    std::fs::create_dir(&gallery).expect("a folder");
+    let names = ["model_desc_3.yaml", "hull_3.yaml", "results_2024.yaml"];
+    for name in names {
+        std::fs::write(gallery.join(name), "the user's").expect("a file");
+    }
+    let overrides = "nas.search.trainer.epochs=1 nas.search.darts.second_order=false";
+    search(dir.path(), overrides).0.expect("a search");
+    for name in names {
+        let text = std::fs::read_to_string(gallery.join(name));
+        assert_eq!(text.expect("it stays"), "the user's", "{name}");
+    }
+}
+
+#[test]
 fn a_validation_share_chooses_the_best_model() {
     let dir = tempfile::tempdir().expect("a directory");
     search(
@@ -306,6 +323,18 @@ fn what_cannot_work_says_what_to_change() {
         "nas.search.finalizer=strongest",
         "known are default, random, darts_pt",
     );
+    for (name, who) in [("darts", "DARTS"), ("divnas", "DivNAS"), ("gs", "gs")] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let overrides =
+            "nas.search.trainer.alpha_optimizer=null nas.search.trainer.alpha_lr_schedule=null";
+        let (settings, runner) = settings_of(name, dir.path(), overrides);
+        let error = search_with(&settings, runner.as_ref(), dir.path()).0;
+        let text = error.map(drop).expect_err("no optimizer").to_string();
+        let expect = format!(
+            "nas.search.trainer.alpha_optimizer: {who} moves the architecture by an optimizer of its own"
+        );
+        assert!(text.starts_with(&expect), "{text}");
+    }
     let dir = tempfile::tempdir().expect("a directory");
     let (mut other, runner) = settings(dir.path(), "");
     other.nas.search.model_desc.dataset.size = [16, 16];
