@@ -204,6 +204,7 @@ fn save_model(
 ) -> Result<Vec<RunFile>, EngineError> {
     let exported = Exported {
         desc: model.desc(),
+        catalog: model.catalog(),
         state: &model.named_state(),
     };
     let mut written = Vec::with_capacity(exporters.len());

@@ -17,7 +17,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archai_spec::desc::ModelDesc;
+use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::registry::{Named, Registry};
 use archai_spec::settings;
 
@@ -29,6 +29,9 @@ use crate::params::NamedTensor;
 pub struct Exported<'a> {
     /// The network's description.
     pub desc: &'a ModelDesc,
+    /// What the names of its ops mean, those that a program or the algorithm added included: for formats that need the
+    /// ops as lists of layers.
+    pub catalog: &'a OpCatalog,
     /// Weights and running statistics by name, as [`Model::named_state`](crate::Model::named_state) gives them.
     pub state: &'a [NamedTensor],
 }

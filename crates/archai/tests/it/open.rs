@@ -12,6 +12,7 @@ use archai::engine::tensor::{Tensor, activation};
 use archai::engine::{Features, OpBuilder, Pass};
 use archai::spec::desc::{Cost, OpCatalog, OpInfo, Shape};
 use archai::spec::event::{Event, Progress};
+use archai::spec::ops::{ConvShape, LayerBuilder, Value};
 use archai::spec::registry::Named;
 use archai::spec::spaces::Space;
 use archai::{
@@ -63,12 +64,46 @@ impl OpInfo for SwishInfo {
     }
 }
 
-/// A space: each node reads the state before it, through the new op or a convolution.
-struct Chain;
+/// An op that is a list of layers.
+struct Pointwise;
+
+impl OpInfo for Pointwise {
+    fn name(&self) -> &str {
+        "pointwise"
+    }
+    fn summary(&self) -> &str {
+        "ReLU, 1×1 convolution, norm"
+    }
+    fn lower(
+        &self,
+        op: &OpDesc,
+        inputs: &[Value],
+        b: &mut LayerBuilder<'_>,
+    ) -> Result<Value, DescError> {
+        let x = b.relu(inputs[0]);
+        let x = b.conv(x, ConvShape::new(op.ch_in, op.ch_out, 1));
+        Ok(b.norm(x, op.ch_out))
+    }
+}
+
+/// A space: each node reads the state before it, through one of the program's ops or a convolution.
+struct Chain {
+    name: &'static str,
+    op: &'static str,
+}
+
+const CHAIN: Chain = Chain {
+    name: "chain",
+    op: "swish",
+};
+const LAYERED_CHAIN: Chain = Chain {
+    name: "layered_chain",
+    op: "pointwise",
+};
 
 impl Named for Chain {
     fn name(&self) -> &str {
-        "chain"
+        self.name
     }
     fn about(&self) -> &str {
         "cells whose nodes form a chain"
@@ -80,7 +115,7 @@ impl ModelDescBuilder for Chain {
         let node = |i: usize| {
             let from = if i == 0 { 0 } else { i + 1 };
             let ops = match cell.stride(from) {
-                1 => ["swish", "nor_conv_1x1"],
+                1 => [self.op, "nor_conv_1x1"],
                 _ => ["max_pool_3x3", "sep_conv_3x3"],
             };
             let op = OpDesc::mixed(&ops, cell.channels, cell.stride(from));
@@ -185,7 +220,7 @@ struct Patient(PatientSettings);
 
 impl ExperimentRunner for Patient {
     fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
-        Box::new(Chain)
+        Box::new(CHAIN)
     }
     fn trainer_hooks(
         &self,
@@ -250,6 +285,30 @@ impl Exporter for Inventory {
     }
 }
 
+/// An exporter: the network's layers.
+struct Layers;
+
+impl Named for Layers {
+    fn name(&self) -> &str {
+        "layers"
+    }
+    fn about(&self) -> &str {
+        "a list of layers"
+    }
+}
+
+impl Exporter for Layers {
+    fn extension(&self) -> &str {
+        "layers"
+    }
+    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+        let graph = model.desc.lower(model.catalog);
+        let graph = graph.map_err(|e| io::Error::new(io::ErrorKind::Unsupported, e))?;
+        let mut layers = graph.layers.iter();
+        layers.try_for_each(|l| writeln!(out, "{}", graph.values[l.output].name))
+    }
+}
+
 /// An observer: phases and steps.
 #[derive(Default)]
 struct Count(Mutex<Vec<String>>);
@@ -277,12 +336,48 @@ fn lab() -> Lab {
         .with_algorithm(patient)
         .with_op(SwishInfo, Arc::new(make_swish))
         .unwrap()
-        .with_space(Chain)
+        .with_layers(Pointwise)
+        .unwrap()
+        .with_space(CHAIN)
+        .unwrap()
+        .with_space(LAYERED_CHAIN)
         .unwrap()
         .with_format(Brightness)
         .with_transform(Fade)
         .with_finalizer(first)
         .with_exporter(Inventory)
+        .with_exporter(Layers)
+}
+
+/// An exporter gets all that it needs to take a network apart, a program's own ops included.
+#[test]
+fn an_exporter_lowers_a_network_with_a_programs_op() {
+    let world = World::new();
+    let dataset = world.write("bright.yaml", DATASET);
+    let request = Request {
+        space: Some("layered_chain".to_string()),
+        datasets: Some(vec![dataset]),
+        logdir: Some(world.path("logdir").display().to_string()),
+        threads: Some(1),
+        overrides: [
+            "nas.search.finalizer=first",
+            "nas.search.loader.train_batch=8",
+            "nas.eval.loader.train_batch=8",
+            "nas.eval.model_desc.aux_weight=0",
+            "nas.eval.exports=[layers]",
+        ]
+        .map(String::from)
+        .to_vec(),
+        ..Request::new("patient")
+    };
+    let outcomes = lab().run(&request, &Count::default()).unwrap();
+    let eval_dir = RunDir::new(outcomes[0].eval_dir.as_ref().unwrap());
+    let layers = std::fs::read_to_string(eval_dir.file("model.layers")).unwrap();
+    let mut names = layers.lines();
+    assert!(
+        names.any(|name| name == "cell0.node0.edge0.pointwise.conv1"),
+        "{layers}"
+    );
 }
 
 #[test]
