@@ -93,11 +93,35 @@ impl<'a> Memory<'a> {
         self
     }
 
+    /// Whether a checkpoint can tell the values apart. The trainer asks before the first step.
+    ///
+    /// # Errors
+    /// Two values have one name, or a name holds `/`.
+    pub fn check(&self) -> Result<(), EngineError> {
+        let wrong = |problem: String| Err(EngineError::Internal(problem));
+        for (i, (name, _)) in self.values.iter().enumerate() {
+            if self.values[..i].iter().any(|(earlier, _)| earlier == name) {
+                return wrong(format!(
+                    "a hook names two values `{name}` in TrainerHooks::memory, of which a checkpoint would keep one; give each \
+                     a name of its own"
+                ));
+            }
+            if name.contains('/') {
+                return wrong(format!(
+                    "a hook names a value `{name}` in TrainerHooks::memory, but `/` separates names in a checkpoint; choose a \
+                     name without it"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// All values as plain data.
     ///
     /// # Errors
-    /// As [`Remember::save`].
+    /// As [`Memory::check`] and [`Remember::save`].
     pub fn state(&self) -> Result<Snapshot, EngineError> {
+        self.check()?;
         let mut state = Snapshot::default();
         for (name, value) in &self.values {
             value.save(name, &mut state)?;
@@ -108,8 +132,9 @@ impl<'a> Memory<'a> {
     /// Sets all values to what [`Memory::state`] gave.
     ///
     /// # Errors
-    /// As [`Remember::load`]; state that belongs to none of the values.
+    /// As [`Memory::check`] and [`Remember::load`]; state that belongs to none of the values.
     pub fn restore(&mut self, state: &Snapshot, model: &Model) -> Result<(), EngineError> {
+        self.check()?;
         let known = |name: &str| self.values.iter().any(|(own, _)| *own == name);
         if let Some(name) = state.names().into_iter().find(|name| !known(name)) {
             return Err(EngineError::Checkpoint(format!(

@@ -236,6 +236,8 @@ impl<'a> ArchTrainer<'a> {
         let epochs = self.settings.epochs;
         let log = self.run.log(self.path.clone());
         let schedule = self.schedule(loaders)?;
+        let mut hooks = self.hooks.iter_mut();
+        hooks.try_for_each(|hook| hook.memory().check())?;
         self.begin(model, loaders, &log)?;
         self.each(state, model, loaders, &log, |hook, fit| hook.pre_fit(fit))?;
         if self.resume(state, model)? == Some(true) {

@@ -166,6 +166,42 @@ fn p02_state_that_a_hook_does_not_know_is_an_error() {
     );
 }
 
+/// Remembers two numbers under these names.
+struct Named([&'static str; 2], [f64; 2]);
+
+impl TrainerHooks for Named {
+    fn memory(&mut self) -> Memory<'_> {
+        let ([first, second], [a, b]) = (self.0, &mut self.1);
+        Memory::none().with(first, a).with(second, b)
+    }
+    fn pre_step(&mut self, _: &mut Step<'_>) -> Result<(), EngineError> {
+        panic!("the names are looked at before the first step");
+    }
+}
+
+#[test]
+fn p02_names_that_a_checkpoint_cannot_tell_apart_are_an_error_before_the_first_step() {
+    for (names, expect) in [
+        (
+            ["mean", "mean"],
+            "internal error: a hook names two values `mean` in TrainerHooks::memory, of which a checkpoint would keep one; \
+             give each a name of its own",
+        ),
+        (
+            ["mean", "mean/slow"],
+            "internal error: a hook names a value `mean/slow` in TrainerHooks::memory, but `/` separates names in a \
+             checkpoint; choose a name without it",
+        ),
+    ] {
+        let hooks: Hooks = vec![Box::new(Named(names, [1.0, 2.0]))];
+        let error = train(&FaultyDisk::new(), &StopFlag::new(), hooks);
+        assert_eq!(error.map(drop).unwrap_err().to_string(), expect);
+        let [mut a, mut b] = [1.0, 2.0];
+        let memory = Memory::none().with(names[0], &mut a).with(names[1], &mut b);
+        assert_eq!(memory.state().unwrap_err().to_string(), expect);
+    }
+}
+
 #[test]
 fn a_value_that_would_not_come_back_is_an_error_at_once() {
     let model = compile(&tiny_supernet(), &archai_engine::Compute::cpu());
