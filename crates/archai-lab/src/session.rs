@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use archai_data::Loaders;
-use archai_engine::checkpoint::{CheckpointStore, Found};
+use archai_engine::checkpoint::{CheckpointStore, Opened};
 use archai_engine::device::USUAL_DEVICE;
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner};
@@ -330,14 +330,14 @@ impl Session<'_> {
             true => RunLog::reopen(&options, audience)?,
             false => RunLog::create(&options, audience)?,
         };
-        let (checkpoints, found) = CheckpointStore::open(
+        let (checkpoints, opened) = CheckpointStore::open(
             &dir.file(CHECKPOINTS),
             settings.common.checkpoint,
             host.clock.as_ref(),
             Box::new(|| log.mark()),
         )?;
         if resumed {
-            resume_log(&log, phase, dir, &found)?;
+            resume_log(&log, phase, dir, &opened)?;
         }
         self.record_start(&log, phase, settings)
             .map_err(|e| FileError::new("write to the log in", dir.path(), e))?;
@@ -464,13 +464,18 @@ impl Session<'_> {
 }
 
 /// Cuts the log of a phase that is resumed back to its last checkpoint, and notes what was lost.
-fn resume_log(log: &RunLog<'_>, phase: Phase, dir: &RunDir, found: &Found) -> Result<(), LabError> {
+fn resume_log(
+    log: &RunLog<'_>,
+    phase: Phase,
+    dir: &RunDir,
+    opened: &Opened,
+) -> Result<(), LabError> {
     let in_log = |e| FileError::new("write to the log in", dir.path(), e);
-    let missing = log.cut_back(found.mark.as_ref())?;
-    for text in &found.damaged {
+    let missing = log.cut_back(opened.mark.as_ref())?;
+    for text in &opened.damaged {
         log.warn_first(text).map_err(in_log)?;
     }
-    if found.mark.is_none() {
+    if opened.mark.is_none() {
         // It was interrupted before its first checkpoint, which the trainings below know nothing of.
         let at = LogPath::new("resumed").join(phase).join(0).join(0);
         let values = [

@@ -1,7 +1,7 @@
 //! A checkpoint as bytes: a first line with the version, a header with the checksum of every part, the parts. Whatever is
 //! damaged is recognised.
 
-use std::io;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -102,19 +102,60 @@ pub(super) fn read_header(bytes: &[u8]) -> io::Result<(Header, &[u8])> {
     Ok((header, rest))
 }
 
+/// The part at the front of `rest` as the header has it, and what follows.
+fn split_part<'b>(part: &Part, rest: &'b [u8]) -> io::Result<(&'b [u8], &'b [u8])> {
+    let length = usize::try_from(part.length).unwrap_or(usize::MAX);
+    let (body, after) = rest.split_at_checked(length).ok_or_else(cut)?;
+    if blake3::hash(body).to_hex().as_str() != part.blake3 {
+        return Err(damaged(format!(
+            "the checksum of its {} does not agree",
+            part.name
+        )));
+    }
+    Ok((body, after))
+}
+
+/// The header and the values of a checkpoint, of which no more is read than these two.
+pub(super) fn read_values(file: &mut impl Read) -> io::Result<(Header, Snapshot)> {
+    let mut bytes = Vec::new();
+    let mut read_to = |bytes: &mut Vec<u8>, length: usize| -> io::Result<()> {
+        let more = length.saturating_sub(bytes.len());
+        match file.by_ref().take(more as u64).read_to_end(bytes)? == more {
+            true => Ok(()),
+            false => Err(cut()),
+        }
+    };
+    let fixed = MAGIC.len() + 8;
+    read_to(&mut bytes, fixed)?;
+    let length = bytes
+        .last_chunk::<8>()
+        .map_or(0, |n| u64::from_le_bytes(*n));
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    read_to(&mut bytes, length.saturating_add(fixed + 32))?;
+    let header = read_header(&bytes)?.0;
+    let [values, _] = &header.parts[..] else {
+        return Err(damaged("it does not have two parts"));
+    };
+    let mut body = Vec::new();
+    read_to(
+        &mut body,
+        usize::try_from(values.length).unwrap_or(usize::MAX),
+    )?;
+    let (values, _) = decode_values(split_part(values, &body)?.0)?;
+    let tensors = Vec::new();
+    Ok((header, Snapshot { values, tensors }))
+}
+
+fn decode_values(values: &[u8]) -> io::Result<(Map<String, Value>, Vec<TensorEntry>)> {
+    serde_json::from_slice(values).map_err(|e| damaged(e.to_string()))
+}
+
 /// Reads and checks the bytes of a checkpoint. What is wrong with them is an error of kind `InvalidData`.
 pub(super) fn read_bytes(bytes: &[u8]) -> io::Result<(Header, Snapshot)> {
     let (header, mut rest) = read_header(bytes)?;
     let mut parts = Vec::new();
     for part in &header.parts {
-        let length = usize::try_from(part.length).unwrap_or(usize::MAX);
-        let (body, after) = rest.split_at_checked(length).ok_or_else(cut)?;
-        if blake3::hash(body).to_hex().as_str() != part.blake3 {
-            return Err(damaged(format!(
-                "the checksum of its {} does not agree",
-                part.name
-            )));
-        }
+        let (body, after) = split_part(part, rest)?;
         parts.push(body);
         rest = after;
     }
@@ -124,8 +165,7 @@ pub(super) fn read_bytes(bytes: &[u8]) -> io::Result<(Header, Snapshot)> {
     if !rest.is_empty() {
         return Err(damaged("there is something behind its end"));
     }
-    let (values, entries): (Map<String, Value>, Vec<TensorEntry>) =
-        serde_json::from_slice(values).map_err(|e| damaged(e.to_string()))?;
+    let (values, entries) = decode_values(values)?;
     let mut left = numbers;
     let mut tensors = Vec::with_capacity(entries.len());
     for TensorEntry { name, shape, wide } in entries {

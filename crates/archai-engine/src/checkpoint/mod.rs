@@ -94,7 +94,7 @@ pub struct CheckpointStore<'a> {
 
 /// What was found when a store was opened.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Found {
+pub struct Opened {
     /// The mark of the last checkpoint that is used; none if there is none.
     pub mark: Option<Value>,
     /// Its scope.
@@ -165,7 +165,7 @@ fn survey(disk: &dyn Disk, dir: &Path) -> Result<(Vec<Kept>, Vec<Damaged>), Engi
 
 impl<'a> CheckpointStore<'a> {
     /// Opens the checkpoints in `dir` and makes the folder if it is not there. Damaged files are renamed to `….damaged` and
-    /// named in [`Found`]; whatever was kept after a damaged one that is still needed counts no more, because it would not
+    /// named in [`Opened`]; whatever was kept after a damaged one that is still needed counts no more, because it would not
     /// follow from what is left. `mark` is asked at every checkpoint for a value that is kept with it.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl<'a> CheckpointStore<'a> {
         policy: Policy,
         clock: &'a dyn Clock,
         mark: Mark<'a>,
-    ) -> Result<(Self, Found), EngineError> {
+    ) -> Result<(Self, Opened), EngineError> {
         Self::open_on(&RealDisk, dir, policy, clock, mark)
     }
 
@@ -189,11 +189,11 @@ impl<'a> CheckpointStore<'a> {
         policy: Policy,
         clock: &'a dyn Clock,
         mark: Mark<'a>,
-    ) -> Result<(Self, Found), EngineError> {
+    ) -> Result<(Self, Opened), EngineError> {
         make_folder(disk, dir)?;
         remove_unfinished(disk, dir)?;
         let (mut kept, bad) = survey(disk, dir)?;
-        let mut found = Found::default();
+        let mut found = Opened::default();
         let rename = |path: &Path, ending: &str| -> Result<PathBuf, EngineError> {
             let aside = path.with_extension(ending);
             // Each name is safe before the next step, which relies on it, is taken.
@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    fn open(dir: &Path, keep: usize) -> (CheckpointStore<'static>, Found) {
+    fn open(dir: &Path, keep: usize) -> (CheckpointStore<'static>, Opened) {
         let mark = Box::new(|| Ok(Value::from("here")));
         CheckpointStore::open(dir, policy(keep), &NoClock, mark).unwrap()
     }
@@ -382,7 +382,7 @@ mod tests {
     fn what_was_kept_comes_back_to_the_bit() {
         let dir = tempfile::tempdir().unwrap();
         let (store, found) = open(dir.path(), 2);
-        assert_eq!(found, Found::default());
+        assert_eq!(found, Opened::default());
         assert_eq!(store.latest("a").unwrap(), None);
         for n in 0..4 {
             store.keep("a", &snapshot(n), false).unwrap();
@@ -493,6 +493,39 @@ mod tests {
         assert_eq!((found.damaged.len(), found.mark), (1, None));
         assert_eq!(store.latest("a").unwrap(), None);
         assert_eq!(store.latest("b").unwrap(), None);
+    }
+
+    #[test]
+    fn how_far_a_training_came_is_read_without_its_tensors() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = open(dir.path(), 2);
+        let mut state = snapshot(1);
+        state.set("epoch", &3).unwrap();
+        state.set("step", &14).unwrap();
+        store.keep("a", &state, false).unwrap();
+        store.keep("b", &snapshot(2), true).unwrap();
+        let at = |number, scope: &str, finished, epoch, step| Reached {
+            number,
+            scope: scope.to_string(),
+            finished,
+            epoch,
+            step,
+        };
+        let both = [
+            at(1, "a", false, Some(3), Some(14)),
+            at(2, "b", true, None, None),
+        ];
+        assert_eq!(reached(dir.path()).unwrap(), both);
+        // The tensors come last.
+        let path = dir.path().join("000001.checkpoint");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(reached(dir.path()).unwrap(), both);
+        for n in [0, 10, MAGIC.len() + 20, bytes.len() / 2] {
+            std::fs::write(&path, &bytes[..n]).unwrap();
+            assert_eq!(reached(dir.path()).unwrap(), both[1..], "cut at {n}");
+        }
+        assert_eq!(reached(&dir.path().join("none")).unwrap(), []);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! How far trainings had come, as their checkpoints say: for those who watch a run from outside.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::codec::read_bytes;
+use super::codec::read_values;
 use crate::files::{Disk, FileError, RealDisk};
 
 /// How far a training had come at a checkpoint.
@@ -20,14 +22,14 @@ pub struct Reached {
     pub step: Option<usize>,
 }
 
-/// What the checkpoints in a folder say, by their numbers. Nothing is changed, so that a run may work there meanwhile; files
-/// that are damaged, of another version, or taken away by the run just now are left out. A folder that is not there holds
-/// none.
+/// What the checkpoints in a folder say, by their numbers. Nothing is changed, so that a run may work there meanwhile, and
+/// no tensor is read. Files whose head is damaged or of another version, or which the run took away just now, are left out.
+/// A folder that is not there holds none.
 ///
 /// # Errors
 /// A folder or a file that cannot be read.
 pub fn reached(dir: &Path) -> Result<Vec<Reached>, FileError> {
-    let is_gone = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+    let is_gone = |e: &std::io::Error| e.kind() == ErrorKind::NotFound;
     let paths = match RealDisk.list(dir) {
         Err(e) if is_gone(&e) => return Ok(Vec::new()),
         paths => paths.map_err(|e| FileError::new("read", dir, e))?,
@@ -37,12 +39,10 @@ pub fn reached(dir: &Path) -> Result<Vec<Reached>, FileError> {
         if path.extension().is_none_or(|e| e != "checkpoint") {
             continue;
         }
-        let bytes = match RealDisk.read(&path) {
-            Err(e) if is_gone(&e) => continue,
-            bytes => bytes.map_err(|e| FileError::new("read", &path, e))?,
-        };
-        let Ok((header, snapshot)) = read_bytes(&bytes) else {
-            continue;
+        let read = File::open(&path).and_then(|mut file| read_values(&mut file));
+        let (header, snapshot) = match read {
+            Err(e) if is_gone(&e) || e.kind() == ErrorKind::InvalidData => continue,
+            read => read.map_err(|e| FileError::new("read", &path, e))?,
         };
         all.push(Reached {
             number: header.sequence,

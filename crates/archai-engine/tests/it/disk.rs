@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use archai_engine::EngineError;
-use archai_engine::checkpoint::{CheckpointStore, Checkpoints, Found, Policy, Snapshot};
+use archai_engine::checkpoint::{CheckpointStore, Checkpoints, Opened, Policy, Snapshot};
 use archai_engine::params::NamedTensor;
 use archai_engine::run::NoClock;
 use archai_engine::testing::{Fault, FaultyDisk, OperationKind, Survives};
 use serde_json::Value;
 
-fn open(disk: &FaultyDisk, keep: usize) -> Result<(CheckpointStore<'_>, Found), EngineError> {
+fn open(disk: &FaultyDisk, keep: usize) -> Result<(CheckpointStore<'_>, Opened), EngineError> {
     let policy = Policy {
         every_steps: 1,
         every_seconds: 0.0,
