@@ -15,7 +15,7 @@ use archai_engine::{
     EngineError, Model, Objective, ParamVec,
     arch::ArchGrads,
     experiment::ExperimentRunner,
-    trainer::{Fit, Step, TrainerHooks},
+    trainer::{ArchStep, Fit, Step, TrainerHooks},
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Algorithm;
-use crate::alpha_step::check_alpha_optimizer;
+use crate::choices;
 
 /// The algorithm `darts` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -80,43 +80,38 @@ impl ExperimentRunner for Darts {
         &self,
         search: &settings::Search,
     ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
-        Ok(vec![Box::new(Bilevel::new(
-            self.settings.clone(),
-            &search.trainer,
-        )?)])
+        let settings = self.settings.clone();
+        let hook = Bilevel::new("DARTS", settings, &search.trainer)?;
+        Ok(vec![Box::new(hook)])
     }
 }
 
 /// Moves the architecture on a validation batch before each step of the weights.
 #[derive(Clone, Debug)]
 pub struct Bilevel {
+    who: &'static str,
     settings: DartsSettings,
 }
 
 impl Bilevel {
-    /// For a training with these settings, whose `alpha_optimizer` moves the architecture.
+    /// For a training with these settings, whose `alpha_optimizer` moves the architecture. `who` trains so: for messages.
     ///
     /// # Errors
     /// There is no `alpha_optimizer`, or its keys contradict each other.
-    pub fn new(settings: DartsSettings, trainer: &settings::Trainer) -> Result<Self, EngineError> {
-        check_alpha_optimizer(
-            "DARTS",
-            "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper",
-            trainer,
-        )?;
-        Ok(Bilevel { settings })
+    pub fn new(
+        who: &'static str,
+        settings: DartsSettings,
+        trainer: &settings::Trainer,
+    ) -> Result<Self, EngineError> {
+        let advice = "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in the paper of DARTS";
+        ArchStep::check(who, advice, trainer)?;
+        Ok(Bilevel { who, settings })
     }
 }
 
 impl TrainerHooks for Bilevel {
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
-        if fit.model.arch().is_empty() {
-            return Err(EngineError::setting(
-                "nas.search.model_desc",
-                "DARTS searches among the ops of mixed edges, but the model has none",
-            ));
-        }
-        Ok(())
+        choices::check(self.who, fit.model)
     }
 
     fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {

@@ -11,13 +11,12 @@
 use archai_engine::{
     EngineError,
     experiment::ExperimentRunner,
-    trainer::{Fit, Outcome, Step, TrainerHooks},
+    trainer::{ArchStep, Fit, Outcome, Step, TrainerHooks},
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
 use archai_spec::{settings, values};
 
-use crate::alpha_step::check_alpha_optimizer;
-use crate::{Algorithm, NoSettings};
+use crate::{Algorithm, NoSettings, choices};
 
 /// The algorithm `didarts` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -67,23 +66,14 @@ impl SingleLevel {
     /// There is no `alpha_optimizer`, or its keys contradict each other.
     pub fn new(who: &'static str, trainer: &settings::Trainer) -> Result<Self, EngineError> {
         let advice = "type: sgd, lr: 0.025, decay: 3e-4, momentum: 0.9 by default";
-        check_alpha_optimizer(who, advice, trainer)?;
+        ArchStep::check(who, advice, trainer)?;
         Ok(SingleLevel { who })
     }
 }
 
 impl TrainerHooks for SingleLevel {
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
-        if fit.model.arch().is_empty() {
-            return Err(EngineError::setting(
-                "nas.search.model_desc",
-                format!(
-                    "{} searches among the ops of mixed edges, but the model has none",
-                    self.who
-                ),
-            ));
-        }
-        Ok(())
+        choices::check(self.who, fit.model)
     }
 
     fn wants_arch_grads(&self) -> bool {

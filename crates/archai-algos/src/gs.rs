@@ -437,7 +437,7 @@ impl Finalizers for GumbelFinalizers {
             let mut distinct = own.clone();
             distinct.sort_unstable();
             distinct.dedup();
-            if self.rule == NodeRule::OneOpPerEdge {
+            if let Some(most) = self.rule.most_per_edge() {
                 let strength = |&hit: &usize| {
                     let times = own.iter().filter(|&&other| other == hit).count();
                     (times, pairs[hit].logit)
@@ -446,7 +446,7 @@ impl Finalizers for GumbelFinalizers {
                     let ((n, p), (m, q)) = (strength(a), strength(b));
                     m.cmp(&n).then(q.total_cmp(&p))
                 });
-                distinct.truncate(1);
+                distinct.truncate(most);
             }
             let mut ops = Vec::new();
             let mut probability = 0.0;

@@ -8,7 +8,7 @@
 //! `darts.rs` with `darts.yaml` is the one to read first. The documentation of the crate `archai` begins with an algorithm
 //! of a program's own; the same text is `crates/archai/examples/my_darts.rs`.
 
-mod alpha_step;
+mod choices;
 pub mod darts;
 pub mod didarts;
 pub mod divnas;

@@ -24,8 +24,9 @@ use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Algorithm;
 use std::sync::Arc;
+
+use crate::{Algorithm, choices};
 
 /// The algorithm `xnas` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -216,12 +217,7 @@ struct Advice {
 
 impl TrainerHooks for Advice {
     fn pre_fit(&mut self, fit: &mut Fit<'_>) -> Result<(), EngineError> {
-        if fit.model.arch().is_empty() {
-            return Err(EngineError::setting(
-                "nas.search.model_desc",
-                "XNAS searches among the ops of mixed edges, but the model has none",
-            ));
-        }
+        choices::check("XNAS", fit.model)?;
         self.steps = fit.loaders.train.n_batches();
         self.updates = self.steps * fit.settings.epochs;
         Ok(())

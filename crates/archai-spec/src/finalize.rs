@@ -36,6 +36,20 @@ pub enum NodeRule {
 }
 
 impl NodeRule {
+    /// How many ops of one edge a node may keep; none where it may keep any number.
+    ///
+    /// ```
+    /// use archai_spec::finalize::NodeRule;
+    /// assert_eq!(NodeRule::AnyOps.most_per_edge(), None);
+    /// assert_eq!(NodeRule::OneOpPerEdge.most_per_edge(), Some(1));
+    /// ```
+    pub fn most_per_edge(self) -> Option<usize> {
+        match self {
+            NodeRule::AnyOps => None,
+            NodeRule::OneOpPerEdge => Some(1),
+        }
+    }
+
     /// Whether a node may keep all of these.
     pub fn allows(self, choices: &[Choice]) -> bool {
         let mut seen = BTreeSet::new();

@@ -142,6 +142,7 @@ impl ExperimentRunner for Divnas {
         Ok(match self.settings.archtrainer {
             ArchTrainerKind::Noalpha => Vec::new(),
             ArchTrainerKind::Bilevel => vec![Box::new(Bilevel::new(
+                "DivNAS",
                 self.settings.bilevel.clone(),
                 &search.trainer,
             )?)],
@@ -257,7 +258,7 @@ impl MutualInformation {
         if self.candidates == Candidates::BetterHalf {
             let weight = |row: usize| weights(kernel.choices[row]);
             rows.sort_by(|&a, &b| weight(b).total_cmp(&weight(a)));
-            if self.rule == NodeRule::OneOpPerEdge {
+            if self.rule.most_per_edge().is_some() {
                 // The better half of each edge's ops, so that every edge can be chosen.
                 let of_edge = |e: usize| rows.iter().copied().filter(move |&row| edge(row) == e);
                 let halves = edges.iter().flat_map(|&e| {

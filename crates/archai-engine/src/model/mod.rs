@@ -401,9 +401,7 @@ impl Model {
 
     /// The bare forward pass on a tensor `[n, c, h, w]`, without gradients, drop-path or change of the running statistics.
     pub fn forward(&self, images: Tensor<4>, mode: Mode) -> Outputs {
-        let weights = self
-            .relaxation
-            .weights(&self.arch.keys, &self.arch.values, None);
+        let weights = self.relaxed();
         let mut pass = Pass::new(
             self.weights.layout(),
             self.weights.tensors(),
@@ -426,9 +424,7 @@ impl Model {
         visit: &mut dyn FnMut(usize, usize, Vec<Candidate>),
     ) -> Result<(), EngineError> {
         self.check_batch(batch)?;
-        let weights = self
-            .relaxation
-            .weights(&self.arch.keys, &self.arch.values, None);
+        let weights = self.relaxed();
         let mut pass = Pass::new(
             self.weights.layout(),
             self.weights.tensors(),
@@ -453,15 +449,13 @@ impl Model {
 
     /// The weights of each owned edge's primitives, relaxed without noise.
     pub fn edge_weights(&self) -> Vec<(ArchKey, Vec<f64>)> {
-        let weights = self
-            .relaxation
-            .weights(&self.arch.keys, &self.arch.values, None);
-        self.arch
-            .keys
-            .iter()
-            .copied()
-            .zip(weights.iter().map(to_host))
-            .collect()
+        let keys = self.arch.keys.iter().copied();
+        keys.zip(self.relaxed().iter().map(to_host)).collect()
+    }
+
+    fn relaxed(&self) -> Vec<Tensor<1>> {
+        self.relaxation
+            .weights(&self.arch.keys, &self.arch.values, None)
     }
 
     /// The description with what its ops mean, for finalising.
@@ -482,7 +476,8 @@ impl Model {
         let cells = self.net.cells.get(cell).map(|cell| &cell.nodes);
         let edges = cells.and_then(|nodes| nodes.get(node));
         let weights = match edges.and_then(|edges| edges.get(edge)?.alphas) {
-            Some(i) => self.edge_weights().swap_remove(i).1,
+            // Only this edge's weights leave the device.
+            Some(i) => to_host(&self.relaxed().swap_remove(i)),
             None => Vec::new(),
         };
         Ok(self.supernet().finalize_edge(cell, node, edge, &weights)?)

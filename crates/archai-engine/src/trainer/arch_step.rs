@@ -28,11 +28,26 @@ impl ArchStep {
     /// # Errors
     /// There is no `alpha_optimizer`, or its keys contradict each other.
     pub fn new(trainer: &settings::Trainer) -> Result<Self, EngineError> {
+        let of_darts = "type: adam, lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in DARTS";
+        ArchStep::of("the algorithm", of_darts, trainer)
+    }
+
+    /// Checks before anything is trained that there is what [`ArchStep::new`] needs. `who` needs it and was published with
+    /// `advice`: for the message.
+    ///
+    /// # Errors
+    /// As [`ArchStep::new`].
+    pub fn check(who: &str, advice: &str, trainer: &settings::Trainer) -> Result<(), EngineError> {
+        ArchStep::of(who, advice, trainer).map(drop)
+    }
+
+    fn of(who: &str, advice: &str, trainer: &settings::Trainer) -> Result<Self, EngineError> {
         let alpha = trainer.alpha_optimizer.as_ref().ok_or_else(|| {
             EngineError::setting(
                 "nas.search.trainer.alpha_optimizer",
-                "the algorithm moves the architecture by an optimizer of its own, but there is none; set it (type: adam, \
-                 lr: 3e-4, decay: 1e-3, betas: [0.5, 0.999] in DARTS)",
+                format!(
+                    "{who} moves the architecture by an optimizer of its own, but there is none; set it ({advice})"
+                ),
             )
         })?;
         let constant = settings::LrSchedule::constant();
