@@ -39,7 +39,7 @@ pub struct Batch {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Loader {
-    plan: Arc<Plan>,
+    batching: Arc<Batching>,
     workers: usize,
 }
 
@@ -48,7 +48,7 @@ impl Loader {
     pub fn new(data: Arc<dyn Dataset>, transform: Pipeline, batch: usize) -> Loader {
         let items = (0..data.len()).collect();
         let key = Key::new(0).with("unshuffled");
-        let plan = Plan {
+        let batching = Batching {
             data,
             items,
             transform,
@@ -58,7 +58,7 @@ impl Loader {
             orders: Mutex::default(),
         };
         Loader {
-            plan: Arc::new(plan),
+            batching: Arc::new(batching),
             workers: 0,
         }
     }
@@ -70,16 +70,16 @@ impl Loader {
     #[must_use]
     pub fn with_items(self, items: Vec<usize>) -> Loader {
         assert!(
-            items.iter().all(|&item| item < self.plan.data.len()),
+            items.iter().all(|&item| item < self.batching.data.len()),
             "items must be indices of the data set"
         );
-        self.map(|plan| plan.items = items)
+        self.map(|batching| batching.items = items)
     }
 
     /// In a fresh random order each pass. `key` decides the orders, and all augmentation.
     #[must_use]
     pub fn shuffled(self, key: Key) -> Loader {
-        self.map(|plan| (plan.key, plan.shuffle) = (key, true))
+        self.map(|batching| (batching.key, batching.shuffle) = (key, true))
     }
 
     /// Prepares batches in this many threads, up to one more than that ahead; 0 prepares each when it is asked for, in
@@ -90,8 +90,8 @@ impl Loader {
         self
     }
 
-    fn map(mut self, change: impl FnOnce(&mut Plan)) -> Loader {
-        let Plan {
+    fn map(mut self, change: impl FnOnce(&mut Batching)) -> Loader {
+        let Batching {
             data,
             items,
             transform,
@@ -99,8 +99,8 @@ impl Loader {
             key,
             shuffle,
             orders: _,
-        } = &*self.plan;
-        let mut plan = Plan {
+        } = &*self.batching;
+        let mut batching = Batching {
             data: Arc::clone(data),
             items: items.clone(),
             transform: transform.clone(),
@@ -109,34 +109,34 @@ impl Loader {
             shuffle: *shuffle,
             orders: Mutex::default(),
         };
-        change(&mut plan);
-        self.plan = Arc::new(plan);
+        change(&mut batching);
+        self.batching = Arc::new(batching);
         self
     }
 
     /// Images of a pass.
     pub fn n_images(&self) -> usize {
-        self.plan.items.len()
+        self.batching.items.len()
     }
 
     /// Batches of a pass. The last one may be short.
     pub fn n_batches(&self) -> usize {
-        self.plan.items.len().div_ceil(self.plan.batch)
+        self.batching.items.len().div_ceil(self.batching.batch)
     }
 
     /// Images of a batch, the last one of a pass excepted.
     pub fn batch_size(&self) -> usize {
-        self.plan.batch
+        self.batching.batch
     }
 
     /// The whole data set, of which this loader may take a part only.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
-        &self.plan.data
+        &self.batching.data
     }
 
     /// The images of this loader, by their indices in the data set.
     pub fn items(&self) -> &[usize] {
-        &self.plan.items
+        &self.batching.items
     }
 
     /// The batches of a pass.
@@ -149,7 +149,7 @@ impl Loader {
         let n = self.n_batches() as u64;
         let start = epoch as u64 * n;
         Batches::new(
-            &self.plan,
+            &self.batching,
             start + (first as u64).min(n)..start + n,
             self.workers,
         )
@@ -164,7 +164,7 @@ impl Loader {
         } else {
             u64::MAX
         };
-        Batches::new(&self.plan, counter..end, self.workers)
+        Batches::new(&self.batching, counter..end, self.workers)
     }
 
     /// One batch of a pass, made in the calling thread.
@@ -179,12 +179,12 @@ impl Loader {
                 format!("has {n} batches, there is no batch {step}"),
             ));
         }
-        self.plan.batch(epoch as u64 * n as u64 + step as u64)
+        self.batching.batch(epoch as u64 * n as u64 + step as u64)
     }
 }
 
 /// What decides all batches of a loader.
-struct Plan {
+struct Batching {
     data: Arc<dyn Dataset>,
     items: Vec<usize>,
     transform: Pipeline,
@@ -195,9 +195,9 @@ struct Plan {
     orders: Mutex<Vec<(u64, Arc<Vec<usize>>)>>,
 }
 
-impl fmt::Debug for Plan {
+impl fmt::Debug for Batching {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Plan {
+        let Batching {
             data,
             items,
             transform: _,
@@ -206,7 +206,7 @@ impl fmt::Debug for Plan {
             shuffle,
             orders: _,
         } = self;
-        f.debug_struct("Plan")
+        f.debug_struct("Batching")
             .field("data", &data.name())
             .field("items", &items.len())
             .field("batch", batch)
@@ -216,7 +216,7 @@ impl fmt::Debug for Plan {
     }
 }
 
-impl Plan {
+impl Batching {
     /// The batch that the counter over all passes names.
     fn batch(&self, counter: u64) -> Result<Batch, DataError> {
         let n_batches = self.items.len().div_ceil(self.batch) as u64;
@@ -273,17 +273,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Batches in order; see [`Loader::epoch`]. Ends after the first error. Dropping it stops its threads.
 #[derive(Debug)]
 pub struct Batches {
-    plan: Arc<Plan>,
+    batching: Arc<Batching>,
     next: Range<u64>,
     pool: Option<Pool>,
 }
 
 impl Batches {
-    fn new(plan: &Arc<Plan>, range: Range<u64>, workers: usize) -> Batches {
+    fn new(batching: &Arc<Batching>, range: Range<u64>, workers: usize) -> Batches {
         let useful = (range.end - range.start).min(workers as u64) as usize;
-        let pool = (useful > 0).then(|| Pool::new(plan, range.clone(), useful));
+        let pool = (useful > 0).then(|| Pool::new(batching, range.clone(), useful));
         Batches {
-            plan: Arc::clone(plan),
+            batching: Arc::clone(batching),
             next: range,
             pool,
         }
@@ -297,7 +297,7 @@ impl Iterator for Batches {
         let counter = self.next.next()?;
         let batch = match &mut self.pool {
             Some(pool) => pool.wait_for(counter),
-            None => self.plan.batch(counter),
+            None => self.batching.batch(counter),
         };
         if batch.is_err() || self.next.is_empty() {
             self.next = 0..0;
@@ -341,7 +341,7 @@ struct State {
 }
 
 impl Pool {
-    fn new(plan: &Arc<Plan>, range: Range<u64>, workers: usize) -> Pool {
+    fn new(batching: &Arc<Batching>, range: Range<u64>, workers: usize) -> Pool {
         let limit = range.start.saturating_add(workers as u64 + 1);
         let state = State {
             next: range.start,
@@ -356,8 +356,8 @@ impl Pool {
         });
         let threads = (0..workers)
             .map(|_| {
-                let (plan, shared) = (Arc::clone(plan), Arc::clone(&shared));
-                thread::spawn(move || work(&plan, &shared))
+                let (batching, shared) = (Arc::clone(batching), Arc::clone(&shared));
+                thread::spawn(move || work(&batching, &shared))
             })
             .collect();
         Pool { shared, threads }
@@ -406,7 +406,7 @@ impl Drop for Pool {
     }
 }
 
-fn work(plan: &Plan, shared: &Shared) {
+fn work(batching: &Batching, shared: &Shared) {
     /// Wakes the others if this worker panics, so that nobody waits for its batch for ever.
     struct Alarm<'a>(&'a Shared);
     impl Drop for Alarm<'_> {
@@ -433,7 +433,7 @@ fn work(plan: &Plan, shared: &Shared) {
         let counter = state.next;
         state.next += 1;
         drop(state);
-        let batch = plan.batch(counter);
+        let batch = batching.batch(counter);
         lock(&shared.state).ready.insert(counter, batch);
         shared.changed.notify_all();
     }

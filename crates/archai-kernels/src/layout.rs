@@ -122,7 +122,7 @@ pub fn from_nchw(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
         x.len()
     );
     let n = x.len() / plain;
-    // SAFETY: each sample is written whole below.
+    // SAFETY: the loops below assign every lane of every pixel, those past the channels too.
     let mut out = unsafe { overwritten::<f32>(n * len) };
     let (src, dst) = (Samples::whole(x, plain), SamplesMut::whole(&mut out, len));
     exec.for_samples(n, n * len, dst, |i, d| {
@@ -147,7 +147,7 @@ pub fn from_nchw(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
 pub fn to_nchw(exec: &Exec, map: FeatureMap, x: &[f32]) -> Vec<f32> {
     let (plain, len, pixels) = (map.plain_len(), map.sample_len(), map.pixels());
     let n = map.samples(x.len());
-    // SAFETY: each sample is written whole below.
+    // SAFETY: the loops below assign every pixel of every channel.
     let mut out = unsafe { overwritten::<f32>(n * plain) };
     let (src, dst) = (Samples::whole(x, len), SamplesMut::whole(&mut out, plain));
     exec.for_samples(n, n * len, dst, |i, d| {

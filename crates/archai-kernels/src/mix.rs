@@ -58,7 +58,7 @@ impl WeightedSum {
             .iter()
             .map(|t| Samples::whole(t.values, len))
             .collect();
-        // SAFETY: every sample is written below.
+        // SAFETY: `Combine` without `add` writes every element of each sample.
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let ys = SamplesMut::whole(&mut y, len);
         exec.for_samples(n, n * len, ys, |i, dst| {
@@ -110,7 +110,7 @@ impl WeightedSum {
         if !want_terms {
             return (dw, Vec::new());
         }
-        // SAFETY: every sample is written below.
+        // SAFETY: `Combine` without `add` writes every element of each sample of every tensor.
         let mut dys: Vec<Vec<f32>> = terms
             .iter()
             .map(|_| unsafe { overwritten::<f32>(n * len) })

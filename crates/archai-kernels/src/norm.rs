@@ -342,7 +342,7 @@ impl BatchNorm {
         self.layout.check(params);
         let (map, n) = (self.map, self.map.samples(x.len()));
         let (scale, shift) = moments.fold(self.affine.map(|a| a.get(params)));
-        // SAFETY: every sample is written below.
+        // SAFETY: `Combine` without `add` writes every element of each sample.
         let mut y = unsafe { overwritten::<f32>(x.len()) };
         let (src, dst) = (
             Samples::whole(x, map.sample_len()),
@@ -385,7 +385,7 @@ impl BatchNorm {
         let coefficients = save
             .moments
             .gradient(sg, &gzhat, n * map.pixels(), scale, false);
-        // SAFETY: every sample is written below.
+        // SAFETY: `NormGrad::apply` writes every element of each sample.
         let mut dx = unsafe { overwritten::<f32>(x.len()) };
         let dst = SamplesMut::whole(&mut dx, len);
         exec.for_samples(n, x.len(), dst, |i, dx| {

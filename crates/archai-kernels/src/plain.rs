@@ -44,7 +44,7 @@ fn for_pieces(exec: &Exec, out: &mut [f32], body: impl Fn(Range<usize>, &mut [f3
 
 /// `max(x, 0)`.
 pub fn relu(exec: &Exec, x: &[f32]) -> Vec<f32> {
-    // SAFETY: every piece is written below.
+    // SAFETY: the pieces make up the whole, and `ReluCopy` writes every element of one.
     let mut y = unsafe { overwritten::<f32>(x.len()) };
     for_pieces(exec, &mut y, |r, dst| {
         exec.run(ReluCopy { src: &x[r], dst });
@@ -60,7 +60,7 @@ pub fn relu_backward(exec: &Exec, x: &[f32], g: &[f32]) -> Vec<f32> {
         x.len(),
         g.len()
     );
-    // SAFETY: every piece is written below.
+    // SAFETY: the pieces make up the whole, and `ReluMask` without `add` writes every element of one.
     let mut dx = unsafe { overwritten::<f32>(x.len()) };
     for_pieces(exec, &mut dx, |r, dx| {
         exec.run(ReluMask {
@@ -117,7 +117,7 @@ pub fn sum_samples(exec: &Exec, map: FeatureMap, terms: &[(&[f32], Option<&[f32]
         })
         .collect();
     let base = vec![0.0; map.padded_channels()];
-    // SAFETY: every sample is written below.
+    // SAFETY: `Combine` without `add` writes every element of each sample, also if no term is left.
     let mut y = unsafe { overwritten::<f32>(n * len) };
     let dst = SamplesMut::whole(&mut y, len);
     exec.for_samples(n, n * len * terms.len(), dst, |i, dst| {
@@ -211,7 +211,7 @@ pub fn concat_channels(exec: &Exec, parts: &[(FeatureMap, &[f32])]) -> (FeatureM
     let whole = same_size(&maps);
     let n = maps[0].samples(parts[0].1.len());
     let len = whole.sample_len();
-    // SAFETY: every sample is written below: its channels, then its padding.
+    // SAFETY: of every sample the last block is cleared if it has padding, and the parts make up all channels.
     let mut out = unsafe { overwritten::<f32>(n * len) };
     let dst = SamplesMut::whole(&mut out, len);
     let sources: Vec<Samples<'_>> = parts
@@ -239,7 +239,7 @@ pub fn split_channels(exec: &Exec, maps: &[FeatureMap], x: &[f32]) -> Vec<Vec<f3
     let whole = same_size(maps);
     let n = whole.samples(x.len());
     let src = Samples::whole(x, whole.sample_len());
-    // SAFETY: every sample is written below: its channels, then its padding.
+    // SAFETY: of every sample the last block is cleared if it has padding, and all channels are copied.
     let mut parts: Vec<Vec<f32>> = maps
         .iter()
         .map(|m| unsafe { overwritten::<f32>(n * m.sample_len()) })
@@ -302,7 +302,7 @@ pub fn global_avg_pool_backward(exec: &Exec, map: FeatureMap, g: &[f32]) -> Vec<
         g.len()
     );
     let n = g.len() / c;
-    // SAFETY: every sample is written below.
+    // SAFETY: the loops below write every pixel of every block, and there is a chunk of `g` for each block.
     let mut dx = unsafe { overwritten::<f32>(n * map.sample_len()) };
     let (src, dst) = (
         Samples::whole(g, c),

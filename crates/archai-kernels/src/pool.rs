@@ -179,7 +179,7 @@ impl Pool {
             moments.gradient(sg, sgy, n * map.pixels(), |_| 1.0, true)
         });
         let ats = (self.kind == PoolKind::Max).then(|| Samples::whole(&save.at, len));
-        // SAFETY: every sample is cleared below.
+        // SAFETY: the pass takes every sample of it and fills it with zeros before gradients are added.
         let mut dx = unsafe { overwritten::<f32>(n * self.input.sample_len()) };
         let dxs = SamplesMut::whole(&mut dx, self.input.sample_len());
         let make = || {
@@ -226,7 +226,8 @@ impl Pool {
 
     fn buffers(&self, n: usize, keep: bool) -> (Vec<f32>, Vec<u8>) {
         let len = n * self.output.sample_len();
-        // SAFETY: every sample is written by `sample`.
+        // SAFETY: both callers pass every sample to `sample`, whose kernels write each element of `y` and, where it is not
+        // empty, of `at`.
         unsafe {
             (
                 overwritten(len),

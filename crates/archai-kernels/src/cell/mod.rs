@@ -6,10 +6,10 @@
 //! norms' gradients need anyway are the gradients of the mixing weights.
 
 mod backward;
+mod build;
 mod forward;
 mod group;
 mod incoming;
-mod plan;
 
 use crate::layout::FeatureMap;
 use crate::micro::place::Place;

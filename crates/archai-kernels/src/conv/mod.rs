@@ -186,7 +186,7 @@ impl ConvNorm {
         let (map, n) = (self.output, self.input.samples(x.len()));
         let (len, c) = (map.sample_len(), map.padded_channels());
         let xs = Samples::whole(x, self.input.sample_len());
-        // SAFETY: every sample is written below.
+        // SAFETY: `linear.forward` writes every element of each sample, before the sums read it.
         let mut z = unsafe { overwritten::<f32>(n * len) };
         let zs = SamplesMut::whole(&mut z, len);
         let elements = n * len.max(self.input.sample_len());
@@ -218,7 +218,7 @@ impl ConvNorm {
             let (moments, kept) = (Some(moments), None);
             return (z, ConvSave { moments, z: kept });
         }
-        // SAFETY: every sample is written below.
+        // SAFETY: `Combine` without `add` writes every element of each sample.
         let mut y = unsafe { overwritten::<f32>(n * len) };
         let (zs, ys) = (Samples::whole(&z, len), SamplesMut::whole(&mut y, len));
         exec.turned().for_samples(n, n * len, ys, |i, dst| {
@@ -258,7 +258,7 @@ impl ConvNorm {
         let fold =
             stats.map(|s| Moments::given(s, map.channels).fold(self.affine.map(|a| a.get(params))));
         let xs = Samples::whole(x, self.input.sample_len());
-        // SAFETY: every sample is written below.
+        // SAFETY: `linear.forward` writes every element of each sample, before `ScaleShift` reads it.
         let mut y = unsafe { overwritten::<f32>(n * map.sample_len()) };
         let ys = SamplesMut::whole(&mut y, map.sample_len());
         let elements = n * map.sample_len().max(self.input.sample_len());
@@ -321,7 +321,7 @@ impl ConvNorm {
         );
         let zs = Samples::whole(save.z.as_deref().unwrap_or(y), map.sample_len());
         let norm = self.norm_backward(exec, params, save, zs, gs, n);
-        // SAFETY: if it is wanted, every sample is written below.
+        // SAFETY: the pass gives every sample of it to `linear.backward`, which writes every element.
         let mut dx = want.input.then(|| unsafe { overwritten::<f32>(x.len()) });
         let dxs = dx
             .as_mut()
@@ -404,8 +404,9 @@ struct NormBackward {
     coefficients: NormGrad,
 }
 
-/// Scratch that a kernel writes before it reads it.
+/// Scratch for one sample: a kernel must be given it as its destination before another one is given it to read.
 pub(crate) fn scratch(len: usize) -> Vec<f32> {
-    // SAFETY: it is written first, sample by sample, by the kernels that take it as destination.
+    // SAFETY: in every pass of this crate a kernel that takes it as its destination, and writes every element of it, comes
+    // before those that read it, for each sample anew.
     unsafe { overwritten::<f32>(len) }
 }

@@ -182,10 +182,9 @@ impl GroupBackward<'_> {
         let (map, len) = (group.output, group.output.sample_len());
         let (blocks, pixels, c) = (map.blocks(), map.pixels(), map.padded_channels());
         let list: Vec<&Branch> = branches.iter().map(|b| b.branch).collect();
-        let moments: Vec<Option<Moments>> = self.moments.iter().cloned().map(Some).collect();
         let halves = group.second_halves(
             &list,
-            &moments,
+            |norm| &self.moments[norm],
             |norm| self.affine(norm),
             |slot| Samples::whole(&self.save.first[slot], len),
         );
@@ -195,7 +194,7 @@ impl GroupBackward<'_> {
         let (at, count) = group.second;
         let params = &self.params[at..at + count];
         let transposed: Vec<Vec<f32>> = halves.iter().map(|h| h.core.transposed(params)).collect();
-        // SAFETY: every sample is written below.
+        // SAFETY: for every sample `MaskedSums` writes every element of the tensor of each half.
         let mut masked: Vec<Vec<f32>> = halves
             .iter()
             .map(|_| unsafe { overwritten::<f32>(n * len) })

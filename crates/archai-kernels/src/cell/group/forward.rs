@@ -1,6 +1,6 @@
 //! The forward pass of the edges that leave one state.
 
-use super::{Branch, BranchKind, Group, GroupSave, SecondHalf};
+use super::{Branch, BranchKind, Group, GroupSave, moment};
 use crate::buffer::{Samples, SamplesMut, overwritten};
 use crate::conv::scratch;
 use crate::exec::{Exec, Turn, sum_runs};
@@ -40,12 +40,13 @@ impl Group {
     /// Tensors for all results.
     fn buffers(&self, n: usize) -> GroupSave {
         let len = n * self.output.sample_len();
-        // SAFETY: every sample of what is not empty is written by the pass that computes it.
+        // SAFETY: `read_state` writes every sample of the pools' results and of `first`, `read_first_halves` those of `second`,
+        // each where it is not empty, and nothing reads them before.
         let buffer = |used: bool| unsafe { overwritten::<f32>(if used { len } else { 0 }) };
         let has_max = self.has_pool(true);
         GroupSave {
             max: buffer(has_max),
-            // SAFETY: as above.
+            // SAFETY: `read_state` writes it together with `max`.
             at: unsafe { overwritten::<u8>(if has_max { len } else { 0 }) },
             avg: buffer(self.has_pool(false)),
             first: self
@@ -203,7 +204,9 @@ impl Group {
         let branches: Vec<&Branch> = self.branches().collect();
         let affine = |norm: usize| affine[norm].map(|a| a.get(params));
         let first = |slot: usize| Samples::whole(&save.first[slot], len);
-        let halves: Vec<SecondHalf<'_>> = self.second_halves(&branches, moments, affine, first);
+        let known: &[Option<Moments>] = moments;
+        let statistics = |norm: usize| moment(known, norm);
+        let halves = self.second_halves(&branches, statistics, affine, first);
         if halves.is_empty() {
             return;
         }

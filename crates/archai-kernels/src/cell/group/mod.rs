@@ -160,11 +160,11 @@ impl Group {
         all
     }
 
-    /// The second halves of separable convolutions; `affine` gives the scale and shift of a norm.
+    /// The second halves of separable convolutions; `moments` gives the statistics of a norm, `affine` its scale and shift.
     pub fn second_halves<'a, 'b>(
         &'a self,
         branches: &[&'a Branch],
-        moments: &[Option<Moments>],
+        moments: impl Fn(usize) -> &'b Moments,
         affine: impl Fn(usize) -> Option<(&'b [f32], &'b [f32])>,
         first: impl Fn(usize) -> Samples<'a>,
     ) -> Vec<SecondHalf<'a>> {
@@ -175,7 +175,7 @@ impl Group {
                 norm2,
                 ..
             } => {
-                let (scale, shift) = moment(moments, *norm).fold(affine(*norm));
+                let (scale, shift) = moments(*norm).fold(affine(*norm));
                 Some(SecondHalf {
                     slot,
                     core: second,

@@ -94,7 +94,7 @@ impl FusedCell {
 
     fn group(&mut self, from: usize, stride: usize, affine: bool) -> Result<Group, Unsupported> {
         let (input, output) = (if from < 2 { self.input } else { self.node }, self.node);
-        let mut plan = GroupPlan {
+        let mut builder = GroupBuilder {
             input,
             output,
             stride,
@@ -114,7 +114,7 @@ impl FusedCell {
             let mut branches = Vec::new();
             for (i, primitive) in edge.primitives.iter().enumerate() {
                 let prefix = format!("node{}.edge{}.{}.", edge.node, edge.from, primitive.name());
-                if let Some(kind) = plan.branch(*primitive, &prefix)? {
+                if let Some(kind) = builder.branch(*primitive, &prefix)? {
                     branches.push(Branch {
                         weight: row + i,
                         edge: index,
@@ -128,9 +128,9 @@ impl FusedCell {
                 branches,
             });
         }
-        let GroupPlan {
+        let GroupBuilder {
             packings, learnt, ..
-        } = plan;
+        } = builder;
         let [first, second] = packings.map(|packing| {
             let len = packing.len();
             (self.layout.append(packing), len)
@@ -162,7 +162,7 @@ impl FusedCell {
 }
 
 /// A group while it is built.
-struct GroupPlan<'a> {
+struct GroupBuilder<'a> {
     input: FeatureMap,
     output: FeatureMap,
     stride: usize,
@@ -190,7 +190,7 @@ struct LearntNorm {
     params: NormParams,
 }
 
-impl GroupPlan<'_> {
+impl GroupBuilder<'_> {
     /// What a primitive consists of; nothing for [`Primitive::None`]. Its parameters are named after `prefix`.
     fn branch(
         &mut self,
