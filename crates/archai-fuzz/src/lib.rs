@@ -32,8 +32,8 @@ impl Memory {
 pub struct Target {
     /// Its name, and that of its folder of inputs.
     pub name: &'static str,
-    /// Reads an input. Panics are findings.
-    pub run: fn(&[u8]),
+    /// Reads an input, and says whether it was taken for what the reader reads. Panics are findings.
+    pub run: fn(&[u8]) -> bool,
     /// What it may take.
     pub memory: Memory,
 }
@@ -41,7 +41,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 17] = [
     Target {
         name: "config",
         run: text::config,
@@ -86,6 +86,21 @@ pub const TARGETS: [Target; 14] = [
     Target {
         name: "record",
         run: run::record,
+        memory: Memory::Factor(64),
+    },
+    Target {
+        name: "started",
+        run: run::started,
+        memory: Memory::Factor(64),
+    },
+    Target {
+        name: "metrics",
+        run: run::metrics,
+        memory: Memory::Factor(64),
+    },
+    Target {
+        name: "follower",
+        run: run::follower,
         memory: Memory::Factor(64),
     },
     Target {

@@ -17,12 +17,12 @@ thread_local! {
     static SETTINGS: OnceCell<Settings> = const { OnceCell::new() };
 }
 
-fn with_schema(use_it: impl FnOnce(&Schema)) {
-    SCHEMA.with(|schema| use_it(schema.get_or_init(Schema::settings)));
+fn with_schema<T>(use_it: impl FnOnce(&Schema) -> T) -> T {
+    SCHEMA.with(|schema| use_it(schema.get_or_init(Schema::settings)))
 }
 
-fn with_catalog(use_it: impl FnOnce(&OpCatalog)) {
-    CATALOG.with(|catalog| use_it(catalog.get_or_init(OpCatalog::builtin)));
+fn with_catalog<T>(use_it: impl FnOnce(&OpCatalog) -> T) -> T {
+    CATALOG.with(|catalog| use_it(catalog.get_or_init(OpCatalog::builtin)))
 }
 
 fn with_settings(use_it: impl FnOnce(&Settings)) {
@@ -35,9 +35,9 @@ fn with_settings(use_it: impl FnOnce(&Settings)) {
 }
 
 /// A configuration of several files: `main.yaml`, then `1.yaml`, `2.yaml`, … for it to include.
-pub fn config(bytes: &[u8]) {
+pub fn config(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     let files: BTreeMap<String, String> = text
         .split(char::from(SEPARATOR))
@@ -53,7 +53,7 @@ pub fn config(bytes: &[u8]) {
         .collect();
     with_schema(|schema| {
         let Ok(tree) = ConfigLoader::new(&files).files("main.yaml").load(schema) else {
-            return;
+            return false;
         };
         let again = BTreeMap::from([("again.yaml".to_owned(), tree.to_yaml())]);
         let same = ConfigLoader::new(&again).files("again.yaml").load(schema);
@@ -65,56 +65,65 @@ pub fn config(bytes: &[u8]) {
             settings.check();
             tree.digest().map(drop).unwrap_or_default();
         }
-    });
+        true
+    })
 }
 
 /// A command line: one argument in each line.
-pub fn overrides(bytes: &[u8]) {
+pub fn overrides(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     let args: Vec<String> = text.lines().map(str::to_owned).collect();
     let Ok(overrides) = parse_overrides(&args) else {
-        return;
+        return false;
     };
     let base = "common: {seed: 2}\ndataset: {_copy: /other, n_classes: 3}\nother: {name: x}\n";
     let files = BTreeMap::from([("base.yaml".to_owned(), base.to_owned())]);
     with_schema(|schema| {
         let loader = ConfigLoader::new(&files).files("base.yaml");
-        if let Ok(tree) = loader.overrides(overrides).load(schema) {
+        let tree = loader.overrides(overrides).load(schema);
+        if let Ok(tree) = &tree {
             tree.to_yaml_with_origins();
         }
-    });
+        tree.is_ok()
+    })
 }
 
 /// The file of a data set, for the search and for the evaluation.
-pub fn dataset(bytes: &[u8]) {
+pub fn dataset(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     let files = BTreeMap::from([("set.yaml".to_owned(), text.to_owned())]);
     with_schema(|schema| {
-        for loader in [
+        let is_read = [
             ConfigLoader::new(&files).dataset("set.yaml"),
             ConfigLoader::new(&files).eval_dataset("set.yaml"),
-        ] {
-            if let Ok(tree) = loader.load(schema) {
+        ]
+        .map(|loader| {
+            let tree = loader.load(schema);
+            if let Ok(tree) = &tree {
                 tree.settings().map(drop).unwrap_or_default();
             }
-        }
-    });
+            tree.is_ok()
+        });
+        is_read.contains(&true)
+    })
 }
 
 /// A model description, and all that is made of one.
-pub fn description(bytes: &[u8]) {
+pub fn description(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     with_catalog(|catalog| {
-        if let Ok(desc) = ModelDesc::from_yaml(text, "model.yaml", catalog) {
-            use_description(&desc, catalog);
+        let desc = ModelDesc::from_yaml(text, "model.yaml", catalog);
+        if let Ok(desc) = &desc {
+            use_description(desc, catalog);
         }
-    });
+        desc.is_ok()
+    })
 }
 
 fn use_description(desc: &ModelDesc, catalog: &OpCatalog) {
@@ -137,12 +146,12 @@ fn use_description(desc: &ModelDesc, catalog: &OpCatalog) {
 }
 
 /// A genotype, and the description that is built from it.
-pub fn genotype(bytes: &[u8]) {
+pub fn genotype(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     let Ok(genotype) = text.parse::<Genotype>() else {
-        return;
+        return false;
     };
     assert_eq!(genotype.to_string().parse(), Ok(genotype.clone()));
     with_catalog(|catalog| {
@@ -153,16 +162,19 @@ pub fn genotype(bytes: &[u8]) {
                 .unwrap_or_default();
         });
     });
+    true
 }
 
 /// A description as Archai writes it.
-pub fn import(bytes: &[u8]) {
+pub fn import(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
+        return false;
     };
     with_catalog(|catalog| {
-        if let Ok(built) = import_archai(text, "archai.yaml", None, true, catalog) {
+        let built = import_archai(text, "archai.yaml", None, true, catalog);
+        if let Ok(built) = &built {
             use_description(&built.desc, catalog);
         }
-    });
+        built.is_ok()
+    })
 }

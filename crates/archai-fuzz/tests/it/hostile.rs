@@ -28,6 +28,7 @@ pub fn all() -> Vec<Sample> {
     configs(&mut add);
     models(&mut add);
     runs(&mut add);
+    states(&mut add);
     pictures(&mut add);
     data(&mut add);
     all
@@ -315,6 +316,29 @@ fn runs(add: &mut Add<'_>) {
         "log_without_messages",
         "{\"values\":[0]}\n".repeat(20_000).into(),
     );
+}
+
+fn states(add: &mut Add<'_>) {
+    add("started", "nested", "[".repeat(100_000).into());
+    add(
+        "started",
+        "newer",
+        b"{\"version\":2,\"anything\":[1]}".to_vec(),
+    );
+    let many = vec!["\"\""; 100_000].join(",");
+    let arguments = format!("{{\"version\":1,\"arguments\":[{many}]}}");
+    add("started", "many_arguments", arguments.into());
+
+    // Metrics hold those of a validation, which might hold others without end.
+    let level = "{title: t, run_metrics: {epochs_metrics: [{val_metrics: ";
+    add("metrics", "nested", level.repeat(2_000).into());
+    add("metrics", "aliases", aliases(12, "x").into());
+    add("metrics", "not_text", vec![0xff; 100]);
+
+    add("follower", "lines", b"\n".repeat(40_000));
+    add("follower", "line_without_end", b"{".repeat(200_000));
+    let values = "{\"path\":\"a\",\"values\":{}}\n\u{1e}";
+    add("follower", "many_pieces", values.repeat(2_000).into());
 }
 
 fn compressed(zeros: u64, start: &[u8]) -> Vec<u8> {

@@ -19,20 +19,19 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// Longest that a reader may compute.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Reads an input and checks what the reader took for it. `what` says which input it is.
+/// Reads an input and checks what the reader took for it. `what` says which input it is. Gives whether it was read, and not
+/// refused.
 #[track_caller]
-pub fn read(name: &str, bytes: &[u8], what: &str) {
-    if let Err(finding) = try_read(name, bytes, what) {
-        panic!("{finding}");
-    }
+pub fn read(name: &str, bytes: &[u8], what: &str) -> bool {
+    try_read(name, bytes, what).unwrap_or_else(|finding| panic!("{finding}"))
 }
 
 /// The same; the error is what was found.
-pub fn try_read(name: &str, bytes: &[u8], what: &str) -> Result<(), String> {
+pub fn try_read(name: &str, bytes: &[u8], what: &str) -> Result<bool, String> {
     let target = target(name).ok_or_else(|| format!("no target {name}"))?;
     let (before, start) = (MEMORY.current_usage(), cpu_time());
     MEMORY.reset_peak_usage();
-    catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)))
+    let is_read = catch_unwind(AssertUnwindSafe(|| (target.run)(bytes)))
         .map_err(|_| format!("{name}, {what}: the reader panicked"))?;
     let time = cpu_time().saturating_sub(start);
     let memory = MEMORY.peak_usage().saturating_sub(before);
@@ -45,7 +44,7 @@ pub fn try_read(name: &str, bytes: &[u8], what: &str) -> Result<(), String> {
         ));
     }
     match time <= PATIENCE {
-        true => Ok(()),
+        true => Ok(is_read),
         false => Err(format!("{name}, {what}: {time:?}")),
     }
 }

@@ -50,3 +50,34 @@ fn samples_are_kept() {
         assert!(file.is_file(), "{} is missing; {help}", file.display());
     }
 }
+
+/// A reader that refused everything would pass all other tests here.
+#[test]
+fn whole_files_are_read() {
+    let _alone = alone();
+    let samples = samples::all();
+    for (target, names) in [
+        ("dataset", &["cifar10.yaml"][..]),
+        ("description", &["final.yaml", "full.yaml"]),
+        ("genotype", &["darts_v2"]),
+        ("safetensors", &["plain", "metadata", "wide"]),
+        ("checkpoint", &["whole"]),
+        ("record", &["result.json", "log.jsonl"]),
+        ("started", &["run.json"]),
+        ("metrics", &["nested.yaml"]),
+        ("follower", &["pieces", "whole"]),
+        ("idx", &["plain", "mixed"]),
+        ("cifar", &["records", "archive.tar.gz"]),
+        ("parquet", &["struct_snappy", "plain_zstd"]),
+        ("image", &["rgb.png", "rgb.jpg", "grey.png", "grey.jpg"]),
+        ("nasbench201", &["table.csv", "table.csv.gz", "bare.csv"]),
+    ] {
+        for wanted in names {
+            let sample = samples
+                .iter()
+                .find(|(of, name, _)| *of == target && name == wanted);
+            let (_, name, bytes) = sample.unwrap_or_else(|| panic!("no sample {target}/{wanted}"));
+            assert!(read(target, bytes, name), "{target}/{name} was refused");
+        }
+    }
+}

@@ -198,8 +198,34 @@ fn runs(all: &mut Vec<Sample>) {
                   \"figures\":{\"test_top1\":0.5,\"macs\":1e6}}";
     archai::lab::Record::from_json(record).unwrap();
     all.push(("record", "result.json".into(), record.into()));
-    let log = "{\"t\":0.1,\"path\":[\"arch_search\"],\"values\":{\"top1\":0.5}}\n{\"t\":0.2,\"level\":\"info\",\"message\":\"done\"}\n{\"t\":";
+    let log = "{\"time\":\"2026-01-02T03:04:05Z\",\"path\":\"arch_search/epochs/0\",\"values\":{\"top1\":0.5}}\n\
+               {\"time\":\"2026-01-02T03:04:06Z\",\"level\":\"info\",\"message\":\"done\"}\n{\"time\":";
     all.push(("record", "log.jsonl".into(), log.as_bytes().to_vec()));
+    // Lines that are written in pieces.
+    let pieces = log.replace(",", ",\u{1e}");
+    all.push(("follower", "pieces".into(), pieces.into_bytes()));
+    all.push(("follower", "whole".into(), log.as_bytes().to_vec()));
+
+    let started = "{\"version\":1,\"program\":\"0.1.0\",\"phase\":\"search\",\"algorithm\":\"darts\",\"engine\":\"fused\",\
+                   \"arguments\":[\"run\",\"--toy\"],\"folder\":\"/home\",\"eval_follows\":true,\"digest\":\"0123\",\
+                   \"given_desc\":null,\"settings\":{\"common.seed\":2,\"nas.search.trainer.grad_clip\":5.1}}";
+    all.push(("started", "run.json".into(), started.into()));
+
+    let meter = "{avg: 0.5, sum: 1.0, cnt: 2, last: .nan}";
+    let metrics = |epochs: &str| {
+        format!(
+            "{{title: t, logger_freq: 1, global_step: 2, run_metrics: {{start_time: 0.0, end_time: 1.5, epoch: 1, \
+             epochs_metrics: [{epochs}], test_metrics: null}}}}"
+        )
+    };
+    let epoch = |valid: &str| {
+        format!(
+            "{{index: 0, top1: {meter}, top5: {meter}, loss: {meter}, step_time: {meter}, start_time: 0.0, end_time: 1e0, \
+             step: 2, start_lr: 0.1, end_lr: 0.05, val_metrics: {valid}}}"
+        )
+    };
+    let whole = metrics(&epoch(&metrics("")));
+    all.push(("metrics", "nested.yaml".into(), whole.into_bytes()));
 }
 
 fn pair(labels: &[u8], images: &[u8]) -> Vec<u8> {
