@@ -447,14 +447,14 @@ fn a_data_set_leaves_nothing_to_the_next_one() {
              std: [0.2]{more}}}"
         )
     };
-    let flipped = set("flipped", ", transforms: [flip, normalise]");
+    let flipped = set("flipped", ", transforms: [flip, crop]");
     let source = files(&[
         ("flipped.yaml", flipped.as_str()),
         ("plain.yaml", &set("plain", "")),
     ]);
     let load = |loader: ConfigLoader| loader.load(&shape()).unwrap();
     let base = || ConfigLoader::new(&source).files("archai:algos/darts.yaml");
-    let given = Some(vec!["flip".to_owned(), "normalise".to_owned()]);
+    let given = Some(vec!["flip".to_owned(), "crop".to_owned()]);
 
     let one = load(base().dataset("flipped.yaml").eval_dataset("plain.yaml"));
     let one = one.settings().unwrap();
