@@ -149,7 +149,11 @@ impl Session<'_> {
         let mut registry = components.ops.clone();
         runner.register_ops(&mut registry)?;
         if plan.search {
-            check_data(&job.search.nas.search.loader)?;
+            let search = &job.search.nas.search;
+            check_data(&search.loader)?;
+            if search.post_train.trainer.epochs > 0 {
+                check_data(&search.post_train.loader)?;
+            }
         }
         if plan.eval {
             check_data(&job.eval.nas.eval.loader)?;
