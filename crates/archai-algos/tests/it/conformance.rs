@@ -1,11 +1,12 @@
 //! Every built-in algorithm against [`check_algorithm`]: a row says what it claims, and none may be without a row.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use archai_algos::{Algorithm, Darts, DartsSettings, NoSettings, all};
 use archai_engine::{
-    AlphaInit, ArchParams, EngineError, Finalized, Model,
+    AlphaInit, ArchParams, Components, EngineError, Finalized, Model,
     experiment::ExperimentRunner,
     finalize::{Finalizers, NamedFinalizer},
     optim::Optimizer,
@@ -14,8 +15,15 @@ use archai_engine::{
     trainer::{Outcome, Step, TrainerHooks},
 };
 use archai_spec::config::{ConfigLoader, ConfigTree, Shipped, parse_overrides};
-use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
+use archai_spec::desc::{
+    CellPlan, DartsModelDescBuilder, DescError, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc,
+    OpInfo,
+};
+use archai_spec::finalize::NodeRule;
+use archai_spec::ops::{ConvShape, LayerBuilder, Value};
+use archai_spec::registry::Named;
 use archai_spec::settings;
+use archai_spec::spaces::Space;
 
 /// What an algorithm claims, and the settings of its own that make it small and fast.
 struct Row {
@@ -173,6 +181,14 @@ impl Clock for Watch {
 }
 
 fn check(row: &Row, algorithm: &Algorithm) -> Result<Report, Vec<Failure>> {
+    check_with(row, algorithm, &Components::builtin())
+}
+
+fn check_with(
+    row: &Row,
+    algorithm: &Algorithm,
+    components: &Components,
+) -> Result<Report, Vec<Failure>> {
     let dir = tempfile::tempdir().expect("a directory");
     let small = [SMALL, row.settings];
     let planted = [SMALL, PLANTED, row.planted.unwrap_or_default()];
@@ -194,11 +210,13 @@ fn check(row: &Row, algorithm: &Algorithm) -> Result<Report, Vec<Failure>> {
     };
     let subject = Subject {
         settings: settings(&planted),
+        components: components.clone(),
         runner: &of_planted,
     };
     check_algorithm(&Conformance {
         small: Subject {
             settings: settings(&small),
+            components: components.clone(),
             runner: &of_small,
         },
         planted: row.planted.map(|_| Planted {
@@ -295,6 +313,79 @@ impl ExperimentRunner for Forgetful {
         hooks.push(Box::new(PutBack));
         Ok(hooks)
     }
+}
+
+/// A space in which two states are joined by one op, of two that a program brings along with the identity.
+struct Brought;
+
+impl Named for Brought {
+    fn name(&self) -> &str {
+        "brought"
+    }
+    fn about(&self) -> &str {
+        "ops of a program's own"
+    }
+}
+
+impl ModelDescBuilder for Brought {
+    fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let edge = |from: usize| {
+            let ops = ["brought_1x1", "nor_conv_3x3"];
+            EdgeDesc::new(from, OpDesc::mixed(&ops, cell.channels, cell.stride(from)))
+        };
+        let node = |i: usize| NodeDesc::new((0..i + 2).map(edge));
+        Ok((0..cell.n_nodes).map(node).collect())
+    }
+}
+
+impl Space for Brought {
+    fn builder(&self) -> &dyn ModelDescBuilder {
+        self
+    }
+    fn rule(&self) -> NodeRule {
+        NodeRule::OneOpPerEdge
+    }
+}
+
+impl OpInfo for Brought {
+    fn name(&self) -> &str {
+        "brought_1x1"
+    }
+    fn summary(&self) -> &str {
+        "1×1 convolution, norm"
+    }
+    fn lower(
+        &self,
+        op: &OpDesc,
+        inputs: &[Value],
+        b: &mut LayerBuilder<'_>,
+    ) -> Result<Value, DescError> {
+        let shape = ConvShape::new(op.ch_in, op.ch_out, 1).with_stride(op.stride);
+        let x = b.conv(inputs[0], shape);
+        Ok(b.norm(x, op.ch_out))
+    }
+}
+
+#[test]
+fn a_space_and_an_op_of_a_program_are_put_to_the_test() {
+    let algorithms = all();
+    let darts = algorithms.get("darts").expect("darts");
+    let row = Row {
+        settings: "nas.search.darts.second_order=false nas.search.space=brought",
+        planted: None,
+        ..SUPERNET
+    };
+    let failures = check(&row, darts).expect_err("nobody knows the space");
+    assert!(
+        lines(&failures).contains("`brought`"),
+        "{}",
+        lines(&failures)
+    );
+    let mut components = Components::builtin();
+    components.spaces = components.spaces.with(Arc::new(Brought));
+    components.ops.register_layers(Brought).expect("a new name");
+    let report = check_with(&row, darts, &components);
+    assert!(report.is_ok(), "{}", lines(&report.unwrap_err()));
 }
 
 #[test]

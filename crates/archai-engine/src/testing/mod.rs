@@ -12,13 +12,15 @@
 //! Nothing here reads a clock or makes a temporary folder: both are given.
 //!
 //! ```no_run
+//! use archai_engine::Components;
 //! use archai_engine::experiment::ExperimentRunner;
 //! use archai_engine::testing::{Conformance, Planted, Subject, check_algorithm};
 //! # use archai_engine::{EngineError, run::Clock};
 //! # use archai_spec::settings::Settings;
 //! # fn test(settings: Settings, clock: &dyn Clock, make: fn() -> Box<dyn ExperimentRunner>) {
 //! let runner = |_: &Settings| Ok(make());
-//! let subject = Subject { settings, runner: &runner };
+//! let components = Components::builtin();
+//! let subject = Subject { settings, components, runner: &runner };
 //! let report = check_algorithm(&Conformance {
 //!     small: subject.clone(),
 //!     planted: Some(Planted::new(subject)),
@@ -48,10 +50,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::settings::{Dataset, Settings};
+use archai_spec::spaces::Space;
 
 use crate::{
     checkpoint::{CheckpointStore, Mark, Policy},
@@ -60,7 +63,7 @@ use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner},
     files::{FOUND_DESC, FileError},
-    finalize::{NodeRule, Supernet},
+    finalize::Supernet,
     op::OpRegistry,
     phases::{run_eval, run_search},
     run::{Clock, NoClock, Run, StopFlag},
@@ -75,6 +78,8 @@ pub type MakeRunner<'a> = dyn Fn(&Settings) -> Result<Box<dyn ExperimentRunner>,
 pub struct Subject<'a> {
     /// The settings: a few small cells on 8×8 pictures of one channel, a few steps.
     pub settings: Settings,
+    /// What the settings' names mean: the built-in parts and those of a program's own, a space or an op for example.
+    pub components: Components,
     /// Makes the algorithm anew for each run, with its own section, if it has one.
     pub runner: &'a MakeRunner<'a>,
 }
@@ -145,7 +150,7 @@ pub enum Check {
     FromFile,
     /// The planted op holds the majority of the primitives' edges in enough of the searches.
     FindsPlanted,
-    /// The planted op's share of edges is larger than under random choice ([`Supernet::random`]) on the same supernets (on average over the
+    /// The planted op's share of edges is larger than under random choice ([`Space::draw`]) on the same supernets (on average over the
     /// seeds, by more than three standard errors of the difference).
     BeatsRandom,
 }
@@ -281,10 +286,19 @@ struct Test<'a> {
 /// A search that ended.
 struct Searched {
     desc: ModelDesc,
+    /// What the names of its ops mean, the algorithm's own included.
+    ops: OpRegistry,
     trainings: Vec<Vec<Moved>>,
     values: BTreeMap<String, String>,
     steps: usize,
     seconds: f64,
+}
+
+/// A space with the description that it spans.
+struct Spanned {
+    space: Arc<dyn Space>,
+    supernet: ModelDesc,
+    ops: OpRegistry,
 }
 
 /// An error as a message.
@@ -313,12 +327,12 @@ impl Test<'_> {
             return;
         };
         let deadline = c.clock.now() + c.limit_s;
-        let registry = OpRegistry::builtin();
+        let components = &c.small.components;
         let place = |name: &str| Place {
             dir: dir.join(name),
             data: &data,
             seed: SEED,
-            registry: &registry,
+            components,
             compute: Compute::cpu(),
         };
         let run = |name: &str| {
@@ -340,16 +354,16 @@ impl Test<'_> {
         };
         self.report.search_s = first.seconds;
         self.report.trainings = first.trainings.len();
-        if let Err(message) = survives(&first.desc, &registry) {
+        if let Err(message) = survives(&first.desc, &first.ops) {
             self.fail(Check::Descriptions, message);
         }
         if c.moves_alphas {
-            let problems = stuck(&first.trainings, registry.catalog());
+            let problems = stuck(&first.trainings, first.ops.catalog());
             if !problems.is_empty() {
                 self.fail(Check::AlphasMove, problems);
             }
         }
-        let problems = not_found(&first.desc, c.bounds_edges, registry.catalog());
+        let problems = not_found(&first.desc, c.bounds_edges, first.ops.catalog());
         if !problems.is_empty() {
             self.fail(Check::Found, problems);
         }
@@ -375,9 +389,9 @@ impl Test<'_> {
 
         let third = place("third");
         let every = first.steps / 3 + 1;
-        let search = c.interrupted(&c.small, &third, "search", every);
+        let search = c.interrupted(&c.small, &third, Phase::Search, every);
         let values = search.and_then(|s| {
-            let eval = c.interrupted(&c.small, &third, "eval", every)?;
+            let eval = c.interrupted(&c.small, &third, Phase::Eval, every)?;
             Ok([s, eval])
         });
         let Some(values) = self.take(Check::Resumes, values) else {
@@ -460,11 +474,32 @@ struct Place<'a> {
     dir: PathBuf,
     data: &'a Dataset,
     seed: u64,
-    registry: &'a OpRegistry,
+    components: &'a Components,
     compute: Compute,
 }
 
+/// What is run. Its name is that of its folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Search,
+    Eval,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Search => "search",
+            Phase::Eval => "eval",
+        }
+    }
+}
+
 impl Place<'_> {
+    /// The folder of a phase.
+    fn folder(&self, phase: Phase) -> PathBuf {
+        self.dir.join(phase.name())
+    }
+
     /// The settings for a phase in a folder of its own, which is made.
     fn settings(&self, settings: &Settings, phase: &str) -> Result<(Settings, PathBuf), String> {
         let dir = self.dir.join(phase);
@@ -505,10 +540,7 @@ impl Place<'_> {
     ) -> Experiment<'e> {
         Experiment {
             settings,
-            components: Components {
-                ops: self.registry.clone(),
-                ..Components::builtin()
-            },
+            components: self.components.clone(),
             compute: self.compute.clone(),
             run: Run::new(events, &NoClock, &events.stop, self.seed),
             dir,
@@ -533,19 +565,19 @@ impl Conformance<'_> {
         &self,
         subject: &Subject<'_>,
         at: &Place<'_>,
-        phase: &str,
+        phase: Phase,
         every: usize,
     ) -> Result<BTreeMap<String, String>, String> {
-        let is_search = phase == "search";
-        let (settings, dir) = at.settings(&subject.settings, phase)?;
-        if !is_search {
-            let found = at.dir.join("search").join(FOUND_DESC);
+        let name = phase.name();
+        let (settings, dir) = at.settings(&subject.settings, name)?;
+        if phase == Phase::Eval {
+            let found = at.folder(Phase::Search).join(FOUND_DESC);
             std::fs::copy(&found, Path::new(&settings.nas.eval.final_desc_filename))
                 .map_err(|e| FileError::new("copy", &found, e).to_string())?;
         }
         // Beside the folder, whose files are compared.
         let mut checkpoints = at.dir.clone().into_os_string();
-        checkpoints.push(format!(", {phase} checkpoints"));
+        checkpoints.push(format!(", {name} checkpoints"));
         let policy = Policy {
             every_steps: 0,
             every_seconds: 0.0,
@@ -563,9 +595,9 @@ impl Conformance<'_> {
             let runner = (subject.runner)(&settings).map_err(say)?;
             let mut experiment = at.experiment(&settings, &dir, &events);
             experiment.run = experiment.run.with_checkpoints(&store);
-            let outcome = match is_search {
-                true => run_search(&experiment, runner.as_ref()).map(drop),
-                false => run_eval(&experiment, runner.as_ref()).map(drop),
+            let outcome = match phase {
+                Phase::Search => run_search(&experiment, runner.as_ref()).map(drop),
+                Phase::Eval => run_eval(&experiment, runner.as_ref()).map(drop),
             };
             let logged = events.values.into_inner();
             values.extend(logged.unwrap_or_else(PoisonError::into_inner));
@@ -575,11 +607,11 @@ impl Conformance<'_> {
                     return Ok(values);
                 }
                 Err(EngineError::Stopped) => {}
-                Err(error) => return Err(format!("resumed, the {phase} fails: {error}")),
+                Err(error) => return Err(format!("resumed, the {name} fails: {error}")),
             }
         }
         Err(format!(
-            "stopped after every {every} steps and resumed {MOST_STOPS} times, the {phase} does not end; a training that is \
+            "stopped after every {every} steps and resumed {MOST_STOPS} times, the {name} does not end; a training that is \
              not an ArchTrainer's must keep its state in Run::checkpoints itself"
         ))
     }
@@ -590,7 +622,7 @@ impl Conformance<'_> {
         at: &Place<'_>,
         deadline: f64,
     ) -> Result<Searched, String> {
-        let (settings, dir) = at.settings(&subject.settings, "search")?;
+        let (settings, dir) = at.settings(&subject.settings, Phase::Search.name())?;
         let runner = (subject.runner)(&settings).map_err(say)?;
         let seen = Trainings::default();
         let watched = Watched {
@@ -628,7 +660,7 @@ impl Conformance<'_> {
         }
         let text = std::fs::read_to_string(path)
             .map_err(|e| format!("no found description: {}", FileError::new("read", path, e)))?;
-        let mut registry = at.registry.clone();
+        let mut registry = at.components.ops.clone();
         runner.register_ops(&mut registry).map_err(say)?;
         let desc = ModelDesc::from_yaml(&text, &path.display().to_string(), registry.catalog())
             .map_err(say)?;
@@ -637,6 +669,7 @@ impl Conformance<'_> {
         let values = events.values.into_inner();
         Ok(Searched {
             desc,
+            ops: registry,
             steps,
             trainings,
             values: values.unwrap_or_else(PoisonError::into_inner),
@@ -650,8 +683,9 @@ impl Conformance<'_> {
         subject: &Subject<'_>,
         at: &Place<'_>,
     ) -> Result<BTreeMap<String, String>, String> {
-        let found = at.dir.join("search").join(FOUND_DESC);
-        let (settings, dir) = at.settings(&subject.settings, "eval")?;
+        let searched = at.folder(Phase::Search);
+        let found = searched.join(FOUND_DESC);
+        let (settings, dir) = at.settings(&subject.settings, Phase::Eval.name())?;
         let template = Path::new(&settings.nas.eval.final_desc_filename);
         std::fs::copy(&found, template)
             .map_err(|e| FileError::new("copy", &found, e).to_string())?;
@@ -660,12 +694,12 @@ impl Conformance<'_> {
         let put = |from: &Path, to: &Path| {
             std::fs::rename(from, to).map_err(|e| FileError::new("rename", from, e).to_string())
         };
-        put(&at.dir.join("search"), &hidden)?;
+        put(&searched, &hidden)?;
         let events = self.watchdog(f64::INFINITY);
         let result = (subject.runner)(&settings)
             .and_then(|runner| run_eval(&at.experiment(&settings, &dir, &events), runner.as_ref()))
             .map_err(say);
-        put(&hidden, &at.dir.join("search"))?;
+        put(&hidden, &searched)?;
         result?;
         let values = events.values.into_inner();
         Ok(values.unwrap_or_else(PoisonError::into_inner))
@@ -673,15 +707,11 @@ impl Conformance<'_> {
 
     /// The description of the search space, checked. It fails for algorithms without one.
     fn check_space(&self, subject: &Subject<'_>, at: &Place<'_>) -> Result<(), String> {
-        let (desc, registry) = self.space(subject, at)?;
-        survives(&desc, &registry)
+        let spanned = self.space(subject, at)?;
+        survives(&spanned.supernet, &spanned.ops)
     }
 
-    fn space(
-        &self,
-        subject: &Subject<'_>,
-        at: &Place<'_>,
-    ) -> Result<(ModelDesc, OpRegistry), String> {
+    fn space(&self, subject: &Subject<'_>, at: &Place<'_>) -> Result<Spanned, String> {
         let (settings, dir) = at.settings(&subject.settings, "space")?;
         let runner = (subject.runner)(&settings).map_err(say)?;
         let events = self.watchdog(f64::INFINITY);
@@ -690,31 +720,35 @@ impl Conformance<'_> {
         runner.register_ops(ops).map_err(say)?;
         let space = experiment.space(runner.as_ref()).map_err(say)?;
         let shape = &settings.nas.search.model_desc;
-        let desc = experiment
+        let supernet = experiment
             .build(space.builder(), shape, None, false)
             .map_err(say)?;
-        Ok((desc, experiment.components.ops))
+        let ops = experiment.components.ops;
+        Ok(Spanned {
+            space,
+            supernet,
+            ops,
+        })
     }
 
     fn planted_searches(&self, planted: &Planted<'_>) -> Result<Vec<PlantedSearch>, String> {
         let dir = self.dir.join("planted");
         let data = data::write_textures(&dir.join("data"), PLANTED[0], PLANTED[1]).map_err(say)?;
-        let builtin = OpRegistry::builtin();
+        let components = &planted.subject.components;
         // There are no kernels for planted ops.
         let compute = Compute::cpu().with_plain_ops();
         let unplanted = Place {
             dir: dir.join("unplanted"),
             data: &data,
             seed: 0,
-            registry: &builtin,
+            components,
             compute: compute.clone(),
         };
-        let space = self.space(&planted.subject, &unplanted);
-        let space = space.map(|(desc, _)| desc);
+        let spanned = self.space(&planted.subject, &unplanted);
         let primitives = match planted.primitives.is_empty() {
-            true => space
+            true => spanned
                 .as_ref()
-                .map(|desc| planted::primitives(desc, builtin.catalog()))
+                .map(|s| planted::primitives(&s.supernet, s.ops.catalog()))
                 .map_err(Clone::clone)?,
             false => planted.primitives.clone(),
         };
@@ -724,24 +758,30 @@ impl Conformance<'_> {
                 primitives.len()
             ));
         }
-        let supernet = space.ok().filter(ModelDesc::has_alphas);
+        let spanned = spanned.ok().filter(|s| s.supernet.has_alphas());
         let search = |seed: u64| -> Result<PlantedSearch, String> {
             let op = &primitives[seed as usize % primitives.len()];
-            let registry = planted::plant(&builtin, &primitives, op).map_err(say)?;
+            let planted_components = Components {
+                ops: planted::plant(&components.ops, &primitives, op).map_err(say)?,
+                ..components.clone()
+            };
             let at = Place {
                 dir: dir.join(format!("seed {seed}")),
                 data: &data,
                 seed,
-                registry: &registry,
+                components: &planted_components,
                 compute: compute.clone(),
             };
             let found = self.search(&planted.subject, &at, f64::INFINITY)?;
-            let random_share = match &supernet {
+            let random_share = match &spanned {
                 None => None,
-                Some(desc) => {
+                Some(Spanned {
+                    space,
+                    supernet,
+                    ops,
+                }) => {
                     let key = archai_data::rng::Key::new(seed).with("random choice");
-                    let supernet = Supernet::new(desc, registry.catalog());
-                    let random = supernet.random(NodeRule::AnyOps, &key);
+                    let random = space.draw(Supernet::new(supernet, ops.catalog()), &key);
                     Some(planted::share(&random.map_err(say)?, &primitives, op))
                 }
             };
