@@ -49,12 +49,9 @@ pub struct DartsSettings {
 }
 
 impl Default for DartsSettings {
-    /// The paper's.
+    /// Those of `darts.yaml`.
     fn default() -> Self {
-        DartsSettings {
-            second_order: true,
-            epsilon: 0.01,
-        }
+        algorithm().shipped_section()
     }
 }
 

@@ -7,6 +7,16 @@ use archai_engine::{
 use archai_spec::desc::ModelDescBuilder;
 use archai_spec::event::LogPath;
 
+/// Keys below `nas.search` that belong to a supernet and its training, which algorithms without one do not read.
+pub(crate) const OF_SUPERNETS: [&str; 6] = [
+    "loader",
+    "trainer",
+    "post_train",
+    "guard",
+    "darts_pt",
+    "finalizer",
+];
+
 /// Builds the description for the search's data at the search's size, as what was found. `note` says what it is.
 pub(crate) fn found(
     experiment: &Experiment<'_>,

@@ -62,18 +62,9 @@ pub struct GsSettings {
 }
 
 impl Default for GsSettings {
-    /// An ensemble of four straight-through samples; τ as in Jang et al., from 1 to 0.5; what remains as in SNAS and GDAS.
+    /// Those of `gs.yaml`.
     fn default() -> Self {
-        GsSettings {
-            num_sample: 4,
-            straight_through: true,
-            temperature: Temperature {
-                kind: TemperatureKind::Exponential,
-                start: 1.0,
-                end: Some(0.5),
-            },
-            finalize: Pairs::Strongest,
-        }
+        algorithm().shipped_section()
     }
 }
 

@@ -9,6 +9,7 @@
 //! of a program's own; the same text is `crates/archai/examples/my_darts.rs`.
 
 mod choices;
+mod compared;
 pub mod darts;
 pub mod didarts;
 pub mod divnas;

@@ -8,6 +8,7 @@ use archai_engine::{
     experiment::{Experiment, ExperimentRunner, Found, Searcher},
 };
 use archai_spec::desc::{ModelDescBuilder, zoo};
+use archai_spec::settings;
 use archai_spec::spaces::Space;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub fn algorithm() -> Algorithm {
 }
 
 /// The section `nas.search.manual`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManualSettings {
     /// The network, by its name in the model zoo.
@@ -50,10 +51,10 @@ impl ZooModel {
     }
 }
 
-impl Default for ZooModel {
-    /// ResNet-20, the smallest.
+impl Default for ManualSettings {
+    /// Those of `manual.yaml`.
     fn default() -> Self {
-        ZooModel("resnet20".to_string())
+        algorithm().shipped_section()
     }
 }
 
@@ -110,6 +111,10 @@ impl ExperimentRunner for Manual {
 
     fn searches_in(&self, _: &dyn Space) -> bool {
         false
+    }
+
+    fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
+        given::OF_SUPERNETS.to_vec()
     }
 
     fn searcher(&self) -> Option<Box<dyn Searcher>> {

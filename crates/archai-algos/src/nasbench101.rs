@@ -12,6 +12,7 @@ use archai_spec::desc::{
     ModelDescBuilder,
     nasbench101::{Cell101, NasBench101Builder},
 };
+use archai_spec::settings;
 use archai_spec::spaces::Space;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -115,6 +116,10 @@ impl ExperimentRunner for NasBench101 {
 
     fn searches_in(&self, _: &dyn Space) -> bool {
         false
+    }
+
+    fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
+        given::OF_SUPERNETS.to_vec()
     }
 
     fn searcher(&self) -> Option<Box<dyn Searcher>> {

@@ -19,7 +19,12 @@ use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Algorithm;
+use crate::{Algorithm, compared, given};
+
+/// What messages call it.
+const WHO: &str = "random search";
+/// The settings of its trainings.
+const TRAIN: &str = "nas.search.random.train";
 
 /// Draws of one architecture before the space counts as exhausted.
 const MAX_DRAWS: usize = 100;
@@ -71,6 +76,14 @@ impl ExperimentRunner for Random {
         Box::new(DartsModelDescBuilder)
     }
 
+    fn check(&self, _: &settings::Search) -> Result<(), EngineError> {
+        compared::check(WHO, TRAIN, &self.settings.train)
+    }
+
+    fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
+        given::OF_SUPERNETS.to_vec()
+    }
+
     fn searcher(&self) -> Option<Box<dyn Searcher>> {
         Some(Box::new(RandomSearcher {
             settings: self.settings.clone(),
@@ -115,27 +128,9 @@ impl Searcher for RandomSearcher {
                 &log.at(i).path().clone(),
             )?;
             warnings.extend(fitted.metrics.skip_warning());
-            let last = fitted.metrics.last();
-            let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
-            let (train_top1, val_top1) = measured.ok_or_else(|| {
-                EngineError::setting(
-                    "nas.search.random.train",
-                    "random search compares architectures on validation data, but there was no measurement; below this key \
-                     set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at least 1",
-                )
-            })?;
-            let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
-            log.at(i).emit(values!(log.at(i).path().clone(), "val_top1" => val_top1, "architecture" => describe(&desc)))?;
-            trained.push(Trial {
-                id: i,
-                desc,
-                train_top1,
-                val_top1,
-                parameters: cost.params,
-                macs: cost.macs,
-                in_gallery: false,
-                files: Vec::new(),
-            });
+            let measured = compared::measured(WHO, TRAIN, &fitted.metrics)?;
+            log.at(i).emit(values!(log.at(i).path().clone(), "val_top1" => measured.val, "architecture" => describe(&desc)))?;
+            trained.push(Trial::new(experiment, i, desc, measured)?);
         }
 
         let table = experiment.dir.join(TABLE);

@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use archai_engine::experiment::ExperimentRunner;
-use archai_spec::config::{AddedFiles, ConfigErrors, ConfigTree, FileSource, Schema};
+use archai_spec::config::{
+    AddedFiles, ConfigErrors, ConfigLoader, ConfigTree, FileSource, Schema, Shipped,
+};
 use archai_spec::registry::{Named, Registry};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -70,8 +72,11 @@ impl fmt::Debug for Algorithm {
 /// So the section of DARTS may be present for every algorithm.
 const BASE: &str = "archai:algos/darts.yaml";
 
+/// The section in it that is DARTS's own.
+const BASE_SECTION: &str = "nas.search.darts";
+
 fn with_base_section(schema: Schema) -> Schema {
-    schema.section::<Option<DartsSettings>>("nas.search.darts")
+    schema.section::<Option<DartsSettings>>(BASE_SECTION)
 }
 
 impl Algorithm {
@@ -179,6 +184,29 @@ impl Algorithm {
     /// What its configuration may hold: the settings and its own section.
     pub fn schema(&self) -> Schema {
         (self.schema)(with_base_section(Schema::settings()))
+    }
+
+    /// Its own section as its YAML has it: the one place of the defaults of its settings.
+    ///
+    /// # Panics
+    /// Never for the algorithms of a built program: the file is a part of it, and tests read it.
+    pub(crate) fn shipped_section<S: DeserializeOwned>(self) -> S {
+        let section = format!("nas.search.{}", self.name);
+        let (schema, defaults) = (self.schema(), self.defaults());
+        let algorithms = Registry::new("algorithm").with(Arc::new(self));
+        let files = files(&algorithms, &Shipped);
+        ConfigLoader::new(&files)
+            .files(&defaults)
+            .dataset("archai:datasets/fashion_mnist_mini.yaml")
+            .load(&schema)
+            .and_then(|tree| tree.section(&section))
+            .unwrap_or_else(|errors| panic!("the shipped {defaults} is damaged: {errors}"))
+    }
+
+    /// A section that its configuration may hold, because it may start from the file of another algorithm, and that it does
+    /// not read.
+    pub fn unread_section(&self) -> Option<&str> {
+        (self.name != "darts").then_some(BASE_SECTION)
     }
 
     /// The algorithm with the settings of its section.

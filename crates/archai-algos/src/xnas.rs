@@ -54,12 +54,9 @@ pub struct XnasSettings {
 }
 
 impl Default for XnasSettings {
-    /// With eviction and L = 1.
+    /// Those of `xnas.yaml`.
     fn default() -> Self {
-        XnasSettings {
-            to_evict: true,
-            grad_clip: 1.0,
-        }
+        algorithm().shipped_section()
     }
 }
 

@@ -143,6 +143,7 @@ pub fn evaluate_template(
         )?);
     }
 
+    let cost = experiment.cost(&desc, false)?;
     let last = fitted.metrics.last();
     let test = fitted
         .metrics
@@ -156,9 +157,9 @@ pub fn evaluate_template(
         best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
         test_top1: test.map(|t| t.top1.avg),
         test_top5: test.map(|t| t.top5.avg),
-        parameters: cost(&desc, experiment, false)?.0,
-        parameters_with_aux: cost(&desc, experiment, true)?.0,
-        macs: cost(&desc, experiment, false)?.1,
+        parameters: cost.params,
+        parameters_with_aux: experiment.cost(&desc, true)?.params,
+        macs: cost.macs,
         epochs: fitted.epoch,
         seconds: run.clock.now() - start,
         warnings: fitted.metrics.skip_warning().into_iter().collect(),
@@ -174,17 +175,6 @@ pub fn log_result(experiment: &Experiment<'_>, result: &EvalResult) -> Result<()
     experiment.run.log(LogPath::root()).emit(
         values!(LogPath::root(), "eval_top1_train" => result.train_top1, "eval_top1_test" => result.test_top1),
     )
-}
-
-fn cost(
-    desc: &ModelDesc,
-    experiment: &Experiment<'_>,
-    with_aux: bool,
-) -> Result<(u64, u64), EngineError> {
-    let cost = desc
-        .cost(experiment.components.ops.catalog())?
-        .total(with_aux);
-    Ok((cost.params, cost.macs))
 }
 
 /// Writes the metrics as YAML.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_data::{Loaders, rng::Key};
-use archai_spec::desc::{Built, ModelDesc, ModelDescBuilder, build};
+use archai_spec::desc::{Built, Cost, ModelDesc, ModelDescBuilder, build};
 use archai_spec::settings::{self, OWN_SPACE, Settings};
 use archai_spec::spaces::{OwnSpace, Space};
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,8 @@ use crate::{
     compute::Compute,
     error::EngineError,
     finalize::{FinalizerContext, FinalizerRegistry, Finalizers, NamedFinalizer, NodeRule},
+    finalizers::DARTS_PT,
+    metrics::Top1,
     model::{Model, ModelOptions},
     op::OpRegistry,
     run::Run,
@@ -55,6 +57,22 @@ pub trait ExperimentRunner {
         match self.base() {
             Some(base) => base.trainer_hooks(search),
             None => Ok(Vec::new()),
+        }
+    }
+
+    /// Checks the settings of a search before anything runs, so that what cannot work is an error at once and not after
+    /// hours. By default it makes the hooks of [`ExperimentRunner::trainer_hooks`] and drops them.
+    fn check(&self, search: &settings::Search) -> Result<(), EngineError> {
+        self.trainer_hooks(search).map(drop)
+    }
+
+    /// Keys below `nas.search`, whole sections too, that its search does not read under these settings: whoever sets them
+    /// is told that it has no effect. By default the section of the finalizer `darts_pt`, unless that one is chosen.
+    fn unread(&self, search: &settings::Search) -> Vec<&'static str> {
+        match self.base() {
+            Some(base) => base.unread(search),
+            None if search.finalizer == DARTS_PT => Vec::new(),
+            None => vec![DARTS_PT],
         }
     }
 
@@ -202,6 +220,14 @@ impl<'a> Experiment<'a> {
             alpha_init: runner.alpha_init(),
         };
         Model::compile(desc, &self.components.ops, &options)
+    }
+
+    /// What a network costs: its weights, and multiply-adds for one image.
+    ///
+    /// # Errors
+    /// An op that is not known.
+    pub fn cost(&self, desc: &ModelDesc, with_aux: bool) -> Result<Cost, EngineError> {
+        Ok(desc.cost(self.components.ops.catalog())?.total(with_aux))
     }
 
     /// The same experiment with the algorithm's own ops.
@@ -353,6 +379,31 @@ pub struct Trial {
     /// Files that accompany it in the gallery, each by its kind and its text: of the kind `hull`, trial 3 has
     /// `hull_3.yaml`.
     pub files: Vec<(String, String)>,
+}
+
+impl Trial {
+    /// A network with what its training measured, counted. It is not in the gallery.
+    ///
+    /// # Errors
+    /// As [`Experiment::cost`].
+    pub fn new(
+        experiment: &Experiment<'_>,
+        id: usize,
+        desc: ModelDesc,
+        measured: Top1,
+    ) -> Result<Self, EngineError> {
+        let cost = experiment.cost(&desc, false)?;
+        Ok(Trial {
+            id,
+            desc,
+            train_top1: measured.train,
+            val_top1: measured.val,
+            parameters: cost.params,
+            macs: cost.macs,
+            in_gallery: false,
+            files: Vec::new(),
+        })
+    }
 }
 
 /// The outcome of a search, as plain data.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use archai_spec::registry::Registry;
 
 use crate::finalize::{DefaultFinalizers, FinalizerRegistry, NamedFinalizer, RandomFinalizers};
-use crate::perturbation::PerturbationFinalizers;
+use crate::perturbation::{self, PerturbationFinalizers};
+
+/// The name of the finalizer by perturbation, and of its section below `nas.search`.
+pub const DARTS_PT: &str = "darts_pt";
 
 /// Finalizers for every supernet: `default`, `random` and `darts_pt`.
 ///
@@ -29,9 +32,12 @@ pub fn builtin() -> FinalizerRegistry {
             },
         )))
         .with(Arc::new(NamedFinalizer::new(
-            "darts_pt",
+            DARTS_PT,
             "by perturbation: the ops and edges without which the supernet loses most (arXiv:2108.04392)",
             |at| {
+                if at.search.loader.val_ratio == 0.0 {
+                    return Err(perturbation::without_validation());
+                }
                 let settings = at.search.darts_pt.clone();
                 Ok(Box::new(PerturbationFinalizers::new(settings)))
             },

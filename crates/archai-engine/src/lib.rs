@@ -4,9 +4,10 @@
 //! [`compute`] where numbers live and [`device`] what they can live on, [`params`] the parameters as one value, [`features`]
 //! activations whose layout nobody outside may assume, [`op`] the interface of operations and the registry, [`ops`] the
 //! built-in operations, [`arch`] the architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
-//! [`finalize`] and [`perturbation`], [`guard`], [`experiment`] with the interfaces of an algorithm, of which [`searcher`] and
-//! [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`run`] is what they are given from outside,
-//! [`components`] what they know by name, [`export`] writes what others read; [`testing`] checks algorithms, yours too.
+//! [`finalize`] and [`perturbation`], [`finalizers`] by name, [`guard`], [`experiment`] with the interfaces of an algorithm,
+//! of which [`searcher`] and [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`run`] is what they
+//! are given from outside, [`checkpoint`] what a run is resumed from, [`components`] what they know by name, [`files`] how files
+//! are written, [`export`] what others read, [`error`] what can go wrong; [`testing`] checks algorithms, yours too.
 //!
 //! On the CPU in 32 bits the built-in ops run on the fused kernels of `archai_kernels` ([`Engine::Fused`]): convolutions
 //! with their ReLU and norm, pools, mixtures, and whole cells of mixed ops. Everywhere else, and on request, they are

@@ -114,6 +114,15 @@ pub struct Metrics {
     pub run_metrics: RunMetrics,
 }
 
+/// Accuracies (top-1) of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Top1 {
+    /// On training data.
+    pub train: f64,
+    /// On validation data.
+    pub val: f64,
+}
+
 /// The best epochs of a run. On a tie the earlier one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Best {
@@ -143,6 +152,15 @@ impl Metrics {
     /// The last epoch (for a measurement the only one).
     pub fn last(&self) -> Option<&EpochMetrics> {
         self.run_metrics.epochs_metrics.last()
+    }
+
+    /// What the last epoch measured, if it was measured on validation data.
+    pub fn last_top1(&self) -> Option<Top1> {
+        let last = self.last()?;
+        Some(Top1 {
+            train: last.top1.avg,
+            val: last.val_metrics.as_ref()?.top1()?,
+        })
     }
 
     /// Steps undone because of a number that is not finite.

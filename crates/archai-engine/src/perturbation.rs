@@ -148,6 +148,14 @@ impl Finalizers for PerturbationFinalizers {
     }
 }
 
+/// The error of a search that keeps no validation data.
+pub(crate) fn without_validation() -> EngineError {
+    EngineError::setting(
+        "nas.search.loader.val_ratio",
+        "the finalizer darts_pt measures on validation data, but there are none; set it above 0 (0.5 in the paper)",
+    )
+}
+
 /// What is done to the weights of an edge's primitives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
@@ -253,12 +261,7 @@ impl Perturbed<'_> {
             .valid
             .as_ref()
             .filter(|l| l.n_batches() > 0);
-        let loader = loader.ok_or_else(|| {
-            EngineError::setting(
-                "nas.search.loader.val_ratio",
-                "the finalizer darts_pt measures on validation data, but there are none; set it above 0 (0.5 in the paper)",
-            )
-        })?;
+        let loader = loader.ok_or_else(without_validation)?;
         let limit = usize::try_from(self.settings.measure_batches).unwrap_or(usize::MAX);
         let (mut top1, mut loss) = (Meter::default(), Meter::default());
         for batch in loader.epoch(0).take(limit) {

@@ -31,6 +31,7 @@ pub fn run_search(
     let experiment = experiment.with_ops(runner)?;
     let search = &experiment.settings.nas.search;
     check_data("nas.search", &search.model_desc, &search.loader)?;
+    runner.check(search)?;
     let start = experiment.run.clock.now();
     let mut searcher = (runner.searcher()).unwrap_or_else(|| Box::new(OneShotSearcher));
     let found = searcher.search(&experiment, runner)?;
@@ -75,15 +76,16 @@ fn conclude(
     root.info(format!("{} {}", found.introduced, describe(&found.desc)))?;
     let mut warnings = found.warnings.clone();
     let mut post = None;
+    warnings.iter().try_for_each(|warning| root.warn(warning))?;
+    // Other networks were trained to be found, or not at all.
     if found.supernet.is_some() {
-        warnings.iter().try_for_each(|warning| root.warn(warning))?;
         post = post_train(experiment, runner, &found)?;
         warnings.extend(post.as_ref().and_then(Metrics::skip_warning));
         let post_val = (post.as_ref()).and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
         root.emit(values!(LogPath::root(),
             "search_top1_val" => found.val_top1, "train_top1_val" => post_val))?;
     }
-    let cost = found.desc.cost(catalog)?.total(false);
+    let cost = experiment.cost(&found.desc, false)?;
     Ok(SearchResult {
         genotype: found.desc.genotype().ok().map(|g| g.to_string()),
         train_top1: found.train_top1,

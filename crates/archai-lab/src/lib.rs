@@ -58,6 +58,7 @@ mod started;
 pub mod summary;
 pub mod table;
 mod template;
+mod unread;
 pub mod verify;
 
 pub use error::LabError;

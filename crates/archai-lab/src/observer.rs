@@ -23,6 +23,11 @@ pub enum LabEvent<'a> {
         /// Algorithm and data sets, in words: `darts on cifar10`.
         title: &'a str,
     },
+    /// A setting that the request gives has no effect in this job.
+    NoEffect {
+        /// A sentence that names the setting, where it was given, and why.
+        text: &'a str,
+    },
     /// An earlier run was set aside.
     SetAside {
         /// Where it was.

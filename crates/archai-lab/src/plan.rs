@@ -20,6 +20,7 @@ use crate::request::Request;
 use crate::rundir::{CONFIG_FILE, FOUND_DESC, RunDir, check_log_prefix};
 use crate::started::{DirState, Started};
 use crate::table::Table;
+use crate::unread;
 
 /// Everything that a request will run, checked.
 pub struct Plan<'a> {
@@ -52,6 +53,8 @@ pub(crate) struct Job<'a> {
     pub search: Settings,
     /// Settings whose `$expdir` is the evaluation's directory.
     pub eval: Settings,
+    /// Sentences about settings that the request gives and nothing reads.
+    pub without_effect: Vec<String>,
 }
 
 /// How much of a request was done before.
@@ -233,6 +236,7 @@ impl<'a> Job<'a> {
         let own = tree.with_expanded_section(&section, &in_dir(&dirs.search))?;
         let components = lab.components();
         check_parts(components, algo, &own, &settings, request)?;
+        let without_effect = without_effect(algo, &own, &settings, request)?;
         let (device, engine) = (request.device.clone(), request.engine);
         let compute = device::open(&components.devices, &device, engine)
             .map_err(|e| LabError::request(format!("--{e}")))?;
@@ -254,6 +258,7 @@ impl<'a> Job<'a> {
             dirs,
             search,
             eval,
+            without_effect,
         })
     }
 
@@ -306,6 +311,26 @@ fn check_logs(dirs: &RunDirs, search: &Settings, eval: &Settings) -> Result<(), 
     Ok(())
 }
 
+/// What the request sets for the search and nothing reads.
+fn without_effect(
+    algo: &Algorithm,
+    tree: &ConfigTree,
+    settings: &Settings,
+    request: &Request,
+) -> Result<Vec<String>, LabError> {
+    // A configuration that is given as a whole holds everything, whoever reads it.
+    if !request.search || request.config_only.is_some() {
+        return Ok(Vec::new());
+    }
+    let keys = algo.runner(tree)?.unread(&settings.nas.search);
+    let keys = keys.into_iter().map(|key| format!("nas.search.{key}"));
+    let keys: Vec<String> = keys
+        .chain(algo.unread_section().map(str::to_string))
+        .collect();
+    let config = request.config.as_deref();
+    Ok(unread::warnings(tree, &keys, algo.name(), config))
+}
+
 /// Checks that all parts which the settings name are there and fit together, as far as that can be known without data: before
 /// there is a directory.
 fn check_parts(
@@ -324,6 +349,7 @@ fn check_parts(
     let catalog = ops.catalog();
     if request.search {
         finalizers_of(components, runner, search, settings.common.seed)?;
+        runner.check(search)?;
         check_ops("nas.search.model_desc", &search.model_desc, catalog)?;
         // A searcher of the algorithm's own makes networks of its own.
         if runner.searcher().is_none() {

@@ -84,6 +84,9 @@ impl Session<'_> {
         let title = job.title();
         self.observer
             .observe(&LabEvent::JobBegins { title: &title });
+        for text in &job.without_effect {
+            self.observer.observe(&LabEvent::NoEffect { text });
+        }
         let given = template.as_ref().and_then(Template::given_digest);
         let claim = self.claim(given.as_deref())?;
         let search = match &claim.search {

@@ -17,6 +17,7 @@ use archai_engine::{
     AlphaInit, Candidate, EngineError, Model, Raw, Relaxation, Softmax,
     experiment::ExperimentRunner,
     finalize::{Choice, FinalizeData, Finalizers, NamedFinalizer, NodeRule},
+    finalizers::DARTS_PT,
     trainer::TrainerHooks,
 };
 use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder, NodeDesc};
@@ -66,37 +67,29 @@ pub struct DivnasSettings {
 }
 
 /// How the supernet of DivNAS is trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArchTrainerKind {
     /// Weights and architecture by turns, as in DARTS.
-    #[default]
     Bilevel,
     /// The weights alone: every edge is the plain sum of its ops. Nothing then ranks the ops.
     Noalpha,
 }
 
 /// How the best choice of ops is sought.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
     /// By trying all choices.
-    #[default]
     BruteForce,
     /// One by one, each the one that adds most.
     Greedy,
 }
 
 impl Default for DivnasSettings {
+    /// Those of `divnas.yaml`.
     fn default() -> Self {
-        DivnasSettings {
-            sigma: 168.0,
-            archtrainer: ArchTrainerKind::default(),
-            bilevel: DartsSettings::default(),
-            jitter: 1e-4,
-            max_batches: -1,
-            selection: Selection::default(),
-        }
+        algorithm().shipped_section()
     }
 }
 
@@ -147,6 +140,31 @@ impl ExperimentRunner for Divnas {
                 &search.trainer,
             )?)],
         })
+    }
+
+    fn unread(&self, search: &settings::Search) -> Vec<&'static str> {
+        let mut unread = Vec::new();
+        if search.finalizer != DARTS_PT {
+            unread.push(DARTS_PT);
+        }
+        if !["mi", "mi_ranked"].contains(&search.finalizer.as_str()) {
+            let of_choice = [
+                "divnas.sigma",
+                "divnas.jitter",
+                "divnas.max_batches",
+                "divnas.selection",
+            ];
+            unread.extend(of_choice);
+        }
+        if !self.has_alphas() {
+            let of_alphas = [
+                "divnas.bilevel",
+                "trainer.alpha_optimizer",
+                "trainer.alpha_lr_schedule",
+            ];
+            unread.extend(of_alphas);
+        }
+        unread
     }
 
     fn finalizers(&self) -> Vec<NamedFinalizer> {

@@ -32,7 +32,8 @@ use archai_spec::spaces::Space;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Algorithm;
+use crate::didarts::SingleLevel;
+use crate::{Algorithm, compared};
 
 pub use evaluater::GalleryEvaluater;
 pub use grow::{grown, inherit, settled};
@@ -40,6 +41,13 @@ pub use hull::{CostError, draw_index, eps_hull, lower_hull, parent_probabilities
 pub use op::{PETRIDISH_OP, petridish_op};
 pub use searcher::{PetridishSearcher, Point, Stage};
 pub use workers::{Job, JobResult, LocalWorkers, Work, Workers, run_job};
+
+/// What messages call it.
+const WHO: &str = "petridish";
+/// The settings of the seeds' trainings.
+const SEED_TRAIN: &str = "nas.search.petridish.seed_train";
+/// The settings of the trainings after a growth.
+const POST_TRAIN: &str = "nas.search.post_train";
 
 /// The algorithm `petridish` for the list of all: name, paper and default settings.
 pub fn algorithm() -> Algorithm {
@@ -123,6 +131,21 @@ impl ExperimentRunner for Petridish {
     /// Its cells grow: they are of no space with a fixed number of nodes.
     fn searches_in(&self, _: &dyn Space) -> bool {
         false
+    }
+
+    fn check(&self, search: &settings::Search) -> Result<(), EngineError> {
+        compared::check(WHO, SEED_TRAIN, &self.settings.seed_train)?;
+        // With a limit of jobs there may be seeds alone, and nothing grows.
+        if self.settings.max_jobs.is_none() {
+            SingleLevel::new(WHO, &search.trainer)?;
+            compared::check(WHO, POST_TRAIN, &search.post_train)?;
+        }
+        Ok(())
+    }
+
+    /// Its cells grow by their weights: there is no supernet to watch and to finalise.
+    fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
+        vec!["guard", "darts_pt", "finalizer"]
     }
 
     fn searcher(&self) -> Option<Box<dyn Searcher>> {

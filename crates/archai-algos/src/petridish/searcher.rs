@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hull::{CostError, draw_index, eps_hull, lower_hull, parent_probabilities};
 use super::workers::{Job, JobResult, Work, Workers};
-use super::{PetridishSettings, SeedLimits};
+use super::{POST_TRAIN, PetridishSettings, SEED_TRAIN, SeedLimits, WHO};
+use crate::compared;
 
 /// How a point came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,16 +231,12 @@ impl Pool {
             metrics,
             seconds,
         } = result;
-        let last = metrics.last();
-        let measured = last.and_then(|e| Some((e.top1.avg, e.val_metrics.as_ref()?.top1()?)));
-        let (train_top1, val_top1) = measured.ok_or_else(|| {
-            EngineError::setting(
-                "nas.search.petridish.seed_train",
-                "petridish compares networks on validation data, but there was no measurement; here and in \
-                 nas.search.post_train set loader.val_ratio above 0, trainer.epochs and trainer.validation.freq to at least 1",
-            )
-        })?;
-        let cost = desc.cost(experiment.components.ops.catalog())?.total(false);
+        let key = match parent_id {
+            None => SEED_TRAIN,
+            Some(_) => POST_TRAIN,
+        };
+        let measured = compared::measured(WHO, key, &metrics)?;
+        let cost = experiment.cost(&desc, false)?;
         let reduces = |cell: &&archai_spec::desc::CellDesc| cell.cell_type == CellType::Reduction;
         let point = Point {
             id,
@@ -253,15 +250,15 @@ impl Pool {
             nodes: desc.cells.iter().map(|c| c.nodes.len()).max().unwrap_or(0),
             madd: cost.macs,
             parameters: cost.params,
-            train_top1,
-            val_top1,
+            train_top1: measured.train,
+            val_top1: measured.val,
             sampling_count: 0,
             seconds,
         };
         let path = LogPath::new("petridish").join(id);
         experiment.run.log(path.clone()).emit(values!(path,
             "parent_id" => parent_id, "cells" => point.cells, "reductions" => point.reductions,
-            "nodes" => point.nodes, "madd" => point.madd, "val_top1" => val_top1, "architecture" => describe(&desc)))?;
+            "nodes" => point.nodes, "madd" => point.madd, "val_top1" => measured.val, "architecture" => describe(&desc)))?;
         self.members.push(Member {
             point,
             desc,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::didarts::SingleLevel;
 
+use super::WHO;
 use super::grow::{grown, inherit, settled};
 
 /// Something to train, by itself: nothing else is needed but the data set.
@@ -160,7 +161,7 @@ pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, Engin
             let mut model = bench.compile(&grown(&desc, keep)?)?;
             inherit(&mut model, &weights)?;
             let mut hooks: Vec<Box<dyn TrainerHooks>> =
-                vec![Box::new(SingleLevel::new("petridish", &search.trainer)?)];
+                vec![Box::new(SingleLevel::new(WHO, &search.trainer)?)];
             seconds += time(&bench.train(&mut model, &search, "grow", &mut hooks)?);
             (post, settled(&model)?, model.named_state())
         }

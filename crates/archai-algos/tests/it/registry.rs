@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use archai_algos::{Algorithm, Algorithms, Darts, NoSettings, all};
+use archai_algos::{
+    Algorithm, Algorithms, Darts, DartsSettings, DivnasSettings, GsSettings, ManualSettings,
+    NoSettings, XnasSettings, all,
+};
 use archai_spec::config::{ConfigLoader, FileSource, Files, Shipped, shipped_datasets};
 
 #[test]
@@ -82,6 +85,40 @@ fn every_shipped_configuration_loads_on_every_data_set() {
             }
         }
     }
+}
+
+/// `Default` of settings reads the YAML beside the algorithm; numbers stand there alone.
+#[test]
+fn the_defaults_of_settings_are_those_of_the_shipped_files() {
+    let algorithms = all();
+    let files = archai_algos::files(&algorithms, &Shipped);
+    let check = |name: &str, defaults: serde_json::Value| {
+        let algo = algorithms.get(name).expect(name);
+        let tree = ConfigLoader::new(&files)
+            .files(&algo.defaults())
+            .dataset("archai:datasets/mnist.yaml")
+            .load(&algo.schema())
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let section: serde_json::Value = tree.section(&format!("nas.search.{name}")).expect(name);
+        let section = section.as_object().expect("a section");
+        assert_eq!(
+            section.len(),
+            defaults.as_object().map_or(0, |d| d.len()),
+            "{name}"
+        );
+        for (key, value) in section {
+            let same = match (value.as_f64(), defaults[key].as_f64()) {
+                (Some(a), Some(b)) => a == b,
+                _ => *value == defaults[key],
+            };
+            assert!(same, "{name}.{key}: {value} and {}", defaults[key]);
+        }
+    };
+    check("darts", serde_json::json!(DartsSettings::default()));
+    check("xnas", serde_json::json!(XnasSettings::default()));
+    check("gs", serde_json::json!(GsSettings::default()));
+    check("divnas", serde_json::json!(DivnasSettings::default()));
+    check("manual", serde_json::json!(ManualSettings::default()));
 }
 
 #[test]

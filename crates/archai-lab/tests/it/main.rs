@@ -3,6 +3,7 @@
 mod components;
 mod observer;
 mod parallel;
+mod plan;
 mod requests;
 mod rundir;
 mod spaces;

@@ -82,6 +82,7 @@ impl Terminal {
         match event {
             LabEvent::Evaluating { desc } => self.say(&format!("evaluating {}", desc.display())),
             LabEvent::JobBegins { title } => self.heading(title),
+            LabEvent::NoEffect { text } => self.say(&format!("  warning: {text}")),
             LabEvent::SetAside { to, .. } => {
                 self.say(&format!("  an earlier run is kept as {}", to.display()));
             }

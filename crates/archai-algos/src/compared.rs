@@ -1,0 +1,39 @@
+//! Trainings whose networks are compared by their accuracy on validation data, so that they must measure it.
+
+use archai_engine::{
+    EngineError,
+    metrics::{Metrics, Top1},
+};
+use archai_spec::settings::Training;
+
+/// Checks before anything is trained that trainings with the settings at `key` end with a measurement on validation data.
+/// `who` compares them: for the message.
+///
+/// # Errors
+/// No validation data, no epoch, or no measurement.
+pub(crate) fn check(who: &str, key: &str, training: &Training) -> Result<(), EngineError> {
+    let trainer = &training.trainer;
+    let measures = training.loader.val_ratio > 0.0 && trainer.epochs > 0;
+    match measures && trainer.validation.freq > 0 {
+        true => Ok(()),
+        false => Err(unmeasured(who, key)),
+    }
+}
+
+/// What such a training measured.
+///
+/// # Errors
+/// Nothing, because there were too few data for example.
+pub(crate) fn measured(who: &str, key: &str, metrics: &Metrics) -> Result<Top1, EngineError> {
+    metrics.last_top1().ok_or_else(|| unmeasured(who, key))
+}
+
+fn unmeasured(who: &str, key: &str) -> EngineError {
+    EngineError::setting(
+        key,
+        format!(
+            "{who} compares networks on validation data, but none are measured; below this key set loader.val_ratio above \
+             0, trainer.epochs and trainer.validation.freq to at least 1"
+        ),
+    )
+}
