@@ -216,7 +216,7 @@ impl<'a> Supernet<'a> {
         })
     }
 
-    /// All choices at a node, by edge and child. Children that give zeros are none.
+    /// All choices at a node, by edge and child. Children that give zeros are left out.
     ///
     /// # Errors
     /// There is no such node.
@@ -232,9 +232,9 @@ impl<'a> Supernet<'a> {
     }
 
     /// A node of `max_final_edges` different choices: the first ones, in a random order of all, that the rule allows together,
-    /// sorted. So each set of choices is as likely as any other, but for edges with unlike numbers of children under
-    /// [`NodeRule::OneOpPerEdge`], where more children make an edge likelier. The draw depends on `key` and the node's place
-    /// alone; cells that share their architecture get the same one.
+    /// sorted. Every set of choices is equally likely, unless edges have different numbers of children under
+    /// [`NodeRule::OneOpPerEdge`]: an edge with more of them is then kept more often. The draw depends on `key` and the node's
+    /// place alone; cells that share their architecture get the same one.
     ///
     /// # Errors
     /// There is no such node.
