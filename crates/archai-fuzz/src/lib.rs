@@ -41,7 +41,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 18] = [
     Target {
         name: "config",
         run: text::config,
@@ -66,6 +66,11 @@ pub const TARGETS: [Target; 17] = [
     Target {
         name: "genotype",
         run: text::genotype,
+        memory: Memory::Fixed(256 * MIB),
+    },
+    Target {
+        name: "foreign",
+        run: text::foreign,
         memory: Memory::Fixed(256 * MIB),
     },
     Target {

@@ -4,8 +4,10 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use archai::spec::config::{ConfigLoader, Schema, parse_overrides};
+use archai::spec::desc::nasbench101::NasBench101Builder;
 use archai::spec::desc::{
-    Genotype, ModelDesc, OpCatalog, draw_dot, draw_svg, from_genotype, import_archai,
+    Foreign, Genotype, ModelDesc, OpCatalog, Which, build, draw_dot, draw_svg, from_genotype,
+    import_archai,
 };
 use archai::spec::settings::Settings;
 
@@ -163,6 +165,44 @@ pub fn genotype(bytes: &[u8]) -> bool {
         });
     });
     true
+}
+
+/// An architecture in any notation, and the description that is built from it.
+pub fn foreign(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let mut is_read = false;
+    for which in [Which::Only, Which::Nth(-1), Which::Named("DARTS_V2".into())] {
+        let Ok(found) = Foreign::read(text, &which) else {
+            continue;
+        };
+        is_read = true;
+        let settings = |use_it: &dyn Fn(&Settings, &OpCatalog)| {
+            with_catalog(|catalog| with_settings(|settings| use_it(settings, catalog)));
+        };
+        match found {
+            Foreign::Genotype(genotype) => {
+                assert_eq!(genotype.to_string().parse(), Ok(genotype));
+            }
+            Foreign::Cell201(cell) => {
+                assert_eq!(cell.to_string().parse(), Ok(cell));
+                assert_eq!(cell.digits().parse(), Ok(cell));
+            }
+            Foreign::Cell101(cell) => settings(&|settings, catalog| {
+                let builder = NasBench101Builder {
+                    cell: Some(cell.clone()),
+                };
+                let mut macros = settings.nas.eval.model_desc.clone();
+                macros.cell.cell_post_op = "identity".into();
+                let built = build(&builder, &macros, None, true, catalog);
+                built.map(drop).unwrap_or_default();
+            }),
+            // The target `import` is about these.
+            Foreign::Archai => {}
+        }
+    }
+    is_read
 }
 
 /// A description as Archai writes it.

@@ -335,16 +335,7 @@ fn golden_archai_supernet_f32() {
 }
 
 fn genotype(v: &Value) -> Genotype {
-    let pairs = |v: &Value| -> Vec<(String, usize)> {
-        let pair = |p: &Value| (p[0].as_str().unwrap().to_string(), size(&p[1]));
-        v.as_array().unwrap().iter().map(pair).collect()
-    };
-    Genotype {
-        normal: pairs(&v["normal"]),
-        normal_concat: sizes(&v["normal_concat"]),
-        reduce: pairs(&v["reduce"]),
-        reduce_concat: sizes(&v["reduce_concat"]),
-    }
+    serde_json::from_value(v.clone()).unwrap()
 }
 
 /// The macro structure of the original code's evaluation network for a kind of images.
@@ -379,7 +370,7 @@ fn check_evaluation(kind: &str, compute: &Compute, outliers: f64) {
     s.dataset.channels = input[1];
     s.dataset.size = [input[2], input[3]];
     let genotype = genotype(&golden.json["genotypes"][entry["genotype"].as_str().unwrap()]);
-    s.cell.n_nodes = genotype.normal.len() / 2;
+    s.cell.n_nodes = genotype.normal.len();
     let desc = network(&genotype, &s);
     let mut model = compile(&desc, compute);
     assert_eq!(model.weights().n_numbers(), size(&entry["n_params"]));
@@ -485,7 +476,7 @@ fn golden_full_size_counts() {
             size(&row["C"]),
             size(&row["classes"]),
         );
-        s.cell.n_nodes = genotype.normal.len() / 2;
+        s.cell.n_nodes = genotype.normal.len();
         check_count(&network(&genotype, &s), size(&row["params_with_aux"]), 0);
         s.aux_weight = 0.0;
         check_count(&network(&genotype, &s), size(&row["params_without_aux"]), 0);

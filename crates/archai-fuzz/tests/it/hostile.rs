@@ -209,6 +209,21 @@ fn models(add: &mut Add<'_>) {
         "comments",
         format!("{}Genotype(", "# x\n".repeat(100_000)).into(),
     );
+    for (name, text) in [
+        ("unfinished", "Genotype(normal=[(".repeat(2_000)),
+        ("in_comments", "Genotype(normal=[ # ".repeat(2_000)),
+        ("dictionaries", "{'normal': ".repeat(4_000)),
+        ("calls", "Genotype(x, ".repeat(60_000)),
+        ("bars", "|none~0|+|".repeat(100_000)),
+        ("brackets", format!("matrix = {}", "[".repeat(40_000))),
+        (
+            "matrix",
+            format!("matrix = [{}]\nops = []", "[0, 1], ".repeat(100_000)),
+        ),
+        ("values", format!("matrix = [{}]", "0,".repeat(600_000))),
+    ] {
+        add("foreign", name, text.into());
+    }
     add(
         "genotype",
         "code",

@@ -60,6 +60,18 @@ fn whole_files_are_read() {
         ("dataset", &["cifar10.yaml"][..]),
         ("description", &["final.yaml", "full.yaml"]),
         ("genotype", &["darts_v2"]),
+        (
+            "foreign",
+            &[
+                "module.py",
+                "fair.py",
+                "log",
+                "nb201",
+                "digits",
+                "nb101.json",
+                "nb101.py",
+            ],
+        ),
         ("safetensors", &["plain", "metadata", "wide"]),
         ("checkpoint", &["whole"]),
         ("record", &["result.json", "log.jsonl"]),

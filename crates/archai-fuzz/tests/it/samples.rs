@@ -102,6 +102,33 @@ fn models(all: &mut Vec<Sample>) {
                   reduce_concat=range(1, 3), )";
     all.push(("genotype", "states".into(), states.as_bytes().to_vec()));
 
+    let cell = "[('sep_conv_3x3', 2, 0), ('skip_connect', 3, 2)]";
+    let fair = format!(
+        "import x\n# old\nA = gt.Genotype(normal={cell}, normal_concat=list(range(2, 4)), reduce={cell}, reduce_concat=(3,))\n"
+    );
+    let node = "[(('sep_conv_3x3', 0, 0.25), ('skip_connect', 1, 1e-3))]";
+    let dict = format!(
+        "epoch 1 {{'normal': {node}, 'normal_concat': [2], 'reduce': {node}, 'reduce_concat': [2]}}\n"
+    );
+    let nb201 =
+        "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|";
+    let nb101 = "{\"matrix\": [[0, 1, 0], [0, 0, 1], [0, 0, 0]], \"ops\": [\"input\", \"conv3x3-bn-relu\", \"output\"]}";
+    let spec = "INPUT = 'input'\ncell = api.ModelSpec(matrix=array([[0, 1], # row\n [0, 0]], dtype=int8), ops=[INPUT, OUTPUT])\n";
+    for (name, text) in [
+        (
+            "module.py",
+            format!("{fair}DARTS_V2 = {}", fair.replace("import x", "")),
+        ),
+        ("fair.py", fair),
+        ("log", dict),
+        ("nb201", format!("best {nb201} 94.3\n")),
+        ("digits", "[4, 3, 3, 0, 0, 0]".into()),
+        ("nb101.json", nb101.into()),
+        ("nb101.py", spec.into()),
+    ] {
+        all.push(("foreign", name.to_owned(), text.into_bytes()));
+    }
+
     let edge = "!!python/object:archai.nas.model_desc.EdgeDesc\n      input_ids: [0]\n      op_desc: \
                 !!python/object:archai.nas.model_desc.OpDesc {name: sep_conv_3x3, params: {conv: &c {ch_in: 16}, stride: 1}, children: null}";
     let archai = format!(

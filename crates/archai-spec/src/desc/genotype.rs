@@ -1,11 +1,10 @@
-//! Genotypes: the short form of a found architecture in the original DARTS code, as a value and as its Python text.
-//! Text is parsed, never run.
+//! Genotypes: the short form of a found architecture in the original DARTS code and the programs that came from it, as a
+//! value. `genotype_text` reads their Python text.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     Built, CellDesc, CellPlan, CellType, DescError, DescErrorKind, DescErrors, ModelDesc,
@@ -15,87 +14,96 @@ use crate::settings::ModelDescSettings;
 
 /// Largest state number that a genotype may name; larger numbers are typing errors. A cell of more nodes than that has states
 /// that no edge can read: it is refused before a network is built of it.
-const MAX_STATE: usize = 1000;
+pub(super) const MAX_STATE: usize = 1000;
+/// Most edges of a cell: two for each node that it may have.
+const MAX_EDGES: usize = 2 * (MAX_STATE - 1);
 
-/// (op, input state), two per node.
-type Pairs = Vec<(String, usize)>;
+/// An edge of a genotype: (op, input state).
+pub type GenotypeEdge = (String, usize);
 
-/// Two cells in the notation of the original DARTS code: each node is two (op, input state) pairs, listed node after node.
-/// State 0 is the cell before the previous one, state 1 the previous one, state 2+k node k.
+/// Two cells in the notation of the original DARTS code: each node is a list of (op, input state), mostly two. State 0 is the
+/// cell before the previous one, state 1 the previous one, state 2+k node k.
+///
+/// A node may have one edge or several. A node without edges has no value: nothing may read it, and it cannot be part of the
+/// output.
 ///
 /// ```
 /// use archai_spec::desc::Genotype;
 /// let text = "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=range(2, 3), \
 ///             reduce=[('max_pool_3x3', 0), ('max_pool_3x3', 1)], reduce_concat=range(2, 3))";
 /// let genotype: Genotype = text.parse().unwrap();
-/// assert_eq!(genotype.normal[1], ("sep_conv_3x3".to_string(), 1));
+/// assert_eq!(genotype.normal[0][1], ("sep_conv_3x3".to_string(), 1));
 /// assert_eq!(genotype.to_string(), text);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Genotype {
-    /// Regular cell: (op, input state), two per node.
-    pub normal: Vec<(String, usize)>,
+    /// Regular cell: the edges of each node.
+    #[serde(serialize_with = "write_nodes", deserialize_with = "read_nodes")]
+    pub normal: Vec<Vec<GenotypeEdge>>,
     /// States that make the regular cell's output.
     pub normal_concat: Vec<usize>,
-    /// Reduction cell: (op, input state), two per node.
-    pub reduce: Vec<(String, usize)>,
+    /// Reduction cell: the edges of each node.
+    #[serde(serialize_with = "write_nodes", deserialize_with = "read_nodes")]
+    pub reduce: Vec<Vec<GenotypeEdge>>,
     /// States that make the reduction cell's output.
     pub reduce_concat: Vec<usize>,
 }
 
-fn error(message: impl Into<String>) -> DescError {
+pub(super) fn error(message: impl Into<String>) -> DescError {
     DescError::new(DescErrorKind::Genotype, message)
+}
+
+/// Whether the list can be said without brackets around nodes, as the original code does.
+fn is_flat(nodes: &[Vec<GenotypeEdge>]) -> bool {
+    nodes.iter().all(|node| node.len() == 2)
+}
+
+/// Flat where all nodes have two edges, else node by node.
+fn write_nodes<S: Serializer>(nodes: &[Vec<GenotypeEdge>], to: S) -> Result<S::Ok, S::Error> {
+    match is_flat(nodes) {
+        true => to.collect_seq(nodes.iter().flatten()),
+        false => to.collect_seq(nodes),
+    }
+}
+
+fn read_nodes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<GenotypeEdge>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        Flat(Vec<GenotypeEdge>),
+        ByNode(Vec<Vec<GenotypeEdge>>),
+    }
+    match Form::deserialize(from)? {
+        Form::ByNode(nodes) => Ok(nodes),
+        Form::Flat(edges) => in_pairs(edges).map_err(serde::de::Error::custom),
+    }
+}
+
+/// The nodes of a flat list.
+pub(super) fn in_pairs(edges: Vec<GenotypeEdge>) -> Result<Vec<Vec<GenotypeEdge>>, DescError> {
+    if edges.is_empty() || !edges.len().is_multiple_of(2) {
+        let n = edges.len();
+        return Err(error(format!("has {n} pairs; expected two per node")));
+    }
+    let mut nodes = Vec::with_capacity(edges.len() / 2);
+    let mut edges = edges.into_iter();
+    while let (Some(one), Some(other)) = (edges.next(), edges.next()) {
+        nodes.push(vec![one, other]);
+    }
+    Ok(nodes)
 }
 
 impl Genotype {
     /// Checks what can be checked without knowing the ops. Parsing does so too.
     ///
     /// # Errors
-    /// An odd number of pairs, more nodes than have a number, an input or a concatenated state that does not exist.
+    /// No nodes, more nodes than have a number, an input or a concatenated state that does not exist or has no value.
     pub fn check(&self) -> Result<(), DescError> {
-        for (name, pairs, concat) in [
-            ("normal", &self.normal, &self.normal_concat),
-            ("reduce", &self.reduce, &self.reduce_concat),
-        ] {
-            if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
-                return Err(
-                    error(format!("has {} pairs; expected two per node", pairs.len())).at(name),
-                );
-            }
-            let (nodes, most) = (pairs.len() / 2, MAX_STATE - 1);
-            if nodes > most {
-                return Err(error(format!(
-                    "has {nodes} nodes; a cell may have {most}, because states are numbered up to {MAX_STATE}"
-                ))
-                .at(name));
-            }
-            for (i, (op, input)) in pairs.iter().enumerate() {
-                let states = i / 2 + 2;
-                if *input >= states {
-                    return Err(error(format!(
-                        "pair {i} ('{op}', {input}) belongs to node {}, which can read states 0 to {}",
-                        i / 2,
-                        states - 1
-                    ))
-                    .at(name));
-                }
-            }
-            let states = pairs.len() / 2 + 2;
-            if concat.is_empty() {
-                return Err(error("is empty; name at least one state").at(format!("{name}_concat")));
-            }
-            if let Some(bad) = concat.iter().find(|&&s| s >= states) {
-                return Err(error(format!(
-                    "names state {bad}, but the last one is {}",
-                    states - 1
-                ))
-                .at(format!("{name}_concat")));
-            }
-        }
-        Ok(())
+        check_cell("normal", &self.normal, &self.normal_concat)?;
+        check_cell("reduce", &self.reduce, &self.reduce_concat)
     }
-    fn pairs(&self, kind: CellType) -> (&[(String, usize)], &[usize]) {
+    fn cell(&self, kind: CellType) -> (&[Vec<GenotypeEdge>], &[usize]) {
         match kind {
             CellType::Regular => (&self.normal, &self.normal_concat),
             CellType::Reduction => (&self.reduce, &self.reduce_concat),
@@ -103,25 +111,87 @@ impl Genotype {
     }
 }
 
+fn check_cell(name: &str, nodes: &[Vec<GenotypeEdge>], concat: &[usize]) -> Result<(), DescError> {
+    let (n_nodes, most) = (nodes.len(), MAX_STATE - 1);
+    if n_nodes == 0 {
+        return Err(error("has no nodes; give it at least one").at(name));
+    }
+    if n_nodes > most {
+        return Err(error(format!(
+            "has {n_nodes} nodes; a cell may have {most}, because states are numbered up to {MAX_STATE}"
+        ))
+        .at(name));
+    }
+    let edges: usize = nodes.iter().map(Vec::len).sum();
+    if edges > MAX_EDGES {
+        return Err(error(format!("has {edges} edges; a cell may have {MAX_EDGES}")).at(name));
+    }
+    let is_empty = |state: usize| state >= 2 && nodes[state - 2].is_empty();
+    let mut pair = 0;
+    for (n, node) in nodes.iter().enumerate() {
+        for (op, input) in node {
+            let fail =
+                |text: String| Err(error(format!("pair {pair} ('{op}', {input}) {text}")).at(name));
+            if *input >= n + 2 {
+                return fail(format!(
+                    "belongs to node {n}, which can read states 0 to {}",
+                    n + 1
+                ));
+            }
+            if is_empty(*input) {
+                return fail(format!(
+                    "reads node {}, which has no edges and so no value; give that node an edge, or read another state",
+                    input - 2
+                ));
+            }
+            pair += 1;
+        }
+    }
+    let states = n_nodes + 2;
+    let fail = |text: String| Err(error(text).at(format!("{name}_concat")));
+    if concat.is_empty() {
+        return fail("is empty; name at least one state".into());
+    }
+    if let Some(bad) = concat.iter().find(|&&s| s >= states) {
+        return fail(format!(
+            "names state {bad}, but the last one is {}",
+            states - 1
+        ));
+    }
+    if let Some(bad) = concat.iter().find(|&&s| is_empty(s)) {
+        return fail(format!(
+            "names state {bad}, but node {} has no edges and so no value; leave the state out of `{name}_concat`, or give \
+             the node an edge",
+            bad - 2
+        ));
+    }
+    Ok(())
+}
+
 impl fmt::Display for Genotype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Genotype(")?;
-        for (i, (name, pairs, concat)) in [
+        for (i, (name, nodes, concat)) in [
             ("normal", &self.normal, &self.normal_concat),
             ("reduce", &self.reduce, &self.reduce_concat),
         ]
         .into_iter()
         .enumerate()
         {
-            let list: Vec<String> = pairs
-                .iter()
-                .map(|(op, input)| format!("('{op}', {input})"))
-                .collect();
+            let of = |node: &Vec<GenotypeEdge>| {
+                let edges = node.iter().map(|(op, input)| format!("('{op}', {input})"));
+                edges.collect::<Vec<_>>().join(", ")
+            };
+            let flat = is_flat(nodes);
+            let list = nodes.iter().map(|node| match flat {
+                true => of(node),
+                false => format!("[{}]", of(node)),
+            });
             write!(
                 f,
                 "{}{name}=[{}], {name}_concat=",
                 if i > 0 { ", " } else { "" },
-                list.join(", ")
+                list.collect::<Vec<_>>().join(", ")
             )?;
             match (concat.first(), concat.last()) {
                 (Some(&first), Some(&last)) if concat.iter().copied().eq(first..=last) => {
@@ -134,216 +204,19 @@ impl fmt::Display for Genotype {
     }
 }
 
-/// A cursor over the text of a genotype.
-struct Parser<'a> {
-    text: &'a str,
-    pos: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn rest(&self) -> &'a str {
-        &self.text[self.pos..]
-    }
-    /// Skips white space and comments.
-    fn skip(&mut self) {
-        loop {
-            let rest = self.rest();
-            let trimmed = rest.trim_start();
-            self.pos += rest.len() - trimmed.len();
-            if !trimmed.starts_with('#') {
-                return;
-            }
-            self.pos += trimmed.find('\n').unwrap_or(trimmed.len());
-        }
-    }
-    fn fail<T>(&self, expected: &str) -> Result<T, DescError> {
-        let before = &self.text[..self.pos];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-        let found: String = self.rest().chars().take(12).collect();
-        let found = if found.is_empty() {
-            "the end".to_string()
-        } else {
-            format!("`{found}`")
-        };
-        let form = "Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=range(2, 6), reduce=[…], reduce_concat=range(2, 6))";
-        Err(error(format!(
-            "expected {expected}, found {found}; a genotype reads {form}"
-        ))
-        .at(format!("line {line}, column {column}")))
-    }
-    fn eat(&mut self, token: &str) -> bool {
-        self.skip();
-        let found = self.rest().starts_with(token);
-        if found {
-            self.pos += token.len();
-        }
-        found
-    }
-    fn expect(&mut self, token: &str) -> Result<(), DescError> {
-        if self.eat(token) {
-            Ok(())
-        } else {
-            self.fail(&format!("`{token}`"))
-        }
-    }
-    fn word(&mut self) -> &'a str {
-        self.skip();
-        let rest = self.rest();
-        let end = rest
-            .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.'))
-            .unwrap_or(rest.len());
-        self.pos += end;
-        &rest[..end]
-    }
-    fn number(&mut self) -> Result<usize, DescError> {
-        self.skip();
-        let start = self.pos;
-        match self.word().parse() {
-            Ok(n) if n <= MAX_STATE => Ok(n),
-            _ => {
-                self.pos = start;
-                self.fail("the number of a state")
-            }
-        }
-    }
-    /// A list or tuple of what `item` reads; a comma may stand last.
-    fn list<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T, DescError>,
-    ) -> Result<Vec<T>, DescError> {
-        let close = if self.eat("[") {
-            "]"
-        } else if self.eat("(") {
-            ")"
-        } else {
-            return self.fail("`[`");
-        };
-        let mut items = Vec::new();
-        while !self.eat(close) {
-            items.push(item(self)?);
-            if !self.eat(",") {
-                self.expect(close)?;
-                break;
-            }
-        }
-        Ok(items)
-    }
-    fn pair(&mut self) -> Result<(String, usize), DescError> {
-        self.expect("(")?;
-        let quote = if self.eat("'") {
-            '\''
-        } else if self.eat("\"") {
-            '"'
-        } else {
-            return self.fail("the name of an op in quotes");
-        };
-        let Some(end) = self.rest().find(quote) else {
-            return self.fail("a closing quote");
-        };
-        let name = &self.rest()[..end];
-        if name.is_empty()
-            || name
-                .chars()
-                .any(|c| !(c.is_alphanumeric() || "_.-+".contains(c)))
-        {
-            return self.fail("the name of an op");
-        }
-        self.pos += end + 1;
-        self.expect(",")?;
-        let input = self.number()?;
-        self.expect(")")?;
-        Ok((name.to_string(), input))
-    }
-    fn states(&mut self) -> Result<Vec<usize>, DescError> {
-        if self.eat("range") {
-            self.expect("(")?;
-            let from = self.number()?;
-            self.expect(",")?;
-            let to = self.number()?;
-            self.expect(")")?;
-            Ok((from..to).collect())
-        } else {
-            self.list(Self::number)
-        }
-    }
-}
-
-impl FromStr for Genotype {
-    type Err = DescError;
-
-    /// Reads the Python text `Genotype(normal=…, normal_concat=…, reduce=…, reduce_concat=…)`; `NAME = ` may stand before
-    /// it, and the four parts may come in any order.
-    fn from_str(text: &str) -> Result<Self, DescError> {
-        let mut p = Parser { text, pos: 0 };
-        p.skip();
-        let mut start = p.pos;
-        let mut word = p.word();
-        if word != "Genotype" && p.eat("=") {
-            p.skip();
-            start = p.pos;
-            word = p.word();
-        }
-        if word != "Genotype" {
-            p.pos = start;
-            return p.fail("`Genotype(`");
-        }
-        p.expect("(")?;
-        let (mut normal, mut normal_concat, mut reduce, mut reduce_concat) =
-            (None, None, None, None);
-        while !p.eat(")") {
-            p.skip();
-            let start = p.pos;
-            let key = p.word();
-            p.expect("=")?;
-            let again = match key {
-                "normal" => normal.replace(p.list(Parser::pair)?).is_some(),
-                "normal_concat" => normal_concat.replace(p.states()?).is_some(),
-                "reduce" => reduce.replace(p.list(Parser::pair)?).is_some(),
-                "reduce_concat" => reduce_concat.replace(p.states()?).is_some(),
-                _ => {
-                    p.pos = start;
-                    return p.fail("`normal`, `normal_concat`, `reduce` or `reduce_concat`");
-                }
-            };
-            if again {
-                p.pos = start;
-                return p.fail(&format!("each part once, but `{key}` came before"));
-            }
-            if !p.eat(",") {
-                p.expect(")")?;
-                break;
-            }
-        }
-        p.skip();
-        if !p.rest().is_empty() {
-            return p.fail("nothing after the genotype");
-        }
-        let missing = |name: &str| error(format!("the part `{name}=` is missing"));
-        let genotype = Genotype {
-            normal: normal.ok_or_else(|| missing("normal"))?,
-            normal_concat: normal_concat.ok_or_else(|| missing("normal_concat"))?,
-            reduce: reduce.ok_or_else(|| missing("reduce"))?,
-            reduce_concat: reduce_concat.ok_or_else(|| missing("reduce_concat"))?,
-        };
-        genotype.check()?;
-        Ok(genotype)
-    }
-}
-
 /// Builds the cells of a genotype.
 pub(super) struct GenotypeBuilder<'a>(pub Cow<'a, Genotype>);
 
 impl ModelDescBuilder for GenotypeBuilder<'_> {
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
-        let (pairs, _) = self.0.pairs(cell.cell_type);
-        Ok(pairs
-            .chunks(2)
+        let (nodes, _) = self.0.cell(cell.cell_type);
+        Ok(nodes
+            .iter()
             .map(|node| NodeDesc::new(node.iter().map(|(op, from)| cell.edge(op, *from))))
             .collect())
     }
     fn cell_concat(&self, cell: &CellPlan<'_>, _n_nodes: usize) -> Vec<usize> {
-        self.0.pairs(cell.cell_type).1.to_vec()
+        self.0.cell(cell.cell_type).1.to_vec()
     }
 }
 
@@ -358,8 +231,35 @@ pub fn from_genotype(
     catalog: &OpCatalog,
 ) -> Result<Built, DescErrors> {
     genotype.check()?;
+    check_noise(genotype, catalog)?;
     let builder = GenotypeBuilder(Cow::Borrowed(genotype));
     build(&builder, settings, None, affine, catalog)
+}
+
+/// The op of robustness studies that gives Gaussian noise in place of its input.
+const NOISE: &str = "noise";
+
+/// `noise` is no misspelt op, so its error says more than that the name is unknown.
+fn check_noise(genotype: &Genotype, catalog: &OpCatalog) -> Result<(), DescError> {
+    if catalog.get(NOISE).is_ok() {
+        return Ok(());
+    }
+    for (name, nodes) in [("normal", &genotype.normal), ("reduce", &genotype.reduce)] {
+        for (n, node) in nodes.iter().enumerate() {
+            if let Some(e) = node.iter().position(|(op, _)| op == NOISE) {
+                return Err(DescError::new(
+                    DescErrorKind::UnknownOp,
+                    format!(
+                        "`{NOISE}` gives Gaussian noise whatever it reads; archai has no such op, because a network here gives the \
+                         same output whenever it sees the same image. Put another op in its place (`none` gives zeros, which is \
+                         the mean of the noise), or register an op of this name"
+                    ),
+                )
+                .at(format!("{name}, node {n}, edge {e}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl ModelDesc {
@@ -369,8 +269,23 @@ impl ModelDesc {
     /// Says what a genotype cannot express: a missing kind of cell, nodes without exactly two edges, mixed ops, ops with
     /// parameters or several inputs, unusual strides, cells of one kind that differ.
     pub fn genotype(&self) -> Result<Genotype, DescError> {
-        let (normal, normal_concat) = self.cell_genotype(CellType::Regular)?;
-        let (reduce, reduce_concat) = self.cell_genotype(CellType::Reduction)?;
+        self.genotype_with(EdgesPerNode::Two)
+    }
+
+    /// As [`ModelDesc::genotype`], but nodes may have any number of edges: the text is by node then, which the original code
+    /// does not read.
+    ///
+    /// # Errors
+    /// As [`ModelDesc::genotype`]; a node without edges that something reads.
+    pub fn genotype_by_node(&self) -> Result<Genotype, DescError> {
+        let genotype = self.genotype_with(EdgesPerNode::Any)?;
+        genotype.check()?;
+        Ok(genotype)
+    }
+
+    fn genotype_with(&self, edges: EdgesPerNode) -> Result<Genotype, DescError> {
+        let (normal, normal_concat) = self.cell_genotype(CellType::Regular, edges)?;
+        let (reduce, reduce_concat) = self.cell_genotype(CellType::Reduction, edges)?;
         Ok(Genotype {
             normal,
             normal_concat,
@@ -379,7 +294,11 @@ impl ModelDesc {
         })
     }
 
-    fn cell_genotype(&self, kind: CellType) -> Result<(Pairs, Vec<usize>), DescError> {
+    fn cell_genotype(
+        &self,
+        kind: CellType,
+        edges: EdgesPerNode,
+    ) -> Result<(Vec<Vec<GenotypeEdge>>, Vec<usize>), DescError> {
         let mut cells = self
             .cells
             .iter()
@@ -390,9 +309,9 @@ impl ModelDesc {
                 "a genotype needs a regular and a reduction cell, but the description has no {kind} cell"
             )));
         };
-        let pairs = cell_pairs(cell).map_err(|e| e.at(format!("cell {first}")))?;
+        let nodes = cell_nodes(cell, edges).map_err(|e| e.at(format!("cell {first}")))?;
         for (i, other) in cells {
-            if cell_pairs(other).map_err(|e| e.at(format!("cell {i}")))? != pairs
+            if cell_nodes(other, edges).map_err(|e| e.at(format!("cell {i}")))? != nodes
                 || other.concat != cell.concat
             {
                 return Err(error(format!(
@@ -401,26 +320,37 @@ impl ModelDesc {
                 .at(format!("cell {i}")));
             }
         }
-        Ok((pairs, cell.concat.clone()))
+        Ok((nodes, cell.concat.clone()))
     }
 }
 
-fn cell_pairs(cell: &CellDesc) -> Result<Pairs, DescError> {
+/// How many edges a node may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EdgesPerNode {
+    Two,
+    Any,
+}
+
+fn cell_nodes(
+    cell: &CellDesc,
+    per_node: EdgesPerNode,
+) -> Result<Vec<Vec<GenotypeEdge>>, DescError> {
     if cell.stems.len() != 2 {
         return Err(error(format!(
             "a genotype's cells have two inputs, but this one has {}",
             cell.stems.len()
         )));
     }
-    let mut pairs = Vec::new();
+    let mut nodes = Vec::new();
     for (n, node) in cell.nodes.iter().enumerate() {
-        if node.edges.len() != 2 {
+        if per_node == EdgesPerNode::Two && node.edges.len() != 2 {
             return Err(error(format!(
                 "a genotype has two edges per node, but this one has {}",
                 node.edges.len()
             ))
             .at(format!("node {n}")));
         }
+        let mut edges = Vec::new();
         for (e, edge) in node.edges.iter().enumerate() {
             let op = &edge.op;
             let fail = |text: String| Err(error(text).at(format!("node {n}, edge {e}")));
@@ -454,8 +384,9 @@ fn cell_pairs(cell: &CellDesc) -> Result<Pairs, DescError> {
                     op.name, op.stride
                 ));
             }
-            pairs.push((op.name.clone(), input));
+            edges.push((op.name.clone(), input));
         }
+        nodes.push(edges);
     }
-    Ok(pairs)
+    Ok(nodes)
 }

@@ -3,6 +3,9 @@
 //! A cell is a directed graph of at most seven vertices and nine edges with an op on every inner vertex. As a
 //! [`CellDesc`], the graph's input is state 1 (state 0 is not read).
 
+use std::str::FromStr;
+
+use super::literal::{Entry, Fault, Literal, Reader, Value};
 use super::{
     CellDesc, CellPlan, CellType, DescError, DescErrorKind, EdgeDesc, ModelDesc, ModelDescBuilder,
     ModelPlan, NodeDesc, OpDesc, Shape,
@@ -354,6 +357,165 @@ impl Cell101 {
     pub fn from_cell(cell: &CellDesc) -> Result<Cell101, DescError> {
         read(cell).ok_or_else(|| {
             error("the cell is not one of NAS-Bench-101 as this program writes them")
+        })
+    }
+}
+
+/// What the benchmark tells of a cell beside its graph: passed over.
+const METRICS: [&str; 8] = [
+    "epochs",
+    "hash",
+    "module_hash",
+    "trainable_parameters",
+    "training_time",
+    "train_accuracy",
+    "validation_accuracy",
+    "test_accuracy",
+];
+/// The names that the benchmark's examples give to ops.
+const CONSTANTS: [(&str, &str); 5] = [
+    ("INPUT", "input"),
+    ("OUTPUT", "output"),
+    ("CONV1X1", "conv1x1-bn-relu"),
+    ("CONV3X3", "conv3x3-bn-relu"),
+    ("MAXPOOL3X3", "maxpool3x3"),
+];
+const FORM: &str =
+    "a NAS-Bench-101 cell reads {\"matrix\": [[0, 1], [0, 0]], \"ops\": [\"input\", \"output\"]}";
+
+/// Matrix and ops as far as they have been read.
+#[derive(Default)]
+struct Parts<'a> {
+    matrix: Option<Literal<'a>>,
+    ops: Option<Literal<'a>>,
+}
+
+impl<'a> Parts<'a> {
+    fn set(&mut self, at: usize, key: &str, value: Literal<'a>) -> Result<(), Fault> {
+        let place = match key {
+            "matrix" | "module_adjacency" => &mut self.matrix,
+            "ops" | "module_operations" => &mut self.ops,
+            // Definitions as `CONV1X1 = 'conv1x1-bn-relu'` say what is known.
+            _ if CONSTANTS
+                .iter()
+                .any(|c| (c.0, Some(c.1)) == (key, value.text())) =>
+            {
+                return Ok(());
+            }
+            _ if METRICS.contains(&key) => return Ok(()),
+            // `cell = ModelSpec(…)`
+            _ if matches!(value.value, Value::Dict(_) | Value::Call(..)) => {
+                return self.take(value);
+            }
+            _ => {
+                let key: String = key.chars().take(40).collect();
+                let message = format!("unknown key `{key}`; expected `matrix` and `ops`");
+                return Err(Fault::new(at, message));
+            }
+        };
+        match place.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(Fault::new(at, format!("`{key}` comes a second time"))),
+        }
+    }
+    /// A value that holds both.
+    fn take(&mut self, value: Literal<'a>) -> Result<(), Fault> {
+        match value.value {
+            Value::Dict(entries) | Value::Call(_, entries) => {
+                for (i, Entry { at, key, value }) in entries.into_iter().enumerate() {
+                    let key = key.or(["matrix", "ops"].get(i).copied()).unwrap_or("");
+                    if matches!(value.value, Value::Dict(_) | Value::Call(..))
+                        && value.items().is_none()
+                    {
+                        let message = format!("`{key}` is no list");
+                        return Err(Fault::new(at, message));
+                    }
+                    self.set(at, key, value)?;
+                }
+                Ok(())
+            }
+            Value::List(items) if items.len() == 2 => {
+                for (key, item) in ["matrix", "ops"].into_iter().zip(items) {
+                    self.set(item.at, key, item)?;
+                }
+                Ok(())
+            }
+            Value::List(_) | Value::Text(_) | Value::Word(_) => {
+                Err(Fault::new(value.at, "expected a matrix and its ops"))
+            }
+        }
+    }
+}
+
+fn read_text(text: &str) -> Result<Cell101, Fault> {
+    let mut reader = Reader::new(text, 0);
+    let mut parts = Parts::default();
+    loop {
+        reader.skip();
+        if reader.rest().is_empty() {
+            break;
+        }
+        let at = reader.pos;
+        let mut ahead = reader.clone();
+        let key = ahead.word();
+        if !key.is_empty() && (ahead.eat('=') || ahead.eat(':')) {
+            reader.pos = ahead.pos;
+            let value = reader.value()?;
+            parts.set(at, key, value)?;
+        } else {
+            let value = reader.value()?;
+            parts.take(value)?;
+        }
+        // YAML's and Python's statements end with the line, JSON's and Python's entries with a comma.
+        reader.eat(',');
+    }
+    let missing = |name: &str| Fault::new(text.len(), format!("there is no `{name}`"));
+    let matrix = parts.matrix.ok_or_else(|| missing("matrix"))?;
+    let ops = parts.ops.ok_or_else(|| missing("ops"))?;
+    let rows = matrix
+        .items()
+        .ok_or_else(|| reader.fault_at(matrix.at, "a list of rows"))?;
+    let row = |row: &Literal<'_>| -> Result<Vec<u8>, Fault> {
+        let entries = row
+            .items()
+            .ok_or_else(|| reader.fault_at(row.at, "a row `[0, 1, …]` of the matrix"))?;
+        let entry = |entry: &Literal<'_>| match entry.value {
+            Value::Word("0" | "0." | "0.0" | "False" | "false") => Ok(0),
+            Value::Word("1" | "1." | "1.0" | "True" | "true") => Ok(1),
+            _ => Err(reader.fault_at(entry.at, "0 or 1")),
+        };
+        entries.iter().map(entry).collect()
+    };
+    let rows: Vec<Vec<u8>> = rows.iter().map(row).collect::<Result<_, Fault>>()?;
+    let ops_list = ops
+        .items()
+        .ok_or_else(|| reader.fault_at(ops.at, "a list of ops"))?;
+    let mut names = Vec::with_capacity(ops_list.len());
+    for op in ops_list {
+        let name = op
+            .text()
+            .ok_or_else(|| reader.fault_at(op.at, "the name of an op"))?;
+        let constant = CONSTANTS.iter().find(|c| c.0 == name);
+        names.push(constant.map_or(name, |c| c.1));
+    }
+    Cell101::new(&rows, &names).map_err(|e| Fault::new(matrix.at, e.message))
+}
+
+/// Reads a matrix and its ops: JSON, a Python dictionary, `ModelSpec(matrix=…, ops=…)`, two assignments, two keys of YAML, or
+/// the pair `(matrix, ops)`. Keys are `matrix` and `ops`, or the benchmark's `module_adjacency` and `module_operations`.
+///
+/// ```
+/// use archai_spec::desc::nasbench101::Cell101;
+/// let text = "ModelSpec(matrix=[[0, 1, 0], [0, 0, 1], [0, 0, 0]], ops=[INPUT, CONV3X3, OUTPUT])";
+/// let cell: Cell101 = text.parse().unwrap();
+/// assert_eq!(cell.op_names(), ["input", "conv3x3-bn-relu", "output"]);
+/// ```
+impl FromStr for Cell101 {
+    type Err = DescError;
+    fn from_str(text: &str) -> Result<Self, DescError> {
+        read_text(text).map_err(|fault| {
+            let message = format!("{}; {FORM}", fault.message);
+            Fault { message, ..fault }.of(text, DescErrorKind::Cell)
         })
     }
 }

@@ -6,9 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::genotype_text::choose;
+use super::literal::{Reader, line_and_column};
 use super::{
     Built, CellDesc, CellPlan, CellType, DescError, DescErrorKind, DescErrors, EdgeDesc, ModelDesc,
-    ModelDescBuilder, ModelPlan, NodeDesc, OpCatalog, OpDesc, ParamValue, Shape, build,
+    ModelDescBuilder, ModelPlan, NodeDesc, OpCatalog, OpDesc, ParamValue, Shape, Which, build,
 };
 use crate::settings::ModelDescSettings;
 
@@ -384,6 +386,85 @@ impl FromStr for Cell201 {
         }
         Ok(Cell201 { edges })
     }
+}
+
+/// What the benchmark's text of a cell is made of.
+fn is_cell(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "|~+_".contains(c)
+}
+
+/// The places at which a text holds the benchmark's notation, and what stands there.
+fn cells_in(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut pos = 0;
+    while let Some(at) = text[pos..].find('|').map(|i| pos + i) {
+        let end = text[at..]
+            .find(|c| !is_cell(c))
+            .map_or(text.len(), |i| at + i);
+        let cell = &text[at..end];
+        if cell.contains('~') {
+            found.push((at, cell));
+        }
+        pos = end.max(at + 1);
+    }
+    found
+}
+
+impl Cell201 {
+    /// The cell within a text: the benchmark's notation, alone or among other words as in a log; six digits; or the list of
+    /// six digits that NASLib prints. Digits are as in [`Cell201::digits`].
+    ///
+    /// ```
+    /// use archai_spec::desc::{Which, nasbench201::Cell201};
+    /// let text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|";
+    /// let log = format!("[best] Structure(4 nodes with {text})");
+    /// assert_eq!(Cell201::find(&log, &Which::Only).unwrap().digits(), "433000");
+    /// assert_eq!(Cell201::find("(4, 3, 3, 0, 0, 0)", &Which::Only).unwrap().digits(), "433000");
+    /// ```
+    ///
+    /// # Errors
+    /// None, several where one is meant (the error lists them by line), and what is wrong with the one that is meant.
+    pub fn find(text: &str, which: &Which) -> Result<Cell201, DescError> {
+        let cells = cells_in(text);
+        let place = |at: usize| {
+            let (line, column) = line_and_column(text, at);
+            format!("line {line}, column {column}")
+        };
+        if !cells.is_empty() {
+            let line = |i: usize| {
+                let (at, cell) = cells[i];
+                let shown: String = cell.chars().take(120).collect();
+                format!("{}: {shown}", place(at))
+            };
+            let (at, cell) =
+                cells[choose(which, cells.len(), "cell", |_| "", line).map_err(error)?];
+            return cell.parse().map_err(|e: DescError| e.at(place(at)));
+        }
+        match digit_list(text) {
+            Some(digits) => digits.parse(),
+            None => text.parse(),
+        }
+    }
+    /// Whether a text looks like a cell of the benchmark.
+    pub(super) fn is_in(text: &str) -> bool {
+        let digits = text.trim();
+        !cells_in(text).is_empty()
+            || digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_digit())
+            || digit_list(text).is_some()
+    }
+}
+
+/// The digits of a list of six numbers below ten.
+fn digit_list(text: &str) -> Option<String> {
+    let mut reader = Reader::new(text, 0);
+    let list = reader.value().ok()?;
+    reader.skip();
+    let items = list.items().filter(|items| items.len() == 6)?;
+    let digits: Option<String> = items
+        .iter()
+        .map(|item| char::from_digit(u32::try_from(item.number()?).ok()?, 10))
+        .collect();
+    digits.filter(|_| reader.rest().is_empty())
 }
 
 /// The search space and its macro structure: regular cells in which every node reads all earlier ones through mixed ops

@@ -2,6 +2,7 @@
 
 mod build;
 mod draw;
+mod foreign;
 mod genotype;
 mod golden;
 mod import;

@@ -511,48 +511,80 @@ pub enum DescCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         file: String,
     },
-    /// Make a full description from a genotype of the original DARTS code
+    /// Make a full description from a genotype of DARTS and its kin
+    ///
+    /// Reads flat lists, lists by node, (op, node, input) triples and dictionaries, alone or within a log or a Python module.
     #[command(
         name = "from-genotype",
         after_help = "Examples:\n  \
             archai desc from-genotype darts_v2.txt --stems one --aux > darts_v2.yaml\n  \
+            archai desc from-genotype genotypes.py --name PCDARTS --dataset imagenet\n  \
+            archai desc from-genotype search.log --nth -1\n  \
             archai desc genotype final_model_desc.yaml | archai desc from-genotype -"
     )]
-    FromGenotype {
-        /// A file with `Genotype(normal=..., ...)`, or - for standard input
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: String,
-        /// The network's size
-        #[command(flatten)]
-        macro_args: MacroArgs,
-        /// Where to write it [default: standard output]
-        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        output: Option<PathBuf>,
-    },
+    FromGenotype(FromArgs),
+    /// Make a full description from what another program wrote
+    ///
+    /// Tells by the text what it is, and says so: a genotype of DARTS and its kin, a cell of NAS-Bench-201 (its text or its six
+    /// digits), a cell of NAS-Bench-101 (matrix and ops), or a model description of Microsoft Archai. Cells of a benchmark get
+    /// the benchmark's network around them.
+    #[command(after_help = "Examples:\n  \
+            archai desc from genotypes.py --name FairDARTS_b -o found.yaml\n  \
+            echo '|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|' | archai desc from -\n  \
+            archai desc from cell.json --dataset cifar100")]
+    From(FromArgs),
+}
+
+/// `archai desc from` and `from-genotype`.
+#[derive(Clone, Debug, Args)]
+pub struct FromArgs {
+    /// The file, or - for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: String,
+    /// Of several architectures in the file, the one at this place: 1 is the first, -1 the last
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        conflicts_with = "name"
+    )]
+    pub nth: Option<i64>,
+    /// Of several genotypes in the file, the one that is assigned to this name
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The network's size
+    #[command(flatten)]
+    pub macro_args: MacroArgs,
+    /// Where to write it [default: standard output]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
 }
 
 /// Size and surroundings of a network.
 #[derive(Clone, Debug, Args)]
 pub struct MacroArgs {
-    /// Channels of the first cell's nodes
-    #[arg(long, value_name = "N", default_value_t = 36)]
-    pub channels: usize,
-    /// Cells
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    pub cells: usize,
-    /// Cells that halve the size
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub reductions: usize,
-    /// Stems in front of the cells
-    #[arg(long, value_enum, default_value_t = StemsArg::Two)]
-    pub stems: StemsArg,
+    /// Channels of the first cell's nodes [default: 36; ImageNet 48; a benchmark's own]
+    #[arg(long, value_name = "N")]
+    pub channels: Option<usize>,
+    /// Cells [default: 20; ImageNet 14; a benchmark's own]
+    #[arg(long, value_name = "N")]
+    pub cells: Option<usize>,
+    /// Cells that halve the size [default: 2]
+    #[arg(long, value_name = "N")]
+    pub reductions: Option<usize>,
+    /// Stems in front of the cells [default: two; of a genotype for ImageNet imagenet]
+    #[arg(long, value_enum)]
+    pub stems: Option<StemsArg>,
     /// With the auxiliary tower that trainings use
     #[arg(long)]
     pub aux: bool,
     /// Data set whose images and classes the network is for: a name or the path of a YAML file
-    #[arg(long, value_name = "NAME", default_value = "cifar10")]
+    #[arg(long, value_name = "NAME", default_value = CIFAR10)]
     pub dataset: String,
 }
+
+/// The data set that networks are for unless something else is said.
+pub const CIFAR10: &str = "cifar10";
 
 /// How many stems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -561,6 +593,8 @@ pub enum StemsArg {
     One,
     /// Two, as in Archai
     Two,
+    /// Two, of which the second reads the first, for images of 224 pixels, as in the original DARTS code
+    Imagenet,
 }
 
 /// `archai data …`.

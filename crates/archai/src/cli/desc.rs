@@ -5,17 +5,19 @@ use std::path::{Path, PathBuf};
 
 use archai_engine::files::{FileError, write_atomically};
 use archai_lab::{Lab, config::ConfigRequest};
+use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
-    CellType, Cost, DefaultModelDescBuilder, DescError, Genotype, ModelDesc, ModelTable, OpCatalog,
-    OpDesc, Shape, build, draw_dot, draw_svg, from_genotype, import_archai,
+    CellType, Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable,
+    OpCatalog, OpDesc, Shape, Which, build, draw_dot, draw_svg, from_genotype, import_archai,
 };
 use archai_spec::graph::{Graph, GraphLayer};
 use archai_spec::numbers::{millions, thousands};
 use archai_spec::settings::{ModelDescSettings, StemWiring};
+use archai_spec::spaces::NASBENCH201;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::args::{DescCommand, MacroArgs, StemsArg};
+use super::args::{CIFAR10, DescCommand, FromArgs, MacroArgs, StemsArg};
 use super::error::CliError;
 
 /// Runs a command of the group.
@@ -61,7 +63,7 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
             output,
         } => {
             let template = load(file, &catalog)?;
-            let settings = settings(macro_args, lab)?;
+            let settings = settings(macro_args, StemsArg::Two, lab)?;
             let built = build(
                 &DefaultModelDescBuilder,
                 &settings,
@@ -81,27 +83,103 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
             give(&built.desc, output.as_deref())
         }
         DescCommand::Genotype { file } => {
-            let genotype = load(file, &catalog)?.genotype().map_err(CliError::caused)?;
+            let desc = load(file, &catalog)?;
+            let genotype = desc.genotype_by_node().map_err(CliError::caused)?;
             Ok(writeln!(std::io::stdout(), "{genotype}")?)
         }
-        DescCommand::FromGenotype {
-            file,
-            macro_args,
-            output,
-        } => {
-            let (text, name) = read(file)?;
-            let genotype: Genotype = text
-                .trim()
-                .parse()
-                .map_err(|e: DescError| CliError::caused(e.at(&name)))?;
-            let settings = settings(macro_args, lab)?;
-            let built =
-                from_genotype(&genotype, &settings, true, &catalog).map_err(CliError::caused)?;
-            // The number of nodes is the genotype's; that the settings had another one is no news to anybody here.
-            give(&built.desc, output.as_deref())
+        DescCommand::FromGenotype(args) => {
+            let (text, name) = read(&args.file)?;
+            let genotype = Genotype::find(&text, &which(args));
+            let genotype = genotype.map_err(|e| CliError::caused(e.at(&name)))?;
+            give(
+                &of_genotype(&genotype, args, lab, &catalog)?,
+                args.output.as_deref(),
+            )
         }
+        DescCommand::From(args) => from(args, lab, &catalog),
     }
 }
+
+/// Which of the architectures in a file was asked for.
+fn which(args: &FromArgs) -> Which {
+    match (args.nth, &args.name) {
+        (Some(n), _) => Which::Nth(n),
+        (None, Some(name)) => Which::Named(name.clone()),
+        (None, None) => Which::Only,
+    }
+}
+
+/// The network of a genotype. That the settings had another number of nodes than the genotype is no news to anybody.
+fn of_genotype(
+    genotype: &Genotype,
+    args: &FromArgs,
+    lab: &Lab,
+    catalog: &OpCatalog,
+) -> Result<ModelDesc, CliError> {
+    let stems = match args.macro_args.dataset.as_str() {
+        IMAGENET => StemsArg::Imagenet,
+        _ => StemsArg::Two,
+    };
+    let settings = settings(&args.macro_args, stems, lab)?;
+    let built = from_genotype(genotype, &settings, true, catalog).map_err(CliError::caused)?;
+    Ok(built.desc)
+}
+
+/// `archai desc from`.
+fn from(args: &FromArgs, lab: &Lab, catalog: &OpCatalog) -> Result<(), CliError> {
+    let (text, name) = read(&args.file)?;
+    let found = Foreign::read(&text, &which(args));
+    let found = found.map_err(|e: DescError| CliError::caused(e.at(&name)))?;
+    let desc = match &found {
+        Foreign::Genotype(genotype) => of_genotype(genotype, args, lab, catalog)?,
+        Foreign::Cell201(cell) => {
+            // Digits have several meanings among programs; the benchmark's text has one.
+            notes(&[format!("the cell is {cell}, in digits {}", cell.digits())])?;
+            let settings = benchmark(&args.macro_args, ("darts", Some(NASBENCH201)), lab)?;
+            let built = cell.to_desc(&settings, catalog);
+            built.map_err(CliError::caused)?.desc
+        }
+        Foreign::Cell101(cell) => of_cell101(cell, args, lab, catalog)?,
+        Foreign::Archai => {
+            let asked = &args.macro_args;
+            let is_default = asked.channels.is_none()
+                && asked.cells.is_none()
+                && asked.reductions.is_none()
+                && asked.stems.is_none()
+                && !asked.aux
+                && asked.dataset == CIFAR10;
+            // As `archai desc import` has it, unless a size is asked for.
+            let settings = match is_default {
+                true => None,
+                false => Some(settings(asked, StemsArg::Two, lab)?),
+            };
+            let affine = settings.is_some();
+            let built = import_archai(&text, &name, settings.as_ref(), affine, catalog);
+            let built = built.map_err(CliError::caused)?;
+            notes(&built.notes)?;
+            built.desc
+        }
+    };
+    notes(&[format!("{name} holds {}", found.form())])?;
+    give(&desc, args.output.as_deref())
+}
+
+fn of_cell101(
+    cell: &Cell101,
+    args: &FromArgs,
+    lab: &Lab,
+    catalog: &OpCatalog,
+) -> Result<ModelDesc, CliError> {
+    let settings = benchmark(&args.macro_args, ("nasbench101", None), lab)?;
+    let builder = NasBench101Builder {
+        cell: Some(cell.clone()),
+    };
+    let built = build(&builder, &settings, None, true, catalog).map_err(CliError::caused)?;
+    Ok(built.desc)
+}
+
+/// The data set of DARTS's larger network.
+const IMAGENET: &str = "imagenet";
 
 /// The text of a file, or of standard input for `-`, and what to call it.
 fn read(file: &str) -> Result<(String, String), CliError> {
@@ -169,42 +247,82 @@ fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), Cl
     )?)
 }
 
-/// The evaluation's settings of DARTS, in the size that was asked for.
-fn settings(args: &MacroArgs, lab: &Lab) -> Result<ModelDescSettings, CliError> {
+/// The evaluation's settings of an algorithm in a space, for a data set.
+fn evaluation(
+    (algo, space): (&str, Option<&str>),
+    dataset: &str,
+    lab: &Lab,
+) -> Result<ModelDescSettings, CliError> {
     let algo = lab
         .algorithms()
-        .get("darts")
+        .get(algo)
         .map_err(|e| CliError::usage(e.to_string()))?;
     let request = ConfigRequest {
         algos: lab.algorithms(),
         components: lab.components(),
         algo,
-        dataset: Some(&args.dataset),
+        dataset: Some(dataset),
         eval_dataset: None,
-        space: None,
+        space,
         full: true,
         config: None,
         config_only: None,
         overrides: Vec::new(),
     };
-    let mut settings = request
-        .load()?
-        .settings()
-        .map_err(CliError::config)?
-        .nas
-        .eval
-        .model_desc;
-    settings.n_cells = args.cells;
-    settings.n_reductions = args.reductions;
-    settings.model_stems.init_node_ch = args.channels;
-    settings.model_stems.wiring = match args.stems {
+    let settings = request.load()?.settings().map_err(CliError::config)?;
+    Ok(settings.nas.eval.model_desc)
+}
+
+/// The settings in the size that was asked for.
+fn sized(mut settings: ModelDescSettings, args: &MacroArgs) -> ModelDescSettings {
+    settings.n_cells = args.cells.unwrap_or(settings.n_cells);
+    settings.n_reductions = args.reductions.unwrap_or(settings.n_reductions);
+    let channels = &mut settings.model_stems.init_node_ch;
+    *channels = args.channels.unwrap_or(*channels);
+    settings
+}
+
+/// The evaluation's settings of DARTS, in the size that was asked for.
+fn settings(
+    args: &MacroArgs,
+    usual_stems: StemsArg,
+    lab: &Lab,
+) -> Result<ModelDescSettings, CliError> {
+    let mut settings = sized(evaluation(("darts", None), &args.dataset, lab)?, args);
+    let stems = &mut settings.model_stems;
+    stems.wiring = match args.stems.unwrap_or(usual_stems) {
         StemsArg::One => StemWiring::Shared,
         StemsArg::Two => StemWiring::Independent,
+        StemsArg::Imagenet => {
+            stems.ops = ["stem_conv3x3_s4", "stem_relu_conv3x3_s2"].map(String::from);
+            stems.stem_multiplier = 1;
+            StemWiring::Chained
+        }
     };
-    if !args.aux {
-        settings.aux_weight = 0.0;
-    }
+    settings.aux_weight = match (args.aux, settings.aux_weight) {
+        (false, _) => 0.0,
+        // A data set whose evaluation has no tower; any weight builds one, and it is not part of a description.
+        (true, 0.0) => 0.4,
+        (true, weight) => weight,
+    };
     Ok(settings)
+}
+
+/// A benchmark's settings, in the size that was asked for.
+fn benchmark(
+    args: &MacroArgs,
+    of: (&str, Option<&str>),
+    lab: &Lab,
+) -> Result<ModelDescSettings, CliError> {
+    for (given, flag) in [(args.stems.is_some(), "--stems"), (args.aux, "--aux")] {
+        if given {
+            return Err(CliError::usage(format!(
+                "{flag} is for genotypes and descriptions of Archai: a benchmark's network has stems of its own and no \
+                 auxiliary tower; leave it out"
+            )));
+        }
+    }
+    Ok(sized(evaluation(of, &args.dataset, lab)?, args))
 }
 
 fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {

@@ -344,11 +344,11 @@ fn cells(genotype: &str) -> [String; 2] {
 fn edges(genotype: &str) -> Option<[String; 2]> {
     let genotype = &genotype[genotype.find("Genotype(")?..];
     let genotype: Genotype = genotype.parse().ok()?;
-    let line = |name: &str, edges: &[(String, usize)]| {
+    let line = |name: &str, nodes: &[Vec<(String, usize)>]| {
         let edge = |(op, state): &(String, usize)| format!("{op}←{state}");
-        let nodes: Vec<String> = edges
-            .chunks(2)
-            .map(|pair| pair.iter().map(edge).collect::<Vec<_>>().join(" "))
+        let nodes: Vec<String> = nodes
+            .iter()
+            .map(|node| node.iter().map(edge).collect::<Vec<_>>().join(" "))
             .collect();
         format!("  {name:<7} {}", nodes.join(" | "))
     };

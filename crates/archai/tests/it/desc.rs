@@ -172,3 +172,153 @@ fn broken_descriptions_are_refused() {
         .run(&["desc", "from-genotype", &bad])
         .fails(1, &["bad.txt"]);
 }
+
+/// What `archai desc show --json` says of the description that a command writes.
+fn shown(world: &World, args: &[&str]) -> serde_json::Value {
+    let yaml = world.write("shown.yaml", &world.run(args).ok());
+    serde_json::from_str(&world.run(&["desc", "show", &yaml, "--json"]).ok()).unwrap()
+}
+
+#[test]
+fn imagenet_gets_the_papers_network() {
+    let world = World::new();
+    let genotype = world.write("v2.txt", DARTS_V2);
+    let args = ["desc", "from-genotype", &genotype, "--dataset", "imagenet"];
+    let desc = shown(&world, &args);
+    assert_eq!(desc["total"]["params"], 4_718_752);
+    assert_eq!(desc["n_classes"], 1000);
+    // A tower of its own kind: 768 channels without a second norm.
+    let with_aux = shown(&world, &[&args[..], &["--aux"]].concat());
+    assert_eq!(with_aux["total"], desc["total"]);
+    let aux = 768 * 128 + 2 * 128 + 128 * 768 * 4 + 768 * 1000 + 1000;
+    assert_eq!(with_aux["total_with_aux"]["params"], 4_718_752 + aux);
+    // Archai's two stems, each on the image.
+    let two = shown(&world, &[&args[..], &["--stems", "two"]].concat());
+    assert_eq!(two["total"]["params"], 4_729_912);
+    let small = shown(
+        &world,
+        &[
+            "desc",
+            "from-genotype",
+            &genotype,
+            "--stems",
+            "imagenet",
+            "--cells",
+            "3",
+            "--reductions",
+            "1",
+        ],
+    );
+    let stems: Vec<&str> = (0..2)
+        .map(|i| small["rows"][i]["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(stems, ["stem_conv3x3_s4", "stem_relu_conv3x3_s2"]);
+}
+
+#[test]
+fn genotypes_of_other_programs_are_read() {
+    let world = World::new();
+    let module = format!(
+        "# found\nFIRST = {}\nSECOND = gt.{DARTS_V2}\n",
+        DARTS_V2.replace("sep", "dil")
+    );
+    let module = world.write("genotypes.py", &module);
+    let log = world.write(
+        "search.log",
+        &format!("11/29 08:00 genotype = {DARTS_V2}\n11/29 09:00 end\n"),
+    );
+    for args in [
+        vec!["desc", "from-genotype", &module, "--name", "SECOND"],
+        vec!["desc", "from-genotype", &module, "--nth", "-1"],
+        vec!["desc", "from", &module, "--nth", "2"],
+        vec!["desc", "from", &log],
+    ] {
+        assert_eq!(shown(&world, &args)["genotype"], DARTS_V2, "{args:?}");
+    }
+    world.run(&["desc", "from-genotype", &module]).fails(
+        1,
+        &[
+            "genotypes.py",
+            "2 genotypes",
+            "line 2: FIRST",
+            "line 3: SECOND",
+            "--nth",
+        ],
+    );
+    world
+        .run(&["desc", "from", &module, "--nth", "1", "--name", "FIRST"])
+        .fails(2, &["cannot be used with"]);
+    let noise = world.write("noise.txt", &DARTS_V2.replace("dil_conv_3x3", "noise"));
+    world.run(&["desc", "from", &noise]).fails(1, &["noise"]);
+    // One edge for a node: what is printed is by node.
+    let sparse = "Genotype(normal=[('sep_conv_3x3', 2, 0)], normal_concat=[2], reduce=[('skip_connect', 2, 1)], reduce_concat=[2])";
+    let sparse = world.write("sparse.txt", sparse);
+    world
+        .run(&[
+            "desc",
+            "from",
+            &sparse,
+            "--cells",
+            "3",
+            "--reductions",
+            "1",
+            "-o",
+            "sparse.yaml",
+        ])
+        .ok();
+    assert_eq!(
+        world.run(&["desc", "genotype", "sparse.yaml"]).ok().trim(),
+        "Genotype(normal=[[('sep_conv_3x3', 0)]], normal_concat=range(2, 3), reduce=[[('skip_connect', 1)]], \
+         reduce_concat=range(2, 3))"
+    );
+}
+
+#[test]
+fn cells_of_benchmarks_get_the_benchmarks_network() {
+    let world = World::new();
+    // Row 13,557 of the published table, and the documented cell of NAS-Bench-101, with their published sizes.
+    let nb201 = "|nor_conv_1x1~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|none~2|";
+    let nb101 = "{\"matrix\": [[0,1,1,1,0,1,0],[0,0,0,0,0,0,1],[0,0,0,0,0,0,1],[0,0,0,0,1,0,0],[0,0,0,0,0,0,1],[0,0,0,0,0,0,1],\
+                 [0,0,0,0,0,0,0]], \"ops\": [\"input\", \"conv1x1-bn-relu\", \"conv3x3-bn-relu\", \"conv3x3-bn-relu\", \
+                 \"conv3x3-bn-relu\", \"maxpool3x3\", \"output\"]}";
+    let (text, digits) = (
+        world.write("201.txt", nb201),
+        world.write("201d.txt", "321341\n"),
+    );
+    let cell = world.write("101.json", nb101);
+    let of_text = shown(&world, &["desc", "from", &text]);
+    assert_eq!(of_text, shown(&world, &["desc", "from", &digits]));
+    assert_eq!(of_text["total"]["params"], 372_346);
+    let note = world.run(&["desc", "from", &digits]);
+    assert!(
+        note.err.contains(nb201) && note.err.contains("a cell of NAS-Bench-201"),
+        "{}",
+        note.err
+    );
+    assert_eq!(
+        shown(&world, &["desc", "from", &cell])["total"]["params"],
+        2_694_282
+    );
+    let classes = shown(&world, &["desc", "from", &cell, "--dataset", "cifar100"]);
+    assert_eq!(classes["n_classes"], 100);
+    let small = shown(
+        &world,
+        &["desc", "from", &text, "--cells", "5", "--channels", "8"],
+    );
+    assert_eq!(small["rows"][0]["channels"], 8);
+    world
+        .run(&["desc", "from", &cell, "--stems", "one"])
+        .fails(2, &["--stems is for genotypes"]);
+    let poem = world.write("poem.txt", "to be or not to be");
+    world
+        .run(&["desc", "from", &poem])
+        .fails(1, &["poem.txt", "in no notation that is known"]);
+    let archai = world.write(
+        "archai.yaml",
+        "_cell_descs:\n- cell_type: regular\n  _nodes:\n  - edges:\n    - input_ids: [0]\n      op_desc: {name: skip_connect}\n",
+    );
+    assert_eq!(
+        world.run(&["desc", "from", &archai]).ok(),
+        world.run(&["desc", "import", &archai]).ok()
+    );
+}

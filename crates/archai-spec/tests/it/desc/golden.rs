@@ -296,7 +296,7 @@ fn original(network: &str, cells: usize, channels: usize, classes: usize) -> Mod
 
 /// Settings follow the genotype's number of nodes.
 fn built(genotype: &Genotype, mut settings: ModelDescSettings) -> ModelDesc {
-    settings.cell.n_nodes = genotype.normal.len() / 2;
+    settings.cell.n_nodes = genotype.normal.len();
     network(genotype, &settings)
 }
 
@@ -468,9 +468,8 @@ fn golden_published_counts() {
 /// The architectures of the descriptions that Archai ships, in short: op and input state, `|` between nodes.
 #[test]
 fn golden_shipped_counts() {
-    let pairs = |text: &str| -> Vec<(String, usize)> {
-        let tokens = text.split(['|', ' ']).filter(|token| !token.is_empty());
-        tokens
+    let node = |text: &str| -> Vec<(String, usize)> {
+        text.split(' ')
             .map(|token| {
                 let (op, input) = token.split_once(':').unwrap();
                 let op = match op {
@@ -510,7 +509,8 @@ fn golden_shipped_counts() {
         ),
     ] {
         let concat = vec![2, 3, 4, 5];
-        let (normal, reduce) = (pairs(normal), pairs(reduce));
+        let nodes = |text: &str| text.split('|').map(node).collect();
+        let (normal, reduce) = (nodes(normal), nodes(reduce));
         let genotype = Genotype {
             normal,
             normal_concat: concat.clone(),
