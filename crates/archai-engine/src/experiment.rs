@@ -263,7 +263,7 @@ pub fn space_of(
         false => Err(EngineError::setting(
             "nas.search.space",
             format!(
-                "the algorithm has a space of its own and cannot search in `{}`; leave out --space, or take an algorithm that \
+                "the algorithm has a space of its own and cannot search in `{}`; leave out the space, or take an algorithm that \
                  trains a supernet, or random search",
                 space.name()
             ),

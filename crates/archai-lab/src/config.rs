@@ -11,6 +11,7 @@ use archai_spec::settings::OWN_SPACE;
 use archai_spec::spaces;
 
 use crate::error::LabError;
+use crate::message::{Message, Term};
 
 /// What a configuration is made from.
 #[derive(Clone, Debug)]
@@ -51,7 +52,9 @@ impl ConfigRequest<'_> {
             None | Some(OWN_SPACE) => None,
             Some(name) => {
                 let known = self.components.spaces.get(name);
-                let known = known.map_err(|e| LabError::request(format!("--space: {e}")))?;
+                let known = known.map_err(|e| {
+                    LabError::request(Message::from(Term::Space).text(format!(": {e}")))
+                })?;
                 Some(known.as_ref())
             }
         };

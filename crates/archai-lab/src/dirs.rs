@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use archai_engine::files::FileError;
 
 use crate::error::LabError;
+use crate::message::{Message, Term};
 use crate::phase::Phase;
 use crate::rundir::{RunDir, is_bare};
 
@@ -28,7 +29,7 @@ impl RunDirs {
     pub fn new(logdir: &Path, algo: &str, dataset: &str, prefix: &str) -> Result<Self, LabError> {
         check_name("algorithm name", algo)?;
         check_name("data set name (dataset.name)", dataset)?;
-        check_name("--exp-prefix", prefix)?;
+        check_name(Term::ExpPrefix, prefix)?;
         let dir = |phase: Phase| {
             let name = format!("{algo}_{dataset}_{prefix}{}", phase.suffix());
             RunDir::new(logdir.join(name))
@@ -132,7 +133,7 @@ fn numbered(dir: &Path, n: u32) -> PathBuf {
     name.into()
 }
 
-fn check_name(what: &str, name: &str) -> Result<(), LabError> {
+fn check_name(what: impl Into<Message>, name: &str) -> Result<(), LabError> {
     let allowed = |c: char| c.is_alphanumeric() || "_-+=.,".contains(c);
     let problem = if name.is_empty() {
         "is empty".to_string()
@@ -145,9 +146,9 @@ fn check_name(what: &str, name: &str) -> Result<(), LabError> {
     } else {
         return Ok(());
     };
-    Err(LabError::request(format!(
-        "{what} {problem}; it becomes part of the names of run directories, which take letters, digits and `_ - + = . ,`"
-    )))
+    Err(LabError::request(what.into().text(format!(
+        " {problem}; it becomes part of the names of run directories, which take letters, digits and `_ - + = . ,`"
+    ))))
 }
 
 #[cfg(test)]

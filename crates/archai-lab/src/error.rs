@@ -6,18 +6,20 @@ use archai_engine::EngineError;
 use archai_engine::files::FileError;
 use archai_spec::config::ConfigErrors;
 
+use crate::message::Message;
 use crate::phase::Phase;
 
-/// Why a request could not be fulfilled. Messages say what happened, what was expected and how to mend it.
+/// Why a request could not be fulfilled. Messages say what happened, what was expected and how to mend it; what they name of
+/// the request can be named otherwise ([`Message::with`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
     /// The request, or a configuration, cannot be used: the caller has to change it.
     #[error("{0}")]
-    Request(String),
+    Request(Message),
     /// Something went wrong.
     #[error("{0}")]
-    Failure(String),
+    Failure(Message),
     /// Something went wrong, for the reasons that [`std::error::Error::source`] gives.
     #[error(transparent)]
     Caused(Box<dyn std::error::Error + Send + Sync>),
@@ -43,12 +45,12 @@ pub enum LabError {
 
 impl LabError {
     /// A request that cannot be used.
-    pub(crate) fn request(text: impl Into<String>) -> Self {
+    pub(crate) fn request(text: impl Into<Message>) -> Self {
         LabError::Request(text.into())
     }
 
     /// A failure without further reasons.
-    pub(crate) fn failure(text: impl Into<String>) -> Self {
+    pub(crate) fn failure(text: impl Into<Message>) -> Self {
         LabError::Failure(text.into())
     }
 
@@ -61,8 +63,8 @@ impl LabError {
 impl From<ConfigErrors> for LabError {
     fn from(errors: ConfigErrors) -> Self {
         match errors.0.len() {
-            0 | 1 => LabError::Request(errors.to_string()),
-            n => LabError::Request(format!(
+            0 | 1 => LabError::request(errors.to_string()),
+            n => LabError::request(format!(
                 "{n} problems:\n  {}",
                 errors.to_string().replace('\n', "\n  ")
             )),
@@ -75,7 +77,7 @@ impl From<EngineError> for LabError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Setting { .. } | EngineError::Checkpoint(_) => {
-                LabError::Request(error.to_string())
+                LabError::request(error.to_string())
             }
             error => LabError::caused(error),
         }

@@ -8,6 +8,7 @@ use archai_engine::files::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
+use crate::message::{Message, Term};
 use crate::host::Host;
 use crate::rundir::LOCK_FILE;
 
@@ -42,10 +43,13 @@ impl DirLock {
                     .map_or("another process".to_string(), |o| {
                         format!("process {} on {}", o.pid, o.host)
                     });
-                return Err(LabError::failure(format!(
-                    "{owner} is working in `{}`; wait for it, stop it, or give this run a name of its own with --exp-prefix",
-                    dir.display()
-                )));
+                return Err(LabError::failure(
+                    Message::from(format!(
+                        "{owner} is working in `{}`; wait for it, stop it, or give this run a name of its own with ",
+                        dir.display()
+                    ))
+                    .term(Term::ExpPrefix),
+                ));
             }
             Err(TryLockError::Error(e)) => return Err(FileError::new("lock", &path, e).into()),
         }

@@ -15,6 +15,7 @@ use crate::config::ConfigRequest;
 use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::message::{Message, Term};
 use crate::phase::Phase;
 use crate::request::Request;
 use crate::rundir::{CONFIG_FILE, FOUND_DESC, RunDir, check_log_prefix};
@@ -72,24 +73,30 @@ impl<'a> Plan<'a> {
     pub(crate) fn new(lab: &'a Lab, request: &Request) -> Result<Self, LabError> {
         if !request.search && !request.eval {
             return Err(LabError::request(
-                "--no-search and --no-eval together leave nothing to do; take one away",
+                Message::from(Term::NoSearch)
+                    .text(" and ")
+                    .term(Term::NoEval)
+                    .text(" together leave nothing to do; take one away"),
             ));
         }
         if request.fresh && request.allow_changed {
             return Err(LabError::request(
-                "--fresh starts over, --allow-changed resumes what is there: only one of them has a meaning; take one away",
+                Message::from(Term::Fresh)
+                    .text(" starts over, ")
+                    .term(Term::AllowChanged)
+                    .text(" resumes what is there: only one of them has a meaning; take one away"),
             ));
         }
         let overrides = overrides(request)?;
         let table = request.table.as_deref().map(Table::open).transpose()?;
         let datasets = match &request.datasets {
-            Some(names) => names_of("--datasets", names)?
+            Some(names) => names_of(&Term::Datasets, names)?
                 .into_iter()
                 .map(Some)
                 .collect(),
             None => vec![None],
         };
-        let algorithms: Vec<&Algorithm> = names_of("--algos", &request.algorithms)?
+        let algorithms: Vec<&Algorithm> = names_of(&Term::Algorithms, &request.algorithms)?
             .into_iter()
             .map(|name| {
                 let known = lab.algorithms().get(name).map(Arc::as_ref);
@@ -210,9 +217,8 @@ impl<'a> Job<'a> {
         let settings = tree.settings()?;
         let mut vars: Vars = lab.host().vars.clone();
         let logdir = expand(&settings.common.logdir, &vars).map_err(|e| {
-            LabError::request(format!(
-                "common.logdir: {e}; or give the folder with --logdir"
-            ))
+            let what = format!("common.logdir: {e}; or give the folder with ");
+            LabError::request(Message::from(what).term(Term::Logdir))
         })?;
         vars.insert("logdir".into(), logdir.clone());
         let space = settings.nas.search.space.as_str();
@@ -239,7 +245,11 @@ impl<'a> Job<'a> {
         let without_effect = without_effect(algo, &own, &settings, request)?;
         let (device, engine) = (request.device.clone(), request.engine);
         let compute = device::open(&components.devices, &device, engine)
-            .map_err(|e| LabError::request(format!("--{e}")))?;
+            .map_err(|e| {
+                let text = e.to_string();
+                let problem = text.strip_prefix("device").unwrap_or(&text);
+                LabError::request(Message::from(Term::Device).text(problem))
+            })?;
         let mut digest = tree.digest()?;
         if engine != Engine::default() {
             digest.push_str(&format!("+{engine}"));
@@ -365,11 +375,17 @@ fn check_parts(
         check_ops("nas.eval.model_desc", &eval.model_desc, catalog)?;
     }
     if request.table.is_some() && !Table::knows(space.as_ref(), &search.model_desc, catalog) {
-        return Err(LabError::request(format!(
-            "--table knows the cells of NAS-Bench-201, but {} searches in its own space; add --space nasbench201, or \
-             leave --table out",
-            algo.name()
-        )));
+        return Err(LabError::request(
+            Message::from(Term::Table)
+                .text(format!(
+                    " knows the cells of NAS-Bench-201, but {} searches in its own space; add ",
+                    algo.name()
+                ))
+                .term(Term::Space)
+                .text(" nasbench201, or leave ")
+                .term(Term::Table)
+                .text(" out"),
+        ));
     }
     export::chosen(&components.exporters, eval)?;
     Ok(())
@@ -422,21 +438,21 @@ fn overrides(request: &Request) -> Result<Vec<Override>, LabError> {
 }
 
 /// The names in a list, without blanks.
-fn names_of<'a>(flag: &str, items: &'a [String]) -> Result<Vec<&'a str>, LabError> {
+fn names_of<'a>(field: &Term, items: &'a [String]) -> Result<Vec<&'a str>, LabError> {
     let items: Vec<&str> = items
         .iter()
         .map(|item| item.trim())
         .filter(|item| !item.is_empty())
         .collect();
     if items.is_empty() {
-        return Err(LabError::request(format!(
-            "{flag} is empty; give at least one name"
-        )));
+        return Err(LabError::request(
+            Message::from(field.clone()).text(" is empty; give at least one name"),
+        ));
     }
     let mut places = items.iter().enumerate();
     match places.find(|(i, item)| items[..*i].contains(item)) {
-        Some((_, twice)) => Err(LabError::request(format!(
-            "{flag} names `{twice}` twice; a run needs a name of its own"
+        Some((_, twice)) => Err(LabError::request(Message::from(field.clone()).text(
+            format!(" names `{twice}` twice; a run needs a name of its own"),
         ))),
         None => Ok(items),
     }

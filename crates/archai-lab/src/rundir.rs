@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use crate::error::LabError;
 use crate::log::{Follower, LogEntry, LogFiles, read_entries};
+use crate::message::{Message, Term};
 use crate::record::Record;
 use crate::started::{DirState, Started};
 
@@ -272,10 +273,9 @@ impl RunDir {
             return Ok(None);
         };
         parse(&text).map(Some).map_err(|why| {
-            LabError::failure(format!(
-                "`{}` cannot be used: {why}; --fresh sets the old run aside and starts over",
-                path.display()
-            ))
+            let what = format!("`{}` cannot be used: {why}; ", path.display());
+            let message = Message::from(what).term(Term::Fresh);
+            LabError::failure(message.text(" sets the old run aside and starts over"))
         })
     }
 
@@ -394,7 +394,7 @@ mod tests {
             std::fs::write(dir.file(STARTED_FILE), text).unwrap();
             let error = dir.state().unwrap_err().to_string();
             assert!(
-                error.contains(expect) && error.contains("--fresh"),
+                error.contains(expect) && error.contains("`fresh` sets the old run aside"),
                 "{error}"
             );
         }

@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::claim::{Claim, PhaseState};
 use crate::error::LabError;
 use crate::log::{Audience, LogOptions, RunLog};
+use crate::message::{Message, Term};
 use crate::observer::{Ended, LabEvent, Observer};
 use crate::phase::Phase;
 use crate::plan::{Job, Plan, Progress};
@@ -182,10 +183,10 @@ impl Session<'_> {
             dir: dir.path(),
         });
         T::deserialize(&record.outcome).map_err(|e| {
-            LabError::failure(format!(
-                "the result in `{}` cannot be used: {e}; --fresh sets the old run aside and starts over",
-                dir.file(RECORD_FILE).display()
-            ))
+            let path = dir.file(RECORD_FILE);
+            let what = format!("the result in `{}` cannot be used: {e}; ", path.display());
+            let message = Message::from(what).term(Term::Fresh);
+            LabError::failure(message.text(" sets the old run aside and starts over"))
         })
     }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::device::{is_usual_device, usual_device};
 use crate::error::LabError;
+use crate::message::{Message, Term};
 use crate::phase::Phase;
 use crate::record::Record;
 
@@ -110,12 +111,13 @@ impl Started {
         allow: bool,
     ) -> Result<(), LabError> {
         let searching = self.phase == Phase::Search;
-        let mut differences = Vec::new();
+        let mut differences: Vec<Message> = Vec::new();
         let mut harmless = true;
-        let mut differs = |name: &str, old: String, new: String, is_harmless: bool| {
+        let mut differs = |name: Message, old: String, new: String, is_harmless: bool| {
             if old != new {
                 harmless &= is_harmless;
-                differences.push(format!("  {name}: {old} -> {new}"));
+                let line = Message::from("\n  ").message(name);
+                differences.push(line.text(format!(": {old} -> {new}")));
             }
         };
         let none = Value::Null;
@@ -123,30 +125,43 @@ impl Started {
         for name in names {
             let value = |of: &Started| of.settings.get(name).unwrap_or(&none).to_string();
             let is_harmless = searching && name.starts_with("nas.eval.");
-            differs(name, value(self), value(now), is_harmless);
+            differs(name.as_str().into(), value(self), value(now), is_harmless);
         }
-        differs("--engine", self.engine.clone(), now.engine.clone(), false);
-        differs("--device", self.device.clone(), now.device.clone(), false);
+        for (term, old, new) in [
+            (Term::Engine, &self.engine, &now.engine),
+            (Term::Device, &self.device, &now.device),
+        ] {
+            differs(term.into(), old.clone(), new.clone(), false);
+        }
         let desc = |of: &Started| {
             let digest = of.given_desc.as_deref();
             digest.map_or("what the search found".into(), |d| format!("file {d:.16}"))
         };
-        differs("the evaluated description", desc(self), desc(now), false);
-        differs("archai", self.program.clone(), now.program.clone(), true);
+        let name = "the evaluated description".into();
+        differs(name, desc(self), desc(now), false);
+        differs("archai".into(), self.program.clone(), now.program.clone(), true);
         if differences.is_empty() || (allow && harmless) {
             return Ok(());
         }
-        let way = match harmless {
-            true => {
-                "--allow-changed goes on with the new values, which change nothing that was computed so far; "
-            }
-            false => "",
-        };
-        Err(LabError::request(format!(
-            "the unfinished run in `{}` was started differently (old -> new):\n{}\n  \
-             go on with the old command (archai resume {0}); {way}--fresh sets the old run aside and starts over",
-            dir.display(),
-            differences.join("\n")
+        let mut message = Message::from(format!(
+            "the unfinished run in `{}` was started differently (old -> new):",
+            dir.display()
+        ));
+        for line in differences {
+            message = message.message(line);
+        }
+        message = message
+            .text("\n  go on as it was started (")
+            .term(Term::Resume(dir.to_path_buf()))
+            .text("); ");
+        if harmless {
+            message = message.term(Term::AllowChanged).text(
+                " goes on with the new values, which change nothing that was computed so far; ",
+            );
+        }
+        message = message.term(Term::Fresh);
+        Err(LabError::request(message.text(
+            " sets the old run aside and starts over",
         )))
     }
 }
@@ -189,13 +204,13 @@ mod tests {
                 Phase::Search,
                 json(1, 6),
                 false,
-                &["nas.eval.trainer.epochs: 5 -> 6", "--allow-changed"],
+                &["nas.eval.trainer.epochs: 5 -> 6", "`allow_changed` goes on"],
             ),
             (
                 Phase::Search,
                 json(2, 5),
                 true,
-                &["nas.search.trainer.epochs: 1 -> 2", "--fresh"],
+                &["nas.search.trainer.epochs: 1 -> 2", "`fresh` sets the old run aside"],
             ),
             (
                 Phase::Eval,

@@ -7,6 +7,7 @@ use archai_engine::files::{FileError, write_atomically};
 use archai_spec::desc::ModelDesc;
 
 use crate::error::LabError;
+use crate::message::{Message, Term};
 use crate::plan::Job;
 use crate::rundir::{FOUND_DESC, GALLERY, RunDir};
 
@@ -68,10 +69,13 @@ impl Template {
                 } else {
                     format!("`{}` is not there", named.display())
                 };
-                return Err(LabError::request(format!(
-                    "there is no found network to evaluate: {looked_for}; search first (without --no-search), or name a \
-                     description with --nas.eval.final_desc_filename FILE"
-                )));
+                return Err(LabError::request(
+                    Message::from(format!(
+                        "there is no found network to evaluate: {looked_for}; search first (without "
+                    ))
+                    .term(Term::NoSearch)
+                    .text("), or name a description in nas.eval.final_desc_filename"),
+                ));
             }
         };
         let template = match is_default {
@@ -93,10 +97,13 @@ impl Template {
         if Path::new(named).starts_with(job.dirs.eval.path()) {
             return Ok(());
         }
-        Err(LabError::request(format!(
-            "nas.eval.final_desc_filename names `{named}`, but this run searches for a network itself; add --no-search to \
-             evaluate that file, or leave the key out"
-        )))
+        Err(LabError::request(
+            Message::from(format!(
+                "nas.eval.final_desc_filename names `{named}`, but this run searches for a network itself; add "
+            ))
+            .term(Term::NoSearch)
+            .text(" to evaluate that file, or leave the key out"),
+        ))
     }
 
     /// The digest of the description, if it came from a file of the user's.

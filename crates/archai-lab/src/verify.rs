@@ -10,6 +10,7 @@ use archai_engine::files::FileError;
 use crate::digests;
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::message::{Message, Term};
 use crate::observer::Observer;
 use crate::phase::Phase;
 use crate::record::Record;
@@ -163,16 +164,18 @@ fn finished(dir: &RunDir) -> Result<(Box<Started>, Box<Record>), LabError> {
     let place = dir.path().display();
     match dir.state()? {
         DirState::Finished(started, record) => Ok((started, record)),
-        DirState::Unfinished(_) => Err(LabError::request(format!(
-            "the run in `{place}` is not complete; finish it first: archai resume {place}"
-        ))),
+        DirState::Unfinished(_) => {
+            let what = format!("the run in `{place}` is not complete; finish it first: ");
+            let resume = Term::Resume(dir.path().to_path_buf());
+            Err(LabError::request(Message::from(what).term(resume)))
+        }
         DirState::Absent | DirState::Foreign => Err(no_run(dir.path())),
     }
 }
 
 fn no_run(dir: &Path) -> LabError {
     LabError::request(format!(
-        "`{}` is no run directory; name a folder that `archai run` made",
+        "`{}` is no run directory; name a folder that a run made",
         dir.display()
     ))
 }

@@ -104,7 +104,7 @@ fn what_a_lab_does_not_know_is_refused_before_anything_runs() {
                 device: "slo".to_string(),
                 ..tiny()
             },
-            "--device: there is no device `slo`; did you mean `slow`? known are cpu, slow",
+            "`device`: there is no device `slo`; did you mean `slow`? known are cpu, slow",
         ),
         (
             exporting("[pt,names]", tiny()),

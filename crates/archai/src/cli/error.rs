@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use archai_engine::EngineError;
 use archai_engine::files::FileError;
-use archai_lab::LabError;
+use archai_lab::{LabError, Term};
 use archai_spec::config::ConfigErrors;
 
 /// Exit status of an ordinary failure.
@@ -101,8 +101,8 @@ impl CliError {
 impl From<LabError> for CliError {
     fn from(error: LabError) -> Self {
         match error {
-            LabError::Request(text) => CliError::Usage(text),
-            LabError::Failure(text) => CliError::Failure(text),
+            LabError::Request(text) => CliError::Usage(text.with(flag)),
+            LabError::Failure(text) => CliError::Failure(text.with(flag)),
             LabError::Caused(error) => CliError::Caused(error),
             LabError::StoppedBefore { .. } => CliError::Interrupted(error.to_string()),
             LabError::Interrupted { ref dir, .. } => CliError::Interrupted(format!(
@@ -112,6 +112,27 @@ impl From<LabError> for CliError {
             error => CliError::caused(error),
         }
     }
+}
+
+/// What a term of the library is called on the command line.
+fn flag(term: &Term) -> String {
+    let flag = match term {
+        Term::Algorithms => "--algos",
+        Term::Datasets => "--datasets",
+        Term::Space => "--space",
+        Term::Table => "--table",
+        Term::NoSearch => "--no-search",
+        Term::NoEval => "--no-eval",
+        Term::ExpPrefix => "--exp-prefix",
+        Term::Logdir => "--logdir",
+        Term::Device => "--device",
+        Term::Engine => "--engine",
+        Term::Fresh => "--fresh",
+        Term::AllowChanged => "--allow-changed",
+        Term::Resume(dir) => return format!("archai resume {}", dir.display()),
+        other => return other.to_string(),
+    };
+    flag.to_string()
 }
 
 impl From<FileError> for CliError {

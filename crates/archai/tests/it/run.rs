@@ -222,7 +222,7 @@ fn older_runs_are_kept_in_pairs() {
         2,
         &[
             "`nowhere.yaml` is not there",
-            "--nas.eval.final_desc_filename FILE",
+            "nas.eval.final_desc_filename",
         ],
     );
     tiny(&world, &["--no-search", "--exp-prefix", "never"])
