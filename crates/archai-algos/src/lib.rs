@@ -30,7 +30,7 @@ pub use manual::{Manual, ManualSettings, ZooModel};
 pub use nasbench101::{NasBench101, NasBench101Settings};
 pub use petridish::{Petridish, PetridishSettings};
 pub use random::{Random, RandomSettings};
-pub use registry::{Algorithm, Algorithms, NoSettings, files};
+pub use registry::{Algorithm, Algorithms, BASE_ALGORITHM, NoSettings, files};
 pub use xnas::{Xnas, XnasSettings};
 
 use std::sync::Arc;

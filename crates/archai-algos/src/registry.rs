@@ -68,9 +68,9 @@ impl fmt::Debug for Algorithm {
     }
 }
 
-/// What an algorithm without YAML of its own starts from, and what the YAML of any other may include: the defaults of DARTS.
-/// So the section of DARTS may be present for every algorithm.
-const BASE: &str = "archai:algos/darts.yaml";
+/// The algorithm whose default settings one without YAML of its own starts from, and the YAML of any other may include. So its
+/// section may be present for every algorithm.
+pub const BASE_ALGORITHM: &str = "darts";
 
 /// The section in it that is DARTS's own.
 const BASE_SECTION: &str = "nas.search.darts";
@@ -160,7 +160,7 @@ impl Algorithm {
     pub fn defaults(&self) -> String {
         match self.yaml {
             Some(_) => own_file(&self.name),
-            None => BASE.to_string(),
+            None => own_file(BASE_ALGORITHM),
         }
     }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 use crate::dirs::{self, SetAside};
 use crate::error::LabError;
 use crate::lock::DirLock;
-use crate::observer::LabEvent;
+use crate::observer::{LabEvent, Observer};
+use crate::plan::{Job, Plan};
 use crate::record::Record;
 use crate::rundir::RunDir;
-use crate::session::Session;
 use crate::started::{DirState, Started};
 
 /// In which state a phase of a job is when the job begins.
@@ -30,7 +30,16 @@ pub(crate) struct Claim {
     _locks: Vec<DirLock>,
 }
 
-impl Session<'_> {
+/// Who asks for the directories of a job.
+pub(crate) struct Claimant<'a> {
+    pub job: &'a Job<'a>,
+    pub plan: &'a Plan<'a>,
+    /// Whether some of the plan was done before by an equal one.
+    pub goes_on: bool,
+    pub observer: &'a dyn Observer,
+}
+
+impl Claimant<'_> {
     /// Decides what becomes of older runs in the job's directories, sets those aside that have had their time, and locks
     /// the rest. `given` is the digest of a description that was given to be evaluated.
     pub(crate) fn claim(&self, given: Option<&str>) -> Result<Claim, LabError> {
@@ -136,7 +145,7 @@ impl Session<'_> {
 
     /// Checks that an older run of a phase computes what is asked for now.
     fn check_same(&self, older: &Started, given: Option<&str>) -> Result<(), LabError> {
-        let now = self.started(older.phase, given)?;
+        let now = self.plan.started(self.job, older.phase, given)?;
         let dir = self.job.dirs.of(older.phase);
         older.check_same(&now, dir.path(), self.plan.allow_changed)
     }

@@ -15,10 +15,6 @@ use archai_spec::spaces::Space;
 
 use crate::error::LabError;
 use crate::host::Host;
-use crate::observer::Observer;
-use crate::plan::Plan;
-use crate::request::Request;
-use crate::summary::Outcome;
 
 /// What experiments may be made of: algorithms, and the open lists of their parts, and the surroundings in which they run.
 /// See the [front page](crate) for an example.
@@ -167,26 +163,5 @@ impl Lab {
     /// The surroundings.
     pub fn host(&self) -> &Host {
         &self.host
-    }
-
-    /// Checks a request: everything that can be known to be wrong before anything runs is an error here.
-    ///
-    /// # Errors
-    /// Unknown names, configurations that cannot be used, runs that would share a directory.
-    pub fn plan(&self, request: &Request) -> Result<Plan<'_>, LabError> {
-        Plan::new(self, request)
-    }
-
-    /// Executes a request: for each data set and each algorithm a search and an evaluation. What an equal request left
-    /// unfinished before is resumed. Gives what was found, in the order of the request.
-    ///
-    /// # Errors
-    /// Whatever goes wrong first; what was complete by then stays on disk, and the observer saw it.
-    pub fn run(
-        &self,
-        request: &Request,
-        observer: &dyn Observer,
-    ) -> Result<Vec<Outcome>, LabError> {
-        self.plan(request)?.execute(observer)
     }
 }

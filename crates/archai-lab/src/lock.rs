@@ -8,8 +8,8 @@ use archai_engine::files::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
-use crate::message::{Message, Term};
 use crate::host::Host;
+use crate::message::{Message, Term};
 use crate::rundir::LOCK_FILE;
 
 /// Who holds a lock.

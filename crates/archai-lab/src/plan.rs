@@ -69,6 +69,16 @@ pub enum Progress {
     Complete,
 }
 
+impl Lab {
+    /// Checks a request: everything that can be known to be wrong before anything runs is an error here.
+    ///
+    /// # Errors
+    /// Unknown names, configurations that cannot be used, runs that would share a directory.
+    pub fn plan(&self, request: &Request) -> Result<Plan<'_>, LabError> {
+        Plan::new(self, request)
+    }
+}
+
 impl<'a> Plan<'a> {
     pub(crate) fn new(lab: &'a Lab, request: &Request) -> Result<Self, LabError> {
         if !request.search && !request.eval {
@@ -187,6 +197,26 @@ impl<'a> Plan<'a> {
             == (&self.arguments, &self.lab.host().folder, &job.digest)
     }
 
+    /// How a phase of a job is started by this plan.
+    pub(crate) fn started(
+        &self,
+        job: &Job<'_>,
+        phase: Phase,
+        given: Option<&str>,
+    ) -> Result<Started, LabError> {
+        let host = self.lab.host();
+        Ok(Started {
+            algorithm: job.algo.name().to_string(),
+            engine: job.engine.to_string(),
+            device: job.device.clone(),
+            eval_follows: self.search && self.eval,
+            digest: job.digest.clone(),
+            given_desc: given.map(str::to_string),
+            settings: job.tree.digested()?,
+            ..Started::new(phase, &host.version, &self.arguments, &host.folder)
+        })
+    }
+
     /// Checks that this plan works in `dir`, so that executing it resumes the run there.
     ///
     /// # Errors
@@ -244,12 +274,11 @@ impl<'a> Job<'a> {
         check_parts(components, algo, &own, &settings, request)?;
         let without_effect = without_effect(algo, &own, &settings, request)?;
         let (device, engine) = (request.device.clone(), request.engine);
-        let compute = device::open(&components.devices, &device, engine)
-            .map_err(|e| {
-                let text = e.to_string();
-                let problem = text.strip_prefix("device").unwrap_or(&text);
-                LabError::request(Message::from(Term::Device).text(problem))
-            })?;
+        let compute = device::open(&components.devices, &device, engine).map_err(|e| {
+            let text = e.to_string();
+            let problem = text.strip_prefix("device").unwrap_or(&text);
+            LabError::request(Message::from(Term::Device).text(problem))
+        })?;
         let mut digest = tree.digest()?;
         if engine != Engine::default() {
             digest.push_str(&format!("+{engine}"));

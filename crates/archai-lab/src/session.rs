@@ -19,19 +19,36 @@ use archai_spec::settings::Settings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::claim::{Claim, PhaseState};
+use crate::claim::{Claim, Claimant, PhaseState};
 use crate::error::LabError;
+use crate::lab::Lab;
 use crate::log::{Audience, LogOptions, RunLog};
 use crate::message::{Message, Term};
 use crate::observer::{Ended, LabEvent, Observer};
 use crate::phase::Phase;
 use crate::plan::{Job, Plan, Progress};
 use crate::record::{RECORD_VERSION, Record, figures_of_eval, figures_of_search};
+use crate::request::Request;
 use crate::rundir::{CHECKPOINTS, CONFIG_FILE, FOUND_DESC, RECORD_FILE, RunDir, SUMMARY_FILE};
 use crate::started::Started;
 use crate::summary::{Outcome, as_markdown};
 use crate::table::TableEntry;
 use crate::template::Template;
+
+impl Lab {
+    /// Executes a request: for each data set and each algorithm a search and an evaluation. What an equal request left
+    /// unfinished before is resumed. Gives what was found, in the order of the request.
+    ///
+    /// # Errors
+    /// Whatever goes wrong first; what was complete by then stays on disk, and the observer saw it.
+    pub fn run(
+        &self,
+        request: &Request,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Outcome>, LabError> {
+        self.plan(request)?.execute(observer)
+    }
+}
 
 impl Plan<'_> {
     /// Executes the plan; see [`Lab::run`].
@@ -89,7 +106,13 @@ impl Session<'_> {
             self.observer.observe(&LabEvent::NoEffect { text });
         }
         let given = template.as_ref().and_then(Template::given_digest);
-        let claim = self.claim(given.as_deref())?;
+        let claimant = Claimant {
+            job,
+            plan,
+            goes_on: self.goes_on,
+            observer: self.observer,
+        };
+        let claim = claimant.claim(given.as_deref())?;
         let search = match &claim.search {
             PhaseState::NotWanted => None,
             PhaseState::Complete(record) => Some(self.complete(record)?),
@@ -214,7 +237,7 @@ impl Session<'_> {
         runner: &dyn ExperimentRunner,
         resumed: bool,
     ) -> Result<SearchResult, LabError> {
-        let started = self.started(Phase::Search, None)?;
+        let started = self.plan.started(self.job, Phase::Search, None)?;
         let found = self.phase(&started, &self.job.search, resumed, |experiment| {
             run_search(experiment, runner)
         })?;
@@ -237,7 +260,7 @@ impl Session<'_> {
         let own = dir.file(FOUND_DESC);
         settings.nas.eval.final_desc_filename = own.to_string_lossy().into_owned();
         let given = template.given_digest();
-        let started = self.started(Phase::Eval, given.as_deref())?;
+        let started = self.plan.started(self.job, Phase::Eval, given.as_deref())?;
         self.phase(&started, &settings, resumed, |experiment| {
             template.write(dir)?;
             run_eval(experiment, runner)
@@ -251,21 +274,6 @@ impl Session<'_> {
             self.plan.lab.components().ops.catalog(),
         );
         table.map(|table| table.of_file(found, catalog)).transpose()
-    }
-
-    /// How a phase of this command is started.
-    pub(crate) fn started(&self, phase: Phase, given: Option<&str>) -> Result<Started, LabError> {
-        let (plan, host) = (self.plan, self.plan.lab.host());
-        Ok(Started {
-            algorithm: self.job.algo.name().to_string(),
-            engine: self.job.engine.to_string(),
-            device: self.job.device.clone(),
-            eval_follows: plan.search && plan.eval,
-            digest: self.job.digest.clone(),
-            given_desc: given.map(str::to_string),
-            settings: self.job.tree.digested()?,
-            ..Started::new(phase, &host.version, &plan.arguments, &host.folder)
-        })
     }
 
     /// Leaves the facts of a phase that ended well, for reports.
@@ -328,7 +336,7 @@ impl Session<'_> {
             dir: dir.path(),
             resumed,
         });
-        let options = LogOptions::new(dir, &settings.common);
+        let options = LogOptions::new(dir.log_files(&settings.common.log_prefix), &settings.common);
         let audience = Audience {
             phase,
             observer: self.observer,

@@ -139,7 +139,12 @@ impl Started {
         };
         let name = "the evaluated description".into();
         differs(name, desc(self), desc(now), false);
-        differs("archai".into(), self.program.clone(), now.program.clone(), true);
+        differs(
+            "archai".into(),
+            self.program.clone(),
+            now.program.clone(),
+            true,
+        );
         if differences.is_empty() || (allow && harmless) {
             return Ok(());
         }
@@ -160,9 +165,9 @@ impl Started {
             );
         }
         message = message.term(Term::Fresh);
-        Err(LabError::request(message.text(
-            " sets the old run aside and starts over",
-        )))
+        Err(LabError::request(
+            message.text(" sets the old run aside and starts over"),
+        ))
     }
 }
 
@@ -210,7 +215,10 @@ mod tests {
                 Phase::Search,
                 json(2, 5),
                 true,
-                &["nas.search.trainer.epochs: 1 -> 2", "`fresh` sets the old run aside"],
+                &[
+                    "nas.search.trainer.epochs: 1 -> 2",
+                    "`fresh` sets the old run aside",
+                ],
             ),
             (
                 Phase::Eval,

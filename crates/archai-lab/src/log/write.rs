@@ -32,10 +32,10 @@ pub(crate) struct LogOptions {
 }
 
 impl LogOptions {
-    /// As the settings say, in the run directory `dir`.
-    pub fn new(dir: &crate::rundir::RunDir, common: &Common) -> Self {
+    /// As the settings say, in these files.
+    pub fn new(files: Option<LogFiles>, common: &Common) -> Self {
         LogOptions {
-            files: dir.log_files(&common.log_prefix),
+            files,
             level: common.log_level,
             yaml: common.yaml_log,
         }

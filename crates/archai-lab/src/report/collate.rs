@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use archai_algos::BASE_ALGORITHM;
 use archai_spec::settings::OWN_SPACE;
 use serde::Serialize;
 use serde_json::Value;
@@ -164,9 +165,9 @@ impl Common {
         }
     }
 
-    /// Settings that both could have: without the sections of algorithms. That of DARTS may stand in any configuration.
+    /// Settings that both could have: without the sections of algorithms. That of the base may stand in any configuration.
     fn shared<'a>(&'a self, other: &'a Common) -> impl Iterator<Item = (&'a String, &'a String)> {
-        let own = [self.algorithm.as_str(), &other.algorithm, "darts"];
+        let own = [self.algorithm.as_str(), &other.algorithm, BASE_ALGORITHM];
         self.settings.iter().filter(move |(name, _)| {
             let section = name.strip_prefix("nas.search.");
             let section = section.and_then(|rest| rest.split('.').next());

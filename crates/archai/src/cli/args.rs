@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use archai_algos::BASE_ALGORITHM;
 use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -275,7 +276,7 @@ pub struct RunArgs {
     #[arg(
         long,
         value_name = "NAMES",
-        default_value = "darts",
+        default_value = BASE_ALGORITHM,
         value_delimiter = ','
     )]
     pub algos: Vec<String>,

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use archai_algos::BASE_ALGORITHM;
 use archai_engine::files::{FileError, write_atomically};
 use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
@@ -288,7 +289,7 @@ fn settings(
     usual_stems: StemsArg,
     lab: &Lab,
 ) -> Result<ModelDescSettings, CliError> {
-    let mut settings = sized(evaluation(("darts", None), &args.dataset, lab)?, args);
+    let mut settings = sized(evaluation((BASE_ALGORITHM, None), &args.dataset, lab)?, args);
     let stems = &mut settings.model_stems;
     stems.wiring = match args.stems.unwrap_or(usual_stems) {
         StemsArg::One => StemWiring::Shared,
