@@ -289,7 +289,10 @@ fn settings(
     usual_stems: StemsArg,
     lab: &Lab,
 ) -> Result<ModelDescSettings, CliError> {
-    let mut settings = sized(evaluation((BASE_ALGORITHM, None), &args.dataset, lab)?, args);
+    let mut settings = sized(
+        evaluation((BASE_ALGORITHM, None), &args.dataset, lab)?,
+        args,
+    );
     let stems = &mut settings.model_stems;
     stems.wiring = match args.stems.unwrap_or(usual_stems) {
         StemsArg::One => StemWiring::Shared,
