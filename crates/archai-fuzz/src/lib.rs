@@ -41,10 +41,15 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 19] = [
     Target {
         name: "config",
         run: text::config,
+        memory: Memory::Fixed(256 * MIB),
+    },
+    Target {
+        name: "archai_config",
+        run: text::archai_config,
         memory: Memory::Fixed(256 * MIB),
     },
     Target {

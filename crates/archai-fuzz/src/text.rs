@@ -9,7 +9,7 @@ use archai::spec::desc::{
     Foreign, Genotype, ModelDesc, OpCatalog, Which, build, draw_dot, draw_svg, from_genotype,
     import_archai,
 };
-use archai::spec::settings::Settings;
+use archai::spec::settings::{ImportTarget, Settings, import_archai_config};
 
 use crate::SEPARATOR;
 
@@ -41,18 +41,7 @@ pub fn config(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return false;
     };
-    let files: BTreeMap<String, String> = text
-        .split(char::from(SEPARATOR))
-        .enumerate()
-        .map(|(i, text)| {
-            let name = if i == 0 {
-                "main.yaml".into()
-            } else {
-                format!("{i}.yaml")
-            };
-            (name, text.to_owned())
-        })
-        .collect();
+    let files = several(text);
     with_schema(|schema| {
         let Ok(tree) = ConfigLoader::new(&files).files("main.yaml").load(schema) else {
             return false;
@@ -69,6 +58,56 @@ pub fn config(bytes: &[u8]) -> bool {
         }
         true
     })
+}
+
+/// A configuration of Archai, of several files as in `config`, and its translation, which can be loaded.
+pub fn archai_config(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return false;
+    };
+    let files = several(text);
+    with_schema(|schema| {
+        let mut is_read = false;
+        for algo in ["darts", "petridish"] {
+            let target = ImportTarget {
+                algo,
+                defaults: &defaults(&files),
+                schema,
+                networks: &["resnet20"],
+            };
+            let Ok(imported) = import_archai_config(&files, "main.yaml", target) else {
+                continue;
+            };
+            is_read = true;
+            let again = BTreeMap::from([("again.yaml".to_owned(), imported.yaml)]);
+            if let Err(errors) = defaults(&again).files("again.yaml").load(schema) {
+                panic!("a translation is not read: {errors}");
+            }
+        }
+        is_read
+    })
+}
+
+/// The layers below a configuration.
+fn defaults(files: &BTreeMap<String, String>) -> ConfigLoader<'_> {
+    ConfigLoader::new(files)
+        .files("archai:algos/common.yaml")
+        .dataset("archai:datasets/cifar10.yaml")
+}
+
+/// Files that stand behind each other: `main.yaml`, then `1.yaml`, `2.yaml`, …
+fn several(text: &str) -> BTreeMap<String, String> {
+    text.split(char::from(SEPARATOR))
+        .enumerate()
+        .map(|(i, text)| {
+            let name = if i == 0 {
+                "main.yaml".into()
+            } else {
+                format!("{i}.yaml")
+            };
+            (name, text.to_owned())
+        })
+        .collect()
 }
 
 /// A command line: one argument in each line.

@@ -52,7 +52,7 @@ fn configs(add: &mut Add<'_>) {
     let nested = |n| format!("a: {}{}\n", "[".repeat(n), "]".repeat(n));
     let blocks: String = (0..250).map(|i| format!("{}k:\n", " ".repeat(i))).collect();
     let lists: String = format!("a:\n{}x\n", "- ".repeat(5_000));
-    for target in ["config", "dataset"] {
+    for target in ["config", "dataset", "archai_config"] {
         add(target, "aliases", aliases(12, "x").into());
         add(target, "nested", nested(5_000).into());
         add(target, "blocks", blocks.clone().into());
@@ -98,7 +98,19 @@ fn configs(add: &mut Add<'_>) {
         .collect();
     add("config", "doubling_includes", includes.into());
     let long_key = format!("{}: 1\n", "k".repeat(200_000));
-    add("config", "long_key", long_key.into());
+    add("config", "long_key", long_key.clone().into());
+    add("archai_config", "long_key", long_key.into());
+    let unknown: String = (0..20_000).map(|i| format!("trainer{i}: 1\n")).collect();
+    add("archai_config", "unknown_keys", unknown.into());
+    let nowhere: String = (0..200)
+        .map(|i| format!("    k{i}: '_copy: ../nothing'\n"))
+        .collect();
+    let nowhere = nowhere.replace("k0:", "epochs:").replace("k1:", "title:");
+    add(
+        "archai_config",
+        "copies_of_nothing",
+        format!("nas:\n  eval:\n   trainer:\n{nowhere}").into(),
+    );
     add(
         "config",
         "long_number",

@@ -59,6 +59,7 @@ fn whole_files_are_read() {
     for (target, names) in [
         ("dataset", &["cifar10.yaml"][..]),
         ("description", &["final.yaml", "full.yaml"]),
+        ("archai_config", &["darts.yaml"]),
         ("genotype", &["darts_v2"]),
         (
             "foreign",

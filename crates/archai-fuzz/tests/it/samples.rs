@@ -64,6 +64,12 @@ fn texts(all: &mut Vec<Sample>) {
             text.as_bytes().to_vec(),
         ));
     }
+    let archai = include_str!("../fixtures/archai.yaml");
+    let archai = format!(
+        "__include__: 1.yaml\n{archai}\u{1e}dataset: {{name: cifar10, n_classes: 10, max_batches: -1}}\n"
+    );
+    all.push(("archai_config", "darts.yaml".into(), archai.into_bytes()));
+
     let lines = [
         "--common.seed\n3\nnas.eval.trainer.epochs=2",
         "--nas.search.trainer.optimizer.betas=[0.5, 0.999]\n--dataset.name\n'x'",

@@ -18,7 +18,7 @@ use std::rc::Rc;
 const MAX_CHAIN: usize = 256;
 
 /// Resolves all copies of a tree.
-pub(super) fn resolve(mut root: Node) -> Result<Node, ConfigError> {
+pub(crate) fn resolve(mut root: Node) -> Result<Node, ConfigError> {
     make_absolute(&mut root, &mut Vec::new())?;
     let mut resolver = Resolver {
         root: &root,

@@ -51,7 +51,7 @@ pub struct ConfigErrors(pub Vec<ConfigError>);
 impl ConfigErrors {
     /// A section that is copied to many places would repeat its problems at each of them: what was written once is
     /// reported once, under its shortest path.
-    pub(super) fn distinct(errors: Vec<ConfigError>) -> Self {
+    pub(crate) fn distinct(errors: Vec<ConfigError>) -> Self {
         let mut kept: Vec<ConfigError> = Vec::new();
         let mut known: HashMap<(Origin, String), usize> = HashMap::new();
         for error in errors {

@@ -138,16 +138,26 @@ impl<'a> ConfigLoader<'a> {
         let Some(root) = resolved else {
             return Err(ConfigErrors(errors));
         };
-        let (value, found) = check(&root, schema);
-        errors.extend(found);
-        if !errors.is_empty() {
-            return Err(ConfigErrors::distinct(errors));
+        match complete(root, schema) {
+            Ok(tree) if errors.is_empty() => return Ok(tree),
+            Ok(_) => {}
+            Err(found) => errors.extend(found),
         }
-        Ok(ConfigTree {
-            root,
-            value,
-            schema: schema.clone(),
-        })
+        Err(ConfigErrors::distinct(errors))
+    }
+
+    /// The layers on top of each other, neither overridden, resolved nor checked.
+    pub(crate) fn merged(&self, schema: &Schema) -> Result<Node, ConfigErrors> {
+        let mut root = Node::section(Origin::Program("the program".into()));
+        for layer in &self.layers {
+            root.merge(self.layer(layer, schema)?);
+        }
+        Ok(root)
+    }
+
+    /// A file on top of what it includes, whatever its keys.
+    pub(crate) fn with_includes(&self, name: &str) -> Result<Node, ConfigError> {
+        self.file(name, None, &mut Vec::new())
     }
 
     fn layer(&self, layer: &Layer, schema: &Schema) -> Result<Node, ConfigErrors> {
@@ -269,6 +279,19 @@ impl<'a> ConfigLoader<'a> {
             }
             None => node,
         })
+    }
+}
+
+/// The checked form of a tree in which copies are resolved.
+pub(crate) fn complete(root: Node, schema: &Schema) -> Result<ConfigTree, Vec<ConfigError>> {
+    let (value, errors) = check(&root, schema);
+    match errors.is_empty() {
+        true => Ok(ConfigTree {
+            root,
+            value,
+            schema: schema.clone(),
+        }),
+        false => Err(errors),
     }
 }
 

@@ -52,6 +52,14 @@ mod source;
 mod vars;
 mod yaml;
 
+/// The tree before it has types, for the translation of other programs' configurations.
+pub(crate) mod tree {
+    pub(crate) use super::copy::resolve;
+    pub(crate) use super::load::complete;
+    pub(crate) use super::node::{COPY, Kind, Node, Scalar, Style, Value};
+    pub(crate) use super::show::text as bare_text;
+}
+
 pub use error::{ConfigError, ConfigErrors};
 pub(crate) use load::shipped_section;
 pub use load::{ConfigLoader, ConfigTree};

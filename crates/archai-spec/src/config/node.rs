@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Key of a section whose missing keys come from the section that it names.
-pub(super) const COPY: &str = "_copy";
+pub(crate) const COPY: &str = "_copy";
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -78,7 +78,7 @@ pub enum Style {
 
 /// What YAML 1.2's core schema makes of a bare scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool(bool),
     Int(i128),
@@ -96,7 +96,7 @@ impl Scalar {
     }
 
     /// What a file's reader would take it for.
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         if self.style == Style::Quoted {
             Kind::Text
         } else {
@@ -105,7 +105,7 @@ impl Scalar {
     }
 
     /// The path of a value copy, `'_copy: /a/b'`.
-    pub(super) fn copied(&self) -> Option<&str> {
+    pub(crate) fn copied(&self) -> Option<&str> {
         self.text.strip_prefix("_copy:").map(str::trim)
     }
 }
@@ -143,7 +143,7 @@ fn kind(text: &str) -> Kind {
 
 impl Node {
     /// An empty section.
-    pub(super) fn section(origin: Origin) -> Self {
+    pub(crate) fn section(origin: Origin) -> Self {
         Node {
             value: Value::Section(IndexMap::new()),
             origin,
@@ -151,7 +151,7 @@ impl Node {
     }
 
     /// A scalar.
-    pub(super) fn scalar(text: impl Into<String>, style: Style, origin: Origin) -> Self {
+    pub(crate) fn scalar(text: impl Into<String>, style: Style, origin: Origin) -> Self {
         Node {
             value: Value::Scalar(Scalar {
                 text: text.into(),
@@ -168,7 +168,7 @@ impl Node {
             .try_fold(self, |node, part| node.child(part))
     }
 
-    pub(super) fn child(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn child(&self, key: &str) -> Option<&Node> {
         match &self.value {
             Value::Section(map) => map.get(key),
             Value::List(items) => items.get(key.parse::<usize>().ok()?),
@@ -176,7 +176,7 @@ impl Node {
         }
     }
 
-    pub(super) fn entries(&self) -> Option<&IndexMap<String, Node>> {
+    pub(crate) fn entries(&self) -> Option<&IndexMap<String, Node>> {
         match &self.value {
             Value::Section(map) => Some(map),
             _ => None,
@@ -225,7 +225,7 @@ impl Node {
     }
 
     /// What a person would call it in an error message.
-    pub(super) fn found(&self) -> String {
+    pub(crate) fn found(&self) -> String {
         match &self.value {
             Value::List(items) => format!("a list of {}", items.len()),
             Value::Section(_) => "a section".to_owned(),

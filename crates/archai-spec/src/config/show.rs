@@ -64,7 +64,7 @@ fn flow(value: &Value) -> String {
 }
 
 /// Bare where YAML takes it for nothing but text, in quotes elsewhere.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_$./~".contains(c));
     let safe = text
         .bytes()

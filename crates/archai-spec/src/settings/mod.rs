@@ -9,10 +9,13 @@
 //! path: variables in it are expanded, and no digest depends on it. A field with `x-names` in its schema holds a name (or
 //! names) of the open list of that kind: see [`Schema::naming`](crate::config::Schema::naming).
 
+mod archai;
 mod check;
 mod digest;
 mod shipped;
 mod tree;
+
+pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,7 @@
 //! Tests of archai-spec as its users see it.
 
 mod config;
+mod config_archai;
 mod config_copy;
 mod config_errors;
 mod config_hostile;

@@ -400,6 +400,25 @@ pub enum ConfigCommand {
         /// Include the section of this algorithm alone [default: those of all algorithms]
         algo: Option<String>,
     },
+    /// Translate a configuration file of Microsoft Archai
+    ///
+    /// Prints a file for `archai run --config`, with what it includes. Keys that are left out or changed are listed on
+    /// standard error, each with the reason.
+    #[command(after_help = "Examples:\n  \
+            archai config import archai/confs/algos/xnas.yaml > xnas_there.yaml\n  \
+            archai config import mine.yaml --algo petridish -o mine_here.yaml\n  \
+            archai run --algos xnas --full --config xnas_there.yaml")]
+    Import {
+        /// The file, or - for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
+        file: String,
+        /// The algorithm that it is for [default: that of the file's name, or darts]
+        #[arg(long, value_name = "NAME")]
+        algo: Option<String>,
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `archai config show`.

@@ -1,9 +1,16 @@
 //! `archai config …`: what a run would use, and what may stand in a configuration file.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::path::Path;
 
+use archai_engine::files::write_atomically;
 use archai_lab::{Lab, config::ConfigRequest};
-use archai_spec::config::{Schema, parse_overrides};
+use archai_spec::config::{
+    ConfigLoader, FileSource, Files, Schema, parse_overrides, shipped_datasets,
+};
+use archai_spec::desc::zoo;
+use archai_spec::settings::{ImportTarget, ImportedConfig, import_archai_config};
+use archai_spec::spaces;
 use serde_json::Value;
 
 use super::args::{ConfigCommand, ShowArgs, is_on};
@@ -17,6 +24,9 @@ pub fn run(command: &ConfigCommand, overrides: &[String], lab: &Lab) -> Result<(
     match command {
         ConfigCommand::Show(args) => show(args, overrides, lab),
         ConfigCommand::Schema { algo } => schema(algo.as_deref(), lab),
+        ConfigCommand::Import { file, algo, output } => {
+            import(file, algo.as_deref(), output.as_deref(), lab)
+        }
     }
 }
 
@@ -45,6 +55,115 @@ fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError
         tree.to_yaml()
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// What standard input is called in messages.
+const PIPED: &str = "standard input";
+
+/// A configuration from standard input, beside files. What it includes lies below the working folder.
+struct Piped<'a> {
+    text: String,
+    rest: &'a dyn FileSource,
+}
+
+impl FileSource for Piped<'_> {
+    fn read(&self, name: &str) -> io::Result<String> {
+        match name {
+            PIPED => Ok(self.text.clone()),
+            name => self.rest.read(name),
+        }
+    }
+    fn check_include(&self, top: &str, included: &str) -> io::Result<()> {
+        self.rest.check_include(top, included)
+    }
+    fn shipped(&self) -> Vec<String> {
+        self.rest.shipped()
+    }
+}
+
+/// Most bytes of a configuration from standard input, as of a file.
+const MAX_PIPED: u64 = 16 << 20;
+
+fn import(
+    file: &str,
+    algo: Option<&str>,
+    output: Option<&Path>,
+    lab: &Lab,
+) -> Result<(), CliError> {
+    let algos = lab.algorithms();
+    // Archai's own files are named after their algorithms: xnas.yaml, xnas_toy.yaml.
+    let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str());
+    let named = stem
+        .map(|stem| stem.trim_end_matches("_toy"))
+        .filter(|stem| algos.get(stem).is_ok());
+    let algo = algo.or(named).unwrap_or("darts");
+    let algo = algos
+        .get(algo)
+        .map_err(|e| CliError::usage(e.to_string()))?;
+    let files = archai_algos::files(algos, &Files);
+    let files = spaces::files(&lab.components().spaces, &files);
+    let mut defaults = ConfigLoader::new(&files)
+        .files(&algo.defaults())
+        .dataset("archai:datasets/cifar10.yaml");
+    if let Some(space) = algo.space_file() {
+        defaults = defaults.files(space);
+    }
+    let networks: Vec<&str> = zoo::names().collect();
+    let target = ImportTarget {
+        algo: algo.name(),
+        defaults: &defaults,
+        schema: &lab.components().naming(algo.schema()),
+        networks: &networks,
+    };
+    let imported = if file == "-" {
+        let mut text = String::new();
+        let mut input = io::stdin().take(MAX_PIPED);
+        input
+            .read_to_string(&mut text)
+            .map_err(|e| CliError::failure(format!("cannot read {PIPED}: {e}")))?;
+        let source = Piped { text, rest: &files };
+        import_archai_config(&source, PIPED, target)
+    } else {
+        import_archai_config(&files, file, target)
+    };
+    let imported = imported.map_err(CliError::config)?;
+    let mut err = io::stderr().lock();
+    for note in &imported.notes {
+        writeln!(err, "{note}")?;
+    }
+    let text = format!("{}{}", usage(&imported, algo.name()), imported.yaml);
+    match output {
+        Some(path) => {
+            write_atomically(path, |out| out.write_all(text.as_bytes())).map_err(CliError::at_named)
+        }
+        None => Ok(io::stdout().write_all(text.as_bytes())?),
+    }
+}
+
+/// Comments that say how the translation is used.
+fn usage(imported: &ImportedConfig, algo: &str) -> String {
+    let mut command = format!("archai run --algos {algo} --full");
+    let mut unknown = String::new();
+    for (flag, name) in [
+        ("--datasets", &imported.dataset),
+        ("--eval-dataset", &imported.eval_dataset),
+    ] {
+        let Some(name) = name else { continue };
+        if shipped_datasets().any(|known| known == name) {
+            command.push_str(&format!(" {flag} {name}"));
+        } else {
+            // The name is the file's and may hold anything.
+            let shown: String = name.escape_debug().take(60).collect();
+            command.push_str(&format!(" {flag} DATA.yaml"));
+            unknown.push_str(&format!(
+                "# DATA.yaml stands for a file that describes the data set \"{shown}\", which is not among `archai datasets`.\n"
+            ));
+        }
+    }
+    format!(
+        "# Translated from a configuration of Microsoft Archai. It lies over the defaults:\n#\n#   {command} --config \
+         THIS_FILE\n#\n{unknown}"
+    )
 }
 
 fn schema(algo: Option<&str>, lab: &Lab) -> Result<(), CliError> {

@@ -92,6 +92,91 @@ fn broken_files_are_shown_with_their_lines() {
 }
 
 #[test]
+fn archais_files_are_translated_and_can_be_used() {
+    let world = World::new();
+    world.write(
+        "confs/datasets/cifar10.yaml",
+        "dataset: {name: cifar10, n_classes: 10, channels: 3, max_batches: -1, dataroot: $default_dataroot}\n",
+    );
+    world.write(
+        "confs/algos/darts.yaml",
+        "__include__: '../datasets/cifar10.yaml'\ncommon: {seed: 2.0, tb_enable: False}\nnas:\n  search:\n    trainer: {epochs: 40}\n  \
+         eval:\n    loader: {apex: {_copy: '../../trainer/apex'}, cutout: 12}\n",
+    );
+    world.write(
+        "confs/algos/xnas.yaml",
+        "__include__: darts.yaml\nnas:\n  search:\n    xnas: {to_evict: False}\n    trainer:\n      grad_clip: 2.0\n      \
+         alpha_optimizer: {type: adam, lr: 3.0e-4}\n    divnas: {sigma: 3}\n",
+    );
+    let done = world.run(&["config", "import", "confs/algos/xnas.yaml"]);
+    for expect in [
+        "confs/algos/darts.yaml:2:21: common.tb_enable: left out: there are no TensorBoard logs",
+        "nas.search.trainer.alpha_optimizer: left out: xnas has no rate",
+        "nas.search.divnas: left out: it belongs to `divnas`",
+        "dataset.dataroot: left out",
+        "nas.eval.loader.apex: left out",
+    ] {
+        assert!(
+            done.err.contains(expect),
+            "{expect:?} is missing in:\n{}",
+            done.err
+        );
+    }
+    let text = done.ok();
+    assert!(
+        text.contains("#   archai run --algos xnas --full --datasets cifar10 --config THIS_FILE\n"),
+        "{text}"
+    );
+    let ours = world.write("ours.yaml", &text);
+    let shown = world
+        .run(&[
+            "config",
+            "show",
+            "xnas",
+            "--full",
+            "--config",
+            &ours,
+            "--origins",
+        ])
+        .ok();
+    for expect in [
+        "to_evict: false",
+        "epochs: 40",
+        "grad_clip: 2.0",
+        "cutout: 12",
+        "seed: 2  #",
+    ] {
+        assert!(shown.contains(expect), "{expect:?} is missing in:\n{shown}");
+    }
+    // For another algorithm, other sections are left out.
+    let done = world.run(&[
+        "config",
+        "import",
+        "confs/algos/xnas.yaml",
+        "--algo",
+        "darts",
+        "-o",
+        "darts.yaml",
+    ]);
+    assert!(
+        done.err
+            .contains("nas.search.xnas: left out: it belongs to `xnas`"),
+        "{}",
+        done.err
+    );
+    assert_eq!(done.ok(), "");
+    world
+        .run(&["config", "show", "darts", "--config", "darts.yaml"])
+        .ok();
+    world
+        .run(&["config", "import", "absent.yaml"])
+        .fails(2, &["absent.yaml"]);
+    world
+        .run(&["config", "import", "darts.yaml", "--algo", "drats"])
+        .fails(2, &["darts"]);
+}
+
+#[test]
 fn the_schema_is_json_and_knows_the_algorithm() {
     let world = World::new();
     for args in [vec!["config", "schema"], vec!["config", "schema", "darts"]] {
