@@ -280,6 +280,39 @@ fn the_pages_are_linked_from_the_readme() {
     }
 }
 
+#[test]
+fn links_lead_somewhere() {
+    let mut pages = vec![
+        root().join("README.md"),
+        root().join("ARCHITECTURE.md"),
+        root().join("CONTRIBUTING.md"),
+    ];
+    for folder in ["docs", "docs/algorithms"] {
+        let entries = std::fs::read_dir(root().join(folder)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        pages.extend(paths.filter(|path| path.extension().is_some_and(|e| e == "md")));
+    }
+    let mut followed = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split([')', '#']).next().unwrap();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            let target = page.parent().unwrap().join(target);
+            assert!(
+                target.exists(),
+                "{} links to {}, which is not there",
+                page.display(),
+                target.display()
+            );
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "{followed} links");
+}
+
 /// Pictures of two classes as people have them: sides between 40 and 500 pixels, grey, coloured and transparent, PNG and JPEG.
 fn flowers(world: &World) {
     let sides = [40, 64, 123, 200, 500];
