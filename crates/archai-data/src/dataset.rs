@@ -87,6 +87,36 @@ pub trait Dataset: Send + Sync {
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The names of its classes in the order of their labels; none if the data do not tell them.
+    fn class_names(&self) -> &[String] {
+        &[]
+    }
+
+    /// What was left out because it cannot be read (`dataset.on_damaged: skip`): the place of each picture.
+    fn left_out(&self) -> &[String] {
+        &[]
+    }
+
+    /// Looks at everything once, and gives a BLAKE3 digest in hexadecimal of what distinguishes this data from other data,
+    /// wherever it lies: by default, of the labels and pixels of all images. A data set whose images are not in memory gives
+    /// one that costs less.
+    ///
+    /// # Errors
+    /// As [`Dataset::image`], for whatever can be seen to be damaged.
+    fn digest(&self) -> Result<String, DataError> {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"archai images 1\n");
+        for index in 0..self.len() {
+            let image = self.image(index)?;
+            for number in [image.channels, image.height, image.width] {
+                hasher.update(&(number as u64).to_le_bytes());
+            }
+            hasher.update(&self.label(index).to_le_bytes());
+            hasher.update(&image.pixels);
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
 }
 
 /// Longest side of an image, in pixels.
@@ -109,6 +139,8 @@ pub struct InMemory {
     pub(crate) shape: [usize; 3],
     pub(crate) pixels: Vec<u8>,
     pub(crate) labels: Vec<u32>,
+    pub(crate) class_names: Vec<String>,
+    pub(crate) left_out: Vec<String>,
 }
 
 // Without the pixels, which nobody wants to read.
@@ -120,12 +152,16 @@ impl std::fmt::Debug for InMemory {
             shape,
             pixels: _,
             labels,
+            class_names,
+            left_out,
         } = self;
         f.debug_struct("InMemory")
             .field("name", name)
             .field("n_classes", n_classes)
             .field("shape", shape)
             .field("len", &labels.len())
+            .field("class_names", class_names)
+            .field("left_out", left_out)
             .finish_non_exhaustive()
     }
 }
@@ -139,6 +175,8 @@ impl InMemory {
             shape,
             pixels: Vec::new(),
             labels: Vec::new(),
+            class_names: Vec::new(),
+            left_out: Vec::new(),
         }
     }
 
@@ -177,6 +215,23 @@ impl InMemory {
             shape,
             pixels,
             labels,
+            class_names: Vec::new(),
+            left_out: Vec::new(),
+        })
+    }
+
+    /// The same with the names of its classes, in the order of their labels.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] unless there is one name for each class.
+    pub fn with_class_names(self, names: Vec<String>) -> Result<InMemory, DataError> {
+        if names.len() != self.n_classes {
+            let problem = format!("{} classes have {} names", self.n_classes, names.len());
+            return Err(DataError::setting(self.name, problem));
+        }
+        Ok(InMemory {
+            class_names: names,
+            ..self
         })
     }
 }
@@ -208,5 +263,13 @@ impl Dataset for InMemory {
             height,
             width,
         })
+    }
+
+    fn class_names(&self) -> &[String] {
+        &self.class_names
+    }
+
+    fn left_out(&self) -> &[String] {
+        &self.left_out
     }
 }

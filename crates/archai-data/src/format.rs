@@ -83,13 +83,14 @@ pub type Formats = Registry<dyn DataFormat>;
 /// Opens the training or test data that a section of the configuration describes.
 ///
 /// Every image comes out with the section's channels and size: grey images are repeated, coloured ones averaged; sides
-/// that are too short are padded with zeros on both ends, sides that are too long are scaled down. Of the formats that
+/// that are too short are padded with zeros on both ends, sides that are too long are scaled down, each on its own. Of the formats that
 /// come with the program, all but image folders are read into memory at once.
 ///
 /// # Errors
 /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
 /// below `n_classes`, [`DataError::Setting`] if the section contradicts itself, names a format that is not listed, or has
-/// another number of classes than the data. All labels are checked here, whatever the format did.
+/// another number of classes than the data. That there are images and that all labels are good is checked here, whatever the
+/// format did.
 pub fn open(
     formats: &Formats,
     dataset: &settings::Dataset,
@@ -108,6 +109,11 @@ pub fn open(
         return Err(DataError::setting("dataset.n_classes", problem));
     }
     let place = Path::new(&dataset.path);
+    if data.is_empty() {
+        let expected = "at least one image";
+        let at = format!("the {} data", split.as_str());
+        return Err(DataError::malformed(place, at, expected, "none"));
+    }
     for index in 0..data.len() {
         let at = || format!("image {index} of the {} data", split.as_str());
         check_label(place, data.label(index).into(), dataset.n_classes, &at)?;
@@ -138,6 +144,47 @@ pub fn check_place(
         }
     }
     Ok(())
+}
+
+/// What a part of a data set holds, as [`inspect`] found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents {
+    /// BLAKE3 digest in hexadecimal of what it holds: see [`Dataset::digest`].
+    pub digest: String,
+    /// Number of images.
+    pub images: usize,
+    /// How many there are of each class.
+    pub per_class: Vec<usize>,
+    /// The names of the classes; none if the data do not tell them.
+    pub class_names: Vec<String>,
+    /// Pictures that were left out because they cannot be read.
+    pub left_out: usize,
+}
+
+/// Opens a part of a data set and looks at all of it, as far as can be done without decoding images that are read when they
+/// are needed: so that nothing that a run needs is found to be damaged after hours, and so that a run which is resumed can be
+/// told from one on other data.
+///
+/// # Errors
+/// As [`open`] and [`Dataset::digest`].
+pub fn inspect(
+    formats: &Formats,
+    dataset: &settings::Dataset,
+    split: Split,
+) -> Result<Contents, DataError> {
+    check_place(formats, dataset, split)?;
+    let data = open(formats, dataset, split)?;
+    let mut per_class = vec![0; data.n_classes()];
+    for index in 0..data.len() {
+        per_class[data.label(index) as usize] += 1;
+    }
+    Ok(Contents {
+        digest: data.digest()?,
+        images: data.len(),
+        per_class,
+        class_names: data.class_names().to_vec(),
+        left_out: data.left_out().len(),
+    })
 }
 
 fn of<'a>(

@@ -89,6 +89,19 @@ impl Gather {
         self.expect(path, self.result.labels.len() as u64)
     }
 
+    /// Notes a picture that cannot be read and is left out, as `dataset.on_damaged: skip` asks for: by its place.
+    pub fn leave_out(&mut self, place: impl Into<String>) {
+        self.result.left_out.push(place.into());
+    }
+
+    /// Gives the classes their names, in the order of their labels. Names that are not as many as the classes belong to
+    /// something else and are passed over.
+    pub fn name_classes(&mut self, names: Vec<String>) {
+        if names.len() == self.result.n_classes {
+            self.result.class_names = names;
+        }
+    }
+
     /// The data set.
     ///
     /// # Errors
@@ -98,7 +111,10 @@ impl Gather {
             true => Err(DataError::malformed(
                 path,
                 "its end",
-                "at least one image",
+                match self.result.left_out.len() {
+                    0 => "at least one image".to_owned(),
+                    n => format!("at least one image besides {n} that cannot be read"),
+                },
                 "none",
             )),
             false => Ok(self.result),

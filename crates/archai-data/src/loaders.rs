@@ -6,7 +6,7 @@ use archai_spec::settings;
 
 use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
-use crate::format::{Formats, check_place, open};
+use crate::format::{Contents, Formats, check_place, inspect, open};
 use crate::loader::Loader;
 use crate::rng::Key;
 use crate::split;
@@ -38,15 +38,87 @@ impl Loaders {
         transforms: &Transforms,
     ) -> Result<(), DataError> {
         pipelines(settings, transforms)?;
-        for (is_loaded, split) in [
-            (settings.load_train, Split::Train),
-            (settings.load_test, Split::Test),
-        ] {
-            if is_loaded {
-                check_place(formats, &settings.dataset, split)?;
-            }
+        for split in Loaders::parts(settings) {
+            check_place(formats, &settings.dataset, split)?;
         }
         Ok(())
+    }
+
+    /// The parts of the data set that a section loads.
+    pub fn parts(settings: &settings::Loader) -> impl Iterator<Item = Split> {
+        let all = [
+            (settings.load_train, Split::Train),
+            (settings.load_test, Split::Test),
+        ];
+        all.into_iter()
+            .filter_map(|(is_loaded, split)| is_loaded.then_some(split))
+    }
+
+    /// What [`Loaders::check`] finds out and more, for all files are read: what each part that the section loads holds, and
+    /// whether all of it can be read, as far as can be known without decoding images; see [`inspect`].
+    ///
+    /// # Errors
+    /// As [`Loaders::check`] and [`inspect`].
+    pub fn inspect(
+        settings: &settings::Loader,
+        formats: &Formats,
+        transforms: &Transforms,
+    ) -> Result<Vec<(Split, Contents)>, DataError> {
+        Loaders::check(settings, formats, transforms)?;
+        Loaders::parts(settings)
+            .map(|split| Ok((split, inspect(formats, &settings.dataset, split)?)))
+            .collect()
+    }
+
+    /// The names of the classes in the order of their labels; none if the data do not tell them.
+    pub fn class_names(&self) -> &[String] {
+        let parts = [Some(&self.train), self.test.as_ref()];
+        let names = parts.into_iter().flatten();
+        names
+            .map(|loader| loader.dataset().class_names())
+            .find(|names| !names.is_empty())
+            .unwrap_or_default()
+    }
+
+    /// What whoever starts the training should be told of its data: pictures that were left out, classes without an image to
+    /// learn from.
+    pub fn notes(&self) -> Vec<String> {
+        let train = (self.train.n_images() > 0).then_some((&self.train, Split::Train));
+        let test = self.test.as_ref().map(|test| (test, Split::Test));
+        let mut notes = Vec::new();
+        for (loader, split) in train.into_iter().chain(test) {
+            let data = loader.dataset();
+            let left_out = data.left_out();
+            if !left_out.is_empty() {
+                notes.push(format!(
+                    "{} of {} pictures of the {} data were left out, because they cannot be read: {}",
+                    left_out.len(),
+                    left_out.len() + data.len(),
+                    split.as_str(),
+                    some_of(left_out)
+                ));
+            }
+            let mut is_there = vec![false; data.n_classes()];
+            (0..data.len()).for_each(|index| is_there[data.label(index) as usize] = true);
+            let missing: Vec<String> = (0..is_there.len())
+                .filter(|class| !is_there[*class])
+                .map(|class| {
+                    data.class_names()
+                        .get(class)
+                        .cloned()
+                        .unwrap_or(class.to_string())
+                })
+                .collect();
+            if split == Split::Train && !missing.is_empty() {
+                notes.push(format!(
+                    "{} of {} classes have no image in the training data: {}; is dataset.n_classes right?",
+                    missing.len(),
+                    is_there.len(),
+                    some_of(&missing)
+                ));
+            }
+        }
+        notes
     }
 
     /// Opens the data and divides it. `formats` and `transforms` are what the section may name. `seed` decides the split
@@ -140,6 +212,16 @@ impl Loaders {
             valid_arch,
             test,
         })
+    }
+}
+
+/// The first few of a list, for a message.
+pub(crate) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() > SHOWN {
+        true => format!("{shown}, …"),
+        false => shown,
     }
 }
 

@@ -5,11 +5,11 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma};
+use image::{DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma};
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
-use crate::jpeg;
+use crate::{jpeg, png};
 
 /// What the pixels of a file may take, however small it is.
 const PIXELS_FLOOR: u64 = 16 << 20;
@@ -17,8 +17,8 @@ const PIXELS_FLOOR: u64 = 16 << 20;
 /// How many times its size the pixels of a larger file may take. Photographs reach 30; the formats could reach thousands.
 const PIXELS_RATIO: u64 = 256;
 
-/// Decodes a PNG or JPEG file. Sixteen-bit channels are cut to eight bits, transparency is dropped. `path` and `at` say
-/// where the bytes come from, for messages.
+/// Decodes a PNG or JPEG file, whatever its name is. Sixteen-bit channels are cut to eight bits, palettes are looked up,
+/// transparency is dropped. `path` and `at` say where the bytes come from, for messages.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if the bytes are not such a file, or one that was cut off, or one that would take far more
@@ -28,36 +28,116 @@ pub fn decode(
     at: &dyn Fn() -> String,
     bytes: &[u8],
 ) -> Result<Image<'static>, DataError> {
-    let wrong = |found: String| DataError::malformed(path, at(), "a PNG or JPEG image", found);
-    let mut reader = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()
-        .map_err(|error| wrong(error.to_string()))?;
-    let format = reader.format();
-    match format {
-        Some(ImageFormat::Png | ImageFormat::Jpeg) => {}
-        Some(other) => return Err(wrong(format!("a {other:?} image"))),
-        None if bytes.is_empty() => return Err(wrong("nothing".into())),
-        None => {
-            return Err(wrong(format!(
-                "bytes {:02x?}",
-                &bytes[..bytes.len().min(8)]
-            )));
-        }
+    let format = format(path, at, bytes)?;
+    let image = reader(bytes, format)
+        .decode()
+        .map_err(|error| undecodable(path, at, &error))?;
+    if format == ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
+        return Err(cut_off(path, at));
     }
+    Ok(planes(image))
+}
+
+/// What can be seen of a PNG or JPEG file without decoding its pixels: that it is one, that its sides are not too long, and
+/// that it is whole; of a PNG also that no part that matters has changed. It costs little more than reading the file.
+///
+/// # Errors
+/// As [`decode`].
+pub fn check(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<(), DataError> {
+    let format = format(path, at, bytes)?;
+    let (width, height) = reader(bytes, format)
+        .into_dimensions()
+        .map_err(|error| undecodable(path, at, &error))?;
+    if width.max(height) as usize > MAX_SIDE || width.min(height) == 0 {
+        let expected = format!("an image of 1 to {MAX_SIDE} pixels a side");
+        let found = format!("{height} x {width} (height, width)");
+        return Err(DataError::malformed(path, at(), expected, found));
+    }
+    let is_whole = match format {
+        ImageFormat::Jpeg => jpeg::is_whole(bytes),
+        _ => png::is_sound(bytes),
+    };
+    match is_whole {
+        true => Ok(()),
+        false if format == ImageFormat::Jpeg => Err(cut_off(path, at)),
+        false => Err(damaged(path, at, "a PNG image that was cut off or changed")),
+    }
+}
+
+/// Checks by its first bytes that a file is a PNG or JPEG file.
+pub(crate) fn check_kind(
+    path: &Path,
+    at: &dyn Fn() -> String,
+    beginning: &[u8],
+) -> Result<(), DataError> {
+    format(path, at, beginning).map(drop)
+}
+
+/// Which of the formats that are read the bytes are, by their first ones.
+fn format(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<ImageFormat, DataError> {
+    let found = match image::guess_format(bytes) {
+        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => return Ok(format),
+        Ok(other) => {
+            return Err(DataError::Malformed {
+                path: path.to_owned(),
+                at: at(),
+                expected: EXPECTED.into(),
+                found: format!("a {other:?} image"),
+                mend: "this program does not read such images: convert it, or move it elsewhere"
+                    .into(),
+            });
+        }
+        Err(_) if bytes.is_empty() => "nothing".to_owned(),
+        Err(_) => format!("bytes {:02x?}", &bytes[..bytes.len().min(8)]),
+    };
+    Err(DataError::Malformed {
+        path: path.to_owned(),
+        at: at(),
+        expected: EXPECTED.into(),
+        found,
+        mend: NO_PICTURE.into(),
+    })
+}
+
+/// What every picture must be.
+const EXPECTED: &str = "a PNG or JPEG image";
+
+/// What to do about a file that is no picture.
+const NO_PICTURE: &str = "if it is no picture, move it elsewhere; if it is damaged, get it again, or set dataset.on_damaged to \
+     `skip` to go on without it";
+
+/// What to do about a picture that is damaged.
+const DAMAGED: &str =
+    "get it again, or set dataset.on_damaged to `skip` to go on without what is damaged";
+
+fn reader(bytes: &[u8], format: ImageFormat) -> ImageReader<Cursor<&[u8]>> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE as u32);
     limits.max_image_height = Some(MAX_SIDE as u32);
     let most = (bytes.len() as u64).saturating_mul(PIXELS_RATIO);
     limits.max_alloc = Some(most.clamp(PIXELS_FLOOR, 1 << 30));
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
-    let image = reader
-        .decode()
-        .map_err(|error| wrong(format!("one that cannot be decoded ({error})")))?;
-    if format == Some(ImageFormat::Jpeg) && !jpeg::is_whole(bytes) {
-        let found = "a JPEG image that was cut off: its end-of-image marker is missing";
-        return Err(wrong(found.into()));
+    reader
+}
+
+fn damaged(path: &Path, at: &dyn Fn() -> String, found: impl Into<String>) -> DataError {
+    DataError::Malformed {
+        path: path.to_owned(),
+        at: at(),
+        expected: EXPECTED.into(),
+        found: found.into(),
+        mend: DAMAGED.into(),
     }
-    Ok(planes(image))
+}
+
+fn undecodable(path: &Path, at: &dyn Fn() -> String, error: &ImageError) -> DataError {
+    damaged(path, at, format!("one that cannot be decoded ({error})"))
+}
+
+fn cut_off(path: &Path, at: &dyn Fn() -> String) -> DataError {
+    let found = "a JPEG image that was cut off: its end-of-image marker is missing";
+    damaged(path, at, found)
 }
 
 fn planes(image: DynamicImage) -> Image<'static> {
@@ -85,8 +165,8 @@ fn planes(image: DynamicImage) -> Image<'static> {
 }
 
 /// The image with `channels` (1 or 3) and `size` (height, width, at least 1). Grey is repeated, colours are averaged; sides
-/// that are too long are scaled down (triangle filter over all covered pixels), sides that are too short are padded with
-/// zeros on both ends, the odd pixel at the end. `path` and `at` say where the image comes from, for messages.
+/// that are too long are scaled down (triangle filter over all covered pixels), each on its own, sides that are too short are
+/// padded with zeros on both ends, the odd pixel at the end. `path` and `at` say where the image comes from, for messages.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if the image has no pixels, other than 1 or 3 channels, or not one byte for each pixel and

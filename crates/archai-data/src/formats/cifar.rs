@@ -1,7 +1,7 @@
 //! The binary version of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): records of one or two label bytes and 3072 bytes of
 //! pixels, as a folder of files or as the archive that its authors publish.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,12 +50,23 @@ impl DataFormat for Cifar {
         let (Cifar(variant), path) = (self, Path::new(&dataset.path));
         let mut gather = Gather::new(dataset);
         if path.is_file() {
-            for (name, bytes) in from_archive(dataset, split, &variant.names(dataset, split))? {
+            let names = variant.names(dataset, split);
+            let (files, class_names) = from_archive(dataset, split, &names, variant.class_names)?;
+            gather.name_classes(class_names);
+            for (name, bytes) in files {
                 let length = bytes.len() as u64;
                 records(&name, length, &mut &*bytes, variant, &mut gather)?;
             }
         } else {
-            for file in self.files(dataset, split)? {
+            let files = self.files(dataset, split)?;
+            if let Some(folder) = files.first().and_then(|file| file.parent()) {
+                let names = folder.join(variant.class_names);
+                if names.is_file() {
+                    let names = fs::read(&names).map_err(DataError::io("read", &names))?;
+                    gather.name_classes(lines(&names));
+                }
+            }
+            for file in files {
                 let reader = File::open(&file).map_err(DataError::io("open", &file))?;
                 let length = reader
                     .metadata()
@@ -85,6 +96,8 @@ struct Variant {
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
+    /// The file beside them that names the classes, one in a line.
+    class_names: &'static str,
     /// Label bytes of a record; the last one is the label.
     label_bytes: usize,
 }
@@ -101,6 +114,7 @@ static CIFAR10: Variant = Variant {
         "data_batch_5.bin",
     ],
     test: &["test_batch.bin"],
+    class_names: "batches.meta.txt",
     label_bytes: 1,
 };
 
@@ -110,6 +124,7 @@ static CIFAR100: Variant = Variant {
     folder: "cifar-100-binary",
     train: &["train.bin"],
     test: &["test.bin"],
+    class_names: "fine_label_names.txt",
     label_bytes: 2,
 };
 
@@ -153,12 +168,23 @@ fn from_folder(
     Ok(all)
 }
 
-/// The same files out of the authors' archive (`.tar.gz`), in the order of their names.
+/// The names of classes in a file, one in a line.
+fn lines(text: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(text);
+    let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
+    names.map(str::to_owned).collect()
+}
+
+/// A file's name and what it holds.
+type Member = (PathBuf, Vec<u8>);
+
+/// The same files out of the authors' archive (`.tar.gz`), in the order of their names, and the names of the classes.
 fn from_archive(
     dataset: &settings::Dataset,
     split: Split,
     names: &[&str],
-) -> Result<Vec<(PathBuf, Vec<u8>)>, DataError> {
+    class_names: &str,
+) -> Result<(Vec<Member>, Vec<String>), DataError> {
     let path = Path::new(&dataset.path);
     let file = File::open(path).map_err(DataError::io("open", path))?;
     let length = file.metadata().map_err(DataError::io("read", path))?.len();
@@ -166,7 +192,7 @@ fn from_archive(
     let damaged = |error: std::io::Error| {
         DataError::malformed(path, "its entries", "a .tar.gz archive", error.to_string())
     };
-    let mut found = Vec::new();
+    let (mut found, mut classes) = (Vec::new(), Vec::new());
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         let member = entry.path().map_err(damaged)?.into_owned();
@@ -174,9 +200,9 @@ fn from_archive(
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        if entry.header().entry_type().is_file()
-            && names.iter().any(|wanted| files::matches(wanted, name))
-        {
+        let is_wanted = names.iter().any(|wanted| files::matches(wanted, name));
+        let names_classes = name == class_names;
+        if entry.header().entry_type().is_file() && (is_wanted || names_classes) {
             if entry.size() > MAX_MEMBER {
                 let expected = format!("members of at most {} MiB", MAX_MEMBER >> 20);
                 return Err(DataError::malformed(
@@ -188,7 +214,12 @@ fn from_archive(
             }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(damaged)?;
-            found.push((path.join(member), bytes));
+            if names_classes {
+                classes = lines(&bytes);
+            }
+            if is_wanted {
+                found.push((path.join(member), bytes));
+            }
         }
     }
     found.sort();
@@ -205,7 +236,7 @@ fn from_archive(
             ));
         }
     }
-    Ok(found)
+    Ok((found, classes))
 }
 
 fn records(

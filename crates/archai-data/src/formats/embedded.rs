@@ -16,6 +16,7 @@ struct Asset {
     name: &'static str,
     train: [&'static [u8]; 2],
     test: [&'static [u8]; 2],
+    class_names: &'static [&'static str],
 }
 
 macro_rules! asset {
@@ -33,6 +34,18 @@ const ALL: &[Asset] = &[Asset {
     test: [
         asset!("fashion_mnist_mini/t10k-images-idx3-ubyte.gz"),
         asset!("fashion_mnist_mini/t10k-labels-idx1-ubyte.gz"),
+    ],
+    class_names: &[
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
     ],
 }];
 
@@ -91,11 +104,13 @@ impl DataFormat for Embedded {
             let path = PathBuf::from(format!("embedded:{}/{}-{what}", data.name, split.as_str()));
             Idx::new(path, Box::new(MultiGzDecoder::new(bytes)), None)
         };
-        Ok(Arc::new(idx::gather(
-            dataset,
-            open("images", images)?,
-            open("labels", labels)?,
-        )?))
+        let images = idx::gather(dataset, open("images", images)?, open("labels", labels)?)?;
+        // More classes than the data has are allowed, and have no names.
+        if dataset.n_classes != data.class_names.len() {
+            return Ok(Arc::new(images));
+        }
+        let names = data.class_names.iter().map(|&name| name.to_owned());
+        Ok(Arc::new(images.with_class_names(names.collect())?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {

@@ -1,23 +1,41 @@
 //! One folder of PNG or JPEG files per class, the layout of torchvision's `ImageFolder` and of ImageNet: classes are
 //! numbered in the order of their names. Images are read when they are needed.
+//!
+//! No picture is passed over in silence. Every file in the folder of a class is one, whatever its name says; what is not is
+//! an error that names it, or is left out and counted (`dataset.on_damaged`). Only hidden files (`.DS_Store`) and what Windows
+//! leaves in folders (`Thumbs.db`, `desktop.ini`) are not looked at, nor are files beside the folders of classes unless they
+//! are pictures, which is an error. Where `dataset.train` or `dataset.test` fits several folders, all are read.
 
-use std::fs;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_spec::registry::Named;
-use archai_spec::settings;
+use archai_spec::settings::{self, OnDamaged};
 
 use crate::dataset::{Dataset, Image, Split};
 use crate::error::DataError;
 use crate::format::DataFormat;
-use crate::{files, picture};
+use crate::loaders::some_of;
+use crate::{files, in_order, picture};
 
 /// Largest image file that is read.
 const MAX_FILE: u64 = 256 << 20;
 
 /// Deepest folder below a class; deeper ones are loops of links.
 const MAX_DEPTH: usize = 16;
+
+/// The bytes of an image folder up to which all of them count in its digest and are checked. Of larger ones the beginning and
+/// the end of each file are, which takes seconds instead of an hour.
+const READ_WHOLE: u64 = 4 << 30;
+
+/// As much of each end of a file.
+const END: usize = 16 << 10;
+
+/// Files that systems leave in folders of pictures, in small letters.
+const LITTER: [&str; 3] = ["thumbs.db", "ehthumbs.db", "desktop.ini"];
 
 /// The format `image_folder`.
 pub(super) struct ImageFolder;
@@ -38,11 +56,15 @@ impl DataFormat for ImageFolder {
         dataset: &settings::Dataset,
         split: Split,
     ) -> Result<Arc<dyn Dataset>, DataError> {
-        Ok(Arc::new(Folder::open(dataset, split)?))
+        let folder = Folder::list(dataset, split)?;
+        Ok(Arc::new(match dataset.on_damaged {
+            OnDamaged::Stop => folder,
+            OnDamaged::Skip => folder.without_damaged()?,
+        }))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
-        let folder = Folder::open(dataset, split)?;
+        let folder = Folder::list(dataset, split)?;
         Ok(folder.images.into_iter().map(|(path, _)| path).collect())
     }
 }
@@ -51,66 +73,143 @@ impl DataFormat for ImageFolder {
 #[derive(Clone, Debug)]
 struct Folder {
     name: String,
-    n_classes: usize,
+    /// What the names of files are told from.
+    place: PathBuf,
+    classes: Vec<String>,
     images: Vec<(PathBuf, u32)>,
+    left_out: Vec<String>,
     channels: usize,
     size: [usize; 2],
 }
 
 impl Folder {
-    fn open(dataset: &settings::Dataset, split: Split) -> Result<Folder, DataError> {
-        let root = find(dataset, split)?;
-        let classes = folders(&root)?;
+    fn list(dataset: &settings::Dataset, split: Split) -> Result<Folder, DataError> {
+        let roots = find(dataset, split)?;
+        let own = classes(&roots, split)?;
         // The training data says which class has which number: a class that the test data lacks must not shift the rest.
-        let known = match split {
-            Split::Train => classes.clone(),
-            Split::Test => {
-                find(dataset, Split::Train).map_or(Ok(classes.clone()), |train| folders(&train))?
-            }
+        let counted = match split {
+            Split::Train => None,
+            Split::Test => match find(dataset, Split::Train) {
+                Ok(train) => Some((classes(&train, Split::Train)?, train)),
+                Err(DataError::Absent { .. }) => None,
+                Err(error) => return Err(error),
+            },
+        };
+        let (known, place, counted) = match &counted {
+            Some((known, train)) => (known, train, Split::Train),
+            None => (&own, &roots, split),
         };
         if known.len() != dataset.n_classes {
             return Err(DataError::setting(
                 "dataset.n_classes",
                 format!(
-                    "is {}, but '{}' has {} class folders",
+                    "is {}, but the {} data in {} has {} class folders: {}; correct dataset.n_classes, or move away what is \
+                     no class",
                     dataset.n_classes,
-                    root.display(),
-                    known.len()
+                    counted.as_str(),
+                    quoted(place),
+                    known.len(),
+                    some_of(known)
                 ),
             ));
         }
         let mut images = Vec::new();
-        for class in classes {
-            let Some(label) = known.iter().position(|name| *name == class) else {
-                let expected = "only folders of classes that the training data has too";
-                return Err(DataError::malformed(&root, "its folders", expected, class));
+        for class in &own {
+            let Some(label) = known.iter().position(|name| name == class) else {
+                let root = roots.iter().find(|root| root.join(class).is_dir());
+                return Err(DataError::Malformed {
+                    path: root.unwrap_or(&roots[0]).clone(),
+                    at: "its folders".into(),
+                    expected: "only folders of classes that the training data has too".into(),
+                    found: class.clone(),
+                    mend: "move it away, or add its images to the training data".into(),
+                });
             };
-            let folder = root.join(&class);
-            let mut found = Vec::new();
-            walk(&folder, 0, &mut found)?;
-            if found.is_empty() {
-                return Err(DataError::malformed(
-                    &folder,
-                    "its files",
-                    "PNG or JPEG images",
-                    "none",
-                ));
+            for folder in roots.iter().map(|root| root.join(class)) {
+                let mut found = Vec::new();
+                if folder.is_dir() {
+                    walk(&folder, 0, &mut found)?;
+                    if found.is_empty() {
+                        return Err(no_image(&folder, "none"));
+                    }
+                }
+                found.sort();
+                let found = found.into_iter();
+                images.extend(found.map(|(folder, name)| (folder.join(name), label as u32)));
             }
-            found.sort();
-            images.extend(
-                found
-                    .into_iter()
-                    .map(|(folder, name)| (folder.join(name), label as u32)),
-            );
         }
-        let (name, channels, size) = (dataset.name.clone(), dataset.channels, dataset.size);
         Ok(Folder {
-            name,
-            n_classes: known.len(),
+            name: dataset.name.clone(),
+            place: PathBuf::from(&dataset.path),
+            classes: known.clone(),
             images,
-            channels,
-            size,
+            left_out: Vec::new(),
+            channels: dataset.channels,
+            size: dataset.size,
         })
+    }
+
+    /// Without what cannot be read, which is found by reading all of it.
+    fn without_damaged(self) -> Result<Folder, DataError> {
+        let is_good = in_order::map(self.images.len(), |index| {
+            let path = &self.images[index].0;
+            let at = || "byte 0".to_owned();
+            let read = self.bytes(path).and_then(|bytes| {
+                picture::check(path, &at, &bytes)?;
+                picture::decode(path, &at, &bytes)
+            });
+            match read {
+                Ok(_) => Ok(true),
+                Err(DataError::Malformed { .. }) => Ok(false),
+                // A disk that fails does not fail in the same way twice.
+                Err(error) => Err(error),
+            }
+        })?;
+        let (mut images, mut left_out) = (Vec::new(), Vec::new());
+        let mut remains = vec![false; self.classes.len()];
+        for (image, is_good) in self.images.iter().zip(is_good) {
+            match is_good {
+                true => {
+                    remains[image.1 as usize] = true;
+                    images.push(image.clone());
+                }
+                false => left_out.push(self.relative(&image.0)),
+            }
+        }
+        if let Some((path, label)) = self
+            .images
+            .iter()
+            .find(|(_, label)| !remains[*label as usize])
+        {
+            let class = &self.classes[*label as usize];
+            let folder = path.ancestors().find(|folder| folder.ends_with(class));
+            return Err(no_image(folder.unwrap_or(path), "none that can be read"));
+        }
+        Ok(Folder {
+            images,
+            left_out,
+            ..self
+        })
+    }
+
+    /// The name of a file in the data set.
+    fn relative(&self, path: &Path) -> String {
+        let path = path.strip_prefix(&self.place).unwrap_or(path);
+        path.to_string_lossy().replace('\\', "/")
+    }
+
+    fn bytes(&self, path: &Path) -> Result<Vec<u8>, DataError> {
+        let length = length(path)?;
+        if length > MAX_FILE {
+            let expected = format!("at most {} MiB", MAX_FILE >> 20);
+            return Err(DataError::malformed(
+                path,
+                "its length",
+                expected,
+                format!("{length} bytes"),
+            ));
+        }
+        fs::read(path).map_err(DataError::io("read", path))
     }
 }
 
@@ -124,7 +223,7 @@ impl Dataset for Folder {
     }
 
     fn n_classes(&self) -> usize {
-        self.n_classes
+        self.classes.len()
     }
 
     fn label(&self, index: usize) -> u32 {
@@ -133,27 +232,83 @@ impl Dataset for Folder {
 
     fn image(&self, index: usize) -> Result<Image<'_>, DataError> {
         let path = &self.images[index].0;
-        let length = fs::metadata(path)
-            .map_err(DataError::io("read", path))?
-            .len();
-        if length > MAX_FILE {
-            let expected = format!("at most {} MiB", MAX_FILE >> 20);
-            return Err(DataError::malformed(
-                path,
-                "its length",
-                expected,
-                format!("{length} bytes"),
-            ));
-        }
-        let bytes = fs::read(path).map_err(DataError::io("read", path))?;
+        let bytes = self.bytes(path)?;
         let at = || "byte 0".to_owned();
         let image = picture::decode(path, &at, &bytes)?;
         picture::fit(path, &at, image, self.channels, self.size)
     }
+
+    fn class_names(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// Of the names, lengths, labels and bytes of all files; of folders above [`READ_WHOLE`], of both ends of each file.
+    fn digest(&self) -> Result<String, DataError> {
+        let n = self.images.len();
+        let lengths = in_order::map(n, |index| length(&self.images[index].0))?;
+        let is_read_whole = lengths.iter().fold(0, |sum, n| n.saturating_add(sum)) <= READ_WHOLE;
+        let digests = in_order::map(n, |index| {
+            let path = &self.images[index].0;
+            let at = || "byte 0".to_owned();
+            if is_read_whole {
+                let bytes = self.bytes(path)?;
+                picture::check(path, &at, &bytes)?;
+                return Ok(blake3::hash(&bytes));
+            }
+            let ends = ends(path, lengths[index])?;
+            picture::check_kind(path, &at, &ends)?;
+            Ok(blake3::hash(&ends))
+        })?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"archai image folder 1\n");
+        for (((path, label), length), digest) in self.images.iter().zip(&lengths).zip(&digests) {
+            let name = self.relative(path);
+            hasher.update(format!("{label} {length} {}\n", digest.to_hex()).as_bytes());
+            hasher.update(format!("{} {name}\n", name.len()).as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
 }
 
-/// The folder of a split.
-fn find(dataset: &settings::Dataset, split: Split) -> Result<PathBuf, DataError> {
+fn length(path: &Path) -> Result<u64, DataError> {
+    let found = fs::metadata(path).map_err(DataError::io("read", path))?;
+    Ok(found.len())
+}
+
+/// The beginning of a file of `length` bytes and its end, or all of it if it is short.
+fn ends(path: &Path, length: u64) -> Result<Vec<u8>, DataError> {
+    let mut file = File::open(path).map_err(DataError::io("open", path))?;
+    let mut bytes = Vec::new();
+    let mut read = |file: &mut File| file.take(END as u64).read_to_end(&mut bytes);
+    let rest = length.saturating_sub(END as u64).max(END as u64);
+    read(&mut file)
+        .and_then(|_| file.seek(SeekFrom::Start(rest)))
+        .and_then(|_| read(&mut file))
+        .map_err(DataError::io("read", path))?;
+    Ok(bytes)
+}
+
+fn no_image(folder: &Path, found: &str) -> DataError {
+    DataError::Malformed {
+        path: folder.to_owned(),
+        at: "its files".into(),
+        expected: "PNG or JPEG images".into(),
+        found: found.into(),
+        mend: "put images of the class there, or move the folder away".into(),
+    }
+}
+
+fn quoted(places: &[PathBuf]) -> String {
+    let places = places.iter().map(|place| format!("'{}'", place.display()));
+    places.collect::<Vec<_>>().join(" and ")
+}
+
+/// The folders of a split: all that the user's pattern fits, or the one that has a usual name.
+fn find(dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
     let usual: &[&str] = match split {
         Split::Train => &["train"],
         Split::Test => &["test", "val"],
@@ -162,10 +317,9 @@ fn find(dataset: &settings::Dataset, split: Split) -> Result<PathBuf, DataError>
         .pattern(dataset)
         .map_or(usual.to_vec(), |pattern| vec![pattern]);
     for pattern in &patterns {
-        if let Some(found) = files::find(Path::new(&dataset.path), pattern)?
-            .into_iter()
-            .find(|path| path.is_dir())
-        {
+        let mut found = files::find(Path::new(&dataset.path), pattern)?;
+        found.retain(|path| path.is_dir());
+        if !found.is_empty() {
             return Ok(found);
         }
     }
@@ -179,17 +333,59 @@ fn find(dataset: &settings::Dataset, split: Split) -> Result<PathBuf, DataError>
     ))
 }
 
-/// The names of the folders below `root`, sorted; hidden ones are left out.
-fn folders(root: &Path) -> Result<Vec<String>, DataError> {
-    let names = files::list(root)?;
-    Ok(names
-        .into_iter()
-        .filter(|name| !name.starts_with('.') && root.join(name).is_dir())
-        .collect())
+/// The names of the folders below `roots`, sorted; hidden ones are left out.
+fn classes(roots: &[PathBuf], split: Split) -> Result<Vec<String>, DataError> {
+    let (mut classes, mut others) = (BTreeSet::new(), Vec::new());
+    for root in roots {
+        for name in files::list(root)? {
+            let path = root.join(&name);
+            if name.starts_with('.') {
+                continue;
+            }
+            if path.is_dir() {
+                classes.insert(name);
+            } else if !is_litter(&name) {
+                others.push((root, name));
+            }
+        }
+    }
+    if classes.is_empty() {
+        let names: Vec<String> = others.into_iter().map(|(_, name)| name).collect();
+        return Err(DataError::Malformed {
+            path: roots[0].clone(),
+            at: "its folders".into(),
+            expected: format!(
+                "one folder of images per class of the {} data",
+                split.as_str()
+            ),
+            found: match names.len() {
+                0 => "nothing".to_owned(),
+                n => format!("no folder, but {n} files ({})", some_of(&names)),
+            },
+            mend: "make a folder for each class and put its images there".into(),
+        });
+    }
+    for (root, name) in others {
+        let path = root.join(&name);
+        if image::guess_format(&ends(&path, 0)?).is_ok() {
+            return Err(DataError::Malformed {
+                path,
+                at: "its place".into(),
+                expected: "images in the folders of their classes only".into(),
+                found: "one beside them".into(),
+                mend: "put it into the folder of its class, or move it elsewhere".into(),
+            });
+        }
+    }
+    Ok(classes.into_iter().collect())
 }
 
-/// All images below `folder`, as (folder, name). Files that are no pictures at all (lists, licences, hidden files) are
-/// passed over; pictures in formats that cannot be read are an error, for they would be missing.
+/// Whether a file is there for the system, not for its user.
+fn is_litter(name: &str) -> bool {
+    name.starts_with('.') || LITTER.contains(&name.to_ascii_lowercase().as_str())
+}
+
+/// All files below `folder`, as (folder, name): each of them is a picture or an error.
 fn walk(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, String)>) -> Result<(), DataError> {
     if depth > MAX_DEPTH {
         let expected = format!("folders at most {MAX_DEPTH} deep");
@@ -202,30 +398,12 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<(PathBuf, String)>) -> Resu
     }
     for name in files::list(folder)? {
         let path = folder.join(&name);
-        if name.starts_with('.') {
+        if is_litter(&name) {
             continue;
         }
-        if path.is_dir() {
-            walk(&path, depth + 1, found)?;
-            continue;
-        }
-        let extension = Path::new(&name)
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        match extension.as_str() {
-            "png" | "jpg" | "jpeg" => found.push((folder.to_owned(), name)),
-            "bmp" | "gif" | "tif" | "tiff" | "webp" | "ppm" | "pgm" | "avif" => {
-                return Err(DataError::Malformed {
-                    path,
-                    at: "its name".into(),
-                    expected: "a PNG or JPEG image".into(),
-                    found: format!(".{extension}"),
-                    mend: "convert it, or move it out of the folder".into(),
-                });
-            }
-            _ => {}
+        match path.is_dir() {
+            true => walk(&path, depth + 1, found)?,
+            false => found.push((folder.to_owned(), name)),
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! Parquet tables of images as Hugging Face lays them out: a column `img` or `image` (a structure of `bytes` and
-//! `path`, or plain binary) with PNG or JPEG files, and a column of whole numbers, `label`.
+//! `path`, or plain binary) with PNG or JPEG files, and a column of whole numbers, `label` or `labels`. Names of classes are
+//! read from the notes that the library of Hugging Face leaves in a table.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_spec::registry::Named;
-use archai_spec::settings;
-use parquet::basic::Type;
+use archai_spec::settings::{self, OnDamaged};
+use parquet::basic::{Compression, Type};
 use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
 use parquet::data_type::{ByteArray, DataType};
 use parquet::errors::ParquetError;
@@ -22,7 +23,7 @@ use crate::gather::Gather;
 use crate::{files, picture};
 
 const IMAGES: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
-const LABELS: [&str; 2] = ["label", "fine_label"];
+const LABELS: [&str; 3] = ["label", "fine_label", "labels"];
 
 /// Rows that are held in memory as encoded images at a time.
 const ROWS: usize = 256;
@@ -56,14 +57,16 @@ impl DataFormat for Parquet {
         for file in &self.files(dataset, split)? {
             // The parquet library panics on some damaged tables instead of reporting them. What was gathered so far is
             // dropped then, so nothing half-done survives.
-            catch_unwind(AssertUnwindSafe(|| table(file, &mut gather))).unwrap_or_else(|_| {
-                Err(DataError::malformed(
-                    file,
-                    "its pages",
-                    "a readable parquet table",
-                    "damage that stopped the reader",
-                ))
-            })?;
+            catch_unwind(AssertUnwindSafe(|| table(file, dataset, &mut gather))).unwrap_or_else(
+                |_| {
+                    Err(DataError::malformed(
+                        file,
+                        "its pages",
+                        "a readable parquet table",
+                        "damage that stopped the reader",
+                    ))
+                },
+            )?;
         }
         Ok(Arc::new(gather.finish(Path::new(&dataset.path))?))
     }
@@ -86,7 +89,7 @@ impl DataFormat for Parquet {
     }
 }
 
-fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
+fn table(path: &Path, dataset: &settings::Dataset, gather: &mut Gather) -> Result<(), DataError> {
     let mut file = File::open(path).map_err(DataError::io("open", path))?;
     let length = file.metadata().map_err(DataError::io("read", path))?.len();
     let unsound = |at: &str| {
@@ -169,16 +172,19 @@ fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
             return Err(DataError::malformed(path, at, expected, found));
         }
     }
+    let notes = meta.key_value_metadata().into_iter().flatten();
+    let notes = notes.filter(|note| note.key == "huggingface");
+    for note in notes.filter_map(|note| note.value.as_deref()) {
+        gather.name_classes(class_names(note, &columns[labels].path().string()));
+    }
 
     let mut row = 0;
     for group in 0..reader.num_row_groups() {
         let at = || damaged(format!("row group {group}"));
         for column in [images, labels] {
-            let (start, size) = reader
-                .metadata()
-                .row_group(group)
-                .column(column)
-                .byte_range();
+            let column = reader.metadata().row_group(group).column(column);
+            check_compression(path, column.compression())?;
+            let (start, size) = column.byte_range();
             parquet_guard::check_pages(&mut pages, start, size)
                 .map_err(unsound(&format!("row group {group}")))?;
         }
@@ -229,13 +235,53 @@ fn table(path: &Path, gather: &mut Gather) -> Result<(), DataError> {
             }
             for (bytes, label) in images.iter().zip(labels) {
                 let at = || format!("row {row}");
-                let image = picture::decode(path, &at, bytes.data())?;
-                gather.push(path, image, label, at)?;
+                match picture::decode(path, &at, bytes.data()) {
+                    Ok(image) => gather.push(path, image, label, at)?,
+                    Err(_) if dataset.on_damaged == OnDamaged::Skip => {
+                        let name = path.strip_prefix(&dataset.path).unwrap_or(path);
+                        gather.leave_out(format!("{} {}", name.display(), at()));
+                    }
+                    Err(error) => return Err(error),
+                }
                 row += 1;
             }
         }
     }
     Ok(())
+}
+
+/// Refuses what is compressed in a way that this program cannot undo. Gzip is among it because the library unpacks such pages
+/// without a limit, and a file of some megabytes may hold gigabytes.
+fn check_compression(path: &Path, compression: Compression) -> Result<(), DataError> {
+    match compression {
+        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => Ok(()),
+        Compression::GZIP(_)
+        | Compression::LZO
+        | Compression::BROTLI(_)
+        | Compression::LZ4
+        | Compression::LZ4_RAW => {
+            let name = compression.to_string();
+            Err(DataError::Malformed {
+                path: path.to_owned(),
+                at: "its columns".into(),
+                expected: "no compression, snappy or zstd, which are what this program can read"
+                    .into(),
+                found: name.split('(').next().unwrap_or_default().to_lowercase(),
+                mend: "the file may well be sound: write it again with one of these (in Python: \
+                       pyarrow.parquet.write_table(table, path, compression='zstd'))"
+                    .into(),
+            })
+        }
+    }
+}
+
+/// The names of the classes in the notes of Hugging Face's library, which say what each column is; none if they do not say.
+fn class_names(notes: &str, column: &str) -> Vec<String> {
+    let notes: serde_json::Value = serde_json::from_str(notes).unwrap_or_default();
+    let names = &notes["info"]["features"][column]["names"];
+    let names = names.as_array().map(Vec::as_slice).unwrap_or_default();
+    let names = names.iter().filter_map(|name| name.as_str());
+    names.map(str::to_owned).collect()
 }
 
 enum Labels {

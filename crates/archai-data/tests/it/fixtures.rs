@@ -11,6 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use image::{DynamicImage, GrayImage, ImageFormat, RgbImage};
 use parquet::basic::{Compression as ParquetCompression, ZstdLevel};
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int64Type};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -198,6 +199,38 @@ pub fn parquet_table(
         }
         group.close().unwrap();
     }
+    writer.into_inner().unwrap()
+}
+
+/// A table of one row group whose column of labels has this name, and the notes of Hugging Face's library, if any.
+pub fn table_with_labels(
+    labels: &str,
+    rows: &[(Option<Vec<u8>>, i64)],
+    notes: Option<&str>,
+) -> Vec<u8> {
+    let schema = format!("message schema {{ required binary image; required int32 {labels}; }}");
+    let schema = Arc::new(parse_message_type(&schema).unwrap());
+    let notes = notes.map(|notes| vec![KeyValue::new("huggingface".into(), notes.to_owned())]);
+    let properties = WriterProperties::builder().set_key_value_metadata(notes);
+    let properties = Arc::new(properties.build());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let images: Vec<ByteArray> = rows
+        .iter()
+        .filter_map(|(bytes, _)| bytes.clone().map(ByteArray::from))
+        .collect();
+    let labels: Vec<i32> = rows.iter().map(|(_, label)| *label as i32).collect();
+    let mut column = group.next_column().unwrap().unwrap();
+    let images = column
+        .typed::<ByteArrayType>()
+        .write_batch(&images, None, None);
+    images.unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    let labels = column.typed::<Int32Type>().write_batch(&labels, None, None);
+    labels.unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
     writer.into_inner().unwrap()
 }
 

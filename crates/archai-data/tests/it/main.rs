@@ -1,7 +1,9 @@
 //! The crate's tests through its public interface.
 
+mod contents;
 mod download;
 mod fixtures;
+mod folders;
 mod golden;
 mod hostile;
 mod loader;

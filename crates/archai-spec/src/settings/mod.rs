@@ -231,8 +231,8 @@ pub struct Dataset {
     /// Image channels that the network sees: 1 or 3. Grey images are repeated, coloured ones are averaged.
     #[schemars(range(min = 1, max = 4))]
     pub channels: usize,
-    /// Height and width that the network sees. Smaller images are padded with zeros on all sides, larger ones are
-    /// resized to it.
+    /// Height and width that the network sees. Images of any size may be mixed: a side that is longer is scaled down to
+    /// it (each side on its own, so the aspect ratio may change), one that is shorter is padded with zeros at both ends.
     pub size: [usize; 2],
     /// Mean of each channel, of pixels in [0, 1].
     pub mean: Vec<f32>,
@@ -253,6 +253,28 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-names" = "transform"))]
     pub transforms: Option<Vec<String>>,
+    /// What happens to a picture of an image folder or a table that is damaged or no picture at all. Other formats are read
+    /// whole or not at all.
+    #[serde(default, skip_serializing_if = "OnDamaged::is_stop")]
+    pub on_damaged: OnDamaged,
+}
+
+/// What happens to pictures that cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDamaged {
+    /// The first one ends the run with an error that names it, where it can be seen before the training.
+    #[default]
+    Stop,
+    /// They are left out, counted and named in a warning; every picture is read once more at the start to find them.
+    Skip,
+}
+
+impl OnDamaged {
+    /// Whether it is what happens if nothing is said: such a configuration has the digest of one without the key.
+    fn is_stop(&self) -> bool {
+        *self == OnDamaged::Stop
+    }
 }
 
 impl Dataset {
