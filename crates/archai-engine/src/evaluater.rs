@@ -102,7 +102,7 @@ pub fn evaluate_template(
     if let Err(EngineError::Stopped) = outcome {
         // What there is: the epochs measured so far and the weights as they are.
         let mut part = fitted.metrics.clone();
-        if fitted.current.step > 0 {
+        if fitted.current.step + fitted.current.skipped > 0 {
             part.run_metrics.epochs_metrics.push(fitted.current.clone());
         }
         save_metrics(run, Path::new(&settings.metric_filename), &part)?;
@@ -152,11 +152,11 @@ pub fn evaluate_template(
         .as_ref()
         .and_then(|m| m.last());
     Ok(EvalResult {
-        train_top1: last.map(|e| e.top1.avg),
+        train_top1: last.and_then(|e| e.top1.avg),
         val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
         best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
-        test_top1: test.map(|t| t.top1.avg),
-        test_top5: test.map(|t| t.top5.avg),
+        test_top1: test.and_then(|t| t.top1.avg),
+        test_top5: test.and_then(|t| t.top5.avg),
         parameters: cost.params,
         parameters_with_aux: experiment.cost(&desc, true)?.params,
         macs: cost.macs,

@@ -5,28 +5,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Logits;
 
-/// A running mean.
+/// A running mean. As long as nothing was counted there is none, which files show as null.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Meter {
     /// Mean over everything counted.
-    pub avg: f64,
+    pub avg: Option<f64>,
     /// Sum over everything counted.
     pub sum: f64,
     /// How much was counted.
     pub cnt: u64,
     /// The last value.
-    pub last: f64,
+    pub last: Option<f64>,
 }
 
 impl Meter {
     /// Counts `value`, the mean of `n` things.
     pub fn update(&mut self, value: f64, n: u64) {
-        self.last = value;
         self.sum += value * n as f64;
         self.cnt += n;
         if self.cnt > 0 {
-            self.avg = self.sum / self.cnt as f64;
+            self.last = Some(value);
+            self.avg = Some(self.sum / self.cnt as f64);
         }
     }
 }
@@ -78,9 +78,9 @@ impl EpochMetrics {
         self.step += 1;
     }
 
-    /// Seconds from beginning to end.
+    /// Seconds from beginning to end: never less than 0, even if the clock was set back.
     pub fn duration(&self) -> f64 {
-        self.end_time - self.start_time
+        (self.end_time - self.start_time).max(0.0)
     }
 }
 
@@ -154,11 +154,11 @@ impl Metrics {
         self.run_metrics.epochs_metrics.last()
     }
 
-    /// What the last epoch measured, if it was measured on validation data.
+    /// What the last epoch measured, if it was measured on validation data, too.
     pub fn last_top1(&self) -> Option<Top1> {
         let last = self.last()?;
         Some(Top1 {
-            train: last.top1.avg,
+            train: last.top1.avg?,
             val: last.val_metrics.as_ref()?.top1()?,
         })
     }
@@ -182,9 +182,9 @@ impl Metrics {
         })
     }
 
-    /// Top-1 accuracy of the last epoch.
+    /// Top-1 accuracy of the last epoch, if it measured any.
     pub fn top1(&self) -> Option<f64> {
-        self.last().map(|e| e.top1.avg)
+        self.last()?.top1.avg
     }
 
     /// The best epochs.
@@ -197,7 +197,7 @@ impl Metrics {
             })
         };
         Best {
-            train: best(&mut epochs.iter().map(|e| (e.index, e.top1.avg))),
+            train: best(&mut epochs.iter().filter_map(|e| Some((e.index, e.top1.avg?)))),
             val: best(
                 &mut epochs
                     .iter()

@@ -273,10 +273,10 @@ impl Perturbed<'_> {
             loss.update(mean, n);
             self.data.run.check_stop()?;
         }
-        Ok(Score {
-            top1: top1.avg,
-            loss: loss.avg,
-        })
+        match (top1.avg, loss.avg) {
+            (Some(top1), Some(loss)) => Ok(Score { top1, loss }),
+            _ => Err(without_validation()),
+        }
     }
 
     /// Trains the weights with what is decided, on the search's training batches.

@@ -74,7 +74,7 @@ impl Searcher for OneShotSearcher {
         let mut warnings: Vec<String> = skip_warning(&found).into_iter().collect();
         warnings.extend(fitted.metrics.skip_warning());
         Ok(Found {
-            train_top1: last.map(|e| e.top1.avg),
+            train_top1: last.and_then(|e| e.top1.avg),
             val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
             supernet: Some(supernet),
             notes: notes.into_iter().collect(),

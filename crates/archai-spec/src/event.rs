@@ -92,10 +92,10 @@ pub enum Progress {
         epoch: u64,
         /// Step within the epoch, from 0.
         step: u64,
-        /// Mean loss of the epoch so far.
-        loss: f64,
-        /// Mean top-1 accuracy of the epoch so far.
-        top1: f64,
+        /// Mean loss of the epoch so far; none if no step counted.
+        loss: Option<f64>,
+        /// Mean top-1 accuracy of the epoch so far; none if no step counted.
+        top1: Option<f64>,
         /// Images per second in this step.
         images_per_s: f64,
     },

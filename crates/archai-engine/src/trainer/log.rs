@@ -58,7 +58,7 @@ impl ArchTrainer<'_> {
             "step_time" => epoch.step_time.avg,
             "start_lr" => epoch.start_lr,
             "end_lr" => epoch.end_lr,
-            "images_per_s" => per_second(epoch.top1.cnt, epoch.duration())))
+            "images_per_s" => (epoch.top1.cnt > 0).then(|| per_second(epoch.top1.cnt, epoch.duration()))))
     }
 
     /// Mean times and the best epochs.
@@ -68,7 +68,9 @@ impl ArchTrainer<'_> {
         let (mut epochs, mut steps) = (Meter::default(), Meter::default());
         for epoch in &run.epochs_metrics {
             epochs.update(epoch.duration(), 1);
-            steps.update(epoch.step_time.avg, epoch.step_time.cnt);
+            if let Some(mean) = epoch.step_time.avg {
+                steps.update(mean, epoch.step_time.cnt);
+            }
         }
         let timings = log.at("timings");
         timings.emit(values!(timings.path().clone(),

@@ -77,6 +77,8 @@ pub(crate) fn evaluate(
     Ok((loss, all))
 }
 
+/// Whether no loss was measured that is not finite.
 pub(super) fn has_finite_loss(metrics: &Metrics) -> bool {
-    metrics.last().is_none_or(|pass| pass.loss.avg.is_finite())
+    let loss = metrics.last().and_then(|pass| pass.loss.avg);
+    loss.is_none_or(f64::is_finite)
 }

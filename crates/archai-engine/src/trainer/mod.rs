@@ -368,6 +368,7 @@ impl<'a> ArchTrainer<'a> {
             state.current = EpochMetrics {
                 index: epoch,
                 start_time: now,
+                end_time: now,
                 start_lr: lr,
                 end_lr: lr,
                 ..EpochMetrics::default()
@@ -408,7 +409,10 @@ impl<'a> ArchTrainer<'a> {
                     state.skipped_in_row = 0;
                     self.note(state, &batch, &outcome, is_logged, before, log)?;
                 }
-                (Err(error), Some(undo)) => self.skip(state, model, error, undo, &step_log)?,
+                (Err(error), Some(undo)) => {
+                    self.skip(state, model, error, undo, &step_log)?;
+                    state.current.end_time = run.clock.now();
+                }
                 (Err(error), None) => return Err(error),
             }
             state.step += 1;

@@ -1,8 +1,11 @@
 //! Numbers that are not finite: they stop a training or skip a step, and nothing of them stays.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use archai_engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
+use archai_engine::metrics::Metrics;
 use archai_engine::optim::Optimizer;
-use archai_engine::run::{NoClock, Run, StopFlag};
+use archai_engine::run::{Clock, NoClock, Run, StopFlag};
 use archai_engine::testing::FaultyDisk;
 use archai_engine::trainer::{
     ArchTrainer, FitState, MOST_SKIPPED, Memory, Outcome, Step, TrainerHooks,
@@ -203,6 +206,60 @@ fn skip_leaves_nothing(
     let said = events.events();
     let warns = |e: &&Event| matches!(e, Event::Message { text, .. } if text.contains("skipped"));
     assert_eq!(said.iter().filter(warns).count(), 2, "once an epoch");
+}
+
+/// A clock that moves on with every look.
+struct Ticks(AtomicU64);
+
+impl Clock for Ticks {
+    fn now(&self) -> f64 {
+        self.0.fetch_add(1, Ordering::Relaxed) as f64
+    }
+}
+
+#[test]
+fn an_epoch_whose_steps_were_all_skipped_measured_nothing() {
+    let (stop, events, clock) = (
+        StopFlag::new(),
+        Recorded::default(),
+        Ticks(AtomicU64::new(1_000)),
+    );
+    let run = Run::new(&events, &clock, &stop, 2);
+    let hooks: Vec<Box<dyn TrainerHooks>> = vec![Box::new(At(|e, _| e == 1, Plant::NanWeights))];
+    let (state, _, result) = train(&with(OnNan::Skip, 2), hooks, run);
+    result.expect("a training");
+
+    let last = state.metrics.last().expect("two epochs");
+    assert_eq!((last.step, last.skipped, last.loss.cnt), (0, 4, 0));
+    assert!(last.duration() > 0.0, "{}", last.duration());
+    assert_eq!(
+        (last.top1.avg, last.loss.avg, last.loss.last),
+        (None, None, None)
+    );
+    let best = state
+        .metrics
+        .best()
+        .train
+        .expect("the first epoch measured something");
+    assert_eq!(best.0, 0);
+
+    let values = events.at("arch_search/arch_train/epochs/1/train");
+    let values = values.expect("the epoch is in the log");
+    let value = |key: &str| values.iter().find(|(name, _)| name == key).map(|(_, v)| v);
+    for key in ["top1", "top5", "loss", "step_time", "images_per_s"] {
+        assert_eq!(value(key), Some(&Value::Null), "{key}");
+    }
+    assert!(
+        value("duration")
+            .and_then(Value::as_f64)
+            .is_some_and(|d| d > 0.0)
+    );
+
+    // Files say null, and are read back.
+    let text = serde_saphyr::to_string(&state.metrics).expect("YAML");
+    assert!(text.contains("avg: null"), "{text}");
+    let read: Metrics = serde_saphyr::from_str(&text).expect("the same metrics");
+    assert_eq!(read, state.metrics);
 }
 
 #[test]

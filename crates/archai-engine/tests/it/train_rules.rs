@@ -228,7 +228,7 @@ fn meters_weigh_by_count() {
     meter.update(0.0, 1);
     assert_eq!(
         (meter.avg, meter.sum, meter.cnt, meter.last),
-        (0.75, 3.0, 4, 0.0)
+        (Some(0.75), 3.0, 4, Some(0.0))
     );
     let mut epoch = EpochMetrics::default();
     let logits = Logits {
@@ -244,7 +244,7 @@ fn meters_weigh_by_count() {
             epoch.step_time.avg,
             epoch.step
         ),
-        (1.0, 0.5, 2.0, 1)
+        (Some(1.0), Some(0.5), Some(2.0), 1)
     );
 }
 

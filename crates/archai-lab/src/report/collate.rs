@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::figures::FIGURES;
 use super::stats::{Difference, Sample};
+use crate::phase::Phase;
 use crate::record::Record;
 
 /// The algorithm that all others are compared with.
@@ -211,9 +212,39 @@ fn parsed(text: Option<&String>) -> Value {
     })
 }
 
+/// Why a phase does not count, though it ended well: it was to measure something, and did not. Nothing is no zero.
+fn unmeasured(record: &Record) -> Option<String> {
+    let figure = |name: &str| record.figures.get(name).copied();
+    let setting = |name: &str| record.settings.get(name);
+    match record.phase {
+        Phase::Search => {
+            let has_supernet = figure("supernet_parameters").is_some_and(|n| n > 0.0);
+            let epochs = setting("nas.search.trainer.epochs").and_then(Value::as_u64);
+            let trained = has_supernet && epochs.is_some_and(|n| n > 0);
+            (trained && figure("supernet_train_top1").is_none()).then(|| {
+                "the last epoch of its search measured nothing: every step was skipped".to_string()
+            })
+        }
+        Phase::Eval => {
+            let trained = figure("epochs").is_some_and(|n| n > 0.0);
+            let tested = setting("nas.eval.loader.load_test") == Some(&Value::Bool(true));
+            if trained && figure("train_top1").is_none() {
+                Some(
+                    "the last epoch of its evaluation measured nothing: every step was skipped"
+                        .to_string(),
+                )
+            } else if trained && tested && figure("test_top1").is_none() {
+                Some("its test measured nothing: there was no image".to_string())
+            } else {
+                None
+            }
+        }
+    }
+}
+
 /// Groups runs by algorithm, data set and all settings but the seed, and compares each group with the random baseline of the
 /// same data set and the same evaluation. `left_out` are runs that could not be read; runs that cannot count join them: two
-/// phases with different settings, and a seed that is there already, which is no second sample.
+/// phases with different settings, a phase that measured nothing, and a seed that is there already, which is no second sample.
 pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation {
     let mut groups: BTreeMap<Common, Seeds> = BTreeMap::new();
     for run in runs.into_iter().flat_map(FinishedRun::parts) {
@@ -221,6 +252,11 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
             name: run.name.clone(),
             reason,
         };
+        let phases_there = [&run.search, &run.eval];
+        if let Some(reason) = (phases_there.into_iter().flatten()).find_map(unmeasured) {
+            left_out.push(leave(reason));
+            continue;
+        }
         let (record, phases) = match (&run.search, &run.eval) {
             (Some(search), Some(eval)) => {
                 let [a, b] = [search, eval].map(|r| Common::of(r, ""));
@@ -251,7 +287,6 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
                 continue;
             }
         };
-        let phases_there = [&run.search, &run.eval];
         let figures = (phases_there.into_iter().flatten())
             .flat_map(|record| record.figures.clone())
             .collect();
@@ -388,7 +423,6 @@ fn baseline(all: &[(Common, Samples)], common: &Common) -> Baseline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::phase::Phase;
     use crate::record::RECORD_VERSION;
     use serde_json::json;
 
@@ -574,6 +608,57 @@ mod tests {
                 .to_markdown()
                 .contains("NO RANDOM BASELINE: no finished run of `random` on mini")
         );
+    }
+
+    #[test]
+    fn runs_that_measured_nothing_are_left_out_by_name() {
+        let settings = json!({
+            "nas.search.trainer.epochs": 2, "nas.eval.loader.load_test": true,
+        });
+        let evaluated = json!({ "epochs": 3.0, "train_top1": 0.4, "test_top1": 0.5 });
+        let searched = json!({ "supernet_parameters": 7.0, "supernet_train_top1": 0.3 });
+        // (phase, figure that is missing, why the run does not count)
+        let cases = [
+            (
+                Phase::Eval,
+                "train_top1",
+                Some("the last epoch of its evaluation"),
+            ),
+            (Phase::Eval, "test_top1", Some("its test measured nothing")),
+            (
+                Phase::Search,
+                "supernet_train_top1",
+                Some("the last epoch of its search"),
+            ),
+            // Other algorithms have no supernet to measure.
+            (Phase::Search, "supernet_parameters", None),
+        ];
+        for (phase, missing, expect) in cases {
+            let mut figures = if phase == Phase::Eval {
+                evaluated.clone()
+            } else {
+                searched.clone()
+            };
+            figures.as_object_mut().unwrap().remove(missing);
+            let record = record(phase, "darts", 1, settings.clone(), figures);
+            let (search, eval) = match phase {
+                Phase::Search => (Some(record), None),
+                Phase::Eval => (None, Some(record)),
+            };
+            let name = "lost".to_string();
+            let c = collate(vec![FinishedRun { name, search, eval }], Vec::new());
+            let reason = c
+                .left_out
+                .first()
+                .map(|l| (l.name.as_str(), l.reason.as_str()));
+            match expect {
+                Some(text) => assert!(
+                    reason.is_some_and(|(name, why)| name == "lost" && why.contains(text)),
+                    "{reason:?}"
+                ),
+                None => assert_eq!((reason, c.groups.len()), (None, 1)),
+            }
+        }
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn a_run_directory_is_read_with_its_types() {
     let result = outcome.eval.unwrap();
     let metrics = eval.metrics().unwrap().unwrap();
     let last = metrics.last().unwrap();
-    assert_eq!(Some(last.top1.avg), result.train_top1);
+    assert_eq!(last.top1.avg, result.train_top1);
     let scaled = eval.scaled_desc(catalog).unwrap().unwrap();
     let cost = scaled.cost(catalog).unwrap().total(false);
     assert_eq!(cost.params, result.parameters);

@@ -215,11 +215,11 @@ impl Bars {
             } => {
                 self.steps.set_prefix(epoch_of(&phase, *epoch));
                 self.steps.set_position(epoch * phase.steps + step + 1);
-                phase.state = format!(
-                    "loss {loss:.3}   top-1 {:.1} %   {} images/s",
-                    100.0 * top1,
-                    speed(*images_per_s)
-                );
+                let mut state = String::new();
+                if let (Some(loss), Some(top1)) = (loss, top1) {
+                    let _ = write!(state, "loss {loss:.3}   top-1 {:.1} %   ", 100.0 * top1);
+                }
+                phase.state = format!("{state}{} images/s", speed(*images_per_s));
                 self.state.set_message(format!("  {}", phase.state));
             }
             Progress::Validate { title, done, total } => {
@@ -321,6 +321,9 @@ fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
         Ok(epoch) => format!("  {:<10} {name:<5}", format!("epoch {}", epoch + 1)),
         Err(_) => format!("  {:<10} {name:<5}", "at the end"),
     };
+    if values.iter().any(|(k, v)| k == "loss" && v.is_null()) {
+        line.push_str("   nothing was measured");
+    }
     for (key, label) in [("top1", "top-1"), ("top5", "top-5")] {
         if let Some(v) = number(key) {
             let _ = write!(line, "   {label} {:5.1} %", 100.0 * v);
@@ -392,5 +395,15 @@ mod tests {
             "  epoch 3    val     top-1  15.6 %   loss 2.291   3.2 s"
         );
         assert_eq!(pass(&LogPath::new("train"), &values), None);
+        let nothing = [
+            ("top1", json!(null)),
+            ("loss", json!(null)),
+            ("duration", json!(1.0)),
+        ];
+        let nothing = nothing.map(|(k, v)| (k.to_string(), v));
+        assert_eq!(
+            pass(&path.join("train"), &nothing).unwrap(),
+            "  epoch 3    train   nothing was measured   1.0 s"
+        );
     }
 }
