@@ -1,15 +1,21 @@
 //! What becomes of older runs in the directories of a job, before it begins.
+//!
+//! What was interrupted is resumed; what is finished stays, or is kept under a number when its time is over. An attempt that
+//! ended before its first checkpoint holds nothing: the same command resumes it, another one takes its place.
 
 use std::path::Path;
 
+use archai_engine::files::FileError;
+
 use crate::dirs::{self, SetAside};
 use crate::error::LabError;
+use crate::host::Host;
 use crate::lock::DirLock;
 use crate::observer::{LabEvent, Observer};
 use crate::plan::{Job, Plan};
 use crate::record::Record;
-use crate::rundir::RunDir;
-use crate::started::{DirState, Started};
+use crate::rundir::{LOCK_FILE, RunDir, is_bare};
+use crate::started::{Accepted, DirState, Started};
 
 /// In which state a phase of a job is when the job begins.
 pub(crate) enum PhaseState {
@@ -27,7 +33,36 @@ pub(crate) enum PhaseState {
 pub(crate) struct Claim {
     pub search: PhaseState,
     pub eval: PhaseState,
-    _locks: Vec<DirLock>,
+    locks: Vec<DirLock>,
+    /// Directories that it made.
+    made: Vec<RunDir>,
+}
+
+impl Claim {
+    /// Makes the directory of an evaluation that follows a search of the same job, now that it begins. Until then nobody else
+    /// could have made it: whoever wants to has to lock the search's, too.
+    pub(crate) fn begin_eval(&mut self, dir: &RunDir, host: &Host) -> Result<(), LabError> {
+        if let PhaseState::New = self.eval
+            && !self.made.contains(dir)
+        {
+            dirs::create(dir.path())?;
+            self.locks.push(DirLock::take(dir.path(), host)?);
+            self.made.push(dir.clone());
+        }
+        Ok(())
+    }
+
+    /// Removes the directories that it made and in which nothing was begun. Whatever goes wrong with that leaves an empty
+    /// directory, which no run minds.
+    pub(crate) fn abandon(self, logdir: &Path) {
+        let Ok(_gate) = DirLock::wait_for(logdir) else {
+            return;
+        };
+        for dir in self.made.iter().filter(|dir| is_bare(dir.path())) {
+            let _ = std::fs::remove_file(dir.file(LOCK_FILE));
+            let _ = std::fs::remove_dir(dir.path());
+        }
+    }
 }
 
 /// Who asks for the directories of a job.
@@ -45,7 +80,7 @@ impl Claimant<'_> {
     pub(crate) fn claim(&self, given: Option<&str>) -> Result<Claim, LabError> {
         let (plan, dirs) = (self.plan, &self.job.dirs);
         let host = plan.lab.host();
-        let logdir = dirs.search.path().parent().unwrap_or(Path::new("."));
+        let logdir = dirs.logdir();
         dirs::create_logdir(logdir)?;
         // One process at a time looks and moves.
         let _gate = DirLock::wait_for(logdir)?;
@@ -71,6 +106,9 @@ impl Claimant<'_> {
             _ => None,
         };
         if let Some(which) = aside {
+            if !plan.fresh {
+                self.remove_attempts(which)?;
+            }
             for (from, to) in dirs.set_aside(which)? {
                 self.observer.observe(&LabEvent::SetAside {
                     from: &from,
@@ -78,19 +116,47 @@ impl Claimant<'_> {
                 });
             }
         }
-        for (state, dir) in [(&search, &dirs.search), (&eval, &dirs.eval)] {
+        // The directory of an evaluation that comes later is made when it begins.
+        let eval_is_next = !matches!(search, PhaseState::New | PhaseState::Resumed);
+        let mut made = Vec::new();
+        for (state, dir, is_next) in [
+            (&search, &dirs.search, true),
+            (&eval, &dirs.eval, eval_is_next),
+        ] {
             if let PhaseState::New = state {
                 // What was held may be another directory by now.
                 locks.retain(|(held, _)| *held != dir);
-                dirs::create(dir.path())?;
-                locks.push((dir, DirLock::take(dir.path(), host)?));
+                if is_next {
+                    dirs::create(dir.path())?;
+                    locks.push((dir, DirLock::take(dir.path(), host)?));
+                    made.push(dir.clone());
+                }
             }
         }
         Ok(Claim {
             search,
             eval,
-            _locks: locks.into_iter().map(|(_, lock)| lock).collect(),
+            locks: locks.into_iter().map(|(_, lock)| lock).collect(),
+            made,
         })
+    }
+
+    /// Removes attempts that hold nothing, where a run that begins would set them aside.
+    fn remove_attempts(&self, which: SetAside) -> Result<(), LabError> {
+        let dirs = &self.job.dirs;
+        let going = match which {
+            SetAside::Pair => vec![&dirs.search, &dirs.eval],
+            SetAside::EvalOnly => vec![&dirs.eval],
+        };
+        for dir in going {
+            if dir.holds_attempt_alone()? {
+                std::fs::remove_dir_all(dir)
+                    .map_err(|e| FileError::new("remove the earlier attempt", dir.path(), e))?;
+                self.observer
+                    .observe(&LabEvent::Replaced { dir: dir.path() });
+            }
+        }
+        Ok(())
     }
 
     /// The states of the phases of a request that does not start over.
@@ -103,8 +169,7 @@ impl Claimant<'_> {
         let anew = (PhaseState::New, PhaseState::New);
         match (job.dirs.search.state()?, eval) {
             (DirState::Unfinished(started), _) => {
-                self.check_same(&started, None)?;
-                Ok((PhaseState::Resumed, PhaseState::New))
+                Ok((self.resumed_or_new(&started, None)?, PhaseState::New))
             }
             (DirState::Finished(started, record), eval) => {
                 let is_ours = self.goes_on && plan.made(&started, job);
@@ -116,7 +181,7 @@ impl Claimant<'_> {
                     _ if !followed || !(plan.eval || is_ours) => Ok(anew),
                     eval => {
                         if !is_ours {
-                            self.check_same(&started, None)?;
+                            self.check_same(&started, None, Accepted::Later)?;
                         }
                         let eval = self.eval_state(eval, None)?;
                         Ok((PhaseState::Complete(record), eval))
@@ -130,10 +195,7 @@ impl Claimant<'_> {
     /// The state of the evaluation, taken alone.
     fn eval_state(&self, dir: DirState, given: Option<&str>) -> Result<PhaseState, LabError> {
         match dir {
-            DirState::Unfinished(started) => {
-                self.check_same(&started, given)?;
-                Ok(PhaseState::Resumed)
-            }
+            DirState::Unfinished(started) => self.resumed_or_new(&started, given),
             DirState::Finished(started, record)
                 if self.goes_on && self.plan.made(&started, self.job) =>
             {
@@ -143,10 +205,28 @@ impl Claimant<'_> {
         }
     }
 
+    /// The state of a phase that did not end: what computes something else begins anew, if that costs nothing.
+    fn resumed_or_new(&self, older: &Started, given: Option<&str>) -> Result<PhaseState, LabError> {
+        match self.check_same(older, given, Accepted::None) {
+            Ok(()) => Ok(PhaseState::Resumed),
+            Err(_) if !self.job.dirs.of(older.phase).has_checkpoint()? => Ok(PhaseState::New),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Checks that an older run of a phase computes what is asked for now.
-    fn check_same(&self, older: &Started, given: Option<&str>) -> Result<(), LabError> {
+    fn check_same(
+        &self,
+        older: &Started,
+        given: Option<&str>,
+        accepted: Accepted,
+    ) -> Result<(), LabError> {
         let now = self.plan.started(self.job, older.phase, given)?;
         let dir = self.job.dirs.of(older.phase);
-        older.check_same(&now, dir.path(), self.plan.allow_changed)
+        let accepted = match self.plan.allow_changed {
+            true => Accepted::Harmless,
+            false => accepted,
+        };
+        older.check_same(&now, dir.path(), accepted)
     }
 }

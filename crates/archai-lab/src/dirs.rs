@@ -40,6 +40,11 @@ impl RunDirs {
         })
     }
 
+    /// The folder that holds them.
+    pub(crate) fn logdir(&self) -> &Path {
+        self.search.path().parent().unwrap_or(Path::new("."))
+    }
+
     /// The directory of a phase.
     pub fn of(&self, phase: Phase) -> &RunDir {
         match phase {

@@ -31,6 +31,39 @@ pub struct Host {
     pub clock: Arc<dyn Clock>,
     /// The time zone of the logs for people.
     pub zone: TimeZone,
+    /// Knows the machine's processes.
+    pub processes: Arc<dyn Processes>,
+}
+
+/// What a host knows of the processes on its machine, so that a run is not kept from its directory by a process that has
+/// ended.
+pub trait Processes: Send + Sync {
+    /// What the process of this number does.
+    fn look(&self, process: u32) -> ProcessState;
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessState {
+    /// It works. When it began, in a count of the system's own, tells it from others that had its number before.
+    Works {
+        /// When it began.
+        since: u64,
+    },
+    /// It has ended, or is about to: it does no more work.
+    Ended,
+    /// The system does not say.
+    Unknown,
+}
+
+/// Knows no process.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProcesses;
+
+impl Processes for NoProcesses {
+    fn look(&self, _process: u32) -> ProcessState {
+        ProcessState::Unknown
+    }
 }
 
 impl Default for Host {
@@ -44,6 +77,7 @@ impl Default for Host {
             name: String::new(),
             clock: Arc::new(NoClock),
             zone: TimeZone::UTC,
+            processes: Arc::new(NoProcesses),
         }
     }
 }

@@ -63,7 +63,7 @@ mod unread;
 pub mod verify;
 
 pub use error::LabError;
-pub use host::Host;
+pub use host::{Host, NoProcesses, ProcessState, Processes};
 pub use lab::Lab;
 pub use message::{Message, Term};
 pub use observer::{Ended, LabEvent, NoObserver, Observer};

@@ -3,20 +3,64 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use archai_engine::files::FileError;
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
-use crate::host::Host;
+use crate::host::{Host, ProcessState};
 use crate::message::{Message, Term};
 use crate::rundir::LOCK_FILE;
 
+/// How often the lock of a process that has ended is looked at again: the system takes a moment to let go of it, the longer
+/// the more memory there is to give back.
+const LOOKS: u32 = 100;
+/// How long to wait between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Who holds a lock.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Owner {
     pid: u32,
     host: String,
+    /// When the process began, where the system says so: a number is given to another process some day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
+}
+
+impl Owner {
+    /// This process.
+    fn own(host: &Host) -> Self {
+        Owner {
+            pid: host.process,
+            host: host.name.clone(),
+            since: match host.processes.look(host.process) {
+                ProcessState::Works { since } => Some(since),
+                ProcessState::Ended | ProcessState::Unknown => None,
+            },
+        }
+    }
+
+    /// Who a lock says holds it. Where it keeps others from reading, or its holder has not written yet, nobody knows.
+    fn read(file: &mut File) -> Option<Self> {
+        let mut text = String::new();
+        file.rewind().ok()?;
+        file.read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Whether it is known to do no more work.
+    fn has_ended(&self, host: &Host) -> bool {
+        if self.host != host.name {
+            return false;
+        }
+        match host.processes.look(self.pid) {
+            ProcessState::Works { since } => self.since.is_some_and(|own| own != since),
+            ProcessState::Ended => true,
+            ProcessState::Unknown => false,
+        }
+    }
 }
 
 /// A directory that this process alone works in.
@@ -27,38 +71,29 @@ pub(crate) struct DirLock {
 }
 
 impl DirLock {
-    /// Locks a directory for this process, which `host` describes.
+    /// Locks a directory for this process, which `host` describes. The lock of a process that has ended is waited for.
     ///
     /// # Errors
     /// Another process holds it (the error names it), or the file system cannot lock.
     pub fn take(dir: &Path, host: &Host) -> Result<Self, LabError> {
         let (path, mut file) = Self::open(dir)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Where a lock keeps others from reading, or its holder has not written yet, it stays nameless.
-                let owner = (file.read_to_string(&mut text).ok())
-                    .and_then(|_| serde_json::from_str::<Owner>(&text).ok())
-                    .map_or("another process".to_string(), |o| {
-                        format!("process {} on {}", o.pid, o.host)
-                    });
-                return Err(LabError::failure(
-                    Message::from(format!(
-                        "{owner} is working in `{}`; wait for it, stop it, or give this run a name of its own with ",
-                        dir.display()
-                    ))
-                    .term(Term::ExpPrefix),
-                ));
+        let mut looks = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(e)) => return Err(FileError::new("lock", &path, e).into()),
+                Err(TryLockError::WouldBlock) => {}
             }
-            Err(TryLockError::Error(e)) => return Err(FileError::new("lock", &path, e).into()),
+            let owner = Owner::read(&mut file);
+            let has_ended = owner.as_ref().is_some_and(|owner| owner.has_ended(host));
+            if !has_ended || looks == LOOKS {
+                return Err(held(dir, owner.as_ref(), has_ended));
+            }
+            looks += 1;
+            std::thread::sleep(PAUSE);
         }
-        let owner = Owner {
-            pid: host.process,
-            host: host.name.clone(),
-        };
         let failed = |e| FileError::new("write", &path, e);
-        let text = serde_json::to_string(&owner).map_err(|e| failed(e.into()))?;
+        let text = serde_json::to_string(&Owner::own(host)).map_err(|e| failed(e.into()))?;
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         file.write_all(text.as_bytes()).map_err(failed)?;
@@ -87,22 +122,78 @@ impl DirLock {
     }
 }
 
+/// `process 17 on here`.
+fn named(owner: Option<&Owner>) -> String {
+    owner.map_or("another process".to_string(), |owner| {
+        format!("process {} on {}", owner.pid, owner.host)
+    })
+}
+
+/// A directory cannot be had.
+fn held(dir: &Path, owner: Option<&Owner>, has_ended: bool) -> LabError {
+    let (owner, dir) = (named(owner), dir.display());
+    if has_ended {
+        return LabError::failure(format!(
+            "`{dir}` is still locked, although {owner}, which worked there, has ended: a program that it started may hold the \
+             file {LOCK_FILE} there; end that program, or wait until the file system lets go of the lock"
+        ));
+    }
+    let what = format!(
+        "{owner} is working in `{dir}`; wait for it, stop it, or give this run a name of its own with "
+    );
+    LabError::failure(Message::from(what).term(Term::ExpPrefix))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::host::Processes;
+
+    /// All processes do the same.
+    struct All(ProcessState);
+
+    impl Processes for All {
+        fn look(&self, _process: u32) -> ProcessState {
+            self.0
+        }
+    }
+
+    fn host(state: ProcessState) -> Host {
+        Host {
+            process: 17,
+            name: "here".into(),
+            processes: Arc::new(All(state)),
+            ..Host::default()
+        }
+    }
 
     #[test]
     fn p09_a_directory_has_one_process() {
-        let dir = tempfile::tempdir().unwrap();
-        let host = Host {
-            process: 17,
-            name: "here".into(),
-            ..Host::default()
-        };
-        let held = DirLock::take(dir.path(), &host).unwrap();
-        let error = DirLock::take(dir.path(), &host).unwrap_err().to_string();
-        assert!(error.contains("process 17 on here"), "{error}");
-        drop(held);
-        DirLock::take(dir.path(), &host).unwrap();
+        for state in [ProcessState::Unknown, ProcessState::Works { since: 5 }] {
+            let (dir, host) = (tempfile::tempdir().unwrap(), host(state));
+            let held = DirLock::take(dir.path(), &host).unwrap();
+            let error = DirLock::take(dir.path(), &host).unwrap_err().to_string();
+            assert!(error.contains("process 17 on here is working"), "{error}");
+            drop(held);
+            DirLock::take(dir.path(), &host).unwrap();
+        }
+    }
+
+    #[test]
+    fn p09_the_lock_of_a_process_that_ended_is_waited_for() {
+        // It is gone, or another process has its number by now.
+        for state in [ProcessState::Ended, ProcessState::Works { since: 6 }] {
+            let dir = tempfile::tempdir().unwrap();
+            let held = DirLock::take(dir.path(), &host(ProcessState::Works { since: 5 })).unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(move || {
+                    std::thread::sleep(3 * PAUSE);
+                    drop(held);
+                });
+                DirLock::take(dir.path(), &host(state)).unwrap();
+            });
+        }
     }
 }

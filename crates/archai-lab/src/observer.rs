@@ -35,6 +35,11 @@ pub enum LabEvent<'a> {
         /// Where it is kept.
         to: &'a Path,
     },
+    /// An earlier attempt that ended before its first checkpoint was removed: this run takes its place.
+    Replaced {
+        /// Where it was.
+        dir: &'a Path,
+    },
     /// A phase was finished before and stays as it is.
     AlreadyComplete {
         /// The phase.

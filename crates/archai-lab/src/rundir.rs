@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use archai_engine::checkpoint::{Reached, reached};
+use archai_engine::files::FOUND_DRAWING;
 use archai_engine::files::{Disk, FileError, RealDisk, remove_unfinished, write_atomically};
 pub use archai_engine::files::{FOUND_DESC, GALLERY};
 use archai_engine::metrics::Metrics;
@@ -238,6 +239,39 @@ impl RunDir {
     /// A folder or a file that cannot be read.
     pub fn checkpoints(&self) -> Result<Vec<Reached>, LabError> {
         Ok(reached(&self.file(CHECKPOINTS))?)
+    }
+
+    /// Whether there is a checkpoint from which the phase could be resumed, or a damaged one.
+    pub(crate) fn has_checkpoint(&self) -> Result<bool, FileError> {
+        let folder = self.file(CHECKPOINTS);
+        match folder.is_dir() {
+            true => {
+                let files = RealDisk.list(&folder);
+                let files = files.map_err(|e| FileError::new("read", &folder, e))?;
+                Ok(files
+                    .iter()
+                    .any(|file| file.extension().is_some_and(|e| e == "checkpoint")))
+            }
+            false => Ok(false),
+        }
+    }
+
+    /// Whether it holds a phase that ended before its first checkpoint, and nothing else: only files that every run writes.
+    pub(crate) fn holds_attempt_alone(&self) -> Result<bool, LabError> {
+        let is_attempt = self.started()?.is_some() && self.record()?.is_none();
+        if !is_attempt || self.has_checkpoint()? {
+            return Ok(false);
+        }
+        let mut own = self.names_apart()?;
+        own.extend([FOUND_DESC, FOUND_DRAWING, GALLERY, LOCK_FILE].map(String::from));
+        let mut files: Vec<PathBuf> = self.machine_log()?.into_iter().collect();
+        // A name that leads elsewhere is none of this directory's.
+        files.extend(self.configured("/nas/eval/full_desc_filename").ok());
+        own.extend(files.into_iter().map(|path| RunDir::new(path).name()));
+        let paths = RealDisk.list(&self.path);
+        let paths = paths.map_err(|e| FileError::new("read", &self.path, e))?;
+        let mut names = paths.into_iter().map(|path| RunDir::new(path).name());
+        Ok(names.all(|name| own.contains(&name)))
     }
 
     /// The configuration of the run, if it is there.

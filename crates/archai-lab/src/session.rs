@@ -112,7 +112,24 @@ impl Session<'_> {
             goes_on: self.goes_on,
             observer: self.observer,
         };
-        let claim = claimant.claim(given.as_deref())?;
+        let mut claim = claimant.claim(given.as_deref())?;
+        let result = self.run_claimed(runner, template, title, &mut claim);
+        if result.is_err() {
+            claim.abandon(job.dirs.logdir());
+        }
+        result
+    }
+
+    /// The phases, in directories that are this process's.
+    fn run_claimed(
+        &self,
+        runner: &dyn ExperimentRunner,
+        template: Option<Template>,
+        title: String,
+        claim: &mut Claim,
+    ) -> Result<Outcome, LabError> {
+        let (job, plan) = (self.job, self.plan);
+        let given = template.as_ref().and_then(Template::given_digest);
         let search = match &claim.search {
             PhaseState::NotWanted => None,
             PhaseState::Complete(record) => Some(self.complete(record)?),
@@ -134,7 +151,7 @@ impl Session<'_> {
         }
         let resumed = match &claim.eval {
             PhaseState::NotWanted => {
-                self.end_without_eval(&claim, &outcome)?;
+                self.end_without_eval(claim, &outcome)?;
                 return Ok(outcome);
             }
             PhaseState::Complete(record) => {
@@ -152,6 +169,7 @@ impl Session<'_> {
             (None, Some(template)) => template,
             (None, None) => return Err(LabError::failure("there is nothing to evaluate")),
         };
+        claim.begin_eval(&job.dirs.eval, plan.lab.host())?;
         let result = self.eval(runner, &template, resumed)?;
         let mut figures = figures_of_eval(&result);
         if !plan.search {

@@ -98,9 +98,8 @@ impl Started {
         serde_json::from_value(value).map_err(|e| e.to_string())
     }
 
-    /// Checks that this run, which is to be resumed in `dir`, computes what `now` asks for. With `allow` the differences
-    /// that cannot change what the phase computes are accepted: settings of the evaluation while the search goes on, and
-    /// the program's version.
+    /// Checks that this run in `dir`, which is to be resumed or taken over, computes what `now` asks for, but for the
+    /// differences that are accepted.
     ///
     /// # Errors
     /// All differences that count, by name.
@@ -108,7 +107,7 @@ impl Started {
         &self,
         now: &Started,
         dir: &Path,
-        allow: bool,
+        accepted: Accepted,
     ) -> Result<(), LabError> {
         let searching = self.phase == Phase::Search;
         let mut differences: Vec<Message> = Vec::new();
@@ -125,6 +124,9 @@ impl Started {
         for name in names {
             let value = |of: &Started| of.settings.get(name).unwrap_or(&none).to_string();
             let is_harmless = searching && name.starts_with("nas.eval.");
+            if is_harmless && accepted == Accepted::Later {
+                continue;
+            }
             differs(name.as_str().into(), value(self), value(now), is_harmless);
         }
         for (term, old, new) in [
@@ -145,11 +147,15 @@ impl Started {
             now.program.clone(),
             true,
         );
-        if differences.is_empty() || (allow && harmless) {
+        if differences.is_empty() || (accepted == Accepted::Harmless && harmless) {
             return Ok(());
         }
+        let what = match accepted {
+            Accepted::Later => "the search",
+            Accepted::None | Accepted::Harmless => "the unfinished run",
+        };
         let mut message = Message::from(format!(
-            "the unfinished run in `{}` was started differently (old -> new):",
+            "{what} in `{}` was started differently (old -> new):",
             dir.display()
         ));
         for line in differences {
@@ -164,11 +170,29 @@ impl Started {
                 " goes on with the new values, which change nothing that was computed so far; ",
             );
         }
-        message = message.term(Term::Fresh);
-        Err(LabError::request(
-            message.text(" sets the old run aside and starts over"),
-        ))
+        message = match (self.phase, &self.given_desc) {
+            // What was found stays where it is.
+            (Phase::Eval, None) => (message.term(Term::NoSearch).text(" with "))
+                .term(Term::Fresh)
+                .text(
+                    " sets the old evaluation aside and evaluates what was found again, without another search",
+                ),
+            _ => (message.term(Term::Fresh)).text(" sets the old run aside and starts over"),
+        };
+        Err(LabError::request(message))
     }
+}
+
+/// Which differences between a run and a request are accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// None.
+    None,
+    /// Settings of what comes after a search that is finished.
+    Later,
+    /// All that cannot change what the phase computes: settings of the evaluation while the search goes on, and the
+    /// program's version.
+    Harmless,
 }
 
 /// In which state the directory of a phase is.
@@ -201,20 +225,30 @@ mod tests {
         fn json(epochs: u32, eval: u32) -> Value {
             serde_json::json!({ "nas.search.trainer.epochs": epochs, "nas.eval.trainer.epochs": eval })
         }
-        // (phase, new settings, allowed, what the error holds)
+        // (phase, new settings, what is accepted, what the error holds)
         let cases = [
-            (Phase::Search, json(1, 5), false, &[][..]),
-            (Phase::Search, json(1, 6), true, &[]),
+            (Phase::Search, json(1, 5), Accepted::None, &[][..]),
+            (Phase::Search, json(1, 6), Accepted::Harmless, &[]),
+            (Phase::Search, json(1, 6), Accepted::Later, &[]),
+            (
+                Phase::Search,
+                json(2, 6),
+                Accepted::Later,
+                &[
+                    "the search in `d` was started differently",
+                    "nas.search.trainer.epochs: 1 -> 2",
+                ],
+            ),
             (
                 Phase::Search,
                 json(1, 6),
-                false,
+                Accepted::None,
                 &["nas.eval.trainer.epochs: 5 -> 6", "`allow_changed` goes on"],
             ),
             (
                 Phase::Search,
                 json(2, 5),
-                true,
+                Accepted::Harmless,
                 &[
                     "nas.search.trainer.epochs: 1 -> 2",
                     "`fresh` sets the old run aside",
@@ -223,15 +257,18 @@ mod tests {
             (
                 Phase::Eval,
                 json(1, 6),
-                true,
-                &["nas.eval.trainer.epochs: 5 -> 6"],
+                Accepted::Harmless,
+                &[
+                    "nas.eval.trainer.epochs: 5 -> 6",
+                    "`search: false` with `fresh`",
+                ],
             ),
         ];
-        for (phase, new, allow, expect) in cases {
+        for (phase, new, accepted, expect) in cases {
             let result = started(phase, old.clone()).check_same(
                 &started(phase, new.clone()),
                 Path::new("d"),
-                allow,
+                accepted,
             );
             let error = result.err().map(|e| e.to_string()).unwrap_or_default();
             assert_eq!(
@@ -246,7 +283,15 @@ mod tests {
         let mut other = started(Phase::Search, old.clone());
         other.program = "99.0".into();
         let before = started(Phase::Search, old);
-        assert!(before.check_same(&other, Path::new("d"), false).is_err());
-        assert!(before.check_same(&other, Path::new("d"), true).is_ok());
+        assert!(
+            before
+                .check_same(&other, Path::new("d"), Accepted::Later)
+                .is_err()
+        );
+        assert!(
+            before
+                .check_same(&other, Path::new("d"), Accepted::Harmless)
+                .is_ok()
+        );
     }
 }

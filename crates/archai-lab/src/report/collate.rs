@@ -261,7 +261,11 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
             (Some(search), Some(eval)) => {
                 let [a, b] = [search, eval].map(|r| Common::of(r, ""));
                 let names = differences(a.settings.iter(), b.settings.iter());
-                let mut names: Vec<String> = names.into_iter().map(|(name, ..)| name).collect();
+                let names = names.into_iter().map(|(name, ..)| name);
+                // An evaluation may be done again with other settings of its own, which the search did not read.
+                let mut names: Vec<String> = names
+                    .filter(|name| !name.starts_with("nas.eval."))
+                    .collect();
                 for (name, differs) in [
                     ("algorithm", a.algorithm != b.algorithm),
                     ("data set", a.dataset != b.dataset),
@@ -569,13 +573,13 @@ mod tests {
     fn what_cannot_count_is_said() {
         let base = json!({ "nas.eval.trainer.epochs": 2 });
         let mut mixed = run("darts", 1, base.clone(), 0.5);
-        mixed
-            .eval
-            .as_mut()
-            .unwrap()
-            .settings
-            .insert("nas.eval.trainer.epochs".into(), json!(3));
+        let own = &mut mixed.eval.as_mut().unwrap().settings;
+        own.insert("nas.search.trainer.epochs".into(), json!(3));
         mixed.name = "mixed".into();
+        // The settings of the evaluation are its own.
+        let mut changed = run("darts", 3, base.clone(), 0.7);
+        let before = &mut changed.search.as_mut().unwrap().settings;
+        before.insert("nas.eval.trainer.epochs".into(), json!(1));
         let mut again = run("darts", 2, base.clone(), 0.6);
         again.name = "again".into();
         let nothing = FinishedRun {
@@ -589,14 +593,21 @@ mod tests {
         };
         let other = run("random", 1, json!({ "nas.eval.trainer.epochs": 9 }), 0.7);
         let c = collate(
-            vec![run("darts", 2, base, 0.6), mixed, again, nothing, other],
+            vec![
+                run("darts", 2, base, 0.6),
+                mixed,
+                again,
+                nothing,
+                other,
+                changed,
+            ],
             vec![broken],
         );
         let names: Vec<&str> = c.left_out.iter().map(|l| l.name.as_str()).collect();
         assert_eq!(names, ["again", "broken", "mixed", "nothing"]);
         assert!(c.left_out[0].reason.contains("no second sample"));
-        assert!(c.left_out[2].reason.contains("nas.eval.trainer.epochs"));
-        assert_eq!(c.groups[0].seeds, [2]);
+        assert!(c.left_out[2].reason.contains("nas.search.trainer.epochs"));
+        assert_eq!(c.groups[0].seeds, [2, 3]);
         let text = c.to_markdown();
         assert!(
             text.contains("**NO RANDOM BASELINE: `random` on mini was measured otherwise: group 2 differs in nas.eval.trainer.epochs."),

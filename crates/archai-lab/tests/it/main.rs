@@ -5,6 +5,7 @@ mod observer;
 mod parallel;
 mod plan;
 mod requests;
+mod retry;
 mod rundir;
 mod spaces;
 mod support;

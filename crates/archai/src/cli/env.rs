@@ -1,13 +1,13 @@
 //! The environment: read here, at the program's edge, and passed on as values.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use archai_engine::run::Clock;
-use archai_lab::Host;
+use archai_lab::{Host, ProcessState, Processes};
 use jiff::tz::TimeZone;
 
 /// What the program takes from its surroundings.
@@ -69,6 +69,7 @@ impl Env {
             name: gethostname::gethostname().to_string_lossy().into_owned(),
             clock: Arc::new(WallClock),
             zone: TimeZone::system(),
+            processes: Arc::new(SystemProcesses),
         }
     }
 
@@ -95,6 +96,54 @@ impl Env {
     }
 }
 
+/// The system's processes, where it tells of them in files (Linux).
+struct SystemProcesses;
+
+impl Processes for SystemProcesses {
+    fn look(&self, process: u32) -> ProcessState {
+        if !Path::new("/proc/self/stat").exists() {
+            return ProcessState::Unknown;
+        }
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{process}/{name}"));
+        match (read("stat"), read("status")) {
+            (Ok(stat), Ok(status)) => process_state(&stat, &status),
+            (Err(e), _) | (_, Err(e)) if e.kind() == ErrorKind::PermissionDenied => {
+                ProcessState::Unknown
+            }
+            // It is not there, or ended between two looks.
+            _ => ProcessState::Ended,
+        }
+    }
+}
+
+/// What the files `stat` and `status` of a process say (proc_pid_stat(5), proc_pid_status(5)). One whose killing is under way
+/// counts as ended, though it may hold its files for a moment.
+fn process_state(stat: &str, status: &str) -> ProcessState {
+    /// The flag of a process that the kernel takes down.
+    const EXITING: u64 = 0x4;
+    /// SIGKILL in a set of signals.
+    const KILL: u64 = 1 << 8;
+    // The name, in parentheses, may hold anything.
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+    let number = |field: usize| fields.get(field).and_then(|text| text.parse::<u64>().ok());
+    let (Some(state), Some(flags), Some(since)) = (fields.first(), number(6), number(19)) else {
+        return ProcessState::Unknown;
+    };
+    let is_killed = status.lines().any(|line| {
+        let signals = ["SigPnd:", "ShdPnd:"]
+            .iter()
+            .find_map(|name| line.strip_prefix(name));
+        let signals = signals.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+        signals.is_some_and(|set| set & KILL != 0)
+    });
+    match ["Z", "X", "x"].contains(state) || flags & EXITING != 0 || is_killed {
+        true => ProcessState::Ended,
+        false => ProcessState::Works { since },
+    }
+}
+
 /// The system's clock, in seconds since the Unix epoch.
 struct WallClock;
 
@@ -103,5 +152,47 @@ impl Clock for WallClock {
         SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |time| time.as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_killed_works_no_more() {
+        let stat = |state: &str, flags: u64| {
+            format!("7 (a) b (c) {state} 1 7 7 0 -1 {flags} 0 0 0 0 1 1 0 0 20 0 3 0 4711 9 9 9\n")
+        };
+        let status = |pending: &str| format!("Name:\tx\nSigPnd:\t{pending}\nShdPnd:\t0\n");
+        let works = ProcessState::Works { since: 4711 };
+        for (stat, status, expect) in [
+            (stat("R", 0x40_0000), status("0000000000000000"), works),
+            (stat("S", 0x40_0000), status("0000000000000002"), works),
+            (
+                stat("Z", 0x40_0000),
+                status("0000000000000000"),
+                ProcessState::Ended,
+            ),
+            (
+                stat("R", 0x40_0004),
+                status("0000000000000000"),
+                ProcessState::Ended,
+            ),
+            (
+                stat("D", 0x40_0000),
+                status("0000000000000100"),
+                ProcessState::Ended,
+            ),
+            ("nonsense".to_string(), String::new(), ProcessState::Unknown),
+        ] {
+            assert_eq!(process_state(&stat, &status), expect, "{stat}{status}");
+        }
+        if cfg!(target_os = "linux") {
+            let own = SystemProcesses.look(std::process::id());
+            assert!(matches!(own, ProcessState::Works { .. }), "{own:?}");
+            // Numbers end far below (proc_sys_kernel(5), pid_max).
+            assert_eq!(SystemProcesses.look(u32::MAX), ProcessState::Ended);
+        }
     }
 }

@@ -86,6 +86,11 @@ impl Terminal {
             LabEvent::SetAside { to, .. } => {
                 self.say(&format!("  an earlier run is kept as {}", to.display()));
             }
+            LabEvent::Replaced { .. } => {
+                self.say(
+                    "  an earlier attempt, which ended before its first checkpoint, is replaced",
+                );
+            }
             LabEvent::AlreadyComplete { phase, dir } => {
                 self.say(&format!("  the {phase} in {} is complete", dir.display()));
             }

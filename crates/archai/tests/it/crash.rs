@@ -356,6 +356,32 @@ fn p09_one_process_per_directory() {
     fresh.ok();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_is_resumed_right_after_a_kill() {
+    // Nobody waits for the killed process, which may hold its lock for a moment.
+    let tiny = Tiny::new("darts", &["nas.search.trainer.epochs=4"]);
+    let mut killed = Vec::new();
+    for n in 0..5 {
+        let mut child = tiny.spawn();
+        let folder = tiny.dir("search").join("checkpoints");
+        let before = fs::read_dir(&folder).map_or(0, Iterator::count);
+        while before == 0 && fs::read_dir(&folder).map_or(0, Iterator::count) < 2 {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "kill {n}: it ended early"
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().unwrap();
+        killed.push(child);
+    }
+    tiny.run(&[]).ok();
+    for mut child in killed {
+        child.wait().unwrap();
+    }
+}
+
 #[test]
 fn what_is_finished_is_not_redone() {
     // The second algorithm fails for want of a folder, after the first is complete.
