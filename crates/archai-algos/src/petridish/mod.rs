@@ -69,7 +69,7 @@ pub struct PetridishSettings {
     /// The largest seeds; the smallest one is `nas.search.model_desc`.
     pub pareto: SeedLimits,
     /// Points whose error is within this share of the convex hull's may become parents.
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "share"))]
     pub convex_hull_eps: f64,
     /// The search ends when a point has more multiply-adds.
     #[schemars(range(min = 0.0))]

@@ -4,6 +4,7 @@
 use super::error::{ConfigError, did_you_mean};
 use super::node::{Kind, Node, Scalar, Style, Value as Tree};
 use super::schema::{Schema, alternatives, is_null, is_open, properties};
+use super::units;
 use crate::names::similar;
 use serde_json::{Map, Number, Value, json};
 
@@ -63,13 +64,14 @@ impl<'a> Checker<'a> {
         };
         match value {
             Some(value) if in_range(&value, schema) => value,
-            Some(_) => self.fail(
+            Some(value) => self.fail(
                 node,
                 path,
                 format!(
-                    "{} is out of range: expected {}",
+                    "{} is out of range: expected {}{}",
                     node.found(),
-                    expected(schema, nullable)
+                    expected(schema, nullable),
+                    units::hint(&value, schema)
                 ),
             ),
             None => self.fail(
@@ -276,6 +278,12 @@ impl<'a> Checker<'a> {
                 ),
             );
         }
+        // A wrong unit is one mistake, not one of each number.
+        if let Some(problem) =
+            numbers(items).and_then(|numbers| units::list_problem(&numbers, schema))
+        {
+            return self.fail(node, path, problem);
+        }
         let mut out = Vec::with_capacity(items.len());
         for (i, item) in items.iter().enumerate() {
             let declared = match schema.get("items") {
@@ -290,6 +298,15 @@ impl<'a> Checker<'a> {
         }
         Value::Array(out)
     }
+}
+
+/// The items of a list that holds nothing but numbers.
+fn numbers(items: &[Node]) -> Option<Vec<f64>> {
+    let number = |item: &Node| match &item.value {
+        Tree::Scalar(scalar) => scalar_value(scalar, "number")?.as_f64(),
+        _ => None,
+    };
+    items.iter().map(number).collect()
 }
 
 fn join(path: &str, key: &str) -> String {

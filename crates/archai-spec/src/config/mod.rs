@@ -49,6 +49,7 @@ mod paths;
 mod schema;
 mod show;
 mod source;
+mod units;
 mod vars;
 mod yaml;
 
@@ -68,4 +69,5 @@ pub use overrides::{Override, parse_overrides};
 pub(crate) use paths::is_path;
 pub use schema::Schema;
 pub use source::{AddedFiles, FileSource, Files, Shipped, shipped_datasets};
+pub(crate) use units::problem_of;
 pub use vars::{ExpandError, Vars, expand};

@@ -1,6 +1,7 @@
 //! What a configuration may hold: the JSON schema of the typed settings, with the sections that algorithms own.
 
 use super::error::did_you_mean;
+use super::units;
 use crate::names::similar;
 use crate::registry::{Named, Registry};
 use schemars::JsonSchema;
@@ -286,7 +287,9 @@ fn schema<T: JsonSchema>() -> Value {
             schema.insert(word.to_owned(), shared);
         }
     }
-    Value::Object(schema)
+    let mut schema = Value::Object(schema);
+    units::bound(&mut schema);
+    schema
 }
 
 /// The extension of a schema that says of which kind the names are that a key holds.

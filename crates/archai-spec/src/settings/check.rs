@@ -1,5 +1,7 @@
 //! What the types and ranges of single keys cannot say: values that do not go together.
 
+use crate::config::problem_of;
+
 use super::{
     Dataset, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind, ScheduleKind,
     Settings, StemWiring, Trainer,
@@ -72,7 +74,10 @@ impl Dataset {
             );
             problems.push(("size", message));
         }
-        for (key, values) in [("mean", &self.mean), ("std", &self.std)] {
+        for (key, unit, values) in [
+            ("mean", "pixel mean", &self.mean),
+            ("std", "pixel deviation", &self.std),
+        ] {
             if values.len() != self.channels {
                 let message = format!(
                     "expected one value per channel ({}), found {}",
@@ -83,6 +88,11 @@ impl Dataset {
             }
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 problems.push((key, format!("expected finite numbers, found {value}")));
+            }
+            // What a file gives was checked with its type; this is for values that a program made.
+            let wide: Vec<f64> = values.iter().map(|value| f64::from(*value)).collect();
+            if let Some(problem) = problem_of(unit, &wide) {
+                problems.push((key, problem));
             }
         }
         if self.std.iter().any(|std| *std <= 0.0) {
@@ -160,6 +170,9 @@ fn training(
             problems.push((format!("{path}.loader.dataset.{key}"), message));
         }
     }
+    if trainer.epochs > 0 {
+        areas(loader, path, problems);
+    }
     if trainer.epochs > 0 && !loader.load_train {
         problems.push((
             format!("{path}.loader.load_train"),
@@ -195,6 +208,32 @@ fn training(
             ));
         }
         (None, _) => {}
+    }
+}
+
+/// What augmentation takes away of an image must leave something of it.
+fn areas(loader: &Loader, path: &str, problems: &mut Problems) {
+    let data = &loader.dataset;
+    let [height, width] = data.size;
+    let side = height.min(width);
+    let named = |name: &str| data.transforms().contains(&name);
+    if named("cutout") && loader.cutout > side {
+        let message = format!(
+            "a square of {0}×{0} pixels is larger than the images ({height}×{width}), so that many would be all zero; it is a \
+             side in pixels: give about half of the images' side ({1}), or 0 for none",
+            loader.cutout,
+            side / 2
+        );
+        problems.push((format!("{path}.loader.cutout"), message));
+    }
+    if named("crop") && data.crop_padding > side {
+        let message = format!(
+            "{} pixels of padding are more than the images have ({height}×{width}), so that many crops would show nothing of \
+             them; it is a width in pixels: give about an eighth of the images' side ({}), or 0 for none",
+            data.crop_padding,
+            side / 8
+        );
+        problems.push((format!("{path}.loader.dataset.crop_padding"), message));
     }
 }
 

@@ -5,9 +5,10 @@
 //! Defaults are not here but in `confs/`, where users read them; code gets them from there too, with
 //! [`Settings::shipped`]. An algorithm's own section (`nas.search.<algorithm>`) is typed by the algorithm.
 //!
-//! Two things are said by a key itself. A key that is named `path` or `logdir`, or whose name ends in `_filename`, holds a
+//! Three things are said by a key itself. A key that is named `path` or `logdir`, or whose name ends in `_filename`, holds a
 //! path: variables in it are expanded, and no digest depends on it. A field with `x-names` in its schema holds a name (or
-//! names) of the open list of that kind: see [`Schema::naming`](crate::config::Schema::naming).
+//! names) of the open list of that kind: see [`Schema::naming`](crate::config::Schema::naming). A field with `x-unit` is a number
+//! whose unit is easily mistaken; `config/units.rs` has the table of units, their ranges and what a wrong one was meant as.
 
 mod archai;
 mod check;
@@ -153,7 +154,7 @@ pub struct DartsPt {
     /// Steps of the weights after each decision.
     pub tune_steps: usize,
     /// Learning rate of these steps; all else is as in the search's training.
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "learning rate"))]
     pub tune_lr: f64,
     /// Measure on this many validation batches; -1 takes all.
     #[schemars(range(min = -1))]
@@ -235,8 +236,10 @@ pub struct Dataset {
     /// it (each side on its own, so the aspect ratio may change), one that is shorter is padded with zeros at both ends.
     pub size: [usize; 2],
     /// Mean of each channel, of pixels in [0, 1].
+    #[schemars(extend("x-unit" = "pixel mean"))]
     pub mean: Vec<f32>,
     /// Standard deviation of each channel, of pixels in [0, 1].
+    #[schemars(extend("x-unit" = "pixel deviation"))]
     pub std: Vec<f32>,
     /// Training images are padded by this many pixels and cropped back at random. 0 switches it off.
     #[serde(default = "four")]
@@ -323,6 +326,7 @@ pub struct Loader {
     pub test_workers: usize,
     /// Share of the training data that is set apart for validation (in a search: for the architecture).
     #[schemars(range(min = 0.0, max = 0.95))]
+    #[schemars(extend("x-unit" = "share"))]
     pub val_ratio: f64,
     /// Validation batches that move the architecture are augmented like training data, as in the original DARTS code.
     /// Metrics on validation data never are.
@@ -343,10 +347,11 @@ pub struct Trainer {
     /// Log every so many steps; 0 never.
     pub logger_freq: usize,
     /// Weight of the auxiliary tower's loss.
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "weight of a loss"))]
     pub aux_weight: f64,
     /// Probability of dropping a path in the last epoch; it grows linearly from 0.
     #[schemars(range(min = 0.0, max = 0.999))]
+    #[schemars(extend("x-unit" = "share"))]
     pub drop_path_prob: f64,
     /// Largest global L2 norm of the weights' gradient; 0 switches clipping off.
     #[schemars(range(min = 0.0))]
@@ -411,6 +416,7 @@ pub struct Loss {
     /// Label smoothing ε: targets are (1 − ε)·one-hot + ε/K, as PyTorch has it.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.999))]
+    #[schemars(extend("x-unit" = "share"))]
     pub smoothing: f64,
 }
 
@@ -439,28 +445,30 @@ pub struct Optimizer {
     #[serde(rename = "type")]
     pub kind: OptimizerKind,
     /// Learning rate at the start.
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "learning rate"))]
     pub lr: f64,
     /// Weight decay λ: λ·w is added to the gradient (after clipping).
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "weight decay"))]
     pub decay: f64,
     /// Weight decay of normalisation parameters; null takes `decay`.
     #[serde(default)]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "weight decay"))]
     pub decay_bn: Option<f64>,
     /// SGD: momentum.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.99999))]
+    #[schemars(extend("x-unit" = "share"))]
     pub momentum: Option<f64>,
     /// SGD: Nesterov's variant.
     #[serde(default)]
     pub nesterov: Option<bool>,
     /// Adam: decay rates of the two moments.
     #[serde(default)]
+    #[schemars(extend("x-unit" = "share"))]
     pub betas: Option<[f64; 2]>,
     /// Adam: added to the denominator; null takes 1e-8.
     #[serde(default)]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "small number"))]
     pub eps: Option<f64>,
 }
 
@@ -487,7 +495,7 @@ pub struct LrSchedule {
     pub kind: ScheduleKind,
     /// Cosine: rate at the end; null takes 0.
     #[serde(default)]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "learning rate"))]
     pub min_lr: Option<f64>,
     /// Multi-step: epochs at which the rate drops.
     #[serde(default)]
@@ -498,7 +506,7 @@ pub struct LrSchedule {
     pub decay_period: Option<usize>,
     /// Multi-step and step: factor of a drop.
     #[serde(default)]
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "factor of a drop"))]
     pub gamma: Option<f64>,
     /// Warm-up before the schedule; null for none.
     #[serde(default)]
@@ -559,7 +567,7 @@ pub struct ModelDescSettings {
     /// Op between the last cell and the classifier.
     pub model_post_op: String,
     /// Weight of the auxiliary tower's loss; 0 builds no tower.
-    #[schemars(range(min = 0.0))]
+    #[schemars(extend("x-unit" = "weight of a loss"))]
     pub aux_weight: f64,
     /// Stride of the auxiliary tower's pool: 3 for 32×32 images, 2 for ImageNet.
     #[schemars(range(min = 1))]

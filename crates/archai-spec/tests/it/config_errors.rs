@@ -83,7 +83,9 @@ fn one_mistake_in_a_file() {
         // Ranges.
         (
             "nas: {eval: {trainer: {drop_path_prob: 1.5}}}",
-            "f.yaml:1:24: nas.eval.trainer.drop_path_prob: `1.5` is out of range: expected a number from 0 to 0.999".into(),
+            "f.yaml:1:24: nas.eval.trainer.drop_path_prob: `1.5` is out of range: expected a number from 0 to 0.999; it is a share \
+             of 1, not percent; did you mean `0.015`?"
+                .into(),
         ),
         (
             "common: {log_level: 60}",
@@ -193,6 +195,108 @@ fn one_mistake_in_an_override() {
 }
 
 #[test]
+fn a_number_in_another_unit_is_an_error_that_guesses_what_was_meant() {
+    let pixels = "pixels lie in [0, 1] here, not in 0 to 255";
+    let share = "it is a share of 1, not percent";
+    let table = [
+        (
+            "dataset.mean=[125.3, 123.0, 113.9]",
+            format!("125.3 is out of range: expected numbers from 0 to 1; {pixels}; did you mean `[0.4914, 0.4824, 0.4467]`?"),
+        ),
+        (
+            "dataset.std=[63.0, 62.1, 66.7]",
+            format!("63 is out of range: expected numbers from 0 to 1; {pixels}; did you mean `[0.2471, 0.2435, 0.2616]`?"),
+        ),
+        ("dataset.mean=[-0.5, 0, 0]", "-0.5 is out of range: expected numbers from 0 to 1".to_owned()),
+        (
+            "nas.search.loader.val_ratio=50",
+            format!("`50` is out of range: expected a number from 0 to 0.95; {share}; did you mean `0.5`?"),
+        ),
+        (
+            "nas.search.trainer.drop_path_prob=20",
+            format!("`20` is out of range: expected a number from 0 to 0.999; {share}; did you mean `0.2`?"),
+        ),
+        (
+            "nas.eval.trainer.lossfn.smoothing=10",
+            format!("`10` is out of range: expected a number from 0 to 0.999; {share}; did you mean `0.1`?"),
+        ),
+        (
+            "nas.search.trainer.optimizer.momentum=90",
+            format!("`90` is out of range: expected a number from 0 to 0.99999 or null; {share}; did you mean `0.9`?"),
+        ),
+        (
+            "nas.search.trainer.alpha_optimizer.betas=[0.5, 99.9]",
+            format!("99.9 is out of range: expected numbers from 0 to 1; {share}; did you mean `[0.5, 0.999]`?"),
+        ),
+        (
+            "nas.search.trainer.alpha_optimizer.eps=1e8",
+            "`1e8` is out of range: expected a number from 0 to 1 or null; it only keeps a denominator from 0; did you mean \
+             `1e-8`?"
+                .to_owned(),
+        ),
+        (
+            "nas.search.trainer.optimizer.lr=25",
+            "`25` is out of range: expected a number from 0 to 10; no training survives such a rate; did you mean `0.025`?"
+                .to_owned(),
+        ),
+        (
+            "nas.search.darts_pt.tune_lr=3e4",
+            "`3e4` is out of range: expected a number from 0 to 10; no training survives such a rate; did you mean `0.0003`?"
+                .to_owned(),
+        ),
+        (
+            "nas.search.trainer.optimizer.decay=3",
+            "`3` is out of range: expected a number from 0 to 1; it is the factor of the weights in the gradient; did you \
+             mean `0.0003`?"
+                .to_owned(),
+        ),
+        (
+            "nas.search.trainer.lr_schedule.gamma=10",
+            "`10` is out of range: expected a number from 0 to 1 or null; the rate is multiplied by it, not divided; did you \
+             mean `0.1`?"
+                .to_owned(),
+        ),
+        (
+            "nas.eval.trainer.aux_weight=40",
+            "`40` is out of range: expected a number from 0 to 10; the other loss counts 1, not 100; did you mean `0.4`?"
+                .to_owned(),
+        ),
+        // Nobody means this one in any unit.
+        (
+            "nas.search.loader.val_ratio=5000",
+            format!("`5000` is out of range: expected a number from 0 to 0.95; {share}"),
+        ),
+    ];
+    for (given, expect) in table {
+        let key = given.split('=').next().unwrap();
+        assert_eq!(
+            darts(&[], "", &[given]).unwrap_err(),
+            format!("`{given}`: {key}: {expect}"),
+        );
+    }
+    // The bounds themselves are numbers that somebody may want.
+    for given in [
+        "dataset.mean=[0, 0.5, 1]",
+        "dataset.std=[1, 1, 1]",
+        "nas.search.trainer.optimizer.lr=10",
+        "nas.search.trainer.optimizer.decay=1",
+        "nas.search.trainer.alpha_optimizer.eps=1",
+    ] {
+        let tree = darts(&[], "", &[given]).unwrap_or_else(|e| panic!("{given}: {e}"));
+        tree.settings().unwrap_or_else(|e| panic!("{given}: {e}"));
+    }
+    // A data set that a program makes is checked, too.
+    let mut data = darts(&[], "", &[]).unwrap().settings().unwrap().dataset;
+    data.std = vec![63.0, 62.1, 66.7];
+    let problems = data.check();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].0 == "std" && problems[0].1.contains("[0.2471, 0.2435, 0.2616]"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn values_that_do_not_go_together() {
     let table: &[(&[&str], &str)] = &[
         (
@@ -202,6 +306,17 @@ fn values_that_do_not_go_together() {
         (
             &["dataset.std=[1, 1, 0]"],
             "`dataset.std=[1, 1, 0]`: dataset.std: a standard deviation must be above 0; images are divided by it",
+        ),
+        (
+            &["nas.eval.loader.cutout=40"],
+            "`nas.eval.loader.cutout=40`: nas.eval.loader.cutout: a square of 40×40 pixels is larger than the images (32×32), \
+             so that many would be all zero; it is a side in pixels: give about half of the images' side (16), or 0 for none",
+        ),
+        (
+            &["dataset.crop_padding=33"],
+            "`dataset.crop_padding=33`: nas.eval.loader.dataset.crop_padding: 33 pixels of padding are more than the images \
+             have (32×32), so that many crops would show nothing of them; it is a width in pixels: give about an eighth of the \
+             images' side (4), or 0 for none",
         ),
         (
             &["dataset.max_batches=0"],

@@ -363,6 +363,7 @@ fn an_exporter_lowers_a_network_with_a_programs_op() {
             "nas.search.finalizer=first",
             "nas.search.loader.train_batch=8",
             "nas.eval.loader.train_batch=8",
+            "nas.eval.loader.cutout=2",
             "nas.eval.model_desc.aux_weight=0",
             "nas.eval.exports=[layers]",
         ]
@@ -396,7 +397,8 @@ fn a_program_brings_parts_of_every_kind() {
         "nas.search.finalizer=first",
         "nas.search.loader.train_batch=8",
         "nas.eval.loader.train_batch=8",
-        // The images are too small for an auxiliary tower.
+        // The images are too small for an auxiliary tower, and for the usual square of cutout.
+        "nas.eval.loader.cutout=2",
         "nas.eval.model_desc.aux_weight=0",
         "nas.eval.exports=[safetensors,inventory]",
     ];

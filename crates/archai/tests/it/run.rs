@@ -252,7 +252,7 @@ fn what_is_missing_is_named_before_anything_is_moved() {
         .fails(1, &["cifar10", "was not found", "archai data get cifar10"]);
     assert_eq!(world.names("logdir"), before);
 
-    let data = world.write("mine.yaml", "dataset:\n  format: image_folder\n  path: $nowhere/x\n  n_classes: 2\n  channels: 3\n  size: [8, 8]\n  mean: [0, 0, 0]\n  std: [1, 1, 1]\n");
+    let data = world.write("mine.yaml", "dataset:\n  format: image_folder\n  path: $nowhere/x\n  n_classes: 2\n  channels: 3\n  size: [24, 24]\n  mean: [0, 0, 0]\n  std: [1, 1, 1]\n");
     tiny(&world, &["--datasets", &data]).fails(2, &["nowhere", "mine.yaml"]);
 
     // The evaluation's test data, too, which nothing reads before the search is over.
