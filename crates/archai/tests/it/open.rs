@@ -448,7 +448,10 @@ fn a_program_brings_parts_of_every_kind() {
         error.contains("did you mean") && error.contains("every"),
         "{error}"
     );
-    let unknown = request("other", &["nas.search.finalizer=frist"]);
+    let unknown = request(
+        "other",
+        &["nas.search.finalizer=frist", "nas.eval.loader.cutout=2"],
+    );
     let error = lab.plan(&unknown).err().unwrap().to_string();
     assert!(error.contains("did you mean `first`"), "{error}");
     assert!(!world.path("other").exists());
