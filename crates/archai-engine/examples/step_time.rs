@@ -72,6 +72,8 @@ fn settings_of_sgd() -> archai_spec::settings::Optimizer {
         nesterov: None,
         betas: None,
         eps: None,
+        alpha: None,
+        centered: None,
     }
 }
 

@@ -99,6 +99,15 @@ enum Rule {
     Sgd { momentum: f64, nesterov: bool },
     /// Adam (Kingma and Ba, 2015, algorithm 1).
     Adam { betas: [f64; 2], eps: f64 },
+    /// AdamW (Loshchilov and Hutter, 2019, algorithm 2): Adam of g alone, plus λ·w.
+    AdamW { betas: [f64; 2], eps: f64 },
+    /// v ← α·v + (1 − α)·g′²; g′ / (√v + ε), or with the variance v − mean² in the place of v; then momentum as SGD has it.
+    RmsProp {
+        alpha: f64,
+        eps: f64,
+        momentum: f64,
+        centered: bool,
+    },
 }
 
 /// What an optimizer remembers between steps.
@@ -110,10 +119,23 @@ enum Memory<V> {
     Momentum(V),
     /// Adam: first and second moment.
     Moments(V, V),
+    /// RMSProp.
+    Squares(Squares<V>),
 }
 
-/// SGD with momentum, or Adam. In both, λ·w is added to the gradient ("coupled" decay, as PyTorch's `SGD` and `Adam` have
-/// it), after any clipping that the caller did; SGD's momentum has no dampening.
+/// What RMSProp remembers.
+#[derive(Clone, Debug)]
+struct Squares<V> {
+    /// Running mean of the squares.
+    square: V,
+    /// Running mean, where it is centred.
+    mean: Option<V>,
+    /// Momentum, where there is any.
+    momentum: Option<V>,
+}
+
+/// SGD with momentum, Adam, AdamW or RMSProp, with the formulas and defaults of PyTorch. In all but AdamW, λ·w is added to the
+/// gradient ("coupled" decay), after any clipping that the caller did; SGD's momentum has no dampening.
 #[derive(Clone, Debug)]
 pub struct Optimizer<V> {
     rule: Rule,
@@ -127,27 +149,24 @@ impl<V: Vector> Optimizer<V> {
     /// From settings. A key that belongs to the other kind of optimizer is an error.
     pub fn new(settings: &settings::Optimizer) -> Result<Self, EngineError> {
         let setting = |problem: String| EngineError::setting("optimizer", problem);
-        let foreign = |key: &str| {
-            let kind = match settings.kind {
-                settings::OptimizerKind::Sgd => "sgd",
-                settings::OptimizerKind::Adam => "adam",
-            };
-            Err(setting(format!(
-                "`{key}` does not belong to type `{kind}`; remove it or set it to null"
-            )))
-        };
-        let rule = match settings.kind {
+        let kind = settings.kind;
+        if let Some((key, _)) = settings.foreign().first() {
+            return Err(setting(format!(
+                "`{key}` does not belong to type `{}`; remove it or set it to null",
+                kind.name()
+            )));
+        }
+        let betas = settings.betas.unwrap_or([0.9, 0.999]);
+        if betas.iter().any(|b| !(0.0..1.0).contains(b)) {
+            return Err(setting(format!(
+                "`betas` must lie in [0, 1), found {betas:?}"
+            )));
+        }
+        let eps = settings.eps.unwrap_or(1e-8);
+        let momentum = settings.momentum.unwrap_or(0.0);
+        let rule = match kind {
             settings::OptimizerKind::Sgd => {
-                if settings.betas.is_some() {
-                    return foreign("betas");
-                }
-                if settings.eps.is_some() {
-                    return foreign("eps");
-                }
-                let (momentum, nesterov) = (
-                    settings.momentum.unwrap_or(0.0),
-                    settings.nesterov.unwrap_or(false),
-                );
+                let nesterov = settings.nesterov.unwrap_or(false);
                 if nesterov && momentum == 0.0 {
                     return Err(setting(
                         "`nesterov: true` needs a `momentum` above 0".to_string(),
@@ -155,22 +174,20 @@ impl<V: Vector> Optimizer<V> {
                 }
                 Rule::Sgd { momentum, nesterov }
             }
-            settings::OptimizerKind::Adam => {
-                if settings.momentum.is_some() {
-                    return foreign("momentum");
-                }
-                if settings.nesterov.is_some() {
-                    return foreign("nesterov");
-                }
-                let betas = settings.betas.unwrap_or([0.9, 0.999]);
-                if betas.iter().any(|b| !(0.0..1.0).contains(b)) {
+            settings::OptimizerKind::Adam => Rule::Adam { betas, eps },
+            settings::OptimizerKind::AdamW => Rule::AdamW { betas, eps },
+            settings::OptimizerKind::RmsProp => {
+                let alpha = settings.alpha.unwrap_or(0.99);
+                if !(0.0..1.0).contains(&alpha) {
                     return Err(setting(format!(
-                        "`betas` must lie in [0, 1), found {betas:?}"
+                        "`alpha` must lie in [0, 1), found {alpha}"
                     )));
                 }
-                Rule::Adam {
-                    betas,
-                    eps: settings.eps.unwrap_or(1e-8),
+                Rule::RmsProp {
+                    alpha,
+                    eps,
+                    momentum,
+                    centered: settings.centered.unwrap_or(false),
                 }
             }
         };
@@ -203,14 +220,10 @@ impl<V: Vector> Optimizer<V> {
     }
 
     fn advance(&self, numbers: &V, grads: &V) -> (V, Memory<V>) {
-        let decayed = numbers.with_tensors(
-            (numbers.tensors().iter().zip(grads.tensors()).enumerate())
-                .map(|(i, (w, g))| self.decayed(numbers, i, w, g))
-                .collect(),
-        );
         match self.rule {
-            Rule::Sgd { momentum: 0.0, .. } => (decayed, Memory::Nothing),
+            Rule::Sgd { momentum: 0.0, .. } => (self.decayed(numbers, grads), Memory::Nothing),
             Rule::Sgd { momentum, nesterov } => {
+                let decayed = self.decayed(numbers, grads);
                 let buffer = match &self.memory {
                     Memory::Momentum(m) => {
                         zip(m, &decayed, |m, g| m.clone() * momentum + g.clone())
@@ -224,34 +237,93 @@ impl<V: Vector> Optimizer<V> {
                 };
                 (direction, Memory::Momentum(buffer))
             }
-            Rule::Adam {
-                betas: [b1, b2],
+            Rule::Adam { betas, eps } => self.adam(&self.decayed(numbers, grads), betas, eps),
+            Rule::AdamW { betas, eps } => {
+                let (direction, memory) = self.adam(grads, betas, eps);
+                (self.decayed(numbers, &direction), memory)
+            }
+            Rule::RmsProp {
+                alpha,
                 eps,
+                momentum,
+                centered,
             } => {
-                let square = |g: &Tensor<1>| g.clone() * g.clone();
-                let (m, v) = match &self.memory {
-                    Memory::Moments(m, v) => (
-                        zip(m, &decayed, |m, g| m.clone() * b1 + g.clone() * (1.0 - b1)),
-                        zip(v, &decayed, |v, g| v.clone() * b2 + square(g) * (1.0 - b2)),
-                    ),
-                    _ => (
-                        map(&decayed, |g| g.clone() * (1.0 - b1)),
-                        map(&decayed, |g| square(g) * (1.0 - b2)),
-                    ),
+                let g = self.decayed(numbers, grads);
+                let past = match &self.memory {
+                    Memory::Squares(past) => Some(past),
+                    _ => None,
                 };
-                let t = self.steps as f64 + 1.0;
-                let (c1, c2) = (1.0 - b1.powf(t), (1.0 - b2.powf(t)).sqrt());
-                // eps stands outside the root, as in the paper.
-                let direction = zip(&m, &v, |m, v| {
-                    (m.clone() / c1) / (v.clone().sqrt() / c2 + eps)
+                let square = match past {
+                    Some(past) => zip(&past.square, &g, |v, g| {
+                        v.clone() * alpha + g.clone() * g.clone() * (1.0 - alpha)
+                    }),
+                    None => map(&g, |g| g.clone() * g.clone() * (1.0 - alpha)),
+                };
+                let mean = centered.then(|| match past.and_then(|past| past.mean.as_ref()) {
+                    Some(mean) => zip(mean, &g, |m, g| {
+                        m.clone() * alpha + g.clone() * (1.0 - alpha)
+                    }),
+                    None => map(&g, |g| g.clone() * (1.0 - alpha)),
                 });
-                (direction, Memory::Moments(m, v))
+                let spread = match &mean {
+                    // Rounding may leave a variance just below 0.
+                    Some(mean) => zip(&square, mean, |v, m| {
+                        (v.clone() - m.clone() * m.clone()).clamp_min(0.0)
+                    }),
+                    None => square.clone(),
+                };
+                let scaled = zip(&g, &spread, |g, v| g.clone() / (v.clone().sqrt() + eps));
+                let buffer =
+                    (momentum != 0.0).then(|| match past.and_then(|past| past.momentum.as_ref()) {
+                        Some(m) => zip(m, &scaled, |m, s| m.clone() * momentum + s.clone()),
+                        None => scaled.clone(),
+                    });
+                let direction = buffer.clone().unwrap_or(scaled);
+                let memory = Squares {
+                    square,
+                    mean,
+                    momentum: buffer,
+                };
+                (direction, Memory::Squares(memory))
             }
         }
     }
 
+    /// Adam's direction for a gradient, decayed or not.
+    fn adam(&self, g: &V, [b1, b2]: [f64; 2], eps: f64) -> (V, Memory<V>) {
+        let square = |g: &Tensor<1>| g.clone() * g.clone();
+        let (m, v) = match &self.memory {
+            Memory::Moments(m, v) => (
+                zip(m, g, |m, g| m.clone() * b1 + g.clone() * (1.0 - b1)),
+                zip(v, g, |v, g| v.clone() * b2 + square(g) * (1.0 - b2)),
+            ),
+            _ => (
+                map(g, |g| g.clone() * (1.0 - b1)),
+                map(g, |g| square(g) * (1.0 - b2)),
+            ),
+        };
+        let t = self.steps as f64 + 1.0;
+        let (c1, c2) = (1.0 - b1.powf(t), (1.0 - b2.powf(t)).sqrt());
+        // eps stands outside the root, as in the paper.
+        let direction = zip(&m, &v, |m, v| {
+            (m.clone() / c1) / (v.clone().sqrt() / c2 + eps)
+        });
+        (direction, Memory::Moments(m, v))
+    }
+
+    /// g + λ·w of all tensors.
+    fn decayed(&self, numbers: &V, grads: &V) -> V {
+        let tensors = numbers.tensors().iter().zip(grads.tensors());
+        let tensors = tensors.enumerate();
+        numbers.with_tensors(
+            tensors
+                .map(|(i, (w, g))| self.decayed_one(numbers, i, w, g))
+                .collect(),
+        )
+    }
+
     /// g + λ·w, where λ may differ between norms and all others.
-    fn decayed(&self, numbers: &V, i: usize, w: &Tensor<1>, g: &Tensor<1>) -> Tensor<1> {
+    fn decayed_one(&self, numbers: &V, i: usize, w: &Tensor<1>, g: &Tensor<1>) -> Tensor<1> {
         let with = |decay: f64| match decay {
             0.0 => g.clone(),
             _ => g.clone() + w.clone() * decay,
@@ -275,7 +347,8 @@ impl<V: Vector> Optimizer<V> {
         }
     }
 
-    /// What the optimizer remembers, by name: `steps`, and `momentum/…` or `moment1/…` and `moment2/…`.
+    /// What the optimizer remembers, by name: `steps`, and `momentum/…`, or `moment1/…` and `moment2/…`, or `square/…` and where
+    /// they are needed `mean/…` and `momentum/…`.
     pub fn state(&self) -> Vec<NamedTensor> {
         let mut all = vec![NamedTensor {
             name: "steps".to_string(),
@@ -294,6 +367,15 @@ impl<V: Vector> Optimizer<V> {
             Memory::Moments(m, v) => {
                 add("moment1", m);
                 add("moment2", v);
+            }
+            Memory::Squares(squares) => {
+                add("square", &squares.square);
+                if let Some(mean) = &squares.mean {
+                    add("mean", mean);
+                }
+                if let Some(momentum) = &squares.momentum {
+                    add("momentum", momentum);
+                }
             }
         }
         all
@@ -327,7 +409,16 @@ impl<V: Vector> Optimizer<V> {
             Rule::Sgd { momentum, .. } if moves && momentum != 0.0 => {
                 Memory::Momentum(load("momentum")?)
             }
-            Rule::Adam { .. } if moves => Memory::Moments(load("moment1")?, load("moment2")?),
+            Rule::Adam { .. } | Rule::AdamW { .. } if moves => {
+                Memory::Moments(load("moment1")?, load("moment2")?)
+            }
+            Rule::RmsProp {
+                momentum, centered, ..
+            } if moves => Memory::Squares(Squares {
+                square: load("square")?,
+                mean: centered.then(|| load("mean")).transpose()?,
+                momentum: (momentum != 0.0).then(|| load("momentum")).transpose()?,
+            }),
             _ if state.len() > 1 => {
                 return Err(EngineError::Checkpoint(
                     "the saved optimizer state belongs to another kind of optimizer".to_string(),

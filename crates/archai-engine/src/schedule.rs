@@ -53,33 +53,12 @@ impl Schedule {
             gamma,
             warmup,
         } = settings;
-        let name = match kind {
-            ScheduleKind::Constant => "constant",
-            ScheduleKind::Cosine => "cosine",
-            ScheduleKind::MultiStep => "multi_step",
-            ScheduleKind::Step => "step",
-        };
+        let name = kind.name();
         let setting = |problem: String| EngineError::setting("lr_schedule", problem);
-        let stepped = matches!(kind, ScheduleKind::MultiStep | ScheduleKind::Step);
-        for (key, given, belongs) in [
-            ("min_lr", min_lr.is_some(), *kind == ScheduleKind::Cosine),
-            (
-                "milestones",
-                milestones.is_some(),
-                *kind == ScheduleKind::MultiStep,
-            ),
-            (
-                "decay_period",
-                decay_period.is_some(),
-                *kind == ScheduleKind::Step,
-            ),
-            ("gamma", gamma.is_some(), stepped),
-        ] {
-            if given && !belongs {
-                return Err(setting(format!(
-                    "`{key}` does not belong to type `{name}`; remove it or set it to null"
-                )));
-            }
+        if let Some((key, _)) = settings.foreign().first() {
+            return Err(setting(format!(
+                "`{key}` does not belong to type `{name}`; remove it or set it to null"
+            )));
         }
         let missing = |key: &str| setting(format!("type `{name}` needs `{key}`"));
         let rule = match kind {

@@ -247,6 +247,8 @@ fn sgd(momentum: f64, decay: f64) -> Optimizer<ParamVec> {
         nesterov: None,
         betas: None,
         eps: None,
+        alpha: None,
+        centered: None,
     })
     .expect("sgd")
 }
@@ -261,6 +263,8 @@ fn adam(betas: [f64; 2], eps: f64, decay: f64) -> Optimizer<ArchParams> {
         nesterov: None,
         betas: Some(betas),
         eps: Some(eps),
+        alpha: None,
+        centered: None,
     })
     .expect("adam")
 }

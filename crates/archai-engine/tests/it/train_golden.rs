@@ -117,6 +117,8 @@ fn golden_optimizers() {
                 nesterov: sgd["nesterov"].as_bool(),
                 betas: None,
                 eps: None,
+                alpha: None,
+                centered: None,
             },
         ),
         (
@@ -130,6 +132,8 @@ fn golden_optimizers() {
                 nesterov: None,
                 betas: Some([number(&adam["betas"][0]), number(&adam["betas"][1])]),
                 eps: Some(number(&adam["eps"])),
+                alpha: None,
+                centered: None,
             },
         ),
     ];

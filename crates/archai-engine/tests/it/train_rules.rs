@@ -97,6 +97,10 @@ fn schedules() {
 }
 
 fn sgd(change: impl FnOnce(&mut settings::Optimizer)) -> Optimizer<ParamVec> {
+    Optimizer::new(&optimizer_settings(change)).expect("optimizer")
+}
+
+fn optimizer_settings(change: impl FnOnce(&mut settings::Optimizer)) -> settings::Optimizer {
     let mut settings = settings::Optimizer {
         kind: OptimizerKind::Sgd,
         lr: 0.1,
@@ -106,9 +110,11 @@ fn sgd(change: impl FnOnce(&mut settings::Optimizer)) -> Optimizer<ParamVec> {
         nesterov: None,
         betas: None,
         eps: None,
+        alpha: None,
+        centered: None,
     };
     change(&mut settings);
-    Optimizer::new(&settings).expect("optimizer")
+    settings
 }
 
 #[test]
@@ -126,6 +132,80 @@ fn nesterov_looks_ahead() {
     let w = optimizer.step(&w, &g, 0.1);
     assert!((values_of(&w)[0] - 0.35).abs() < 1e-12);
     assert_eq!(optimizer.steps(), 2);
+}
+
+/// Three steps of rate 0.1 with decay 0.1 from (1, -2), by the formulas of PyTorch's documentation in 64-bit Python. The first
+/// step of AdamW by hand: the moments' ratio is 1, so w·(1 − 0.1·0.1) ∓ 0.1; of RMSProp: g′ = 0.6 and √(0.01·0.6²) = 0.06, so
+/// 1 − 0.1·10.
+#[test]
+fn adamw_and_rmsprop_step_as_in_pytorch() {
+    let compute = Compute::cpu().with_precision(Precision::F64);
+    let check = |change: &dyn Fn(&mut settings::Optimizer), expect: [[f64; 2]; 3]| {
+        let settings = optimizer_settings(|s| {
+            (s.momentum, s.decay) = (None, 0.1);
+            change(s);
+        });
+        let mut optimizer = Optimizer::new(&settings).expect("optimizer");
+        let mut w = flat_params(vec![1.0, -2.0], &compute);
+        for (g, expect) in [[0.5, 1.0], [-0.25, 2.0], [0.75, -0.5]]
+            .into_iter()
+            .zip(expect)
+        {
+            let g = flat_params(g.to_vec(), &compute);
+            let ahead = w.add_scaled(&optimizer.direction(&w, &g), -0.1);
+            w = optimizer.step(&w, &g, 0.1);
+            assert_eq!(values_of(&ahead), values_of(&w));
+            for (value, expect) in values_of(&w).into_iter().zip(expect) {
+                assert!(
+                    (value - expect).abs() < 1e-12,
+                    "{settings:?}: {value} {expect}"
+                );
+            }
+            // A run that is resumed after any step goes on with the same memory.
+            let mut resumed = Optimizer::new(&settings).expect("optimizer");
+            (resumed.set_state(&optimizer.state(), &w, &compute)).expect("state");
+            optimizer = resumed;
+        }
+    };
+    check(
+        &|s| s.kind = OptimizerKind::AdamW,
+        [
+            [0.890000002, -2.079999999],
+            [0.8544662986878463, -2.1557182009818336],
+            [0.7823896185427717, -2.1930216917999448],
+        ],
+    );
+    check(
+        &|s| {
+            s.kind = OptimizerKind::AdamW;
+            (s.betas, s.eps) = (Some([0.5, 0.9]), Some(1e-3));
+        },
+        [
+            [0.8901996007984032, -2.0799000999001],
+            [0.8812976047904192, -2.1628198214477625],
+            [0.7947737235690396, -2.173849191167609],
+        ],
+    );
+    check(
+        &|s| s.kind = OptimizerKind::RmsProp,
+        [
+            [1.666666393784766e-07, -2.9999998750000154],
+            [0.3862646142083085, -3.9056398794213614],
+            [-0.38829840529561, -3.4752433664061835],
+        ],
+    );
+    check(
+        &|s| {
+            s.kind = OptimizerKind::RmsProp;
+            (s.alpha, s.eps) = (Some(0.9), Some(1e-3));
+            (s.momentum, s.centered) = (Some(0.5), Some(true));
+        },
+        [
+            [0.6685082872928176, -2.33195020746888],
+            [0.6008655681667369, -2.8157511020861783],
+            [0.2901457374468727, -2.929829246658248],
+        ],
+    );
 }
 
 #[test]

@@ -206,6 +206,9 @@ impl<'a> Checker<'a> {
         for (key, child) in map {
             let at = join(path, key);
             if let Some(declared) = schema.get("properties").and_then(|p| p.get(key)) {
+                if is_default_of_another_type(child, declared, map.get(TYPE)) {
+                    continue;
+                }
                 out.insert(key.clone(), self.value(child, declared, &at));
             } else if let Some(declared) = extra.filter(|extra| **extra != json!(false)) {
                 out.insert(key.clone(), self.value(child, declared, &at));
@@ -298,6 +301,25 @@ impl<'a> Checker<'a> {
         }
         Value::Array(out)
     }
+}
+
+/// The key that says of which kind a section is.
+const TYPE: &str = "type";
+
+/// The extension of a schema that lists the types of its section which read a key.
+const TYPES: &str = "x-types";
+
+/// Whether a value is a shipped default that belongs to the shipped type of its section, while the user chose a type that does
+/// not read it. What the user wrote is never dropped, nor what a shipped file says beside its own type.
+fn is_default_of_another_type(node: &Node, declared: &Value, kind: Option<&Node>) -> bool {
+    let (Some(types), Some(kind)) = (declared.get(TYPES).and_then(Value::as_array), kind) else {
+        return false;
+    };
+    let Tree::Scalar(chosen) = &kind.value else {
+        return false;
+    };
+    let is_read = types.iter().any(|known| *known == json!(chosen.text));
+    !is_read && node.origin.is_shipped() && !kind.origin.is_shipped()
 }
 
 /// The items of a list that holds nothing but numbers.

@@ -1,6 +1,7 @@
 //! The tree that YAML becomes. Every node remembers where it was written, and scalars stay text until the schema says
 //! what they are, so that `123` on the command line can be a name and `1e-3` in a file is a number.
 
+use super::source::SHIPPED;
 use indexmap::IndexMap;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,13 @@ pub enum Origin {
     Flag(Arc<str>),
     /// By the program, which says why.
     Program(Arc<str>),
+}
+
+impl Origin {
+    /// Whether it is a file that comes with the program, and not a choice of the user's.
+    pub fn is_shipped(&self) -> bool {
+        matches!(self, Origin::File { file, .. } if file.starts_with(SHIPPED))
+    }
 }
 
 impl fmt::Display for Origin {

@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// Prefix of the names of shipped files: `archai:algos/common.yaml`.
-const SHIPPED: &str = "archai:";
+pub(super) const SHIPPED: &str = "archai:";
 
 /// Gives the text of a configuration file by its name.
 pub trait FileSource {

@@ -3,8 +3,8 @@
 use crate::config::problem_of;
 
 use super::{
-    Dataset, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind, ScheduleKind,
-    Settings, StemWiring, Trainer,
+    Dataset, ForeignKey, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind,
+    ScheduleKind, Settings, StemWiring, Trainer,
 };
 
 /// Problems as (dotted key, what is wrong and how to mend it).
@@ -238,57 +238,42 @@ fn areas(loader: &Loader, path: &str, problems: &mut Problems) {
 }
 
 /// Keys that only some types have: an error where the type does not read them, so that nothing is silently ignored.
-fn foreign(path: &str, kind: &str, given: &[(&str, bool, &str)], problems: &mut Problems) {
-    for (key, present, owner) in given {
-        if *present {
-            let message = format!(
-                "belongs to `type: {owner}`, and the type is {kind}; remove it or give null"
-            );
-            problems.push((format!("{path}.{key}"), message));
-        }
+fn foreign(path: &str, kind: &str, given: Vec<ForeignKey>, problems: &mut Problems) {
+    for (key, types) in given {
+        let message = format!(
+            "belongs to `type: {}`, and the type is {kind}; remove it or give null",
+            types.join("` or `")
+        );
+        problems.push((format!("{path}.{key}"), message));
     }
 }
 
 fn optimizer(optimizer: &Optimizer, path: &str, problems: &mut Problems) {
-    match optimizer.kind {
-        OptimizerKind::Sgd => {
-            let given = [
-                ("betas", optimizer.betas.is_some(), "adam"),
-                ("eps", optimizer.eps.is_some(), "adam"),
-            ];
-            foreign(path, "sgd", &given, problems);
-            if optimizer.nesterov == Some(true) && optimizer.momentum.unwrap_or(0.0) == 0.0 {
-                problems.push((
-                    format!("{path}.nesterov"),
-                    "needs a momentum above 0".to_owned(),
-                ));
-            }
-        }
-        OptimizerKind::Adam => {
-            let given = [
-                ("momentum", optimizer.momentum.is_some(), "sgd"),
-                ("nesterov", optimizer.nesterov.is_some(), "sgd"),
-            ];
-            foreign(path, "adam", &given, problems);
-            if let Some(betas) = optimizer.betas
-                && betas.iter().any(|beta| !(0.0..1.0).contains(beta))
-            {
-                problems.push((
-                    format!("{path}.betas"),
-                    format!("expected two numbers from 0 to below 1, found {betas:?}"),
-                ));
-            }
-        }
+    foreign(path, optimizer.kind.name(), optimizer.foreign(), problems);
+    if optimizer.kind == OptimizerKind::Sgd
+        && optimizer.nesterov == Some(true)
+        && optimizer.momentum.unwrap_or(0.0) == 0.0
+    {
+        problems.push((
+            format!("{path}.nesterov"),
+            "needs a momentum above 0".to_owned(),
+        ));
+    }
+    if let Some(betas) = optimizer.betas
+        && betas.iter().any(|beta| !(0.0..1.0).contains(beta))
+    {
+        problems.push((
+            format!("{path}.betas"),
+            format!("expected two numbers from 0 to below 1, found {betas:?}"),
+        ));
     }
 }
 
 fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems) {
-    let min_lr = ("min_lr", schedule.min_lr.is_some(), "cosine");
-    let milestones = ("milestones", schedule.milestones.is_some(), "multi_step");
-    let period = ("decay_period", schedule.decay_period.is_some(), "step");
-    let gamma = ("gamma", schedule.gamma.is_some(), "step` or `multi_step");
-    let need = |(key, present, _): (&str, bool, &str), kind: &str, problems: &mut Problems| {
-        if !present {
+    let kind = schedule.kind.name();
+    foreign(path, kind, schedule.foreign(), problems);
+    let mut need = |key: &str, is_given: bool| {
+        if !is_given {
             problems.push((
                 format!("{path}.type"),
                 format!("{kind} needs the key `{key}`, which is missing or null"),
@@ -296,16 +281,9 @@ fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems)
         }
     };
     match schedule.kind {
-        ScheduleKind::Constant => foreign(
-            path,
-            "constant",
-            &[min_lr, milestones, period, gamma],
-            problems,
-        ),
+        ScheduleKind::Constant => {}
         ScheduleKind::Cosine => {
-            foreign(path, "cosine", &[milestones, period, gamma], problems);
-            if schedule.min_lr.is_some_and(|min| min > lr) {
-                let min = schedule.min_lr.unwrap_or_default();
+            if let Some(min) = schedule.min_lr.filter(|min| *min > lr) {
                 problems.push((
                     format!("{path}.min_lr"),
                     format!("{min} is above the optimizer's lr {lr}; expected at most that"),
@@ -313,12 +291,9 @@ fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems)
             }
         }
         ScheduleKind::MultiStep => {
-            foreign(path, "multi_step", &[min_lr, period], problems);
-            need(milestones, "multi_step", problems);
-            need(gamma, "multi_step", problems);
-            if schedule
-                .milestones
-                .as_ref()
+            need("milestones", schedule.milestones.is_some());
+            need("gamma", schedule.gamma.is_some());
+            if (schedule.milestones.as_ref())
                 .is_some_and(|epochs| !epochs.is_sorted_by(|a, b| a < b))
             {
                 problems.push((
@@ -328,9 +303,8 @@ fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems)
             }
         }
         ScheduleKind::Step => {
-            foreign(path, "step", &[min_lr, milestones], problems);
-            need(period, "step", problems);
-            need(gamma, "step", problems);
+            need("decay_period", schedule.decay_period.is_some());
+            need("gamma", schedule.gamma.is_some());
         }
     }
 }

@@ -435,9 +435,54 @@ pub enum OptimizerKind {
     Sgd,
     /// Adam (Kingma and Ba, 2015), decay added to the gradient.
     Adam,
+    /// Adam whose decay is no part of the moments (Loshchilov and Hutter, 2019): the weights shrink by lr·λ at each step.
+    #[serde(rename = "adamw")]
+    AdamW,
+    /// The gradient over the root of its running mean square (Tieleman and Hinton, 2012), decay added to the gradient.
+    #[serde(rename = "rmsprop")]
+    RmsProp,
 }
 
-/// An optimiser. Keys that belong to another `type` must be absent or null.
+impl OptimizerKind {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            OptimizerKind::Sgd => "sgd",
+            OptimizerKind::Adam => "adam",
+            OptimizerKind::AdamW => "adamw",
+            OptimizerKind::RmsProp => "rmsprop",
+        }
+    }
+}
+
+/// The types whose optimisers or schedules read a key that not all read: `x-types` in its schema. A default of such a key
+/// goes with its type: a configuration that changes the type has it no more.
+mod types {
+    pub const NESTEROV: &[&str] = &["sgd"];
+    pub const MOMENTUM: &[&str] = &["sgd", "rmsprop"];
+    pub const BETAS: &[&str] = &["adam", "adamw"];
+    pub const EPS: &[&str] = &["adam", "adamw", "rmsprop"];
+    pub const SQUARES: &[&str] = &["rmsprop"];
+    pub const MIN_LR: &[&str] = &["cosine"];
+    pub const MILESTONES: &[&str] = &["multi_step"];
+    pub const PERIOD: &[&str] = &["step"];
+    pub const GAMMA: &[&str] = &["step", "multi_step"];
+}
+
+/// A key that a section gives and that its type does not read, with the types that do.
+pub type ForeignKey = (&'static str, &'static [&'static str]);
+
+fn foreign_to(
+    kind: &str,
+    given: impl IntoIterator<Item = (bool, &'static str, &'static [&'static str])>,
+) -> Vec<ForeignKey> {
+    let foreign = given
+        .into_iter()
+        .filter(|(is_given, _, types)| *is_given && !types.contains(&kind));
+    foreign.map(|(_, key, types)| (key, types)).collect()
+}
+
+/// An optimiser, with the formulas and defaults of PyTorch. Keys that belong to another `type` must be absent or null.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Optimizer {
@@ -447,29 +492,54 @@ pub struct Optimizer {
     /// Learning rate at the start.
     #[schemars(extend("x-unit" = "learning rate"))]
     pub lr: f64,
-    /// Weight decay λ: λ·w is added to the gradient (after clipping).
+    /// Weight decay λ: λ·w is added to the gradient (after clipping); AdamW takes lr·λ·w off the weights instead.
     #[schemars(extend("x-unit" = "weight decay"))]
     pub decay: f64,
     /// Weight decay of normalisation parameters; null takes `decay`.
     #[serde(default)]
     #[schemars(extend("x-unit" = "weight decay"))]
     pub decay_bn: Option<f64>,
-    /// SGD: momentum.
+    /// SGD and RMSProp: momentum; null takes 0.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 0.99999))]
-    #[schemars(extend("x-unit" = "share"))]
+    #[schemars(extend("x-unit" = "share", "x-types" = types::MOMENTUM))]
     pub momentum: Option<f64>,
     /// SGD: Nesterov's variant.
     #[serde(default)]
+    #[schemars(extend("x-types" = types::NESTEROV))]
     pub nesterov: Option<bool>,
-    /// Adam: decay rates of the two moments.
+    /// Adam and AdamW: decay rates of the two moments; null takes [0.9, 0.999].
     #[serde(default)]
-    #[schemars(extend("x-unit" = "share"))]
+    #[schemars(extend("x-unit" = "share", "x-types" = types::BETAS))]
     pub betas: Option<[f64; 2]>,
-    /// Adam: added to the denominator; null takes 1e-8.
+    /// Adam, AdamW and RMSProp: added to the denominator; null takes 1e-8.
     #[serde(default)]
-    #[schemars(extend("x-unit" = "small number"))]
+    #[schemars(extend("x-unit" = "small number", "x-types" = types::EPS))]
     pub eps: Option<f64>,
+    /// RMSProp: share of the past in the running mean square of the gradient; null takes 0.99.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.99999))]
+    #[schemars(extend("x-unit" = "share", "x-types" = types::SQUARES))]
+    pub alpha: Option<f64>,
+    /// RMSProp: divide by the root of the variance instead of the mean square; null takes false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-types" = types::SQUARES))]
+    pub centered: Option<bool>,
+}
+
+impl Optimizer {
+    /// Keys that are given and that the type does not read.
+    pub fn foreign(&self) -> Vec<ForeignKey> {
+        let given = [
+            (self.momentum.is_some(), "momentum", types::MOMENTUM),
+            (self.nesterov.is_some(), "nesterov", types::NESTEROV),
+            (self.betas.is_some(), "betas", types::BETAS),
+            (self.eps.is_some(), "eps", types::EPS),
+            (self.alpha.is_some(), "alpha", types::SQUARES),
+            (self.centered.is_some(), "centered", types::SQUARES),
+        ];
+        foreign_to(self.kind.name(), given)
+    }
 }
 
 /// Which learning-rate schedule.
@@ -495,25 +565,50 @@ pub struct LrSchedule {
     pub kind: ScheduleKind,
     /// Cosine: rate at the end; null takes 0.
     #[serde(default)]
-    #[schemars(extend("x-unit" = "learning rate"))]
+    #[schemars(extend("x-unit" = "learning rate", "x-types" = types::MIN_LR))]
     pub min_lr: Option<f64>,
     /// Multi-step: epochs at which the rate drops.
     #[serde(default)]
+    #[schemars(extend("x-types" = types::MILESTONES))]
     pub milestones: Option<Vec<usize>>,
     /// Step: epochs between two drops.
     #[serde(default)]
     #[schemars(range(min = 1))]
+    #[schemars(extend("x-types" = types::PERIOD))]
     pub decay_period: Option<usize>,
     /// Multi-step and step: factor of a drop.
     #[serde(default)]
-    #[schemars(extend("x-unit" = "factor of a drop"))]
+    #[schemars(extend("x-unit" = "factor of a drop", "x-types" = types::GAMMA))]
     pub gamma: Option<f64>,
     /// Warm-up before the schedule; null for none.
     #[serde(default)]
     pub warmup: Option<Warmup>,
 }
 
+impl ScheduleKind {
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        match self {
+            ScheduleKind::Constant => "constant",
+            ScheduleKind::Cosine => "cosine",
+            ScheduleKind::MultiStep => "multi_step",
+            ScheduleKind::Step => "step",
+        }
+    }
+}
+
 impl LrSchedule {
+    /// Keys that are given and that the type does not read.
+    pub fn foreign(&self) -> Vec<ForeignKey> {
+        let given = [
+            (self.min_lr.is_some(), "min_lr", types::MIN_LR),
+            (self.milestones.is_some(), "milestones", types::MILESTONES),
+            (self.decay_period.is_some(), "decay_period", types::PERIOD),
+            (self.gamma.is_some(), "gamma", types::GAMMA),
+        ];
+        foreign_to(self.kind.name(), given)
+    }
+
     /// The rate stays.
     pub fn constant() -> Self {
         LrSchedule {

@@ -823,3 +823,79 @@ fn the_editor_schema_fits_partial_files() {
         "The search phase: from a search space to a found description."
     );
 }
+
+/// The other type's keys are defaults that nobody asked for: they go with their type.
+#[test]
+fn another_type_leaves_the_defaults_of_the_old_one_behind() {
+    let check = |given: &[&str], path: &str, expect: Value| {
+        let tree = darts(&[], "", given).unwrap_or_else(|e| panic!("{given:?}: {e}"));
+        let settings = tree.settings().unwrap_or_else(|e| panic!("{given:?}: {e}"));
+        assert_eq!(tree.value(path), Some(&expect), "{given:?}");
+        // What a run keeps as its configuration gives the same settings again.
+        let kept = load(
+            &[("kept.yaml", &tree.to_yaml())],
+            "kept.yaml",
+            &[],
+            &shape(),
+        )
+        .unwrap();
+        assert_eq!(kept.settings().unwrap(), settings, "{given:?}");
+    };
+    let optimizer =
+        |kind: &str| json!({"type": kind, "lr": 0.025, "decay": 0.0003, "decay_bn": null});
+    for kind in ["adam", "adamw"] {
+        let given = format!("nas.eval.trainer.optimizer.type={kind}");
+        check(&[&given], "nas.eval.trainer.optimizer", optimizer(kind));
+        // A copy of the section follows.
+        check(
+            &[&given],
+            "nas.search.post_train.trainer.optimizer",
+            optimizer(kind),
+        );
+    }
+    check(
+        &[
+            "nas.eval.trainer.optimizer.type=rmsprop",
+            "nas.eval.trainer.optimizer.alpha=0.9",
+        ],
+        "nas.eval.trainer.optimizer",
+        // Momentum is a key of both.
+        json!({"type": "rmsprop", "lr": 0.025, "decay": 0.0003, "decay_bn": null, "momentum": 0.9, "alpha": 0.9}),
+    );
+    check(
+        &["nas.search.trainer.alpha_optimizer.type=sgd"],
+        "nas.search.trainer.alpha_optimizer",
+        json!({"type": "sgd", "lr": 0.0003, "decay": 0.001, "decay_bn": null}),
+    );
+    check(
+        &["nas.search.trainer.lr_schedule.type=constant"],
+        "nas.search.trainer.lr_schedule",
+        json!({"type": "constant", "warmup": null}),
+    );
+    check(
+        &[
+            "nas.search.trainer.lr_schedule.type=step",
+            "nas.search.trainer.lr_schedule.gamma=0.1",
+            "nas.search.trainer.lr_schedule.decay_period=10",
+        ],
+        "nas.search.trainer.lr_schedule",
+        json!({"type": "step", "warmup": null, "decay_period": 10, "gamma": 0.1}),
+    );
+
+    // What the user wrote is an error, in a file as on the command line.
+    let text = "nas: {eval: {trainer: {optimizer: {momentum: 0.8}}}}";
+    let given = ["nas.eval.trainer.optimizer.type=adam"];
+    let tree = darts(&[("mine.yaml", text)], "mine.yaml", &given).unwrap();
+    let error = tree.settings().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "mine.yaml:1:36: nas.eval.trainer.optimizer.momentum: belongs to `type: sgd` or `rmsprop`, and the type is adam; \
+         remove it or give null"
+    );
+    // Without a change of the type nothing is dropped, so that the digests of older runs stay.
+    let settings = darts(&[], "", &[]).unwrap().settings().unwrap();
+    let digested = settings.digested(&[]);
+    assert!(digested.contains_key("nas.eval.trainer.optimizer.momentum"));
+    assert!(digested.contains_key("nas.eval.trainer.optimizer.betas"));
+    assert!(!digested.contains_key("nas.eval.trainer.optimizer.alpha"));
+}
