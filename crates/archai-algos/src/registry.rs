@@ -183,7 +183,17 @@ impl Algorithm {
 
     /// What its configuration may hold: the settings and its own section.
     pub fn schema(&self) -> Schema {
-        (self.schema)(with_base_section(Schema::settings()))
+        self.add_section(with_base_section(Schema::settings()))
+    }
+
+    /// A schema with its own section as well: that of several algorithms is made one by one.
+    pub fn add_section(&self, schema: Schema) -> Schema {
+        (self.schema)(schema)
+    }
+
+    /// The path of its own section.
+    pub fn section(&self) -> String {
+        format!("nas.search.{}", self.name)
     }
 
     /// Its own section as its YAML has it: the one place of the defaults of its settings.

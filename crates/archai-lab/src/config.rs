@@ -1,5 +1,7 @@
 //! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
 
+use std::sync::Arc;
+
 use archai_algos::{Algorithm, Algorithms};
 use archai_engine::Components;
 use archai_engine::experiment::{known_finalizers, space_of};
@@ -22,6 +24,8 @@ pub struct ConfigRequest<'a> {
     pub components: &'a Components,
     /// The algorithm, whose defaults are the weakest layer.
     pub algo: &'a Algorithm,
+    /// The other algorithms of the same request: what is said of their sections is theirs to check.
+    pub others: Vec<&'a Algorithm>,
     /// Data set by name or path; none takes the mode's.
     pub dataset: Option<&'a str>,
     /// Another data set for the evaluation.
@@ -92,9 +96,15 @@ impl ConfigRequest<'_> {
                 loader = loader.files(files);
             }
         }
+        let others = self
+            .others
+            .iter()
+            .filter(|other| other.name() != self.algo.name());
         let tree = loader
+            .for_others(others.map(|other| other.section()))
             .overrides(self.overrides)
-            .load(&self.components.naming(self.algo.schema()))?;
+            .load(&self.components.naming(self.algo.schema()))
+            .map_err(|errors| name_owners(errors, self.algos, self.algo))?;
         check_names(self.components, self.algo, &tree)?;
         Ok(tree)
     }
@@ -122,6 +132,29 @@ impl ConfigRequest<'_> {
             ))),
         }
     }
+}
+
+/// A section that is unknown because its algorithm takes no part is told as such.
+fn name_owners(mut errors: ConfigErrors, algos: &Algorithms, algo: &Algorithm) -> ConfigErrors {
+    for error in &mut errors.0 {
+        let section = |other: &&Arc<Algorithm>| {
+            let rest = error.key.strip_prefix(&other.section());
+            other.name() != algo.name() && rest.is_some_and(|r| r.is_empty() || r.starts_with('.'))
+        };
+        // The section of the algorithm whose defaults others may include is known to all, but they need not have it.
+        let is_absent = ["unknown key", "missing key"].map(|what| error.message.starts_with(what));
+        if let Some(owner) = algos.iter().find(section)
+            && is_absent.contains(&true)
+        {
+            let (section, owner) = (owner.section(), owner.name());
+            error.message = format!(
+                "{section} is the section of the algorithm {owner}, which does not run here ({} does); take it out, or run \
+                 {owner}, too",
+                algo.name()
+            );
+        }
+    }
+    errors
 }
 
 /// Checks the names that only an algorithm's runner can tell, since it may bring what they mean.

@@ -120,6 +120,7 @@ impl<'a> Plan<'a> {
                     algos: lab.algorithms(),
                     components: lab.components(),
                     algo,
+                    others: algorithms.clone(),
                     dataset,
                     eval_dataset: request.eval_dataset.as_deref(),
                     space: request.space.as_deref(),
@@ -128,7 +129,13 @@ impl<'a> Plan<'a> {
                     config_only: request.config_only.as_deref(),
                     overrides: overrides.clone(),
                 };
-                let job = Job::new(lab, algo, config.load()?, request)?;
+                let job = config
+                    .load()
+                    .and_then(|tree| Job::new(lab, algo, tree, request))
+                    .map_err(|error| match algorithms.len() {
+                        1 => error,
+                        _ => of_algorithm(algo, error),
+                    })?;
                 if jobs.iter().any(|other| other.dirs == job.dirs) {
                     return Err(LabError::request(format!(
                         "two of the runs would share `{}`; data sets (dataset.name) must have different names",
@@ -464,6 +471,16 @@ fn overrides(request: &Request) -> Result<Vec<Override>, LabError> {
     }
     given.extend(parse_overrides(&request.overrides)?);
     Ok(given)
+}
+
+/// An error of one of several algorithms says of which.
+fn of_algorithm(algo: &Algorithm, error: LabError) -> LabError {
+    let name = Message::from(format!("algorithm {}: ", algo.name()));
+    match error {
+        LabError::Request(text) => LabError::Request(name.message(text)),
+        LabError::Failure(text) => LabError::Failure(name.message(text)),
+        other => other,
+    }
 }
 
 /// The names in a list, without blanks.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::sync::Mutex;
 
+use archai_lab::config::ConfigRequest;
 use archai_lab::{Lab, LabEvent, Observer, Request};
+use archai_spec::config::parse_overrides;
 
 use crate::support::tiny;
 
@@ -44,6 +46,88 @@ fn settings_that_an_algorithm_cannot_work_with_are_refused() {
         assert!(error.contains(expect), "{algorithm} {setting}: {error}");
     }
     assert_eq!(fs::read_dir(logdir.path()).unwrap().count(), 0);
+}
+
+/// One command line and one file for several algorithms: each reads its own section, whatever the others have.
+#[test]
+fn algorithms_of_a_request_share_settings_with_a_section_of_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let lab = Lab::builtin();
+    let shared = dir.path().join("shared.yaml");
+    let text = "nas:\n  search:\n    gs: {num_sample: 2}\n    random: {n_archs: 1}\n";
+    fs::write(&shared, text).unwrap();
+    let request = |algorithms: &[&str], settings: &[&str]| {
+        let mut request = tiny(algorithms, &dir.path().join("logs"));
+        request.config = Some(shared.display().to_string());
+        request
+            .overrides
+            .extend(settings.iter().map(|s| (*s).to_string()));
+        request
+    };
+    let error = |algorithms: &[&str], settings: &[&str]| {
+        let plan = lab.plan(&request(algorithms, settings));
+        plan.map(drop).unwrap_err().to_string()
+    };
+    let first_order = "nas.search.darts.second_order=false";
+    let all = request(&["darts", "gs", "random"], &[first_order]);
+    let plan = lab.plan(&all).unwrap();
+    assert_eq!(plan.dirs().len(), 3);
+    // Nobody's settings are without effect, and nobody reads another's.
+    let alone = Request {
+        algorithms: vec!["random".to_string()],
+        config: None,
+        ..request(&[], &["nas.search.random.n_archs=1"])
+    };
+    assert_eq!(digests(&lab, &all)[2], digests(&lab, &alone)[0]);
+
+    // A section of an algorithm that does not run is an error that says so.
+    let found = error(&["gs"], &[]);
+    let expect = "shared.yaml:4:5: nas.search.random is the section of the algorithm random, which does not run here (gs does); \
+                  take it out, or run random, too";
+    assert!(found.ends_with(expect), "{found}");
+    let found = error(&["gs", "random"], &[first_order]);
+    let expect =
+        "nas.search.darts is the section of the algorithm darts, which does not run here (gs does)";
+    assert!(
+        found.starts_with("algorithm gs: ") && found.contains(expect),
+        "{found}"
+    );
+    // Each checks its own section, and the error says who.
+    let found = error(&["gs", "random"], &["nas.search.random.n_arch=3"]);
+    assert!(
+        found.starts_with("algorithm random: ")
+            && found.contains("did you mean `nas.search.random.n_archs`?"),
+        "{found}"
+    );
+    let found = error(&["random", "gs"], &["nas.search.gs.num_sample=0"]);
+    assert!(
+        found.starts_with("algorithm gs: ") && found.contains("out of range"),
+        "{found}"
+    );
+}
+
+/// What the results of each of a request's runs depend on.
+fn digests(lab: &Lab, request: &Request) -> Vec<String> {
+    let show = |name: &String| {
+        let algorithm = lab.algorithms().get(name).unwrap();
+        let named = request.algorithms.iter();
+        let others = named.map(|other| lab.algorithms().get(other).unwrap().as_ref());
+        let config = ConfigRequest {
+            algos: lab.algorithms(),
+            components: lab.components(),
+            algo: algorithm,
+            others: others.collect(),
+            dataset: None,
+            eval_dataset: None,
+            space: None,
+            full: false,
+            config: request.config.as_deref(),
+            config_only: None,
+            overrides: parse_overrides(&request.overrides).unwrap(),
+        };
+        config.load().unwrap().digest().unwrap()
+    };
+    request.algorithms.iter().map(show).collect()
 }
 
 /// Settings without effect.

@@ -28,6 +28,7 @@ pub struct ConfigLoader<'a> {
     source: &'a dyn FileSource,
     layers: Vec<Layer>,
     overrides: Vec<Override>,
+    others: Vec<String>,
     files_read: Cell<usize>,
 }
 
@@ -58,6 +59,7 @@ impl<'a> ConfigLoader<'a> {
             source,
             layers: Vec::new(),
             overrides: Vec::new(),
+            others: Vec::new(),
             files_read: Cell::new(0),
         }
     }
@@ -99,6 +101,14 @@ impl<'a> ConfigLoader<'a> {
         self
     }
 
+    /// Names sections, by dotted paths, that are for others who load the same files and overrides, and who check them: what is
+    /// said of them is left out here. One that the schema knows and that the first layer has stays.
+    #[must_use]
+    pub fn for_others(mut self, sections: impl IntoIterator<Item = String>) -> Self {
+        self.others.extend(sections);
+        self
+    }
+
     /// Reads, merges, overrides, resolves and checks.
     ///
     /// # Errors
@@ -106,6 +116,7 @@ impl<'a> ConfigLoader<'a> {
     pub fn load(self, schema: &Schema) -> Result<ConfigTree, ConfigErrors> {
         let mut errors = Vec::new();
         let mut root: Option<Node> = None;
+        let mut first: Vec<&String> = Vec::new();
         for layer in &self.layers {
             match self.layer(layer, schema) {
                 Ok(mut node) => match &mut root {
@@ -115,17 +126,31 @@ impl<'a> ConfigLoader<'a> {
                         }
                         root.merge(node);
                     }
-                    None => root = Some(node),
+                    None => {
+                        let had = self.others.iter().filter(|other| node.at(other).is_some());
+                        first.extend(had);
+                        root = Some(node);
+                    }
                 },
                 Err(found) => errors.extend(found.0),
             }
         }
         let mut root = root.unwrap_or_else(|| Node::section(Origin::Program("the program".into())));
-        errors.extend(
-            self.overrides
-                .iter()
-                .filter_map(|given| apply(&mut root, given, schema).err()),
-        );
+        let parts =
+            |other: &String| -> Vec<String> { other.split('.').map(str::to_owned).collect() };
+        let others = self.others.iter().filter_map(|other| {
+            let stays = first.contains(&other) && schema.lookup(&parts(other)).is_ok();
+            (!stays).then(|| parts(other))
+        });
+        let others: Vec<Vec<String>> = others.collect();
+        for section in &others {
+            root.remove(section);
+        }
+        let own = self
+            .overrides
+            .iter()
+            .filter(|given| !others.iter().any(|section| given.is_in(section)));
+        errors.extend(own.filter_map(|given| apply(&mut root, given, schema).err()));
         // Copies of a tree with a layer missing would only add errors that are not there.
         let files_read = errors
             .iter()

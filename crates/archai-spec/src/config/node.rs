@@ -184,6 +184,26 @@ impl Node {
         }
     }
 
+    /// Takes away what stands at a path below this one, if anything does.
+    pub(super) fn remove(&mut self, path: &[String]) {
+        let Some((last, above)) = path.split_last() else {
+            return;
+        };
+        let holder = above
+            .iter()
+            .try_fold(self, |node, key| match &mut node.value {
+                Value::Section(map) => map.get_mut(key),
+                _ => None,
+            });
+        if let Some(Node {
+            value: Value::Section(map),
+            ..
+        }) = holder
+        {
+            map.shift_remove(last);
+        }
+    }
+
     pub(crate) fn entries(&self) -> Option<&IndexMap<String, Node>> {
         match &self.value {
             Value::Section(map) => Some(map),

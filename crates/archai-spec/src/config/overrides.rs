@@ -24,6 +24,11 @@ impl Override {
         }
     }
 
+    /// Whether it is about a section, by its path, or something in it.
+    pub(super) fn is_in(&self, section: &[String]) -> bool {
+        self.path.starts_with(section)
+    }
+
     /// The dotted key.
     pub fn key(&self) -> String {
         self.path.join(".")

@@ -321,14 +321,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub logdir: Option<String>,
 
-    /// Configuration files to lay over the defaults, separated by semicolons; keys that they lack stay as they are
+    /// Configuration files to lay over the defaults, separated by commas or given one by one, the strongest last; keys that
+    /// they lack stay as they are
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
-    pub config: Option<String>,
+    pub config: Vec<String>,
 
-    /// Configuration files to use instead of all defaults, separated by semicolons
+    /// Configuration files to use instead of all defaults, in the same way
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
-    pub config_only: Option<String>,
+    pub config_only: Vec<String>,
 
     /// Where to compute
     #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
@@ -419,6 +420,18 @@ pub enum ConfigCommand {
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+    /// Print a file that comes with the program, or list them
+    #[command(
+        after_help = "Errors and `archai config show --origins` point into these files.\n\n\
+            Examples:\n  \
+            archai config defaults\n  \
+            archai config defaults archai:algos/common.yaml\n  \
+            archai config defaults darts > mine.yaml"
+    )]
+    Defaults {
+        /// The file, as errors name it, or its last word alone [default: the names of all]
+        file: Option<String>,
+    },
 }
 
 /// `archai config show`.
@@ -442,13 +455,13 @@ pub struct ShowArgs {
     /// Another space than the algorithm's own
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
-    /// Configuration files to lay over the defaults, separated by semicolons
+    /// Configuration files to lay over the defaults, separated by commas or given one by one, the strongest last
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
-    pub config: Option<String>,
-    /// Configuration files to use instead of all defaults, separated by semicolons
+    pub config: Vec<String>,
+    /// Configuration files to use instead of all defaults, in the same way
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
           conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
-    pub config_only: Option<String>,
+    pub config_only: Vec<String>,
 }
 
 /// `archai desc …`.

@@ -6,12 +6,12 @@ use std::path::Path;
 use archai_engine::files::write_atomically;
 use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::config::{
-    ConfigLoader, FileSource, Files, Schema, parse_overrides, shipped_datasets,
+    ConfigLoader, FileSource, Files, Schema, Shipped, parse_overrides, shipped_datasets,
 };
 use archai_spec::desc::zoo;
+use archai_spec::names::unknown;
 use archai_spec::settings::{ImportTarget, ImportedConfig, import_archai_config};
 use archai_spec::spaces;
-use serde_json::Value;
 
 use super::args::{ConfigCommand, ShowArgs, is_on};
 use super::error::CliError;
@@ -27,13 +27,78 @@ pub fn run(command: &ConfigCommand, overrides: &[String], lab: &Lab) -> Result<(
         ConfigCommand::Import { file, algo, output } => {
             import(file, algo.as_deref(), output.as_deref(), lab)
         }
+        ConfigCommand::Defaults { file } => defaults(file.as_deref(), lab),
+    }
+}
+
+/// Configuration files as flags give them, repeated or separated by commas, as the one text that a request has. A path that has
+/// a comma of its own and is there stands for itself.
+pub fn files(given: &[String]) -> Option<String> {
+    let each = |given: &String| match Path::new(given).is_file() {
+        true => given.clone(),
+        false => given.replace(',', ";"),
+    };
+    (!given.is_empty()).then(|| given.iter().map(each).collect::<Vec<_>>().join(";"))
+}
+
+/// Prints a file that comes with the program, or the names of all.
+fn defaults(file: Option<&str>, lab: &Lab) -> Result<(), CliError> {
+    let files = archai_algos::files(lab.algorithms(), &Shipped);
+    let files = spaces::files(&lab.components().spaces, &files);
+    let mut names = files.shipped();
+    names.sort();
+    let text = match file {
+        Some(file) => {
+            let name = shipped_name(file, &names)?;
+            let text = files.read(name);
+            text.map_err(|e| CliError::usage(format!("{name}: {e}")))?
+        }
+        None => names.iter().map(|name| format!("{name}\n")).collect(),
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// The shipped file of a name: whole (`archai:algos/darts.yaml`, with the line and column of an error, too), without what all
+/// begin with, or by its last word alone (`darts`) where only one file has it.
+fn shipped_name<'a>(given: &str, names: &'a [String]) -> Result<&'a str, CliError> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let mut wanted = given;
+    while let Some((before, _)) = wanted.rsplit_once(':').filter(|(_, n)| is_number(n)) {
+        wanted = before;
+    }
+    let path = |name: &'a String| name.strip_prefix("archai:").unwrap_or(name);
+    let is_whole = |name: &&'a String| *name == wanted || path(name) == wanted;
+    if let Some(name) = names.iter().find(is_whole) {
+        return Ok(name);
+    }
+    let stem = |name: &'a String| {
+        let file = path(name).rsplit('/').next().unwrap_or_default();
+        file.strip_suffix(".yaml").unwrap_or(file)
+    };
+    let short = wanted.strip_suffix(".yaml").unwrap_or(wanted);
+    let same: Vec<&String> = names.iter().filter(|name| stem(name) == short).collect();
+    match same.as_slice() {
+        [one] => Ok(one),
+        [] => Err(CliError::usage(
+            unknown("shipped file", given, names.iter().map(String::as_str)).to_string(),
+        )),
+        several => Err(CliError::usage(format!(
+            "`{given}` could be {}; give the whole name",
+            several
+                .iter()
+                .map(|name| name.as_str())
+                .collect::<Vec<_>>()
+                .join(" or ")
+        ))),
     }
 }
 
 fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError> {
+    let (config, config_only) = (files(&args.config), files(&args.config_only));
     let request = ConfigRequest {
         algos: lab.algorithms(),
         components: lab.components(),
+        others: Vec::new(),
         algo: lab
             .algorithms()
             .get(&args.algo)
@@ -42,8 +107,8 @@ fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError
         eval_dataset: args.eval_dataset.as_deref(),
         space: args.space.as_deref(),
         full: is_on(args.full),
-        config: args.config.as_deref(),
-        config_only: args.config_only.as_deref(),
+        config: config.as_deref(),
+        config_only: config_only.as_deref(),
         overrides: parse_overrides(overrides).map_err(CliError::config)?,
     };
     let tree = request.load()?;
@@ -175,53 +240,11 @@ fn schema(algo: Option<&str>, lab: &Lab) -> Result<(), CliError> {
             .map_err(|e| CliError::usage(e.to_string()))?
             .schema()),
         None => {
-            let all = algos.iter().map(|algo| of(algo.schema())).reduce(union);
-            all.unwrap_or_else(|| of(Schema::settings()))
+            let settings = Schema::settings();
+            of(algos
+                .iter()
+                .fold(settings, |all, algo| algo.add_section(all)))
         }
     };
     Ok(writeln!(std::io::stdout(), "{schema:#}")?)
-}
-
-/// A schema that takes what either takes: schemas of algorithms differ in the algorithms' own sections alone.
-fn union(one: Value, other: Value) -> Value {
-    match (one, other) {
-        (Value::Object(mut all), Value::Object(other)) => {
-            for (key, theirs) in other {
-                let merged = match (all.remove(&key), key.as_str()) {
-                    // A section that only one algorithm needs is not needed by a file for the other.
-                    (Some(Value::Array(mut ours)), "required") => {
-                        ours.retain(|name| {
-                            theirs
-                                .as_array()
-                                .is_some_and(|theirs| theirs.contains(name))
-                        });
-                        Value::Array(ours)
-                    }
-                    (Some(ours), _) => union(ours, theirs),
-                    (None, _) => theirs,
-                };
-                all.insert(key, merged);
-            }
-            Value::Object(all)
-        }
-        (one, _) => one,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::union;
-    use serde_json::json;
-
-    #[test]
-    fn schemas_of_two_algorithms_take_the_sections_of_both() {
-        let of = |name: &str| json!({ "properties": { "common": {}, name: { "type": "object" } }, "required": ["common", name] });
-        assert_eq!(
-            union(of("a"), of("b")),
-            json!({
-                "properties": { "common": {}, "a": { "type": "object" }, "b": { "type": "object" } },
-                "required": ["common"]
-            })
-        );
-    }
 }

@@ -262,6 +262,7 @@ fn evaluation(
         algos: lab.algorithms(),
         components: lab.components(),
         algo,
+        others: Vec::new(),
         dataset: Some(dataset),
         eval_dataset: None,
         space,

@@ -84,6 +84,7 @@ pub fn finalizers(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
             algos: lab.algorithms(),
             components: lab.components(),
             algo,
+            others: Vec::new(),
             dataset: None,
             eval_dataset: None,
             space: None,

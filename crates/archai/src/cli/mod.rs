@@ -59,6 +59,7 @@ pub fn run(lab: Lab) -> ExitCode {
     let (cli, overrides) = match parse(arguments, &program, &env) {
         Ok(parsed) => parsed,
         Err(error) => {
+            let error = hint_at_run(&env.command_line, &program).unwrap_or(error);
             // Help goes to standard output, mistakes to standard error; whoever closed it does not want to know.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
@@ -98,6 +99,34 @@ fn parse(
     flags.insert(0, env.program.clone());
     let matches = program.clone().try_get_matches_from(flags)?;
     Ok((Cli::from_arg_matches(&matches)?, overrides))
+}
+
+/// The mistake of a command line whose `run` was left out: it begins with an option of that command, or with a setting.
+fn hint_at_run(command_line: &[String], program: &clap::Command) -> Option<clap::Error> {
+    let (called, arguments) = command_line.split_first()?;
+    let first = arguments.first()?;
+    let name = first.split('=').next().unwrap_or(first);
+    let is_of_run = |run: &clap::Command| {
+        let known = |arg: &clap::Arg| {
+            arg.get_long()
+                .is_some_and(|l| name.strip_prefix("--") == Some(l))
+        };
+        let elsewhere =
+            program.get_arguments().any(known) || ["--help", "--version"].contains(&name);
+        run.get_arguments().any(known) && !elsewhere
+    };
+    if !program.find_subcommand("run").is_some_and(is_of_run) && !overrides::is_override(first) {
+        return None;
+    }
+    let called = Path::new(called).file_name()?.to_string_lossy();
+    let message = format!(
+        "`{name}` belongs to the command `run`; write: {called} run {}\n",
+        arguments.join(" ")
+    );
+    Some(clap::Error::raw(
+        clap::error::ErrorKind::UnknownArgument,
+        message,
+    ))
 }
 
 /// Gives the command again that made a run directory.

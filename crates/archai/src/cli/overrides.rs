@@ -59,6 +59,11 @@ pub fn split(args: Vec<String>, program: &Command) -> (Vec<String>, Vec<String>)
     (flags, overrides)
 }
 
+/// Whether an argument is an override, or the name of one.
+pub fn is_override(arg: &str) -> bool {
+    !matches!(form(arg), Form::Flag)
+}
+
 enum Form {
     /// Name and value.
     Whole,

@@ -12,6 +12,7 @@ use archai_engine::run::StopFlag;
 use archai_lab::{Lab, LabEvent, Observer, Outcome, Plan, Progress, Request};
 
 use super::args::{RunArgs, is_on};
+use super::config;
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
 use super::summary;
@@ -62,8 +63,8 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         eval: !is_on(args.no_eval),
         exp_prefix: args.exp_prefix.clone(),
         logdir: args.logdir.clone(),
-        config: args.config.clone(),
-        config_only: args.config_only.clone(),
+        config: config::files(&args.config),
+        config_only: config::files(&args.config_only),
         overrides: overrides.to_vec(),
         device: args.device.clone(),
         engine: Engine::from(args.engine),
@@ -81,7 +82,7 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
     let result = plan.execute(&live);
     let outcomes = live.outcomes();
     if !outcomes.is_empty() {
-        let toy = !is_on(args.full) && args.config_only.is_none();
+        let toy = !is_on(args.full) && args.config_only.is_empty();
         std::io::stdout().write_all(summary::for_terminal(&outcomes, toy).as_bytes())?;
     }
     result?;

@@ -1,5 +1,7 @@
 //! `archai config`.
 
+use serde_json::{Value, json};
+
 use crate::support::World;
 
 #[test]
@@ -186,4 +188,225 @@ fn the_schema_is_json_and_knows_the_algorithm() {
             schema.is_object() && text.contains("second_order") && text.contains("drop_path_prob")
         );
     }
+}
+
+/// What is wrong with a value by a JSON schema, in the words that our schemas have; another word is a failure of the test.
+fn problems(value: &Value, schema: &Value, path: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut must = |holds: bool, word: &str| {
+        if !holds {
+            all.push(format!("{path}: {word}"));
+        }
+    };
+    let within =
+        |part: &Value, schema: &Value, key: &str| problems(part, schema, &format!("{path}/{key}"));
+    let is_a = |name: &Value| match name.as_str().unwrap() {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "string" => value.is_string(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        "number" => value.is_number(),
+        "integer" => value.is_i64() || value.is_u64(),
+        other => panic!("{path}: type {other}"),
+    };
+    let mut inner = Vec::new();
+    let schema = match schema {
+        Value::Bool(accepted) => {
+            must(*accepted, "nothing is accepted");
+            return all;
+        }
+        schema => schema.as_object().unwrap(),
+    };
+    for (word, said) in schema {
+        match word.as_str() {
+            "type" => match said.as_array() {
+                Some(types) => must(types.iter().any(is_a), "type"),
+                None => must(is_a(said), "type"),
+            },
+            "const" => must(value == said, "const"),
+            "minimum" => must(
+                value.as_f64().is_none_or(|v| v >= said.as_f64().unwrap()),
+                word,
+            ),
+            "maximum" => must(
+                value.as_f64().is_none_or(|v| v <= said.as_f64().unwrap()),
+                word,
+            ),
+            "minItems" => must(
+                value
+                    .as_array()
+                    .is_none_or(|v| v.len() as u64 >= said.as_u64().unwrap()),
+                word,
+            ),
+            "maxItems" => must(
+                value
+                    .as_array()
+                    .is_none_or(|v| v.len() as u64 <= said.as_u64().unwrap()),
+                word,
+            ),
+            "anyOf" | "oneOf" => {
+                let choices = said.as_array().unwrap().iter();
+                let tried: Vec<Vec<String>> = choices
+                    .map(|choice| problems(value, choice, path))
+                    .collect();
+                if tried.iter().all(|found| !found.is_empty()) {
+                    inner.extend(
+                        tried
+                            .into_iter()
+                            .max_by_key(|found| found.join("").len())
+                            .unwrap(),
+                    );
+                }
+            }
+            "properties" => {
+                for (key, part) in value.as_object().into_iter().flatten() {
+                    if let Some(schema) = said.get(key) {
+                        inner.extend(within(part, schema, key));
+                    }
+                }
+            }
+            "additionalProperties" => {
+                for (key, part) in value.as_object().into_iter().flatten() {
+                    if schema
+                        .get("properties")
+                        .is_none_or(|known| known.get(key).is_none())
+                    {
+                        inner.extend(within(part, said, key));
+                    }
+                }
+            }
+            "items" => {
+                for (i, part) in value.as_array().into_iter().flatten().enumerate() {
+                    inner.extend(within(part, said, &i.to_string()));
+                }
+            }
+            "pattern" => {
+                let start = said.as_str().unwrap().strip_prefix('^').unwrap();
+                must(value.as_str().is_none_or(|v| v.starts_with(start)), word);
+            }
+            "enum" => must(said.as_array().unwrap().contains(value), word),
+            "required" => {
+                let mut names = said.as_array().unwrap().iter();
+                must(
+                    names.all(|name| value.get(name.as_str().unwrap()).is_some()),
+                    word,
+                );
+            }
+            "description" | "title" | "default" | "format" | "$schema" => {}
+            word if word.starts_with("x-") => {}
+            word => panic!("{path}: the word `{word}` of the schema is not known here"),
+        }
+    }
+    all.extend(inner);
+    all
+}
+
+#[test]
+fn every_shipped_file_fits_the_schema_and_no_misspelt_one_does() {
+    let world = World::new();
+    let schema: Value = serde_json::from_str(&world.run(&["config", "schema"]).ok()).unwrap();
+    let names = world.run(&["config", "defaults"]).ok();
+    let (mut n_files, mut algorithms) = (0, Vec::new());
+    for name in names.lines() {
+        let text = world.run(&["config", "defaults", name]).ok();
+        let file: Value = serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(problems(&file, &schema, name), Vec::<String>::new());
+        n_files += 1;
+        algorithms.extend(name.strip_prefix("archai:algos/").map(str::to_string));
+    }
+    assert!(n_files > 20, "{names}");
+    for algorithm in [
+        "darts.yaml",
+        "petridish.yaml",
+        "random_toy.yaml",
+        "xnas.yaml",
+    ] {
+        assert!(algorithms.iter().any(|name| name == algorithm), "{names}");
+    }
+    for (wrong, place) in [
+        (
+            json!({"nas": {"search": {"gs": {"num_samples": 3}}}}),
+            "/nas/search/gs/num_samples",
+        ),
+        (
+            json!({"nas": {"search": {"petridish": {"workers": "two"}}}}),
+            "/nas/search/petridish/workers",
+        ),
+        (
+            json!({"nas": {"eval": {"trainer": {"optimizer": {"lr": 25}}}}}),
+            "/nas/eval/trainer/optimizer/lr",
+        ),
+        (json!({"dataset": {"format": "idy"}}), "/dataset/format"),
+    ] {
+        let found = problems(&wrong, &schema, "").join("\n");
+        assert!(found.contains(place), "{wrong}: {found}");
+    }
+}
+
+#[test]
+fn shipped_files_are_printed_by_any_name_that_an_error_gives() {
+    let world = World::new();
+    let whole = world
+        .run(&["config", "defaults", "archai:algos/common.yaml"])
+        .ok();
+    assert!(whole.contains("\n  checkpoint:"), "{whole}");
+    for name in [
+        "archai:algos/common.yaml:24:7",
+        "algos/common.yaml",
+        "common.yaml",
+        "common",
+    ] {
+        assert_eq!(
+            world.run(&["config", "defaults", name]).ok(),
+            whole,
+            "{name}"
+        );
+    }
+    world
+        .run(&["config", "defaults", "comon"])
+        .fails(2, &["there is no shipped file `comon`"]);
+    world.run(&["config", "defaults", "nasbench101"]).fails(
+        2,
+        &["could be archai:algos/nasbench101.yaml or archai:spaces/nasbench101.yaml; give the whole name"],
+    );
+}
+
+#[test]
+fn several_files_are_given_one_by_one_or_with_commas() {
+    let world = World::new();
+    let a = world.write(
+        "a.yaml",
+        "nas: {eval: {trainer: {epochs: 7, grad_clip: 1.5}}}",
+    );
+    let b = world.write("b.yaml", "nas: {eval: {trainer: {epochs: 8}}}");
+    let show = |more: &[&str]| {
+        let mut args = vec!["config", "show", "darts"];
+        args.extend(more);
+        let text = world.run(&args).ok();
+        let eval = text.split("\n  eval:").nth(1).unwrap();
+        assert!(eval.contains("grad_clip: 1.5"), "{more:?}: {eval}");
+        let line = eval.lines().find(|line| line.trim().starts_with("epochs:"));
+        line.unwrap().trim().to_string()
+    };
+    assert_eq!(show(&["--config", &a]), "epochs: 7");
+    assert_eq!(show(&["--config", &a, "--config", &b]), "epochs: 8");
+    assert_eq!(show(&["--config", &b, "--config", &a]), "epochs: 7");
+    assert_eq!(show(&["--config", &format!("{a},{b}")]), "epochs: 8");
+    assert_eq!(show(&["--config", &format!("{a};{b}")]), "epochs: 8");
+    // A name with a comma that is there is one file.
+    let odd = world.write(
+        "odd,name.yaml",
+        "nas: {eval: {trainer: {epochs: 9, grad_clip: 1.5}}}",
+    );
+    assert_eq!(show(&["--config", &odd]), "epochs: 9");
+    world
+        .run(&[
+            "config",
+            "show",
+            "darts",
+            "--config",
+            &format!("{a},none.yaml"),
+        ])
+        .fails(2, &["cannot read the configuration file none.yaml"]);
 }

@@ -233,6 +233,17 @@ fn mistakes_say_what_was_meant() {
             vec!["`cifar11` cannot be fetched", "cifar10 and cifar100"],
         ),
         ("algo", vec!["unrecognized subcommand 'algo'", "'algos'"]),
+        (
+            "--algos darts --no-eval",
+            vec![
+                "`--algos` belongs to the command `run`; write: archai run --algos darts --no-eval",
+            ],
+        ),
+        (
+            "nas.eval.trainer.epochs=3",
+            vec!["write: archai run nas.eval.trainer.epochs=3"],
+        ),
+        ("--algso darts", vec!["unexpected argument '--algso'"]),
     ] {
         let args: Vec<&str> = line.split_whitespace().collect();
         world.run(&args).fails(2, &expect);
