@@ -144,32 +144,36 @@ fn kernel_for(layers: &[&Layer]) -> Option<(ConvKind, Vec<ConvShape>)> {
     if first.bias {
         return None;
     }
-    if first.groups == 1 && first.dilation == 1 {
-        let kind = if *first == ConvShape::new(first.c_in, first.c_out, 1) {
-            ConvKind::Pointwise
-        } else {
-            let pair = |[rows, columns]: [usize; 2]| (rows, columns);
-            ConvKind::Dense {
-                kernel: pair(first.kernel),
-                stride: pair(first.stride),
-                padding: pair(first.padding),
-            }
-        };
-        return Some((kind, vec![*first]));
+    // A depthwise convolution of one channel is a dense one as well. It must be separable at every place, because ops that
+    // share a parameter agree on its arrangement.
+    if let Some(Layer::Conv(second)) = layers.get(1) {
+        let depthwise = ConvShape::depthwise(first.c_in, k)
+            .with_stride(first.stride[0])
+            .with_dilation(first.dilation);
+        let pointwise = ConvShape::new(first.c_in, second.c_out, 1);
+        if (k, first.groups) != (1, 1) && *first == depthwise && *second == pointwise {
+            let kind = ConvKind::Separable {
+                kernel: k,
+                dilation: first.dilation,
+                stride: first.stride[0],
+            };
+            return Some((kind, vec![*first, *second]));
+        }
     }
-    let Some(Layer::Conv(second)) = layers.get(1) else {
+    if first.groups != 1 || first.dilation != 1 {
         return None;
+    }
+    let kind = if *first == ConvShape::new(first.c_in, first.c_out, 1) {
+        ConvKind::Pointwise
+    } else {
+        let pair = |[rows, columns]: [usize; 2]| (rows, columns);
+        ConvKind::Dense {
+            kernel: pair(first.kernel),
+            stride: pair(first.stride),
+            padding: pair(first.padding),
+        }
     };
-    let depthwise = ConvShape::depthwise(first.c_in, k)
-        .with_stride(first.stride[0])
-        .with_dilation(first.dilation);
-    let pointwise = ConvShape::new(first.c_in, second.c_out, 1);
-    let kind = ConvKind::Separable {
-        kernel: k,
-        dilation: first.dilation,
-        stride: first.stride[0],
-    };
-    (*first == depthwise && *second == pointwise).then(|| (kind, vec![*first, *second]))
+    Some((kind, vec![*first]))
 }
 
 /// The kernel's side of a stretch of layers.

@@ -242,6 +242,35 @@ fn fused_ops_are_the_plain_ones() {
     }
 }
 
+/// Every width up to 40 channels, with maps of 1 to 40 rows and columns, in steps and without.
+#[test]
+fn fused_ops_are_the_plain_ones_at_any_width_and_size() {
+    let children = [
+        "max_pool_3x3",
+        "avg_pool_3x3",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+        "nor_conv_3x3",
+        "none",
+    ];
+    for c in 1..=40 {
+        let [height, width] = [7, 11].map(|prime| c * prime % 40 + 1);
+        // Norms over a handful of numbers lose digits in the gradient: small maps come in larger batches.
+        let n = 1 + 48 / (height * width);
+        for stride in [1, 2] {
+            let child = |name| OpDesc::new(name, c, c).with_stride(stride);
+            let mut children: Vec<OpDesc> = children.map(child).into();
+            if stride == 1 || (height % 2, width % 2) == (0, 0) {
+                children.push(child("skip_connect"));
+            }
+            let op = OpDesc::new("mixed_op", c, c).with_stride(stride);
+            check_op(&op.with_children(children), 1, false, [n, c, height, width]);
+        }
+    }
+}
+
 #[test]
 fn a_mixture_of_any_ops_is_fused_child_by_child() {
     let children = [
@@ -342,7 +371,7 @@ pub(crate) fn check_network(desc: &ModelDesc, registry: &OpRegistry, n: usize, d
 #[test]
 fn fused_networks_are_the_plain_ones() {
     let registry = OpRegistry::builtin();
-    for channels in [4, 8, 12] {
+    for channels in [1, 2, 4, 8, 12] {
         check_network(&supernet_of(channels), &registry, 6, 0.0);
     }
     check_network(&evaluation_network(), &registry, 5, 0.0);
