@@ -54,9 +54,8 @@ pub fn host() -> Host {
 /// ```
 pub fn run(lab: Lab) -> ExitCode {
     let env = Env::read();
-    let program = program(&env.program);
     let arguments = env.command_line.iter().skip(1).cloned().collect();
-    let (cli, overrides) = match parse(arguments, &program, &env) {
+    let (cli, overrides) = match parse(arguments, &env) {
         Ok(parsed) => parsed,
         Err(error) => {
             let error = hint_at_run(&env.command_line, &program).unwrap_or(error);
@@ -67,7 +66,7 @@ pub fn run(lab: Lab) -> ExitCode {
     };
     // Not before: help and mistakes need no time zone.
     let lab = lab.on(env.host());
-    match dispatch(&cli.command, &overrides, &lab, &env, program) {
+    match dispatch(&cli.command, &overrides, &lab, &env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(env.colors),
     }
@@ -90,14 +89,12 @@ fn program(name: &str) -> clap::Command {
 }
 
 /// The command line as types, and the settings that it overrides.
-fn parse(
-    arguments: Vec<String>,
-    program: &clap::Command,
-    env: &Env,
-) -> Result<(Cli, Vec<String>), clap::Error> {
-    let (mut flags, overrides) = overrides::split(arguments, program);
+fn parse(arguments: Vec<String>, env: &Env) -> Result<(Cli, Vec<String>), clap::Error> {
+    // A copy of the parser would cost more than all the rest of `--help`: the few commands that need one build their own.
+    let program = program(&env.program);
+    let (mut flags, overrides) = overrides::split(arguments, &program);
     flags.insert(0, env.program.clone());
-    let matches = program.clone().try_get_matches_from(flags)?;
+    let matches = program.try_get_matches_from(flags)?;
     Ok((Cli::from_arg_matches(&matches)?, overrides))
 }
 
@@ -130,13 +127,7 @@ fn hint_at_run(command_line: &[String], program: &clap::Command) -> Option<clap:
 }
 
 /// Gives the command again that made a run directory.
-fn resume(
-    dir: &Path,
-    overrides: &[String],
-    lab: &Lab,
-    env: &Env,
-    program: &clap::Command,
-) -> Result<(), CliError> {
+fn resume(dir: &Path, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     if let Some(first) = overrides.first() {
         return Err(CliError::usage(format!(
             "`{first}`: a run goes on with the settings that it has; to change some, give the run's command with them"
@@ -175,23 +166,17 @@ fn resume(
     env.command_line.extend(started.arguments.iter().cloned());
     let lab = lab.clone().on(env.host());
     let (cli, overrides) =
-        parse(started.arguments.clone(), program, &env).map_err(|e| unusable(e.to_string()))?;
+        parse(started.arguments.clone(), &env).map_err(|e| unusable(e.to_string()))?;
     match &cli.command {
         Command::Run(args) => run::resume(args, &overrides, &lab, &env, &dir),
         _ => Err(unusable("it is no `run`".to_string())),
     }
 }
 
-fn dispatch(
-    command: &Command,
-    overrides: &[String],
-    lab: &Lab,
-    env: &Env,
-    program: clap::Command,
-) -> Result<(), CliError> {
+fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     match command {
         Command::Run(args) => run::run(args, overrides, lab, env),
-        Command::Resume { dir } => resume(dir, overrides, lab, env, &program),
+        Command::Resume { dir } => resume(dir, overrides, lab, env),
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
@@ -208,7 +193,7 @@ fn dispatch(
         Command::Bench(args) => crate::bench::run(args, env),
         Command::Table(args) => table::run(args, lab),
         Command::Report(command) => report::run(command),
-        Command::Completions { shell } => shell::completions(*shell, program),
-        Command::Man { dir } => shell::man(dir.as_deref(), program),
+        Command::Completions { shell } => shell::completions(*shell, program(&env.program)),
+        Command::Man { dir } => shell::man(dir.as_deref(), program(&env.program)),
     }
 }
