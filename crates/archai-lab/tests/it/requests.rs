@@ -101,7 +101,7 @@ fn ops_that_do_not_exist_and_networks_that_cannot_be_built() {
         (tiny("misspelt"), "sep_conv_3x4"),
         (
             with("nas.search.model_desc.n_reductions=2", tiny("darts")),
-            "2 reduction cells need at least 5 cells",
+            "3 cells cannot hold 2 reductions",
         ),
         (
             with(

@@ -58,7 +58,7 @@ pub fn run(lab: Lab) -> ExitCode {
     let (cli, overrides) = match parse(arguments, &env) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let error = hint_at_run(&env.command_line, &program).unwrap_or(error);
+            let error = hint_at_run(&env.command_line, &program(&env.program)).unwrap_or(error);
             // Help goes to standard output, mistakes to standard error; whoever closed it does not want to know.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
