@@ -152,7 +152,8 @@ pub struct Experiment<'a> {
 }
 
 impl<'a> Experiment<'a> {
-    /// The batches of a loader section for one phase of the run, whose name keys their order.
+    /// The batches of a loader section for one phase of the run, whose name keys their order. What is missing in the data is
+    /// logged as a warning.
     pub fn loaders(
         &self,
         settings: &settings::Loader,
@@ -163,13 +164,10 @@ impl<'a> Experiment<'a> {
             transforms,
             ..
         } = &self.components;
-        Ok(Loaders::new(
-            settings,
-            formats,
-            transforms,
-            self.run.seed,
-            phase,
-        )?)
+        let loaders = Loaders::new(settings, formats, transforms, self.run.seed, phase)?;
+        let log = self.run.log(archai_spec::event::LogPath::root());
+        (loaders.notes().into_iter()).try_for_each(|note| log.warn(note))?;
+        Ok(loaders)
     }
 
     /// The space that the settings name.

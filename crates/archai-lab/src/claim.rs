@@ -182,6 +182,9 @@ impl Claimant<'_> {
                     eval => {
                         if !is_ours {
                             self.check_same(&started, None, Accepted::Later)?;
+                        } else if !matches!(eval, DirState::Finished(..)) {
+                            // The same command, but the images may be others by now.
+                            self.check_data(&started)?;
                         }
                         let eval = self.eval_state(eval, None)?;
                         Ok((PhaseState::Complete(record), eval))
@@ -212,6 +215,16 @@ impl Claimant<'_> {
             Err(_) if !self.job.dirs.of(older.phase).has_checkpoint()? => Ok(PhaseState::New),
             Err(error) => Err(error),
         }
+    }
+
+    /// Checks that an older run of a phase that this very command made had the data that are there now.
+    fn check_data(&self, older: &Started) -> Result<(), LabError> {
+        let now = Started {
+            data: self.plan.data(self.job, older.phase)?,
+            ..older.clone()
+        };
+        let dir = self.job.dirs.of(older.phase);
+        older.check_same(&now, dir.path(), Accepted::Later)
     }
 
     /// Checks that an older run of a phase computes what is asked for now.

@@ -105,10 +105,13 @@ impl Files<'_> {
             "json" => {
                 let mut value: Value =
                     serde_json::from_str(&text()?).map_err(|e| invalid(e.to_string()))?;
-                // Where files lay when they were written.
+                // Where files lay when they were written; what the data held, which older programs did not look at.
                 if let Some(Value::Object(outcome)) = value.get_mut("outcome") {
                     outcome.remove("files");
                     outcome.remove("final_desc");
+                    if let Value::Object(record) = &mut value {
+                        record.remove("data");
+                    }
                 }
                 hasher.update(timeless(value, &root).to_string().as_bytes());
             }

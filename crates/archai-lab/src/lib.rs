@@ -38,6 +38,7 @@
 
 mod claim;
 pub mod config;
+mod data;
 mod device;
 pub mod digests;
 pub mod dirs;
@@ -62,6 +63,7 @@ mod template;
 mod unread;
 pub mod verify;
 
+pub use data::{Data, DataPart};
 pub use error::LabError;
 pub use host::{Host, NoProcesses, ProcessState, Processes};
 pub use lab::Lab;

@@ -12,6 +12,7 @@ use archai_spec::desc::{OpCatalog, build};
 use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings};
 
 use crate::config::ConfigRequest;
+use crate::data::{Data, Seen};
 use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::lab::Lab;
@@ -35,6 +36,8 @@ pub struct Plan<'a> {
     /// The command line without the program and without what only says how to treat older runs.
     pub(crate) arguments: Vec<String>,
     pub(crate) threads: Option<usize>,
+    /// The data sets that it has looked at.
+    pub(crate) seen: Seen,
 }
 
 /// One algorithm on one data set.
@@ -155,6 +158,7 @@ impl<'a> Plan<'a> {
             allow_changed: request.allow_changed,
             arguments: request.arguments(),
             threads: request.threads,
+            seen: Seen::default(),
         })
     }
 
@@ -220,8 +224,21 @@ impl<'a> Plan<'a> {
             digest: job.digest.clone(),
             given_desc: given.map(str::to_string),
             settings: job.tree.digested()?,
+            data: self.data(job, phase)?,
             ..Started::new(phase, &host.version, &self.arguments, &host.folder)
         })
+    }
+
+    /// What the data of a phase hold, all of which is read the first time.
+    ///
+    /// # Errors
+    /// Data that are not there, damaged, or other than the settings say.
+    pub(crate) fn data(&self, job: &Job<'_>, phase: Phase) -> Result<Data, LabError> {
+        let settings = match phase {
+            Phase::Search => &job.search,
+            Phase::Eval => &job.eval,
+        };
+        (self.seen).of_phase(self.lab.components(), settings, phase)
     }
 
     /// Checks that this plan works in `dir`, so that executing it resumes the run there.

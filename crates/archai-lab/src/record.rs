@@ -7,6 +7,7 @@ use archai_engine::searcher::SearchResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::Data;
 use crate::device::{is_usual_device, usual_device};
 use crate::phase::Phase;
 
@@ -40,6 +41,9 @@ pub struct Record {
     pub given_desc: Option<String>,
     /// All settings that change results, by dotted names.
     pub settings: BTreeMap<String, Value>,
+    /// What the data of the phase held; empty in records of programs that did not look.
+    #[serde(default, skip_serializing_if = "Data::is_empty")]
+    pub data: Data,
     /// Measured numbers by name, for example `test_top1`. Accuracies are fractions, times are seconds.
     pub figures: BTreeMap<String, f64>,
     /// The result as the phase gave it, for a command that is resumed after it.

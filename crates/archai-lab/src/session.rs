@@ -203,6 +203,10 @@ impl Session<'_> {
         if plan.eval {
             check_data(&job.eval.nas.eval.loader)?;
         }
+        // What is not there costs less to find than what is damaged.
+        for phase in Phase::ALL.into_iter().filter(|phase| plan.wants(*phase)) {
+            plan.data(job, phase)?;
+        }
         match (plan.search, plan.eval) {
             (false, _) => {
                 let template = Template::without_search(job, &registry)?;
@@ -318,6 +322,7 @@ impl Session<'_> {
             device: job.device.clone(),
             given_desc,
             settings: job.tree.digested()?,
+            data: self.plan.data(job, phase)?,
             figures,
             outcome,
         };

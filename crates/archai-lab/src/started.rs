@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::data::{self, Data};
 use crate::device::{is_usual_device, usual_device};
 use crate::error::LabError;
 use crate::message::{Message, Term};
@@ -44,6 +45,9 @@ pub struct Started {
     pub given_desc: Option<String>,
     /// All settings that change results, by dotted names.
     pub settings: BTreeMap<String, Value>,
+    /// What its data held.
+    #[serde(default, skip_serializing_if = "Data::is_empty")]
+    pub data: Data,
 }
 
 impl Started {
@@ -62,6 +66,7 @@ impl Started {
             digest: String::new(),
             given_desc: None,
             settings: BTreeMap::new(),
+            data: Data::new(),
         }
     }
 
@@ -141,6 +146,9 @@ impl Started {
         };
         let name = "the evaluated description".into();
         differs(name, desc(self), desc(now), false);
+        for (name, old, new) in data::differences(&self.data, &now.data) {
+            differs(name.as_str().into(), old, new, false);
+        }
         differs(
             "archai".into(),
             self.program.clone(),
@@ -292,6 +300,28 @@ mod tests {
             before
                 .check_same(&other, Path::new("d"), Accepted::Harmless)
                 .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_run_does_not_go_on_with_other_data() {
+        let with = |digest: &str| {
+            let part = serde_json::json!({ "digest": digest.repeat(32), "images": 2, "per_class": [1, 1] });
+            Started {
+                data: serde_json::from_value(serde_json::json!({ "train": part })).unwrap(),
+                ..started(Phase::Search, serde_json::json!({}))
+            }
+        };
+        let check = |now: &Started| with("ab").check_same(now, Path::new("d"), Accepted::Harmless);
+        check(&with("ab")).unwrap();
+        // What an older program did not look at is not known to differ.
+        check(&started(Phase::Search, serde_json::json!({}))).unwrap();
+        let error = check(&with("cd")).unwrap_err().to_string();
+        assert!(
+            error.contains(
+                "the data (train): 2 images (digest abababab) -> 2 images (digest cdcdcdcd)"
+            ),
+            "{error}"
         );
     }
 }

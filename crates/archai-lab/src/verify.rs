@@ -7,6 +7,7 @@ use std::path::Path;
 use archai_engine::Engine;
 use archai_engine::files::FileError;
 
+use crate::data::differences;
 use crate::digests;
 use crate::error::LabError;
 use crate::lab::Lab;
@@ -106,7 +107,16 @@ impl Repetition {
             threads,
             ..Request::new(&started.algorithm)
         };
-        let again = lab.plan(&request)?.dirs()[0].clone();
+        let plan = lab.plan(&request)?;
+        let again = plan.dirs()[0].clone();
+        // Other images would change every file, and nobody would know why.
+        let now = plan.data(&plan.jobs[0], record.phase)?;
+        if let Some((name, then, now)) = differences(&record.data, &now).into_iter().next() {
+            return Err(LabError::failure(format!(
+                "the run in `{}` cannot be verified: {name} changed since: {then} -> {now}",
+                dir.path().display()
+            )));
+        }
         if record.phase == Phase::Eval {
             let own = dir.file(FOUND_DESC);
             match record.given_desc {

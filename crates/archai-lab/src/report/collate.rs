@@ -166,6 +166,15 @@ impl Common {
         }
     }
 
+    /// The data of a phase, which two runs must share to be counted together. What data set it is its name alone says.
+    fn add_data(&mut self, record: &Record) {
+        for (name, part) in &record.data {
+            let digest = &part.digest[..part.digest.len().min(16)];
+            let name = format!("{DATA} {} ({name})", record.phase);
+            self.settings.insert(name, Value::from(digest).to_string());
+        }
+    }
+
     /// Settings that both could have: without the sections of algorithms. That of the base may stand in any configuration.
     fn shared<'a>(&'a self, other: &'a Common) -> impl Iterator<Item = (&'a String, &'a String)> {
         let own = [self.algorithm.as_str(), &other.algorithm, BASE_ALGORITHM];
@@ -176,6 +185,9 @@ impl Common {
         })
     }
 }
+
+/// How the names of what says which data a run had begin.
+const DATA: &str = "data of the";
 
 /// Whether a setting says how what was found is measured: there a baseline must not differ.
 fn is_measure(name: &str) -> bool {
@@ -294,7 +306,11 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
         let figures = (phases_there.into_iter().flatten())
             .flat_map(|record| record.figures.clone())
             .collect();
-        let seeds = groups.entry(Common::of(record, phases)).or_default();
+        let mut common = Common::of(record, phases);
+        for record in phases_there.into_iter().flatten() {
+            common.add_data(record);
+        }
+        let seeds = groups.entry(common).or_default();
         if let Some((same, _)) = seeds.get(&record.seed) {
             left_out.push(leave(format!(
                 "seed {} with the same settings is counted already ({same}): a repetition is no second sample",
@@ -401,11 +417,12 @@ fn baseline(all: &[(Common, Samples)], common: &Common) -> Baseline {
         })
         .collect();
     let measured = |d: &[(String, Value, Value)]| -> Vec<String> {
-        let names = d
-            .iter()
-            .map(|(name, ..)| name)
-            .filter(|name| is_measure(name));
-        names.cloned().collect()
+        let names = d.iter().filter(|(name, own, other)| {
+            // Runs of programs that did not look at their data are not known to have had others.
+            let is_known = !own.is_null() && !other.is_null();
+            is_measure(name) || (name.starts_with(DATA) && is_known)
+        });
+        names.map(|(name, ..)| name.clone()).collect()
     };
     let fitting = on_this.iter().filter(|(_, d)| measured(d).is_empty());
     if let Some((group, differences)) = fitting.min_by_key(|(_, d)| d.len()) {
@@ -445,6 +462,7 @@ mod tests {
             device: "cpu".into(),
             given_desc: None,
             settings,
+            data: Default::default(),
             figures: serde_json::from_value(figures).unwrap(),
             outcome: Value::Null,
         }
@@ -529,6 +547,41 @@ mod tests {
         let widths: BTreeSet<usize> = csv.lines().map(|l| l.matches(',').count()).collect();
         assert_eq!(widths, BTreeSet::from([17]), "{csv}");
         assert!(csv.contains("\n2,darts,mini,search and evaluation,nas.search.trainer.epochs=5,test_top1,1,0.99,,,,3,2,0.82"), "{csv}");
+    }
+
+    #[test]
+    fn runs_on_other_data_of_one_name_are_groups_of_their_own() {
+        let on = |algorithm: &str, seed: u64, digest: &str| {
+            let mut run = run(algorithm, seed, json!({}), 0.5);
+            let part = json!({ "digest": digest.repeat(32), "images": 2, "per_class": [1, 1] });
+            let data = json!({ "train": part });
+            run.name = format!("{algorithm}_{seed}_{digest}");
+            for record in run.search.iter_mut().chain(&mut run.eval) {
+                record.data = serde_json::from_value(data.clone()).unwrap();
+            }
+            run
+        };
+        let runs = vec![
+            on("darts", 1, "aa"),
+            on("darts", 2, "bb"),
+            on("darts", 3, "aa"),
+            on("random", 1, "aa"),
+        ];
+        let c = collate(runs, Vec::new());
+        let groups: Vec<(&str, &[u64])> = (c.groups.iter())
+            .map(|g| (g.algorithm.as_str(), g.seeds.as_slice()))
+            .collect();
+        let expect = [("darts", &[1, 3][..]), ("darts", &[2]), ("random", &[1])];
+        assert_eq!(groups, expect);
+        let name = "data of the evaluation (train)";
+        assert_eq!(c.groups[1].settings[name], json!("bb".repeat(8)));
+        let is_compared = |group: &Group| matches!(group.baseline, Baseline::Group { .. });
+        assert!(is_compared(&c.groups[0]) && !is_compared(&c.groups[1]));
+        assert!(c.left_out.is_empty());
+
+        // A baseline of a program that did not look at its data is not known to have had others.
+        let runs = vec![on("darts", 1, "aa"), run("random", 1, json!({}), 0.4)];
+        assert!(is_compared(&collate(runs, Vec::new()).groups[0]));
     }
 
     #[test]
