@@ -1,6 +1,7 @@
 //! Experiments as a library: no command line, no terminal, no process of their own.
 
 mod components;
+mod data;
 mod observer;
 mod parallel;
 mod plan;
