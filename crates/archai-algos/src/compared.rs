@@ -3,6 +3,7 @@
 use archai_engine::{
     EngineError,
     metrics::{Metrics, Top1},
+    schedule::Schedule,
 };
 use archai_spec::settings::Training;
 
@@ -10,14 +11,16 @@ use archai_spec::settings::Training;
 /// `who` compares them: for the message.
 ///
 /// # Errors
-/// No validation data, no epoch, or no measurement.
+/// No validation data, no epoch, or no measurement; a schedule that cannot be.
 pub(crate) fn check(who: &str, key: &str, training: &Training) -> Result<(), EngineError> {
     let trainer = &training.trainer;
     let measures = training.loader.val_ratio > 0.0 && trainer.epochs > 0;
-    match measures && trainer.validation.freq > 0 {
-        true => Ok(()),
-        false => Err(unmeasured(who, key)),
+    if !(measures && trainer.validation.freq > 0) {
+        return Err(unmeasured(who, key));
     }
+    let schedule = Schedule::new(&trainer.lr_schedule, trainer.optimizer.lr, trainer.epochs);
+    let place = |e: EngineError| EngineError::setting(key, format!("below `trainer`: {e}"));
+    schedule.map(drop).map_err(place)
 }
 
 /// What such a training measured.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
-use archai_spec::{settings, values};
+use archai_spec::settings::{self, TemplateUse};
 
 pub use crate::experiment::{EvalResult, Evaluater};
 
@@ -69,7 +69,7 @@ pub fn load_desc(path: &Path, experiment: &Experiment<'_>) -> Result<ModelDesc, 
     )?)
 }
 
-/// Scales `template` to `settings.model_desc`, trains it from scratch, and writes the scaled description, the metrics and
+/// Scales `template` to `settings.model_desc` (or takes it as it is: `settings.template`), trains it from scratch, and writes the scaled description, the metrics and
 /// the weights where `settings` say. `phase` keys the order of the batches; the log stands below `parent`.
 ///
 /// # Errors
@@ -86,12 +86,13 @@ pub fn evaluate_template(
     let start = run.clock.now();
     let exporters = export::chosen(&experiment.components.exporters, settings)?;
     let space = experiment.space(runner)?;
-    let desc = experiment.build(space.builder(), &settings.model_desc, Some(template), true)?;
+    let desc = experiment.evaluated(space.builder(), settings, template)?;
     save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
-    let mut files = vec![RunFile::new(
-        "scaled description",
-        &settings.full_desc_filename,
-    )];
+    let what = match settings.template {
+        TemplateUse::Scale => "scaled description",
+        TemplateUse::AsIs => "trained description",
+    };
+    let mut files = vec![RunFile::new(what, &settings.full_desc_filename)];
 
     let mut model = experiment.compile(&desc, runner)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;
@@ -172,9 +173,10 @@ pub fn evaluate_template(
 /// # Errors
 /// The log cannot be written.
 pub fn log_result(experiment: &Experiment<'_>, result: &EvalResult) -> Result<(), EngineError> {
-    experiment.run.log(LogPath::root()).emit(
-        values!(LogPath::root(), "eval_top1_train" => result.train_top1, "eval_top1_test" => result.test_top1),
-    )
+    experiment.run.log(LogPath::root()).measured(&[
+        ("eval_top1_train", result.train_top1),
+        ("eval_top1_test", result.test_top1),
+    ])
 }
 
 /// Writes the metrics as YAML.

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_data::{Loaders, rng::Key};
-use archai_spec::desc::{Built, Cost, ModelDesc, ModelDescBuilder, build};
+use archai_spec::desc::{
+    Built, Cost, DescErrors, ModelDesc, ModelDescBuilder, OpCatalog, build, evaluated,
+};
+use archai_spec::finalize::Supernet;
 use archai_spec::settings::{self, OWN_SPACE, Settings};
 use archai_spec::spaces::{OwnSpace, Space};
 use serde::{Deserialize, Serialize};
@@ -199,7 +202,22 @@ impl<'a> Experiment<'a> {
         affine: bool,
     ) -> Result<ModelDesc, EngineError> {
         let catalog = self.components.ops.catalog();
-        let Built { desc, notes } = build(builder, settings, template, affine, catalog)?;
+        self.note(build(builder, settings, template, affine, catalog)?)
+    }
+
+    /// The network that an evaluation trains, as [`evaluated`] makes it; what the builder notes is logged.
+    pub fn evaluated(
+        &self,
+        builder: &dyn ModelDescBuilder,
+        eval: &settings::Eval,
+        template: &ModelDesc,
+    ) -> Result<ModelDesc, EngineError> {
+        let catalog = self.components.ops.catalog();
+        self.note(evaluated(builder, eval, template, catalog)?)
+    }
+
+    fn note(&self, built: Built) -> Result<ModelDesc, EngineError> {
+        let Built { desc, notes } = built;
         let log = self.run.log(archai_spec::event::LogPath::root());
         notes.into_iter().try_for_each(|note| log.info(note))?;
         Ok(desc)
@@ -267,6 +285,25 @@ pub fn space_of(
             ),
         )),
     }
+}
+
+/// A network as a search in this space could find it, at the search's size: what is known of the evaluation before the search.
+/// None where the space cannot draw one.
+///
+/// # Errors
+/// The space's supernet cannot be built.
+pub fn example_found(
+    space: &dyn Space,
+    search: &settings::Search,
+    catalog: &OpCatalog,
+    seed: u64,
+) -> Result<Option<ModelDesc>, DescErrors> {
+    let Built { desc, .. } = space.supernet(&search.model_desc, catalog)?;
+    if !desc.has_alphas() {
+        return Ok(Some(desc));
+    }
+    let key = Key::new(seed).with("example of a found network");
+    Ok(space.draw(Supernet::new(&desc, catalog), &key).ok())
 }
 
 /// What `nas.search.finalizer` may name for an algorithm: the shared finalizers, and the algorithm's own, which take the places

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_spec::event::LogPath;
-use archai_spec::{settings, values};
+use archai_spec::settings;
 
 use crate::{
     error::EngineError,
@@ -82,8 +82,10 @@ fn conclude(
         post = post_train(experiment, runner, &found)?;
         warnings.extend(post.as_ref().and_then(Metrics::skip_warning));
         let post_val = (post.as_ref()).and_then(|m| m.last()?.val_metrics.as_ref()?.top1());
-        root.emit(values!(LogPath::root(),
-            "search_top1_val" => found.val_top1, "train_top1_val" => post_val))?;
+        root.measured(&[
+            ("search_top1_val", found.val_top1),
+            ("train_top1_val", post_val),
+        ])?;
     }
     let cost = experiment.cost(&found.desc, false)?;
     Ok(SearchResult {

@@ -151,6 +151,18 @@ impl<'a> Log<'a> {
         })
     }
 
+    /// Logs those of the figures here that were measured: one that was not is no value, and not null.
+    pub fn measured(&self, figures: &[(&str, Option<f64>)]) -> Result<(), EngineError> {
+        let value = |&(name, figure): &(&str, Option<f64>)| {
+            Some((name.to_string(), archai_spec::event::json(figure?)))
+        };
+        let values: Vec<_> = figures.iter().filter_map(value).collect();
+        match values.is_empty() {
+            true => Ok(()),
+            false => self.values(values),
+        }
+    }
+
     /// Logs a sentence.
     pub fn info(&self, text: impl Into<String>) -> Result<(), EngineError> {
         self.emit(Event::Message {

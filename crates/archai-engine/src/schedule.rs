@@ -43,7 +43,7 @@ enum Rule {
 
 impl Schedule {
     /// From settings, for a training of `epochs` epochs that starts at the rate `base`. A key that belongs to another
-    /// kind of schedule is an error, and so is one that is missing.
+    /// kind of schedule is an error, and so is one that is missing, or a warm-up that is longer than the training.
     pub fn new(settings: &LrSchedule, base: f64, epochs: usize) -> Result<Self, EngineError> {
         let LrSchedule {
             kind,
@@ -83,6 +83,12 @@ impl Schedule {
         if warmup_epochs > 0 && warmup_multiplier < 1.0 {
             return Err(setting(format!(
                 "`warmup.multiplier` must be 1 or more, found {warmup_multiplier}"
+            )));
+        }
+        if warmup_epochs > epochs && epochs > 0 {
+            return Err(setting(format!(
+                "`warmup.epochs`: a warm-up of {warmup_epochs} epochs does not end in a training of {epochs}; expected at \
+                 most that, or null for none"
             )));
         }
         Ok(Schedule {

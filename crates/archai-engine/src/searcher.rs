@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use archai_spec::desc::{CellType, ModelDesc};
+use archai_spec::desc::ModelDesc;
 use archai_spec::event::{LogPath, Progress};
 use archai_spec::settings;
 
@@ -142,16 +142,21 @@ pub fn describe(desc: &ModelDesc) -> String {
     if let Ok(genotype) = desc.genotype() {
         return genotype.to_string();
     }
-    let kinds = [CellType::Regular, CellType::Reduction];
-    let cells = kinds.iter().filter_map(|&kind| {
-        let nodes = desc.first_cell(kind)?.nodes.iter().map(|node| {
+    let groups = desc.distinct_cells();
+    let cells = groups.iter().map(|group| {
+        let kind = group.cell_type;
+        let nodes = desc.cells[group.first()].nodes.iter().map(|node| {
             let edges = node
                 .edges
                 .iter()
                 .map(|e| format!("{}{:?}", e.op.name, e.inputs));
             edges.collect::<Vec<_>>().join(" + ")
         });
-        Some(format!("{kind}: {}", nodes.collect::<Vec<_>>().join(" | ")))
+        let nodes = nodes.collect::<Vec<_>>().join(" | ");
+        match groups.iter().filter(|g| g.cell_type == kind).count() {
+            1 => format!("{kind}: {nodes}"),
+            _ => format!("{group}: {nodes}"),
+        }
     });
     cells.collect::<Vec<_>>().join("; ")
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use archai_algos::Algorithm;
 use archai_engine::device::USUAL_DEVICE;
-use archai_engine::experiment::{finalizers_of, space_of};
+use archai_engine::experiment::{ExperimentRunner, example_found, finalizers_of, space_of};
 use archai_engine::{Components, Compute, Engine, device, export};
 use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
-use archai_spec::desc::{OpCatalog, build};
-use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings};
+use archai_spec::desc::{OpCatalog, build, evaluated};
+use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
+use archai_spec::spaces::Space;
 
 use crate::config::ConfigRequest;
 use crate::data::{Data, Seen};
@@ -374,7 +375,19 @@ fn check_logs(dirs: &RunDirs, search: &Settings, eval: &Settings) -> Result<(), 
     Ok(())
 }
 
-/// What the request sets for the search and nothing reads.
+/// Keys below `nas.eval.model_desc` that count only where a description is scaled.
+const OF_SCALING: [&str; 8] = [
+    "n_cells",
+    "n_reductions",
+    "max_final_edges",
+    "model_post_op",
+    "aux_tower_stride",
+    "aux_tower_second_norm",
+    "model_stems",
+    "cell",
+];
+
+/// What the request sets and nothing reads.
 fn without_effect(
     algo: &Algorithm,
     tree: &ConfigTree,
@@ -382,14 +395,18 @@ fn without_effect(
     request: &Request,
 ) -> Result<Vec<String>, LabError> {
     // A configuration that is given as a whole holds everything, whoever reads it.
-    if !request.search || request.config_only.is_some() {
+    if request.config_only.is_some() {
         return Ok(Vec::new());
     }
-    let keys = algo.runner(tree)?.unread(&settings.nas.search);
-    let keys = keys.into_iter().map(|key| format!("nas.search.{key}"));
-    let keys: Vec<String> = keys
-        .chain(algo.unread_section().map(str::to_string))
-        .collect();
+    let mut keys: Vec<String> = Vec::new();
+    if request.search {
+        let unread = algo.runner(tree)?.unread(&settings.nas.search);
+        keys.extend(unread.into_iter().map(|key| format!("nas.search.{key}")));
+        keys.extend(algo.unread_section().map(str::to_string));
+    }
+    if request.eval && settings.nas.eval.template == TemplateUse::AsIs {
+        keys.extend(OF_SCALING.map(|key| format!("nas.eval.model_desc.{key}")));
+    }
     let config = request.config.as_deref();
     Ok(unread::warnings(tree, &keys, algo.name(), config))
 }
@@ -426,6 +443,9 @@ fn check_parts(
     }
     if request.eval {
         check_ops("nas.eval.model_desc", &eval.model_desc, catalog)?;
+        if request.search {
+            check_evaluation(algo, runner, space.as_ref(), settings, catalog)?;
+        }
     }
     if request.table.is_some() && !Table::knows(space.as_ref(), &search.model_desc, catalog) {
         return Err(LabError::request(
@@ -442,6 +462,33 @@ fn check_parts(
     }
     export::chosen(&components.exporters, eval)?;
     Ok(())
+}
+
+/// Checks that what the search can find can be evaluated: sizes of images, reductions and the auxiliary tower.
+fn check_evaluation(
+    algo: &Algorithm,
+    runner: &dyn ExperimentRunner,
+    space: &dyn Space,
+    settings: &Settings,
+    catalog: &OpCatalog,
+) -> Result<(), LabError> {
+    // An evaluater of the algorithm's own scales as it likes.
+    if runner.evaluater().is_some() {
+        return Ok(());
+    }
+    let (search, eval) = (&settings.nas.search, &settings.nas.eval);
+    // Supernets that cannot be built are an error already; whoever has a searcher of its own may need none.
+    let Ok(Some(found)) = example_found(space, search, catalog, settings.common.seed) else {
+        return Ok(());
+    };
+    evaluated(space.builder(), eval, &found, catalog)
+        .map(drop)
+        .map_err(|e| {
+            LabError::request(format!(
+                "what {} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {e}",
+                algo.name()
+            ))
+        })
 }
 
 /// Checks that the ops that the settings of a network name are there.

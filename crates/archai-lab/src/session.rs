@@ -209,7 +209,7 @@ impl Session<'_> {
         }
         match (plan.search, plan.eval) {
             (false, _) => {
-                let template = Template::without_search(job, &registry)?;
+                let template = Template::without_search(job, &registry, runner, components)?;
                 self.observer.observe(&LabEvent::Evaluating {
                     desc: &template.path,
                 });

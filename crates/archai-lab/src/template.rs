@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use archai_engine::OpRegistry;
+use archai_engine::experiment::{ExperimentRunner, space_of};
 use archai_engine::files::{FileError, write_atomically};
-use archai_spec::desc::ModelDesc;
+use archai_engine::{Components, OpRegistry};
+use archai_spec::desc::{ModelDesc, evaluated};
 
 use crate::error::LabError;
 use crate::message::{Message, Term};
@@ -51,8 +52,13 @@ impl Template {
     /// search of this name found.
     ///
     /// # Errors
-    /// There is none, or it is no description.
-    pub fn without_search(job: &Job<'_>, registry: &OpRegistry) -> Result<Self, LabError> {
+    /// There is none, it is no description, or the network to train cannot be made of it.
+    pub fn without_search(
+        job: &Job<'_>,
+        registry: &OpRegistry,
+        runner: &dyn ExperimentRunner,
+        components: &Components,
+    ) -> Result<Self, LabError> {
         let named = PathBuf::from(&job.eval.nas.eval.final_desc_filename);
         let searched = PathBuf::from(&job.search.nas.search.final_desc_filename);
         let is_default = named.starts_with(job.dirs.eval.path());
@@ -83,8 +89,15 @@ impl Template {
             false => Self::named(&path)?,
         };
         let name = path.display().to_string();
-        ModelDesc::from_yaml(&template.text, &name, registry.catalog())
+        let desc = ModelDesc::from_yaml(&template.text, &name, registry.catalog())
             .map_err(LabError::caused)?;
+        // An evaluater of the algorithm's own scales as it likes.
+        if runner.evaluater().is_none() {
+            let nas = &job.eval.nas;
+            let space = space_of(components, runner, &nas.search)?;
+            evaluated(space.builder(), &nas.eval, &desc, registry.catalog())
+                .map_err(|e| LabError::request(format!("`{name}` cannot be evaluated: {e}")))?;
+        }
         Ok(template)
     }
 

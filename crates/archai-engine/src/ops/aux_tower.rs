@@ -8,8 +8,8 @@ use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{OpBuilder, Pass};
 
-/// ReLU, 5×5 average pool without padding, pointwise to 128, norm, ReLU, 2×2 convolution to 768, norm (where the
-/// description has it), ReLU, linear.
+/// ReLU, average pool without padding, pointwise to 128, norm, ReLU, 2×2 convolution to 768, norm (where the description
+/// has it), ReLU, mean of the pixels if there are several, linear.
 #[derive(Debug)]
 pub struct AuxTower {
     layers: Layered,
@@ -27,9 +27,9 @@ impl AuxTower {
     ) -> Result<Self, EngineError> {
         let list = desc.lower(input, b.affine()).map_err(|e| {
             EngineError::structure(format!(
-                "an auxiliary tower of stride {} needs larger maps than {}×{} ({e}): a 5×5 pool and a 2×2 convolution \
-                 follow each other; use a smaller stride or no tower (aux_weight 0)",
-                desc.stride, input.height, input.width
+                "an auxiliary tower with a {0}×{0} pool of stride {1} needs larger maps than {2}×{3} ({e}): the pool and a \
+                 2×2 convolution follow each other; use a smaller window and stride, or no tower (aux_weight 0)",
+                desc.window, desc.stride, input.height, input.width
             ))
         })?;
         Ok(AuxTower {

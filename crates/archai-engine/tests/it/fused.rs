@@ -383,6 +383,20 @@ fn fused_networks_are_the_plain_ones() {
 }
 
 #[test]
+fn auxiliary_towers_of_any_size_are_the_plain_ones() {
+    let registry = OpRegistry::builtin();
+    for (size, pool) in [(20, (4, 1)), (48, (5, 3))] {
+        let mut s = settings(5, 2, 2, 4);
+        (s.aux_weight, s.dataset.size) = (0.4, [size, size]);
+        let desc = network(&genotype(), &s);
+        let towers = desc.cells.iter().filter_map(|c| c.aux_tower.as_ref());
+        let pools: Vec<_> = towers.map(|t| (t.window, t.stride)).collect();
+        assert_eq!(pools, [pool]);
+        check_network(&desc, &registry, 16, 0.0);
+    }
+}
+
+#[test]
 fn a_fused_supernet_has_three_parameters_per_cell() {
     let model = compile(&tiny_supernet(), &Compute::cpu());
     // Two stems; per cell two that prepare its inputs and one of all its edges; the classifier.

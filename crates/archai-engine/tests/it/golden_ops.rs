@@ -76,6 +76,7 @@ fn make_tower(desc: &OpDesc, b: &mut OpBuilder<'_>) -> Result<Box<dyn Op>, Engin
         ch_in: desc.ch_in,
         n_classes: desc.ch_out,
         stride: desc.stride,
+        window: 5,
         second_norm: desc.flag("second_norm"),
     };
     let input = Shape::new(desc.ch_in, size[0] as usize, size[1] as usize);

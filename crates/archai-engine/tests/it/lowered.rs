@@ -393,6 +393,10 @@ fn nb101() -> ModelDesc {
 fn a_graph_computes_what_the_engine_computes() {
     check_numbers("DARTS, evaluated", &eval_network(), 3);
     check_numbers("DARTS, searched", &tiny_supernet(), 2);
+    // A tower on maps of another size than the papers'.
+    let mut s = settings(5, 2, 2, 4);
+    (s.aux_weight, s.dataset.size) = (0.4, [48, 40]);
+    check_numbers("tower on 12×10", &network(&genotype(), &s), 3);
     check_numbers("resnet20", &of_zoo("resnet20", 8), 2);
     check_numbers("densenet", &of_zoo("densenet_bc_100_12", 8), 1);
     check_numbers("NAS-Bench-101", &nb101(), 2);

@@ -89,10 +89,21 @@ fn schedules() {
     check(
         LrSchedule {
             warmup: warmup(0, 3.0),
-            ..constant
+            ..constant.clone()
         },
         2,
         &[1.0, 1.0],
+    );
+    // A warm-up may fill the training, but must end with it.
+    let warm = LrSchedule {
+        warmup: warmup(3, 1.0),
+        ..constant
+    };
+    check(warm.clone(), 3, &[1.0 / 3.0, 2.0 / 3.0, 1.0]);
+    let error = Schedule::new(&warm, 1.0, 2).unwrap_err().to_string();
+    assert!(
+        error.contains("a warm-up of 3 epochs does not end in a training of 2"),
+        "{error}"
     );
 }
 

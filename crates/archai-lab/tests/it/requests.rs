@@ -115,6 +115,64 @@ fn ops_that_do_not_exist_and_networks_that_cannot_be_built() {
     }
 }
 
+/// What the search finds is trained for hours after it: that this can be done is known before.
+#[test]
+fn evaluations_that_cannot_follow_the_search() {
+    let (lab, logdir) = (Lab::builtin(), tempfile::tempdir().unwrap());
+    let tiny = |name| tiny(&[name], logdir.path());
+    let tower = "nas.eval.model_desc.aux_weight=0.4";
+    for (request, expect) in [
+        (
+            with("nas.search.model_desc.n_reductions=0", tiny("darts")),
+            "what darts finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: cell 1: the \
+             template has no reduction cell",
+        ),
+        (
+            with("nas.search.model_desc.n_reductions=0", tiny("random")),
+            "the template has no reduction cell",
+        ),
+        (
+            with("dataset.size=[2, 2]", with(tower, tiny("darts"))),
+            "an auxiliary tower needs maps of at least 2×2 pixels",
+        ),
+        (
+            with(tower, tiny("manual")),
+            "`aux_weight` is 0.4, but this network gets no auxiliary tower",
+        ),
+        (
+            with("nas.eval.template=as_is", with(tower, tiny("darts"))),
+            "the description has no auxiliary tower",
+        ),
+        (
+            with(
+                "nas.eval.trainer.lr_schedule.warmup={epochs: 2, multiplier: 1}",
+                tiny("darts"),
+            ),
+            "a warm-up of 2 epochs does not end in a training of 1",
+        ),
+        (
+            with(
+                "nas.search.random.train.trainer.lr_schedule.warmup={epochs: 900, multiplier: 1}",
+                tiny("random"),
+            ),
+            "nas.search.random.train: below `trainer`: ",
+        ),
+    ] {
+        refused(&lab, logdir.path(), &request, expect);
+    }
+    // The search alone does without an evaluation.
+    let alone = Request {
+        eval: false,
+        ..with("nas.search.model_desc.n_reductions=0", tiny("darts"))
+    };
+    lab.plan(&alone).unwrap();
+    // Sizes for which the papers' tower has no place.
+    for size in ["[28, 28]", "[48, 48]", "[64, 64]", "[96, 96]", "[224, 224]"] {
+        let sized = with(&format!("dataset.size={size}"), with(tower, tiny("darts")));
+        lab.plan(&sized).unwrap_or_else(|e| panic!("{size}: {e}"));
+    }
+}
+
 #[test]
 fn logs_belong_into_the_run_directory() {
     let (lab, logdir) = (Lab::builtin(), tempfile::tempdir().unwrap());

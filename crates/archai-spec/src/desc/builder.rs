@@ -9,7 +9,7 @@ use super::{
     FORMAT_VERSION, MAX_SIZE, ModelDesc, NodeDesc, OpCatalog, OpDesc, PRIMITIVES, Shape, StemDesc,
     StemInput,
 };
-use crate::settings::{ModelDescSettings, StemWiring};
+use crate::settings::{Eval, ModelDescSettings, StemWiring, TemplateUse};
 
 /// Most cells, and nodes of a cell, that settings may ask for; larger numbers are typing errors.
 const MAX_CELLS: usize = 10_000;
@@ -53,16 +53,17 @@ impl ModelPlan<'_> {
             .find(|&i| self.cell_type(i) == self.cell_type(index))
             .unwrap_or(index)
     }
-    /// The template's first cell of the kind of cell `index`.
+    /// The template's cell of the kind of cell `index`.
     ///
     /// # Errors
-    /// There is a template, but it has no such cell.
+    /// There is a template, but it has no such cell, or several that differ.
     pub fn template_cell(&self, index: usize) -> Result<Option<&CellDesc>, DescError> {
         let Some(template) = self.template else {
             return Ok(None);
         };
         let kind = self.cell_type(index);
-        template.first_cell(kind).map(Some).ok_or_else(|| {
+        let common = template.common_cell(kind).map_err(|e| e.at("template"))?;
+        common.map(Some).ok_or_else(|| {
             DescError::new(
                 DescErrorKind::Template,
                 format!(
@@ -232,10 +233,10 @@ pub trait ModelDescBuilder: Send + Sync {
     }
 
     /// The template's cell that cell `index` scales; none where [`ModelDescBuilder::nodes`] makes it. Default: the template's
-    /// first cell of the kind.
+    /// cell of the kind.
     ///
     /// # Errors
-    /// The template has no such cell, or one that the builder cannot use.
+    /// The template has no such cell, several that differ, or one that the builder cannot use.
     fn template_cell<'a>(
         &self,
         model: &'a ModelPlan<'_>,
@@ -405,10 +406,10 @@ pub trait ModelDescBuilder: Send + Sync {
     }
 
     /// The auxiliary classifier on the output `out` of cell `index`. Default: after cell `2·n_cells / 3` where `aux_weight`
-    /// is not 0 and there is more than one reduction.
+    /// is not 0, fitted to the size of its maps. [`build`] refuses an `aux_weight` for which no cell gets a tower.
     ///
     /// # Errors
-    /// The builder's own.
+    /// Maps of one pixel.
     fn aux_tower(
         &self,
         model: &ModelPlan<'_>,
@@ -416,13 +417,10 @@ pub trait ModelDescBuilder: Send + Sync {
         out: Shape,
     ) -> Result<Option<AuxTowerDesc>, DescError> {
         let s = model.settings;
-        let wanted = s.aux_weight != 0.0 && s.n_reductions > 1 && index == 2 * s.n_cells / 3;
-        Ok(wanted.then_some(AuxTowerDesc {
-            ch_in: out.channels,
-            n_classes: s.dataset.n_classes,
-            stride: s.aux_tower_stride,
-            second_norm: s.aux_tower_second_norm,
-        }))
+        let wanted = s.aux_weight != 0.0 && index == 2 * s.n_cells / 3;
+        let (stride, second_norm) = (s.aux_tower_stride, s.aux_tower_second_norm);
+        let tower = || AuxTowerDesc::on(out, s.dataset.n_classes, stride, second_norm);
+        wanted.then(tower).transpose()
     }
 
     /// Between the last cell and the classifier: `model_post_op`.
@@ -492,8 +490,8 @@ impl ModelDescBuilder for DartsModelDescBuilder {
     }
 }
 
-/// Builds a description. With a `template`, the first regular and the first reduction cell of the template give nodes, ops
-/// and concatenated states, and the settings give the rest; ops get fresh channels. `affine`: norms have learnt
+/// Builds a description. With a `template`, the regular and the reduction cell of the template give nodes, ops and
+/// concatenated states, and the settings give the rest; ops get fresh channels. `affine`: norms have learnt
 /// scales and shifts (evaluation), or none (search).
 ///
 /// # Errors
@@ -582,8 +580,93 @@ pub fn build(
         logits,
     };
     desc.check(catalog)?;
-    let notes = builder.notes(&model, &desc);
+    if settings.aux_weight != 0.0 && desc.cells.iter().all(|cell| cell.aux_tower.is_none()) {
+        let message = format!(
+            "`aux_weight` is {}, but this network gets no auxiliary tower, because its builder makes none; set `aux_weight` \
+             to 0",
+            settings.aux_weight
+        );
+        return Err(DescError::new(DescErrorKind::Structure, message).into());
+    }
+    let mut notes = builder.notes(&model, &desc);
+    notes.extend(tower_notes(settings, &desc));
     Ok(Built { desc, notes })
+}
+
+/// The network that an evaluation trains: `template` scaled to `eval.model_desc`, or as it is, as `eval.template` says.
+///
+/// # Errors
+/// As [`build`]. A description that is trained as it is must be a whole network (no choice is left) for the images and classes
+/// of the data set, and `eval.trainer.aux_weight` must be 0 exactly where it has no auxiliary tower.
+pub fn evaluated(
+    builder: &dyn ModelDescBuilder,
+    eval: &Eval,
+    template: &ModelDesc,
+    catalog: &OpCatalog,
+) -> Result<Built, DescErrors> {
+    match eval.template {
+        TemplateUse::Scale => build(builder, &eval.model_desc, Some(template), true, catalog),
+        TemplateUse::AsIs => {
+            template.check(catalog)?;
+            check_as_is(eval, template)?;
+            Ok(Built {
+                desc: template.clone(),
+                notes: Vec::new(),
+            })
+        }
+    }
+}
+
+/// Checks that a description fits the data and the training that it is given to.
+fn check_as_is(eval: &Eval, desc: &ModelDesc) -> Result<(), DescError> {
+    let fail = |message: String| Err(DescError::new(DescErrorKind::Template, message));
+    if desc.has_alphas() {
+        return fail(
+            "it has edges that are still choices: it is a supernet and not finalised; give the description that the search \
+             wrote at its end (`final_model_desc.yaml`)"
+                .to_string(),
+        );
+    }
+    let data = &eval.model_desc.dataset;
+    let [height, width] = data.size;
+    let image = Shape::new(data.channels, height, width);
+    if (desc.input, desc.n_classes) != (image, data.n_classes) {
+        return fail(format!(
+            "it is for images of {} and {} classes, but the data set `{}` has images of {image} and {} classes; a network that is \
+             trained as it is must fit its data: take another data set, or one description for these data \
+             (`archai desc scale --dataset`)",
+            desc.input, desc.n_classes, data.name, data.n_classes
+        ));
+    }
+    let tower = desc.cells.iter().position(|cell| cell.aux_tower.is_some());
+    let weight = eval.trainer.aux_weight;
+    match tower {
+        None if weight != 0.0 => fail(format!(
+            "`nas.eval.trainer.aux_weight` is {weight}, but the description has no auxiliary tower; set \
+             nas.eval.model_desc.aux_weight to 0"
+        )),
+        Some(cell) if weight == 0.0 => fail(format!(
+            "cell {cell} has an auxiliary tower, which nothing would train, because `nas.eval.trainer.aux_weight` is 0; set \
+             nas.eval.model_desc.aux_weight (0.4 in the papers), or take the tower out of the description"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the user should know of auxiliary towers that are not as the settings say.
+fn tower_notes(settings: &ModelDescSettings, desc: &ModelDesc) -> Vec<String> {
+    let wanted = settings.aux_tower_stride;
+    let cells = desc.cells.iter();
+    let towers = cells.filter_map(|cell| Some((cell.out, cell.aux_tower.as_ref()?)));
+    let fitted = towers.filter(|(_, tower)| tower.stride != wanted);
+    let note = |(out, tower): (Shape, &AuxTowerDesc)| {
+        format!(
+            "the auxiliary tower pools maps of {}×{} by {2}×{2} windows at stride {3}, because they are too small for \
+             `aux_tower_stride: {wanted}`",
+            out.height, out.width, tower.window, tower.stride
+        )
+    };
+    fitted.map(note).collect()
 }
 
 /// The template's nodes with fresh channels.

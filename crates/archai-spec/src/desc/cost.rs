@@ -112,7 +112,7 @@ impl AuxTowerDesc {
     /// Cost of the tower on a cell output of this shape. Its norms are always affine.
     ///
     /// # Errors
-    /// The channels differ, or the pool does not leave 2×2 cells for the second convolution.
+    /// The channels differ, or the pool does not leave at least 2×2 cells for the second convolution.
     pub fn cost(&self, input: Shape) -> Result<Cost, DescError> {
         let error = |text| Err(DescError::new(DescErrorKind::Shape, text));
         if input.channels != self.ch_in {
@@ -124,11 +124,11 @@ impl AuxTowerDesc {
         // A window that does not fit leaves nothing.
         let pooled = self.pool().measure(&[input]);
         let (height, width) = pooled.map_or((0, 0), |(shape, _)| (shape.height, shape.width));
-        if (height, width) != (2, 2) {
+        if height < 2 || width < 2 {
             return error(format!(
-                "the tower's 5×5 pool of stride {} turns {input} into {height}×{width}, but its second convolution needs 2×2; \
-                 choose another `stride` (8×8 takes 3, 7×7 takes 2) or no tower",
-                self.stride
+                "the tower's {0}×{0} pool of stride {1} turns {input} into {height}×{width}, but its second convolution needs \
+                 at least 2×2; choose another `stride` (8×8 takes 3, 7×7 takes 2), a smaller `window`, or no tower",
+                self.window, self.stride
             ));
         }
         Ok(self.lower(input, true)?.measure(&[input])?.1)

@@ -1,4 +1,4 @@
-//! Drawings of the first cell of each kind: SVG with an own layered layout, and DOT for other programs.
+//! Drawings of all cells that differ: SVG with an own layered layout, and DOT for other programs.
 //!
 //! The layout treats the label of an edge as a vertex of its own between two columns of states, so that labels never overlap;
 //! long edges get bend points in the columns that they cross. Columns are ordered by barycentres (Sugiyama, Tagawa, Toda
@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use super::{CellDesc, CellType, ModelDesc, OpCatalog};
+use super::{CellDesc, CellGroup, CellType, ModelDesc, OpCatalog, OpDesc};
 
 /// Colours of ops that have none of their own, in order of appearance.
 const MORE_COLOURS: [&str; 6] = [
@@ -28,17 +28,19 @@ impl Palette {
         let catalog = OpCatalog::builtin();
         let mut used: Vec<(String, String)> = Vec::new();
         let mut more = 0;
-        for cell in first_cells(desc).map(|(_, cell)| cell) {
-            for edge in cell.nodes.iter().flat_map(|node| &node.edges) {
-                if used.iter().any(|(name, _)| *name == edge.op.name) {
+        for group in desc.distinct_cells() {
+            let nodes = &desc.cells[group.first()].nodes;
+            let edges = nodes.iter().flat_map(|node| &node.edges);
+            for (_, op) in edges.flat_map(super::EdgeDesc::parts) {
+                if used.iter().any(|(name, _)| *name == op.name) {
                     continue;
                 }
-                let own = catalog.get(&edge.op.name).ok().and_then(|op| op.colour());
+                let own = catalog.get(&op.name).ok().and_then(|op| op.colour());
                 let colour = own.unwrap_or_else(|| {
                     more += 1;
                     MORE_COLOURS[(more - 1) % MORE_COLOURS.len()]
                 });
-                used.push((edge.op.name.clone(), colour.to_string()));
+                used.push((op.name.clone(), colour.to_string()));
             }
         }
         Palette(used)
@@ -51,57 +53,13 @@ impl Palette {
     }
 }
 
-fn first_cells(desc: &ModelDesc) -> impl Iterator<Item = (CellType, &CellDesc)> {
-    [CellType::Regular, CellType::Reduction]
-        .into_iter()
-        .filter_map(|kind| desc.first_cell(kind).map(|cell| (kind, cell)))
-}
-
-/// `regular cell (cells 0–5, 7, 8)`.
-fn caption(desc: &ModelDesc, kind: CellType) -> String {
-    let indices: Vec<usize> = (0..desc.cells.len())
-        .filter(|&i| desc.cells[i].cell_type == kind)
-        .collect();
-    let mut runs: Vec<(usize, usize)> = Vec::new();
-    for i in indices {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == i => *last = i,
-            _ => runs.push((i, i)),
-        }
-    }
-    let runs: Vec<String> = runs
-        .iter()
-        .map(|&(a, b)| {
-            if a == b {
-                a.to_string()
-            } else {
-                format!("{a}–{b}")
-            }
-        })
-        .collect();
-    let cells = if runs.len() == 1 && !runs[0].contains('–') {
-        "cell"
-    } else {
-        "cells"
-    };
-    format!("{kind} cell ({cells} {})", runs.join(", "))
-}
-
-fn label(op: &super::OpDesc) -> String {
+fn label(op: &OpDesc) -> String {
     if op.is_mixed() {
         format!("{}({})", op.name.trim_end_matches("_op"), op.children.len())
     } else if op.stride > 1 {
         format!("{} /{}", op.name, op.stride)
     } else {
         op.name.clone()
-    }
-}
-
-/// Name of a state of a cell with so many inputs: these by how far back they are, then nodes by number.
-fn state_name(state: usize, inputs: usize) -> String {
-    match state.checked_sub(inputs) {
-        None => format!("c_{{k-{}}}", inputs - state),
-        Some(node) => node.to_string(),
     }
 }
 
@@ -188,6 +146,8 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
     }
     let last = columns.iter().max().copied().unwrap_or(0) + 2;
     let mut vertices: Vec<Vertex> = Vec::new();
+    // The vertices of the states; an input that nothing reads has none.
+    let mut place_of: Vec<Option<usize>> = Vec::new();
     let mut add = |mark, column| {
         vertices.push(Vertex {
             mark,
@@ -199,19 +159,21 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
         vertices.len() - 1
     };
     for (state, &column) in columns.iter().enumerate() {
+        if state < inputs && !cell.reads(state) {
+            place_of.push(None);
+            continue;
+        }
         let (fill, text) = if state < inputs {
             ("#2e7d4f", "#ffffff")
         } else {
             ("#cfe5f8", "#14324d")
         };
-        add(
-            Mark::State {
-                name: state_name(state, inputs),
-                fill,
-                text,
-            },
-            column,
-        );
+        let mark = Mark::State {
+            name: cell.state_name(state),
+            fill,
+            text,
+        };
+        place_of.push(Some(add(mark, column)));
     }
     let output = add(
         Mark::State {
@@ -223,7 +185,10 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
     );
     let mut paths = Vec::new();
     let mut connect = |from: usize, to: usize, to_column: usize, op: Option<(String, String)>| {
-        let mut through = vec![from];
+        let Some(start) = place_of[from] else {
+            return;
+        };
+        let mut through = vec![start];
         for column in columns[from] + 1..to_column {
             let mark = match &op {
                 Some((text, colour)) if column + 1 == to_column => Mark::Label {
@@ -243,18 +208,17 @@ fn layout(cell: &CellDesc, palette: &Palette) -> Layout {
         });
     };
     for (n, node) in cell.nodes.iter().enumerate() {
-        let to = n + inputs;
+        let state = n + inputs;
+        let Some(to) = place_of[state] else {
+            continue;
+        };
         if node.edges.is_empty() {
-            connect(to - 1, to, columns[to], None);
+            connect(state - 1, to, columns[state], None);
         }
-        for edge in &node.edges {
-            for &from in edge.inputs.iter().filter(|&&from| from < to) {
-                connect(
-                    from,
-                    to,
-                    columns[to],
-                    Some((label(&edge.op), palette.get(&edge.op.name).to_string())),
-                );
+        for (from, op) in node.edges.iter().flat_map(super::EdgeDesc::parts) {
+            if from < state {
+                let labelled = (label(op), palette.get(&op.name).to_string());
+                connect(from, to, columns[state], Some(labelled));
             }
         }
     }
@@ -479,11 +443,15 @@ fn draw_layout(svg: &mut String, layout: &Layout, top: f64) {
     }
 }
 
-/// Draws the first cell of each kind, with a legend of the ops that occur.
+/// Draws all cells that differ, each once, with a legend of the ops that occur.
 pub fn draw_svg(desc: &ModelDesc) -> String {
     let palette = Palette::of(desc);
-    let layouts: Vec<(CellType, Layout)> = first_cells(desc)
-        .map(|(kind, cell)| (kind, layout(cell, &palette)))
+    let groups = desc.distinct_cells().into_iter();
+    let layouts: Vec<(CellGroup, Layout)> = groups
+        .map(|group| {
+            let layout = layout(&desc.cells[group.first()], &palette);
+            (group, layout)
+        })
         .collect();
     let legend_width: f64 = palette
         .0
@@ -514,12 +482,12 @@ pub fn draw_svg(desc: &ModelDesc) -> String {
         "<text x=\"{MARGIN}\" y=\"{y:.1}\" font-size=\"13\" fill=\"#5b6875\">{title}</text>"
     );
     y += 14.0;
-    for (kind, layout) in &layouts {
+    for (group, layout) in &layouts {
         y += 22.0;
         let _ = writeln!(
             body,
             "<text x=\"{MARGIN}\" y=\"{y:.1}\" font-size=\"16\" font-weight=\"600\" fill=\"#1d2733\">{}</text>",
-            escape(&caption(desc, *kind))
+            escape(&group.to_string())
         );
         y += 18.0;
         draw_layout(&mut body, layout, y);
@@ -575,15 +543,23 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
     let mut dot = String::from(
         "digraph model {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\"];\n",
     );
-    for (kind, cell) in first_cells(desc) {
+    let groups = desc.distinct_cells();
+    for group in &groups {
+        let cell = &desc.cells[group.first()];
+        let is_first = groups.iter().find(|g| g.cell_type == group.cell_type) == Some(group);
+        let part = match is_first {
+            true => group.cell_type.to_string(),
+            false => format!("{}_cell{}", group.cell_type, group.first()),
+        };
         let _ = writeln!(
             dot,
-            "  subgraph cluster_{kind} {{\n    label={};",
-            quote(&caption(desc, kind))
+            "  subgraph cluster_{part} {{\n    label={};",
+            quote(&group.to_string())
         );
-        let id = |state: usize| format!("{kind}_{state}");
+        let id = |state: usize| format!("{part}_{state}");
         let inputs = cell.stems.len();
-        for state in 0..cell.nodes.len() + inputs {
+        let states = 0..cell.nodes.len() + inputs;
+        for state in states.filter(|&state| state >= inputs || cell.reads(state)) {
             let fill = if state < inputs {
                 "darkseagreen2"
             } else {
@@ -593,33 +569,30 @@ pub fn draw_dot(desc: &ModelDesc) -> String {
                 dot,
                 "    {} [label={}, fillcolor={fill}];",
                 id(state),
-                quote(&state_name(state, inputs))
+                quote(&cell.state_name(state))
             );
         }
         let _ = writeln!(
             dot,
-            "    {kind}_out [label=\"c_{{k}}\", fillcolor=palegoldenrod];"
+            "    {part}_out [label=\"c_{{k}}\", fillcolor=palegoldenrod];"
         );
         for (n, node) in cell.nodes.iter().enumerate() {
             if node.edges.is_empty() {
                 let (from, to) = (id(n + inputs - 1), id(n + inputs));
                 let _ = writeln!(dot, "    {from} -> {to} [style=dashed];");
             }
-            for edge in &node.edges {
-                let colour = quote(palette.get(&edge.op.name));
-                for &from in &edge.inputs {
-                    let label = quote(&label(&edge.op));
-                    let _ = writeln!(
-                        dot,
-                        "    {} -> {} [label={label}, color={colour}];",
-                        id(from),
-                        id(n + inputs)
-                    );
-                }
+            for (from, op) in node.edges.iter().flat_map(super::EdgeDesc::parts) {
+                let (label, colour) = (quote(&label(op)), quote(palette.get(&op.name)));
+                let _ = writeln!(
+                    dot,
+                    "    {} -> {} [label={label}, color={colour}];",
+                    id(from),
+                    id(n + inputs)
+                );
             }
         }
         for &state in &cell.concat {
-            let _ = writeln!(dot, "    {} -> {kind}_out [style=dashed];", id(state));
+            let _ = writeln!(dot, "    {} -> {part}_out [style=dashed];", id(state));
         }
         dot.push_str("  }\n");
     }

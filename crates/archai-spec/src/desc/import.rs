@@ -35,18 +35,18 @@ enum Kind {
     Argument(Vec<String>),
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Node {
     edges: Vec<Edge>,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Edge {
     input_ids: Vec<usize>,
     op_desc: Op,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Op {
     name: String,
     params: Option<Params>,
@@ -54,15 +54,15 @@ struct Op {
     children_ins: Option<Vec<usize>>,
 }
 
-#[derive(Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Params {
     stride: Option<usize>,
 }
 
-/// Builds the cells of the file: the first one of each kind stands for all.
+/// Builds the cells of the file: all of a kind are alike.
 struct Imported {
     kinds: Vec<CellType>,
-    /// Nodes of the first regular and the first reduction cell.
+    /// Nodes of the regular and the reduction cells.
     nodes: [Option<Vec<Node>>; 2],
     /// Reductions stand where the file has them, not where settings put them.
     own_reductions: bool,
@@ -138,8 +138,8 @@ fn op(from: &Op, channels: usize) -> Result<OpDesc, DescError> {
 /// Without `settings`, the network has as many cells as the file, 16 channels, and CIFAR-10's images and classes.
 ///
 /// # Errors
-/// Not such a file (with `name:line:col`), an unknown kind of cell or op, an unfinalised supernet in place of a found network,
-/// and what [`build`] reports.
+/// Not such a file (with `name:line:col`), an unknown kind of cell or op, cells of one kind that differ, an unfinalised supernet
+/// in place of a found network, and what [`build`] reports.
 pub fn import_archai(
     text: &str,
     name: &str,
@@ -190,7 +190,14 @@ pub fn import_archai(
             .iter()
             .map(|node| node.edges.len())
             .fold(max_edges, usize::max);
-        imported.nodes[kind as usize].get_or_insert(cell.nodes);
+        let known = &mut imported.nodes[kind as usize];
+        if known.as_ref().is_some_and(|known| *known != cell.nodes) {
+            let message = format!(
+                "differs from the first {kind} cell; an import has one architecture for all cells of a kind, so make them alike"
+            );
+            return Err(structure(message).at(format!("{name}: cell {i}")).into());
+        }
+        known.get_or_insert(cell.nodes);
     }
     let minimal;
     let settings = match settings {

@@ -1,6 +1,7 @@
 //! Model descriptions: plain, versioned data that a search starts from and ends in. A description holds no weights, no
 //! paths and no configuration; it can be generated, written by hand, checked, scaled, drawn, counted and compiled.
 
+mod architecture;
 mod builder;
 mod catalog;
 mod check;
@@ -19,9 +20,10 @@ mod table;
 mod yaml;
 pub mod zoo;
 
+pub use architecture::{CellGroup, Difference};
 pub use builder::{
     Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,
-    StemsDesc, build,
+    StemsDesc, build, evaluated,
 };
 pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
 pub use check::{CellShapes, MAX_CELL_INPUTS, MAX_SIZE, ModelShapes};
@@ -166,8 +168,9 @@ pub struct EdgeDesc {
     pub op: OpDesc,
 }
 
-/// An auxiliary classifier: ReLU, 5×5 average pool with `stride`, 1×1 convolution to 128, norm, ReLU, 2×2 convolution to
-/// 768, norm (if `second_norm`), ReLU, linear.
+/// An auxiliary classifier: ReLU, average pool of `window`×`window` pixels with `stride`, 1×1 convolution to 128, norm, ReLU,
+/// 2×2 convolution to 768, norm (if `second_norm`), ReLU, mean of what pixels there are, linear. The papers' towers end in
+/// one pixel and have no mean. [`AuxTowerDesc::on`] fits one to the size of the maps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AuxTowerDesc {
@@ -177,8 +180,70 @@ pub struct AuxTowerDesc {
     pub n_classes: usize,
     /// Stride of the pool.
     pub stride: usize,
+    /// Height and width of the pool's windows: 5, except on maps that are too small for it.
+    #[serde(default = "usual_window", skip_serializing_if = "is_usual_window")]
+    pub window: usize,
     /// Whether the second convolution is followed by a norm.
     pub second_norm: bool,
+}
+
+/// The papers' window of a tower's pool.
+const USUAL_WINDOW: usize = 5;
+
+fn usual_window() -> usize {
+    USUAL_WINDOW
+}
+fn is_usual_window(n: &usize) -> bool {
+    *n == USUAL_WINDOW
+}
+
+impl AuxTowerDesc {
+    /// The tower on maps of shape `input`: 5×5 windows at `stride`, as the papers have it, wherever they leave at least
+    /// 2×2 cells, and on smaller maps the largest stride, then the largest windows, that leave 2×2.
+    ///
+    /// ```
+    /// use archai_spec::desc::{AuxTowerDesc, Shape};
+    /// let pool = |side| {
+    ///     let tower = AuxTowerDesc::on(Shape::new(16, side, side), 10, 3, true)?;
+    ///     Ok::<_, archai_spec::desc::DescError>((tower.window, tower.stride))
+    /// };
+    /// assert_eq!(pool(8)?, (5, 3), "CIFAR: images of 32 pixels");
+    /// assert_eq!(pool(7)?, (5, 2), "images of 28 pixels, and ImageNet");
+    /// assert_eq!(pool(4)?, (3, 1));
+    /// # Ok::<(), archai_spec::desc::DescError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Maps that are one pixel high or wide.
+    pub fn on(
+        input: Shape,
+        n_classes: usize,
+        stride: usize,
+        second_norm: bool,
+    ) -> Result<Self, DescError> {
+        let side = input.height.min(input.width);
+        let (window, stride) = if side >= USUAL_WINDOW.saturating_add(stride) {
+            (USUAL_WINDOW, stride)
+        } else if side >= 2 {
+            let window = USUAL_WINDOW.min(side - 1);
+            (window, side - window)
+        } else {
+            return Err(DescError::new(
+                DescErrorKind::Shape,
+                format!(
+                    "an auxiliary tower needs maps of at least 2×2 pixels, but the cell gives {input}; take larger images or \
+                     fewer reductions, or set `aux_weight` to 0 for no tower"
+                ),
+            ));
+        };
+        Ok(AuxTowerDesc {
+            ch_in: input.channels,
+            n_classes,
+            stride,
+            window,
+            second_norm,
+        })
+    }
 }
 
 impl NodeDesc {
@@ -249,7 +314,7 @@ impl ModelDesc {
         }
         keys
     }
-    /// The first cell of a kind: the one that stands for all of them.
+    /// The first cell of a kind. Others may differ: [`ModelDesc::common_cell`] is the one that stands for all of them.
     pub fn first_cell(&self, cell_type: CellType) -> Option<&CellDesc> {
         self.cells.iter().find(|c| c.cell_type == cell_type)
     }

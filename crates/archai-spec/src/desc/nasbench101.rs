@@ -340,15 +340,24 @@ impl Cell101 {
         Ok((nodes, out))
     }
 
-    /// The cell of a network of this space: its first regular cell.
+    /// The cell of a network of this space: that of all its cells, reductions too.
     ///
     /// # Errors
-    /// Says that the description has no such cell.
+    /// Says that the description has no such cell, or which one is another.
     pub fn from_desc(desc: &ModelDesc) -> Result<Cell101, DescError> {
         let cell = desc
             .first_cell(CellType::Regular)
             .ok_or_else(|| error("there is no regular cell to read a NAS-Bench-101 cell from"))?;
-        Cell101::from_cell(cell)
+        let first = Cell101::from_cell(cell)?;
+        for (i, other) in desc.cells.iter().enumerate() {
+            if Cell101::from_cell(other).map_err(|e| e.at(format!("cell {i}")))? != first {
+                return Err(error(
+                    "is another cell than the first regular one; all must be the same",
+                )
+                .at(format!("cell {i}")));
+            }
+        }
+        Ok(first)
     }
     /// As [`Cell101::from_desc`], of one cell.
     ///

@@ -217,19 +217,35 @@ impl Cell201 {
     ) -> Result<Built, DescErrors> {
         build(&FixedCell(*self), settings, None, true, catalog)
     }
-    /// The cell of a found network: its first regular cell. Edges that are missing are `none`; a node without edges
+    /// The cell of a found network: that of all its regular cells. Edges that are missing are `none`; a node without edges
     /// repeats the node before it, which is a skip.
     ///
     /// # Errors
-    /// Says why the description has no such cell.
+    /// Says why the description has no such cell, or which one is another.
     pub fn from_desc(desc: &ModelDesc) -> Result<Cell201, DescError> {
-        let (i, cell) = desc
-            .cells
-            .iter()
-            .enumerate()
-            .find(|(_, c)| c.cell_type == CellType::Regular)
+        let regular = desc.cells.iter().enumerate();
+        let mut regular = regular
+            .filter(|(_, cell)| cell.cell_type == CellType::Regular)
+            .map(|(i, cell)| {
+                (
+                    i,
+                    Cell201::from_cell(cell).map_err(|e| e.at(format!("cell {i}"))),
+                )
+            });
+        let (_, first) = regular
+            .next()
             .ok_or_else(|| error("there is no regular cell to read a NAS-Bench-201 cell from"))?;
-        Cell201::from_cell(cell).map_err(|e| e.at(format!("cell {i}")))
+        let first = first?;
+        for (i, other) in regular {
+            let other = other?;
+            if other != first {
+                return Err(error(format!(
+                    "is {other}, but the first regular cell is {first}; all must be the same"
+                ))
+                .at(format!("cell {i}")));
+            }
+        }
+        Ok(first)
     }
     /// As [`Cell201::from_desc`], of one cell.
     ///

@@ -7,8 +7,8 @@ use crate::desc::{AuxTowerDesc, DescError, OpCatalog, Shape};
 /// Channels inside the tower.
 const INNER: [usize; 2] = [128, 768];
 
-/// ReLU, 5×5 average pool without padding, pointwise to 128, norm, ReLU, 2×2 convolution to 768, norm (where the
-/// description has it), ReLU, linear. The builder says whether norms are affine.
+/// ReLU, average pool without padding, pointwise to 128, norm, ReLU, 2×2 convolution to 768, norm (where the description
+/// has it), ReLU, mean of the pixels if there are several, linear. The builder says whether norms are affine.
 pub(crate) fn lower_tower(
     tower: &AuxTowerDesc,
     x: Value,
@@ -33,16 +33,19 @@ pub(crate) fn lower_tower(
     if tower.second_norm {
         x = b.norm(x, wide);
     }
-    let x = b.relu(x);
-    let features = (wide.saturating_mul(pixels.height)).saturating_mul(pixels.width);
-    Ok(b.linear(x, features, tower.n_classes))
+    let mut x = b.relu(x);
+    if (pixels.height, pixels.width) != (1, 1) {
+        // So that the classifier is of one size on maps of all sizes.
+        x = b.layer(Layer::GlobalMean, &[x]);
+    }
+    Ok(b.linear(x, wide, tower.n_classes))
 }
 
 impl AuxTowerDesc {
     /// The tower's first layer but for the ReLU.
     pub(crate) fn pool(&self) -> Layer {
         Layer::AvgPool {
-            window: PoolShape::unpadded(5, self.stride),
+            window: PoolShape::unpadded(self.window, self.stride),
             count_include_pad: false,
         }
     }

@@ -191,6 +191,7 @@ fn training(
     schedule(
         &trainer.lr_schedule,
         trainer.optimizer.lr,
+        trainer.epochs,
         &at("lr_schedule"),
         problems,
     );
@@ -198,9 +199,13 @@ fn training(
         optimizer(alpha, &at("alpha_optimizer"), problems);
     }
     match (&trainer.alpha_lr_schedule, &trainer.alpha_optimizer) {
-        (Some(alpha), Some(optimizer)) => {
-            schedule(alpha, optimizer.lr, &at("alpha_lr_schedule"), problems)
-        }
+        (Some(alpha), Some(optimizer)) => schedule(
+            alpha,
+            optimizer.lr,
+            trainer.epochs,
+            &at("alpha_lr_schedule"),
+            problems,
+        ),
         (Some(_), None) => {
             problems.push((
                 at("alpha_lr_schedule"),
@@ -269,7 +274,20 @@ fn optimizer(optimizer: &Optimizer, path: &str, problems: &mut Problems) {
     }
 }
 
-fn schedule(schedule: &LrSchedule, lr: f64, path: &str, problems: &mut Problems) {
+fn schedule(schedule: &LrSchedule, lr: f64, epochs: usize, path: &str, problems: &mut Problems) {
+    // A training of no epochs is left out, whatever its schedule.
+    if let Some(warmup) = &schedule.warmup
+        && epochs > 0
+        && warmup.epochs > epochs
+    {
+        problems.push((
+            format!("{path}.warmup.epochs"),
+            format!(
+                "a warm-up of {} epochs does not end in a training of {epochs}; expected at most that, or null for none",
+                warmup.epochs
+            ),
+        ));
+    }
     let kind = schedule.kind.name();
     foreign(path, kind, schedule.foreign(), problems);
     let mut need = |key: &str, is_given: bool| {

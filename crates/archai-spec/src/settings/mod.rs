@@ -171,12 +171,34 @@ pub struct Training {
     pub trainer: Trainer,
 }
 
+/// What an evaluation does with the found description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TemplateUse {
+    /// Its cells are scaled to the size in `nas.eval.model_desc`.
+    #[default]
+    Scale,
+    /// The network is trained as it is written, every cell by itself. Of `nas.eval.model_desc` the data set and `aux_weight`
+    /// count.
+    AsIs,
+}
+
+impl TemplateUse {
+    fn is_scale(&self) -> bool {
+        *self == TemplateUse::Scale
+    }
+}
+
 /// The evaluation phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Eval {
     /// The found description that is scaled up: the template.
     pub final_desc_filename: String,
+    /// What becomes of the found description: `scale` makes a network of the size in `model_desc` from its cells, `as_is`
+    /// trains it as it is written. Left out, it is `scale`.
+    #[serde(default, skip_serializing_if = "TemplateUse::is_scale")]
+    pub template: TemplateUse,
     /// Where the scaled description is written.
     pub full_desc_filename: String,
     /// Where the metrics of the training are written.
@@ -626,7 +648,7 @@ impl LrSchedule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Warmup {
-    /// Epochs of warm-up; 0 for none.
+    /// Epochs of warm-up; 0 for none. At most those of the training.
     pub epochs: usize,
     /// 1: from lr/epochs up to lr. Above 1: from lr up to `multiplier`·lr, where the main schedule then starts.
     #[schemars(range(min = 1.0))]
@@ -664,7 +686,8 @@ pub struct ModelDescSettings {
     /// Weight of the auxiliary tower's loss; 0 builds no tower.
     #[schemars(extend("x-unit" = "weight of a loss"))]
     pub aux_weight: f64,
-    /// Stride of the auxiliary tower's pool: 3 for 32×32 images, 2 for ImageNet.
+    /// Stride of the auxiliary tower's 5×5 pool: 3 for 32×32 images, 2 for ImageNet. Maps that are too small for it get a
+    /// smaller stride, and if need be smaller windows.
     #[schemars(range(min = 1))]
     pub aux_tower_stride: usize,
     /// The auxiliary tower normalises after its second convolution. The original DARTS code does so on CIFAR and not on

@@ -387,6 +387,12 @@ fn values_that_do_not_go_together() {
              nas.search.trainer.lr_schedule.milestones: expected epochs in rising order",
         ),
         (
+            &["nas.search.trainer.lr_schedule.warmup={epochs: 51, multiplier: 1}"],
+            "`nas.search.trainer.lr_schedule.warmup={epochs: 51, multiplier: 1}`: \
+             nas.search.trainer.lr_schedule.warmup.epochs: a warm-up of 51 epochs does not end in a training of 50; expected \
+             at most that, or null for none",
+        ),
+        (
             &["nas.search.trainer.lr_schedule={type: step, min_lr: null, gamma: 0.1}"],
             "`nas.search.trainer.lr_schedule={type: step, min_lr: null, gamma: 0.1}`: nas.search.trainer.lr_schedule.type: step needs the key `decay_period`, which is missing or null",
         ),

@@ -1,5 +1,6 @@
 //! Descriptions: building, checking, counting, reading, writing, scaling, drawing.
 
+mod architecture;
 mod build;
 mod draw;
 mod foreign;
@@ -14,7 +15,8 @@ mod yaml;
 mod zoo;
 
 use archai_spec::desc::{
-    Built, DartsModelDescBuilder, Genotype, ModelDesc, OpCatalog, build, from_genotype,
+    Built, ChildDesc, DartsModelDescBuilder, EdgeDesc, Genotype, ModelDesc, OpCatalog, OpDesc,
+    build, from_genotype,
 };
 use archai_spec::settings::{ModelDescSettings, Settings, StemWiring};
 
@@ -65,6 +67,21 @@ fn network(genotype: &Genotype, settings: &ModelDescSettings) -> ModelDesc {
     from_genotype(genotype, settings, true, &OpCatalog::builtin())
         .unwrap()
         .desc
+}
+
+/// An edge of two parts: a convolution of the second input and a skip of the first.
+fn multi_edge(channels: usize) -> EdgeDesc {
+    let mut op = OpDesc::new("multi_op", channels, channels);
+    for (input, name) in [(1, "sep_conv_3x3"), (0, "skip_connect")] {
+        op.children.push(ChildDesc {
+            input,
+            op: OpDesc::new(name, channels, channels),
+        });
+    }
+    EdgeDesc {
+        inputs: vec![0, 1],
+        op,
+    }
 }
 
 const DARTS_V1: &str = "Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('skip_connect', 0), \

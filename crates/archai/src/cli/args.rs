@@ -49,6 +49,9 @@ pub enum Command {
     /// Search for a network, then train, test and save it
     #[command(after_help = RUN_EXAMPLES)]
     Run(RunArgs),
+    /// Train, test and save a network as its description says
+    #[command(after_help = TRAIN_EXAMPLES)]
+    Train(TrainArgs),
     /// Resume a run that was interrupted
     #[command(
         after_help = "The command that made DIR is given again, with all that it was about, in the folder where it was\n\
@@ -170,6 +173,18 @@ starts anew, and the older folders are kept under a number: .1, .2, ...
 Exit status: 0 all well, 1 something failed, 2 the command line or a
 configuration cannot be used or names a file that is not there, 130
 interrupted.";
+
+const TRAIN_EXAMPLES: &str = "\
+Nothing is scaled: every cell is trained as it is written, so the data set must
+have the images and classes that the description names. The rest is as in
+`archai run`: its settings are those of nas.eval, which can be changed by their
+dotted names, and without --full a few batches are seen. The run's folder is
+ALGO_DATASET_PREFIX_eval.
+
+Examples:
+  archai desc from-genotype darts_v2.txt --aux > v2.yaml
+  archai train v2.yaml --datasets cifar10 --full
+  archai train mine.yaml --algo darts --nas.eval.trainer.epochs 100";
 
 const BENCH_EXAMPLES: &str = "\
 The first five steps are at the sizes of the DARTS paper: the search network has
@@ -349,6 +364,65 @@ pub struct RunArgs {
     pub seed: Option<u64>,
 
     /// Start over instead of resuming what was interrupted; the older runs are kept under a number
+    #[arg(long)]
+    pub fresh: bool,
+
+    /// Resume a run although settings have changed, where the change cannot matter for what is done so far
+    #[arg(long, conflicts_with = "fresh")]
+    pub allow_changed: bool,
+}
+
+/// `archai train`.
+#[derive(Clone, Debug, Args)]
+pub struct TrainArgs {
+    /// A model description
+    #[arg(value_name = "NETWORK", value_hint = ValueHint::FilePath)]
+    pub file: String,
+
+    /// The algorithm whose settings of the evaluation count; `archai algos` lists them
+    #[arg(long, value_name = "NAME", default_value = "manual")]
+    pub algo: String,
+
+    /// Data sets, separated by commas: names that `archai datasets` lists, or paths of YAML files
+    /// [default: fashion_mnist_mini, with --full cifar10]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub datasets: Option<Vec<String>>,
+
+    /// The published settings instead of toy mode, which takes a few batches
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    pub full: Option<bool>,
+
+    /// Last part of the name of the run directory [default: the name of the file]
+    #[arg(long, value_name = "PREFIX")]
+    pub exp_prefix: Option<String>,
+
+    /// Folder of the run directories [default: common.logdir, which is ~/logdir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub logdir: Option<String>,
+
+    /// Configuration files to lay over the defaults, separated by semicolons; keys that they lack stay as they are
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
+    pub config: Option<String>,
+
+    /// Where to compute
+    #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
+    pub device: String,
+
+    /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
+    /// bits)
+    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
+    pub engine: EngineArg,
+
+    /// Threads to compute with; results do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+
+    /// Seed of all random draws [default: common.seed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Start over instead of resuming what was interrupted; the older run is kept under a number
     #[arg(long)]
     pub fresh: bool,
 

@@ -8,8 +8,8 @@ use archai_engine::files::{FileError, write_atomically};
 use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
-    CellType, Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable,
-    OpCatalog, OpDesc, Shape, Which, build, draw_dot, draw_svg, from_genotype, import_archai,
+    Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable, NodeDesc,
+    OpCatalog, Shape, Which, build, draw_dot, draw_svg, from_genotype, import_archai,
 };
 use archai_spec::graph::{Graph, GraphLayer};
 use archai_spec::numbers::{millions, thousands};
@@ -20,6 +20,9 @@ use serde_json::{Value, json};
 
 use super::args::{CIFAR10, DescCommand, FromArgs, MacroArgs, StemsArg};
 use super::error::CliError;
+
+/// Weight of the auxiliary tower's loss in the papers.
+pub(super) const PAPERS_AUX_WEIGHT: f64 = 0.4;
 
 /// Runs a command of the group.
 ///
@@ -307,7 +310,7 @@ fn settings(
     settings.aux_weight = match (args.aux, settings.aux_weight) {
         (false, _) => 0.0,
         // A data set whose evaluation has no tower; any weight builds one, and it is not part of a description.
-        (true, 0.0) => 0.4,
+        (true, 0.0) => PAPERS_AUX_WEIGHT,
         (true, weight) => weight,
     };
     Ok(settings)
@@ -377,39 +380,22 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
             thousands(parts.alphas)
         ));
     }
-    for kind in [CellType::Regular, CellType::Reduction] {
-        let Some(cell) = desc.first_cell(kind) else {
-            continue;
-        };
-        out.push_str(&format!("\n{kind} cell\n"));
-        for (i, node) in cell.nodes.iter().enumerate() {
-            let edges: Vec<String> = node
-                .edges
-                .iter()
-                .map(|edge| {
-                    let inputs: Vec<String> = edge.inputs.iter().map(usize::to_string).collect();
-                    format!("{}←{}", op_name(&edge.op), inputs.join(","))
-                })
-                .collect();
-            out.push_str(&format!(
-                "  state {}   {}\n",
-                i + cell.stems.len(),
-                edges.join("  ")
-            ));
+    for group in desc.distinct_cells() {
+        let cell = &desc.cells[group.first()];
+        out.push_str(&format!("\n{group}\n"));
+        for (n, node) in cell.nodes.iter().enumerate() {
+            let edges: Vec<String> = match node.edges.as_slice() {
+                [] => vec![format!(
+                    "repeats {}",
+                    cell.state_name((n + cell.stems.len()).saturating_sub(1))
+                )],
+                edges => edges.iter().map(|edge| cell.edge_text(edge)).collect(),
+            };
+            out.push_str(&format!("  node {n:<4} {}\n", edges.join("  ")));
         }
-        let concat: Vec<String> = cell.concat.iter().map(usize::to_string).collect();
-        out.push_str(&format!("  output    states {}\n", concat.join(", ")));
+        out.push_str(&format!("  output    {}\n", cell.output_text()));
     }
     out
-}
-
-/// The name of an op; a mixed op says how many candidates it holds.
-fn op_name(op: &OpDesc) -> String {
-    if op.is_mixed() {
-        format!("{} of {}", op.name, op.children.len())
-    } else {
-        op.name.clone()
-    }
 }
 
 /// A line per layer: the value that it gives, what it is, what it reads, its shape and its learnt numbers.
@@ -460,6 +446,20 @@ fn as_json(desc: &ModelDesc, parts: &ModelTable) -> Value {
     let mut value = json!(parts);
     value["input"] = json!(desc.input);
     value["n_classes"] = json!(desc.n_classes);
+    // The architectures, as the text shows them.
+    let groups = desc.distinct_cells().into_iter().map(|group| {
+        let cell = &desc.cells[group.first()];
+        let edges = |node: &NodeDesc| -> Vec<String> {
+            node.edges.iter().map(|edge| cell.edge_text(edge)).collect()
+        };
+        json!({
+            "cell_type": group.cell_type,
+            "cells": group.cells,
+            "nodes": cell.nodes.iter().map(edges).collect::<Vec<_>>(),
+            "output": cell.output_text(),
+        })
+    });
+    value["distinct_cells"] = groups.collect();
     value["genotype"] = json!(desc.genotype().ok().map(|g| g.to_string()));
     value
 }

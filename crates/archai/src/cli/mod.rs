@@ -18,6 +18,7 @@ mod shell;
 mod summary;
 mod table;
 mod terminal;
+mod train;
 mod verify;
 
 use std::path::Path;
@@ -75,14 +76,16 @@ pub fn run(lab: Lab) -> ExitCode {
 /// The parser under the name that the program was called by. Overrides never reach it, but its usage names them.
 fn program(name: &str) -> clap::Command {
     let usage = |words: &str| format!("{name} {words} [--a.b.c VALUE]...");
-    let (run, show) = (
+    let (run, train, show) = (
         usage("run [OPTIONS]"),
+        usage("train [OPTIONS] <NETWORK>"),
         usage("config show [OPTIONS] <ALGO>"),
     );
     Cli::command()
         .name(name.to_string())
         .bin_name(name.to_string())
         .mut_subcommand("run", |command| command.override_usage(run))
+        .mut_subcommand("train", |command| command.override_usage(train))
         .mut_subcommand("config", |command| {
             command.mut_subcommand("show", |command| command.override_usage(show))
         })
@@ -169,13 +172,21 @@ fn resume(dir: &Path, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), 
         parse(started.arguments.clone(), &env).map_err(|e| unusable(e.to_string()))?;
     match &cli.command {
         Command::Run(args) => run::resume(args, &overrides, &lab, &env, &dir),
-        _ => Err(unusable("it is no `run`".to_string())),
+        Command::Train(args) => {
+            let (args, overrides) = train::as_run(args, &overrides, &lab)?;
+            run::resume(&args, &overrides, &lab, &env, &dir)
+        }
+        _ => Err(unusable("it is no `run` or `train`".to_string())),
     }
 }
 
 fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     match command {
         Command::Run(args) => run::run(args, overrides, lab, env),
+        Command::Train(args) => {
+            let (args, overrides) = train::as_run(args, overrides, lab)?;
+            run::run(&args, &overrides, lab, env)
+        }
         Command::Resume { dir } => resume(dir, overrides, lab, env),
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),

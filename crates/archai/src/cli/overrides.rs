@@ -1,13 +1,13 @@
 //! Which arguments are overrides of the configuration, and which are flags of the program.
 //!
 //! An override is an argument whose name has a dot: `--nas.eval.trainer.epochs 200`, `--nas.eval.trainer.epochs=200` or
-//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run` and `config show`. Everything else is left to the
+//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train` and `config show`. Everything else is left to the
 //! parser of flags, so that a misspelt flag is an error there.
 
 use clap::Command;
 
 /// The commands that take overrides, by the words that call them.
-const COMMANDS: [&[&str]; 2] = [&["run"], &["config", "show"]];
+const COMMANDS: [&[&str]; 3] = [&["run"], &["train"], &["config", "show"]];
 
 /// Splits a command line (without the program's name) into flags and overrides.
 pub fn split(args: Vec<String>, program: &Command) -> (Vec<String>, Vec<String>) {

@@ -39,10 +39,33 @@ fn the_papers_network_has_the_papers_size() {
         "cell 19",
         "3,349,342",
         "528.4 M",
-        "sep_conv_3x3←0",
         "stem 0",
+        "regular cell (cells 0–5, 7–12, 14–19)\n  node 0    sep_conv_3x3←c_{k-2}  sep_conv_3x3←c_{k-1}",
+        "  node 3    skip_connect←c_{k-2}  dil_conv_3x3←0\n  output    concate_channels←0,1,2,3",
+        "reduction cell (cells 6, 13)\n  node 0    max_pool_3x3 /2←c_{k-2}",
     ] {
         assert!(table.contains(expect), "{expect:?} is missing in:\n{table}");
+    }
+}
+
+#[test]
+fn a_tower_that_is_asked_for_is_there() {
+    let world = World::new();
+    let genotype = world.write("v2.txt", DARTS_V2);
+    for flags in [
+        "--cells 20 --reductions 2",
+        "--cells 14 --channels 48 --dataset imagenet",
+        "--cells 5 --reductions 1",
+        "--cells 3 --reductions 0",
+        "--cells 5 --dataset mnist",
+    ] {
+        let mut args = vec!["desc", "from-genotype", &genotype, "--aux"];
+        args.extend(flags.split(' '));
+        world.write("net.yaml", &world.run(&args).ok());
+        let shown = world.run(&["desc", "show", "net.yaml", "--json"]).ok();
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let params = |key: &str| shown[key]["params"].as_u64().unwrap();
+        assert!(params("total_with_aux") > params("total"), "{flags}");
     }
 }
 

@@ -15,4 +15,5 @@ mod report;
 mod run;
 mod support;
 mod template;
+mod train;
 mod vscode;

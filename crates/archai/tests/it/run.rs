@@ -79,6 +79,9 @@ fn a_run_leaves_what_it_promises() {
             assert!(dir.join(name).is_file(), "{name} in {}", dir.display());
         }
     }
+    // What was not measured is no value: nothing was trained after this search.
+    let log = read(&search.join("log.jsonl"));
+    assert!(log.contains("search_top1_val") && !log.contains("train_top1_val"));
     for name in [
         "full_model_desc.yaml",
         "eval_train_metrics.yaml",

@@ -1,9 +1,10 @@
 //! Building, scaling and checking.
 
 use archai_spec::desc::{
-    CellPlan, CellType, ChildDesc, Cost, DartsModelDescBuilder, DefaultModelDescBuilder, DescError,
-    DescErrorKind, DescErrors, EdgeDesc, Genotype, ModelDesc, ModelDescBuilder, NodeDesc,
-    OpCatalog, OpDesc, OpInfo, PRIMITIVES, ParamValue, Shape, StemInput, build,
+    AuxTowerDesc, CellPlan, CellType, ChildDesc, Cost, DartsModelDescBuilder,
+    DefaultModelDescBuilder, DescError, DescErrorKind, DescErrors, EdgeDesc, Genotype, ModelDesc,
+    ModelDescBuilder, NodeDesc, OpCatalog, OpDesc, OpInfo, PRIMITIVES, ParamValue, Shape,
+    StemInput, build,
 };
 use archai_spec::settings::{ModelDescSettings, StemWiring};
 
@@ -147,17 +148,12 @@ fn scaling_keeps_the_genotype() {
 fn children_of_a_template_are_scaled() {
     let catalog = OpCatalog::builtin();
     let mut template = small();
-    let mut op = OpDesc::new("multi_op", 8, 8);
-    for (input, name) in [(1, "sep_conv_3x3"), (0, "skip_connect")] {
-        op.children.push(ChildDesc {
-            input,
-            op: OpDesc::new(name, 8, 8),
-        });
+    for cell in &mut template.cells {
+        if cell.cell_type == CellType::Regular {
+            let c = cell.stems[0].ch_out;
+            cell.nodes[0].edges = vec![super::multi_edge(c)];
+        }
     }
-    template.cells[0].nodes[0].edges = vec![EdgeDesc {
-        inputs: vec![0, 1],
-        op,
-    }];
     template.check(&catalog).unwrap();
     let built = build(
         &DefaultModelDescBuilder,
@@ -246,10 +242,10 @@ fn builds_that_cannot_be() {
             &["`linear` expects 128 channels", "2×2"],
         ),
         (
-            &|s| (s.aux_weight, s.aux_tower_stride) = (0.4, 1),
+            &|s| (s.aux_weight, s.dataset.size) = (0.4, [4, 4]),
             &v2,
             Shape,
-            &[],
+            &["cell 3", "at least 2×2 pixels", "`aux_weight` to 0"],
         ),
         (
             &|s| s.cell.cell_post_op = "concat".into(),
@@ -418,10 +414,20 @@ fn broken_descriptions() {
             d.cells
                 .iter_mut()
                 .filter_map(|c| c.aux_tower.as_mut())
-                .for_each(|t| t.stride = 1)
+                .for_each(|t| t.stride = 4)
         },
         Shape,
-        &["2×2"],
+        &["5×5 pool of stride 4", "into 1×1", "at least 2×2"],
+    );
+    broken(
+        |d| {
+            d.cells
+                .iter_mut()
+                .filter_map(|c| c.aux_tower.as_mut())
+                .for_each(|t| t.window = 9)
+        },
+        Shape,
+        &["9×9 pool", "into 0×0"],
     );
     broken(
         |d| {
@@ -701,4 +707,111 @@ fn tables() {
     let json: serde_json::Value = serde_json::to_value(&table).unwrap();
     assert_eq!(json["rows"][2]["cell_type"], "regular");
     assert!(json["rows"][2]["params"].as_u64().unwrap() > 0);
+}
+
+/// The pool of the tower of a network for images of some size, as (window, stride), if one can be built.
+fn tower_pool(size: [usize; 2], n_reductions: usize, stride: usize) -> Option<(usize, usize)> {
+    let mut settings = cifar(5, n_reductions, 4, 4);
+    settings.dataset.size = size;
+    (settings.aux_weight, settings.aux_tower_stride) = (0.4, stride);
+    let genotype: Genotype = super::DARTS_V2.parse().unwrap();
+    let catalog = OpCatalog::builtin();
+    let desc = archai_spec::desc::from_genotype(&genotype, &settings, true, &catalog).ok()?;
+    let desc = desc.desc;
+    let mut towers = desc.cells.iter().filter_map(|c| c.aux_tower.as_ref());
+    let (tower, more) = (towers.next().expect("a tower"), towers.next());
+    assert_eq!(more, None);
+    // The classifier is of one size, whatever the maps.
+    let at = desc.cells.iter().find(|c| c.aux_tower.is_some()).unwrap();
+    let linear = tower.lower(at.out, true).unwrap();
+    let linear = linear.steps.last().unwrap().layer.params()[0].shape.clone();
+    assert_eq!(linear, [10, 768], "{size:?}");
+    desc.lower(&catalog).unwrap();
+    Some((tower.window, tower.stride))
+}
+
+#[test]
+fn auxiliary_towers_fit_images_of_any_size() {
+    for (size, n_reductions, stride, expect) in [
+        // The papers' towers: 8×8 maps of CIFAR; 7×7 maps, as ImageNet has them.
+        (32, 2, 3, (5, 3)),
+        (28, 2, 2, (5, 2)),
+        // Larger maps leave more than one pixel behind the second convolution.
+        (48, 2, 3, (5, 3)),
+        (64, 2, 3, (5, 3)),
+        (96, 2, 3, (5, 3)),
+        (224, 2, 3, (5, 3)),
+        // Smaller ones than the stride is for.
+        (28, 2, 3, (5, 2)),
+        (24, 2, 3, (5, 1)),
+        (20, 2, 3, (4, 1)),
+        (16, 2, 3, (3, 1)),
+        (8, 2, 3, (1, 1)),
+        // A tower that is asked for is built whatever the number of reductions.
+        (32, 1, 3, (5, 3)),
+        (32, 0, 3, (5, 3)),
+    ] {
+        let pool = tower_pool([size, size], n_reductions, stride);
+        assert_eq!(pool, Some(expect), "{size} {n_reductions} {stride}");
+    }
+    assert_eq!(tower_pool([32, 64], 2, 3), Some((5, 3)));
+    assert_eq!(tower_pool([64, 16], 2, 3), Some((3, 1)));
+    assert_eq!(tower_pool([4, 4], 2, 3), None);
+}
+
+#[test]
+fn a_tower_that_is_not_as_the_settings_say_is_noted() {
+    let catalog = OpCatalog::builtin();
+    let mut settings = cifar(5, 2, 4, 4);
+    settings.aux_weight = 0.4;
+    let template = network(&super::DARTS_V2.parse().unwrap(), &settings);
+    for (size, expect) in [(32, 0), (64, 0), (28, 1)] {
+        settings.dataset.size = [size, size];
+        let builder = DefaultModelDescBuilder;
+        let built = build(&builder, &settings, Some(&template), true, &catalog).unwrap();
+        assert_eq!(built.notes.len(), expect, "{size}: {:?}", built.notes);
+        if let [note] = built.notes.as_slice() {
+            assert!(
+                note.contains("maps of 7×7 by 5×5 windows at stride 2")
+                    && note.contains("`aux_tower_stride: 3`"),
+                "{note}"
+            );
+        }
+    }
+}
+
+#[test]
+fn papers_towers_are_written_as_ever() {
+    let mut settings = cifar(5, 2, 4, 4);
+    settings.aux_weight = 0.4;
+    let desc = network(&super::DARTS_V2.parse().unwrap(), &settings);
+    let tower = desc.cells[3].aux_tower.clone().unwrap();
+    let expect = AuxTowerDesc {
+        ch_in: 64,
+        n_classes: 10,
+        stride: 3,
+        window: 5,
+        second_norm: true,
+    };
+    assert_eq!(tower, expect);
+    assert!(!desc.to_yaml().unwrap().contains("window"));
+    let tower = tower.lower(desc.cells[3].out, true).unwrap();
+    let layers: Vec<&str> = tower.steps.iter().map(|s| s.layer.name()).collect();
+    let expect = [
+        "relu", "avg_pool", "conv", "bn", "relu", "conv", "bn", "relu", "flatten", "linear",
+    ];
+    assert_eq!(layers, expect);
+}
+
+#[test]
+fn a_tower_that_no_builder_makes_is_an_error() {
+    let mut settings = cifar(20, 2, 4, 4);
+    settings.aux_weight = 0.4;
+    let builder = archai_spec::desc::zoo::builder("resnet20").unwrap();
+    let errors = build(&*builder, &settings, None, true, &OpCatalog::builtin()).unwrap_err();
+    let text = errors.to_string();
+    assert!(
+        text.contains("`aux_weight` is 0.4") && text.contains("no auxiliary tower"),
+        "{text}"
+    );
 }

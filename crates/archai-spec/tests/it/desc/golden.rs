@@ -96,6 +96,7 @@ fn golden_ops_shapes_and_weights() {
                 ch_in: inputs[0].channels,
                 n_classes: out.channels,
                 stride: stride.unwrap_or(2),
+                window: 5,
                 second_norm: op_name == "aux_tower",
             };
             assert_eq!(tower.cost(inputs[0]).unwrap().params, weights, "{name}");

@@ -172,6 +172,12 @@ fn a_description_gives_its_cell_to_other_sizes() {
     broken.cells[0].nodes.swap(0, 1);
     let e = Cell101::from_desc(&broken).unwrap_err();
     assert_eq!(e.kind, DescErrorKind::Cell);
+    // One cell of another network.
+    let mut mixed = template.clone();
+    mixed.cells[4] = network(&cell(&["01", "00"], &[I, O])).cells[4].clone();
+    mixed.check(&catalog).unwrap();
+    let e = Cell101::from_desc(&mixed).unwrap_err();
+    assert!(e.to_string().starts_with("cell 4: is another cell"), "{e}");
     let few = cell(
         &["01110", "00001", "00001", "00001", "00000"],
         &[I, C1, C1, C1, O],
