@@ -401,9 +401,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub logdir: Option<String>,
 
-    /// Configuration files to lay over the defaults, separated by semicolons; keys that they lack stay as they are
+    /// Configuration files to lay over the defaults, separated by commas or given one by one, the strongest last; keys that
+    /// they lack stay as they are
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
-    pub config: Option<String>,
+    pub config: Vec<String>,
 
     /// Where to compute
     #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]

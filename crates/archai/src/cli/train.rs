@@ -49,7 +49,7 @@ pub fn as_run(
         exp_prefix: (args.exp_prefix.clone()).unwrap_or_else(|| stem.into_owned()),
         logdir: args.logdir.clone(),
         config: args.config.clone(),
-        config_only: None,
+        config_only: Vec::new(),
         device: args.device.clone(),
         engine: args.engine,
         threads: args.threads,
