@@ -229,10 +229,28 @@ impl Fetch<'_> {
             done = 0;
         }
         progress(done, total);
-        if done == total {
-            return Ok(file);
+        if done < total
+            && let Err(error) = self.fill(&mut file, part, done, progress)
+        {
+            // Of a server that sent nothing nothing stays. The first error is the one to report.
+            if file.metadata().is_ok_and(|meta| meta.len() == 0) {
+                let _ = fs::remove_file(part);
+            }
+            return Err(error);
         }
+        Ok(file)
+    }
 
+    /// Fetches what comes behind the first `done` bytes.
+    fn fill(
+        &self,
+        file: &mut File,
+        part: &Path,
+        mut done: u64,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), DataError> {
+        let total = self.spec.bytes;
+        let io = |action| DataError::io(action, part);
         let mut response = self.request(done)?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && done > 0 {
             // The mirror's file is shorter than what is here already: begin again and let the checks say what it is.
@@ -261,7 +279,6 @@ impl Fetch<'_> {
                 }
             };
             if done + n as u64 > total {
-                drop(file);
                 fs::remove_file(part).map_err(io("remove"))?;
                 return Err(self.error(
                     format!("more than the expected {total} bytes came"),
@@ -275,7 +292,7 @@ impl Fetch<'_> {
         if done < total {
             return Err(self.unreachable(format!("only {done} of {total} bytes came")));
         }
-        Ok(file)
+        Ok(())
     }
 
     fn request(&self, start: u64) -> Result<Response<ureq::Body>, DataError> {

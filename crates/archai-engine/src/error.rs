@@ -27,8 +27,9 @@ pub enum EngineError {
     Log(#[source] std::io::Error),
     /// A loss or a gradient is infinite or not a number.
     #[error(
-        "{what} is not finite in {phase}, epoch {epoch}, step {step}: training cannot go on; a smaller learning rate or \
-         a tighter grad_clip helps most often"
+        "{what} is not finite in {phase}, epoch {}, step {}: training cannot go on; a smaller learning rate or a tighter \
+         grad_clip helps most often",
+        epoch + 1, step + 1
     )]
     NonFinite {
         /// What: `loss`, `gradient`, `weights`.

@@ -16,7 +16,7 @@ use crate::{
     experiment::{Experiment, ExperimentRunner, RunFile},
     export::{self, Exported, Exporter},
     files::{FOUND_DESC, FileError},
-    metrics::Metrics,
+    metrics::{Metrics, has_top5},
     model::Model,
     run::Run,
     searcher::{draw_cells, save_desc},
@@ -133,7 +133,7 @@ pub fn evaluate_template(
     if let Some(best) = &fitted.best {
         let what = format!(
             "weights after epoch {}, the best on validation data",
-            best.epoch
+            best.epoch + 1
         );
         files.extend(save_model(
             run,
@@ -157,7 +157,9 @@ pub fn evaluate_template(
         val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
         best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
         test_top1: test.and_then(|t| t.top1.avg),
-        test_top5: test.and_then(|t| t.top5.avg),
+        test_top5: test
+            .and_then(|t| t.top5.avg)
+            .filter(|_| has_top5(desc.n_classes)),
         parameters: cost.params,
         parameters_with_aux: experiment.cost(&desc, true)?.params,
         macs: cost.macs,

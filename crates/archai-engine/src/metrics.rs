@@ -212,6 +212,11 @@ impl Metrics {
     }
 }
 
+/// Whether the share of images whose class is among the five largest logits says anything: of five classes it is always one.
+pub fn has_top5(classes: usize) -> bool {
+    classes > 5
+}
+
 /// Shares of samples whose label is among the k largest logits, for each k (at most the number of classes). Among equal
 /// logits the class with the smaller index comes first. A NaN counts as smaller than anything.
 pub fn accuracies<const K: usize>(logits: &Logits, labels: &[i64], ks: [usize; K]) -> [f64; K] {

@@ -116,6 +116,7 @@ pub fn record(bytes: &[u8]) -> bool {
         name: "run".into(),
         search: Some(record.clone()),
         eval: Some(record),
+        toy: false,
     };
     let report = collate(vec![run], Vec::new());
     report.to_markdown();

@@ -53,6 +53,22 @@ impl RunDirs {
         }
     }
 
+    /// The phase of a run directory, and the name that both directories of its run share: `…/NAME.3` and the search for
+    /// `…/NAME_search.3`. None if its name is none of a run directory.
+    pub(crate) fn phase_of(dir: &Path) -> Option<(PathBuf, Phase)> {
+        let name = dir.file_name()?.to_str()?;
+        let (stem, number) = match name.rsplit_once('.') {
+            Some((stem, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
+                (stem, &name[stem.len()..])
+            }
+            _ => (name, ""),
+        };
+        Phase::ALL.into_iter().find_map(|phase| {
+            let base = stem.strip_suffix(phase.suffix())?;
+            Some((dir.with_file_name(format!("{base}{number}")), phase))
+        })
+    }
+
     /// Renames the pair, or `_eval` alone, to the next free number, the same for both: `.1`, `.2`, … Gives back what was
     /// moved, with the new names.
     ///
@@ -237,5 +253,30 @@ mod tests {
                 "darts_mini_p_search.2"
             ]
         );
+    }
+
+    #[test]
+    fn directories_of_one_run_share_a_name() {
+        for (dir, expect) in [
+            (
+                "a/darts_x_one_search",
+                Some(("a/darts_x_one", Phase::Search)),
+            ),
+            ("a/darts_x_one_eval", Some(("a/darts_x_one", Phase::Eval))),
+            (
+                "a/darts_x_one_eval.12",
+                Some(("a/darts_x_one.12", Phase::Eval)),
+            ),
+            (
+                "a/darts_x_v1.5_search",
+                Some(("a/darts_x_v1.5", Phase::Search)),
+            ),
+            ("a/search", None),
+            ("a/x_search.old", None),
+        ] {
+            let got = RunDirs::phase_of(Path::new(dir));
+            let expect = expect.map(|(key, phase)| (PathBuf::from(key), phase));
+            assert_eq!(got, expect, "{dir}");
+        }
     }
 }

@@ -55,6 +55,7 @@ mod record;
 pub mod report;
 mod request;
 pub mod rundir;
+pub mod runs;
 mod session;
 mod started;
 pub mod summary;

@@ -28,6 +28,10 @@ pub enum Term {
     Device,
     /// [`Request::engine`](crate::Request::engine).
     Engine,
+    /// [`Request::seed`](crate::Request::seed).
+    Seed,
+    /// [`Request::seeds`](crate::Request::seeds).
+    Seeds,
     /// [`Request::fresh`](crate::Request::fresh).
     Fresh,
     /// [`Request::allow_changed`](crate::Request::allow_changed).
@@ -50,6 +54,8 @@ impl fmt::Display for Term {
             Term::Logdir => "logdir",
             Term::Device => "device",
             Term::Engine => "engine",
+            Term::Seed => "seed",
+            Term::Seeds => "seeds",
             Term::Fresh => "fresh",
             Term::AllowChanged => "allow_changed",
             Term::Resume(dir) => {

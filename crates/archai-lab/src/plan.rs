@@ -60,6 +60,8 @@ pub(crate) struct Job<'a> {
     pub eval: Settings,
     /// Sentences about settings that the request gives and nothing reads.
     pub without_effect: Vec<String>,
+    /// The seed, where the request has several.
+    pub seed: Option<u64>,
 }
 
 /// How much of a request was done before.
@@ -101,7 +103,7 @@ impl<'a> Plan<'a> {
                     .text(" resumes what is there: only one of them has a meaning; take one away"),
             ));
         }
-        let overrides = overrides(request)?;
+        let seeds = seeds_of(request)?;
         let table = request.table.as_deref().map(Table::open).transpose()?;
         let datasets = match &request.datasets {
             Some(names) => names_of(&Term::Datasets, names)?
@@ -119,7 +121,10 @@ impl<'a> Plan<'a> {
             .collect::<Result<_, _>>()?;
         let mut jobs: Vec<Job<'a>> = Vec::new();
         for dataset in datasets {
-            for &algo in &algorithms {
+            for (&algo, &seed) in algorithms
+                .iter()
+                .flat_map(|a| seeds.iter().map(move |s| (a, s)))
+            {
                 let config = ConfigRequest {
                     algos: lab.algorithms(),
                     components: lab.components(),
@@ -131,11 +136,11 @@ impl<'a> Plan<'a> {
                     full: request.full,
                     config: request.config.as_deref(),
                     config_only: request.config_only.as_deref(),
-                    overrides: overrides.clone(),
+                    overrides: overrides(request, seed)?,
                 };
                 let job = config
                     .load()
-                    .and_then(|tree| Job::new(lab, algo, tree, request))
+                    .and_then(|tree| Job::new(lab, algo, tree, request, seed))
                     .map_err(|error| match algorithms.len() {
                         1 => error,
                         _ => of_algorithm(algo, error),
@@ -268,6 +273,7 @@ impl<'a> Job<'a> {
         algo: &'a Algorithm,
         tree: ConfigTree,
         request: &Request,
+        seed: Option<u64>,
     ) -> Result<Self, LabError> {
         let settings = tree.settings()?;
         let mut vars: Vars = lab.host().vars.clone();
@@ -281,8 +287,19 @@ impl<'a> Job<'a> {
             Path::new(&logdir),
             &in_space(algo, space, "-"),
             &settings.dataset.name,
-            &request.exp_prefix,
+            &match seed {
+                Some(seed) => format!("{}_s{seed}", request.exp_prefix),
+                None => request.exp_prefix.clone(),
+            },
         )?;
+        if let Some(seed) = seed.filter(|seed| *seed != settings.common.seed) {
+            return Err(LabError::request(
+                Message::from(Term::Seeds).text(format!(
+                    " asks for a run with seed {seed}, but common.seed is set to {}; leave one of them out",
+                    settings.common.seed
+                )),
+            ));
+        }
         let in_dir = |dir: &RunDir| {
             let mut vars = vars.clone();
             vars.insert("expdir".into(), dir.path().to_string_lossy().into_owned());
@@ -323,6 +340,7 @@ impl<'a> Job<'a> {
             search,
             eval,
             without_effect,
+            seed,
         })
     }
 
@@ -335,18 +353,20 @@ impl<'a> Job<'a> {
             .collect()
     }
 
-    /// `darts on cifar10`.
+    /// `darts on cifar10`, or `darts on cifar10, seed 3` where there are several.
     pub fn title(&self) -> String {
         let (search, eval) = (
             &self.search.dataset.name,
             &self.eval.nas.eval.loader.dataset.name,
         );
         let name = in_space(self.algo, &self.search.nas.search.space, " in ");
-        if search == eval {
+        let task = if search == eval {
             format!("{name} on {search}")
         } else {
             format!("{name} on {search}, evaluated on {eval}")
-        }
+        };
+        self.seed
+            .map_or(task.clone(), |seed| format!("{task}, seed {seed}"))
     }
 }
 
@@ -518,7 +538,7 @@ fn in_space(algo: &Algorithm, space: &str, between: &str) -> String {
 }
 
 /// The single settings of a request, the weaker ones first.
-fn overrides(request: &Request) -> Result<Vec<Override>, LabError> {
+fn overrides(request: &Request, seed: Option<u64>) -> Result<Vec<Override>, LabError> {
     let mut given = Vec::new();
     if let Some(dir) = &request.logdir {
         // Quoted, so that a path which looks like a list or a number stays a text.
@@ -529,7 +549,7 @@ fn overrides(request: &Request) -> Result<Vec<Override>, LabError> {
             &format!("--logdir {dir}"),
         ));
     }
-    if let Some(seed) = request.seed {
+    if let Some(seed) = seed.or(request.seed) {
         let flag = format!("--seed {seed}");
         given.push(Override::new("common.seed", &seed.to_string(), &flag));
     }
@@ -545,6 +565,29 @@ fn of_algorithm(algo: &Algorithm, error: LabError) -> LabError {
         LabError::Failure(text) => LabError::Failure(name.message(text)),
         other => other,
     }
+}
+
+/// The seeds of the runs; a none is the one of the configuration.
+fn seeds_of(request: &Request) -> Result<Vec<Option<u64>>, LabError> {
+    let seeds = &request.seeds;
+    if !seeds.is_empty() && request.seed.is_some() {
+        return Err(LabError::request(
+            Message::from(Term::Seed)
+                .text(" and ")
+                .term(Term::Seeds)
+                .text(" say the same in two ways; take one away"),
+        ));
+    }
+    let mut places = seeds.iter().enumerate();
+    if let Some((_, twice)) = places.find(|(i, seed)| seeds[..*i].contains(seed)) {
+        return Err(LabError::request(Message::from(Term::Seeds).text(format!(
+            " names {twice} twice; a repetition is no second sample"
+        ))));
+    }
+    Ok(match seeds.is_empty() {
+        true => vec![None],
+        false => seeds.iter().copied().map(Some).collect(),
+    })
 }
 
 /// The names in a list, without blanks.

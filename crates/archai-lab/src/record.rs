@@ -74,15 +74,14 @@ impl Record {
 
 /// What a record keeps of a search.
 pub(crate) fn figures_of_search(result: &SearchResult) -> BTreeMap<String, f64> {
+    // Other searches train no supernet.
+    let count = |n: u64| (n > 0).then_some(n as f64);
     figures([
         ("supernet_train_top1", result.train_top1),
         ("supernet_val_top1", result.val_top1),
         ("post_train_test_top1", result.post_train_test_top1),
-        (
-            "supernet_parameters",
-            Some(result.supernet_parameters as f64),
-        ),
-        ("alphas", Some(result.alphas as f64)),
+        ("supernet_parameters", count(result.supernet_parameters)),
+        ("alphas", count(result.alphas)),
         ("search_parameters", Some(result.parameters as f64)),
         ("search_macs", Some(result.macs as f64)),
         ("search_seconds", Some(result.seconds)),

@@ -52,6 +52,8 @@ pub struct Request {
     pub threads: Option<usize>,
     /// Seed of all random draws; none takes `common.seed`.
     pub seed: Option<u64>,
+    /// One run for each of these seeds, whose names end with `_s1`, `_s2`, … Empty for one run with the one seed.
+    pub seeds: Vec<u64>,
     /// Starts over instead of resuming what was interrupted; older runs are kept under a number.
     pub fresh: bool,
     /// Resumes a run although settings have changed, where the change cannot matter for what is done so far.
@@ -82,6 +84,7 @@ impl Request {
             engine: Engine::default(),
             threads: None,
             seed: None,
+            seeds: Vec::new(),
             fresh: false,
             allow_changed: false,
             made_by: None,
@@ -119,6 +122,8 @@ impl Request {
         flag("engine", Some(self.engine.to_string()));
         flag("threads", self.threads.map(|n| n.to_string()));
         flag("seed", self.seed.map(|n| n.to_string()));
+        let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
+        flag("seeds", (!seeds.is_empty()).then(|| seeds.join(",")));
         all.extend(self.overrides.iter().cloned());
         all
     }

@@ -85,6 +85,18 @@ impl Started {
         None
     }
 
+    /// Whether the command line asked for toy mode, by not asking for anything else.
+    pub fn is_toy(&self) -> bool {
+        let other = ["--full", "--config-only"];
+        let is_other = |argument: &String| {
+            let name = argument
+                .split_once('=')
+                .map_or(argument.as_str(), |(name, _)| name);
+            other.contains(&name) && !argument.ends_with("=false")
+        };
+        !self.arguments.is_empty() && !self.arguments.iter().any(is_other)
+    }
+
     /// Reads the file's text.
     ///
     /// # Errors

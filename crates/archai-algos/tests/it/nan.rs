@@ -45,7 +45,7 @@ fn p10_a_search_stops_or_skips_by_its_settings() {
     let error = search_with(&settings, &Spoilt, dir.path()).0;
     let error = error.expect_err("it stops by default").to_string();
     assert!(
-        error.starts_with("loss is not finite in arch_search/arch_train, epoch 0, step 1:"),
+        error.starts_with("loss is not finite in arch_search/arch_train, epoch 1, step 2:"),
         "{error}"
     );
     assert!(!found.exists(), "nothing was found");
@@ -66,7 +66,7 @@ fn p10_an_evaluation_that_diverges_leaves_no_model() {
     let dir = tempfile::tempdir().expect("a directory");
     let overrides = "nas.eval.trainer.optimizer.lr=1e39 nas.eval.loader.val_ratio=0.5";
     for (policy, said) in [
-        ("stop", "eval_train, epoch 0"),
+        ("stop", "eval_train, epoch 1"),
         ("skip", "10 skipped steps"),
     ] {
         let overrides =

@@ -278,6 +278,7 @@ fn what_is_not_the_archive_is_refused() {
         try_get(&server.url, &spec, root.path()),
         &["404", "--from FILE"],
     );
+    let root = TempDir::new().unwrap();
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -286,6 +287,8 @@ fn what_is_not_the_archive_is_refused() {
         try_get(&format!("http://{closed}/x"), &spec, root.path()),
         &["cannot get 'sample'", "--from URL"],
     );
+    // A server that sent nothing leaves nothing.
+    check_left(root.path(), &[]);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! What a training writes into the log at its beginning, after each epoch and at its end.
 
 use archai_data::{Loader, Loaders};
+use archai_spec::event::json;
 use archai_spec::values;
+use serde_json::Value;
 
 use super::{ArchTrainer, FitState};
 use crate::{
     error::EngineError,
-    metrics::{EpochMetrics, Meter},
+    metrics::{EpochMetrics, Meter, has_top5},
     model::Model,
     run::Log,
 };
@@ -21,12 +23,17 @@ impl ArchTrainer<'_> {
             last.push_str("__init__");
         }
         let log = self.run.log(path);
+        // The auxiliary tower is no part of the network that comes out of a training.
+        let cost = model.desc().cost(model.catalog())?;
+        let all = model.weights().n_numbers() as u64;
+        let tower = cost.total(true).params - cost.total(false).params;
         log.emit(values!(log.path().clone(),
             "epochs" => s.epochs,
             "train_batches" => loaders.train.n_batches(),
             "val_batches" => batches(&loaders.valid),
             "test_batches" => batches(&loaders.test),
-            "parameters" => model.weights().n_numbers(),
+            "parameters" => all - tower,
+            "parameters_with_aux" => all,
             "alphas" => model.arch().n_numbers(),
             "optimizer" => format!("{:?}", s.optimizer.kind).to_lowercase(),
             "lr" => s.optimizer.lr,
@@ -38,7 +45,12 @@ impl ArchTrainer<'_> {
     }
 
     /// What an epoch of training measured.
-    pub(super) fn log_train(&self, epoch: &EpochMetrics, log: &Log<'_>) -> Result<(), EngineError> {
+    pub(super) fn log_train(
+        &self,
+        epoch: &EpochMetrics,
+        model: &Model,
+        log: &Log<'_>,
+    ) -> Result<(), EngineError> {
         let log = log.at("train");
         if epoch.skipped > 0 {
             log.emit(values!(log.path().clone(), "skipped" => epoch.skipped))?;
@@ -47,18 +59,22 @@ impl ArchTrainer<'_> {
                 epoch.skipped,
                 epoch.skipped + epoch.step,
                 self.settings.title,
-                epoch.index
+                epoch.index + 1
             ))?;
         }
-        log.emit(values!(log.path().clone(),
-            "top1" => epoch.top1.avg,
-            "top5" => epoch.top5.avg,
-            "loss" => epoch.loss.avg,
-            "duration" => epoch.duration(),
-            "step_time" => epoch.step_time.avg,
-            "start_lr" => epoch.start_lr,
-            "end_lr" => epoch.end_lr,
-            "images_per_s" => (epoch.top1.cnt > 0).then(|| per_second(epoch.top1.cnt, epoch.duration()))))
+        let images = epoch.top1.cnt;
+        let speed = (images > 0).then(|| per_second(images, epoch.duration()));
+        log.values(results(
+            model.desc().n_classes,
+            [epoch.top1.avg, epoch.top5.avg, epoch.loss.avg],
+            vec![
+                ("duration", json(epoch.duration())),
+                ("step_time", json(epoch.step_time.avg)),
+                ("start_lr", json(epoch.start_lr)),
+                ("end_lr", json(epoch.end_lr)),
+                ("images_per_s", json(speed)),
+            ],
+        ))
     }
 
     /// Mean times and the best epochs.
@@ -90,6 +106,19 @@ impl ArchTrainer<'_> {
         }
         Ok(())
     }
+}
+
+/// Accuracies and loss, and what else there is, for the log. Of five classes or fewer the right one is always among the first
+/// five, which says nothing.
+pub(super) fn results(
+    classes: usize,
+    [top1, top5, loss]: [Option<f64>; 3],
+    more: Vec<(&str, Value)>,
+) -> Vec<(String, Value)> {
+    let top5 = has_top5(classes).then(|| ("top5", json(top5)));
+    let all = [("top1", json(top1))].into_iter().chain(top5);
+    let all = all.chain([("loss", json(loss))]).chain(more);
+    all.map(|(name, value)| (name.to_string(), value)).collect()
 }
 
 /// Images in a second; 0 if no time passed.

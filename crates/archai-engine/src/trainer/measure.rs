@@ -2,8 +2,9 @@
 
 use archai_data::{Batch, Loader};
 use archai_spec::event::Progress;
-use archai_spec::{settings, values};
+use archai_spec::settings;
 
+use super::log::results;
 use crate::{
     error::EngineError,
     metrics::{EpochMetrics, Metrics, accuracies},
@@ -38,7 +39,11 @@ pub fn measure(
         if settings.logger_freq > 0 && pass.step.is_multiple_of(settings.logger_freq) {
             let [top1, top5] = accuracies(&logits, &batch.labels, [1, 5]);
             let log = log.at("steps").at(pass.step);
-            log.emit(values!(log.path().clone(), "top1" => top1, "top5" => top5, "loss" => loss))?;
+            log.values(results(
+                logits.classes,
+                [Some(top1), Some(top5), Some(loss)],
+                Vec::new(),
+            ))?;
         }
         pass.update(&logits, &batch.labels, loss, now - before);
         before = now;

@@ -13,7 +13,7 @@ mod step;
 use std::collections::BTreeMap;
 
 use archai_data::{Batch, Loader, Loaders};
-use archai_spec::event::{LogPath, Progress};
+use archai_spec::event::{LogPath, Progress, json};
 use archai_spec::{settings, values};
 
 pub(crate) use measure::evaluate;
@@ -37,7 +37,7 @@ use crate::{
     schedule::{Schedule, drop_path_prob},
 };
 use arch_step::OPTIMIZER;
-use log::per_second;
+use log::{per_second, results};
 use measure::has_finite_loss;
 use step::ValidCycle;
 
@@ -261,7 +261,8 @@ impl<'a> ArchTrainer<'a> {
             state.epoch += 1;
             state.step = 0;
             if let Some(reason) = &state.finished_early {
-                log.warn(format!("finished early after epoch {epoch}: {reason}"))?;
+                let done = epoch + 1;
+                log.warn(format!("finished early after epoch {done}: {reason}"))?;
             }
             self.keep(state, model, false)?;
         }
@@ -423,12 +424,12 @@ impl<'a> ArchTrainer<'a> {
                 since_kept = 0;
             }
             if stops {
-                self.log_train(&state.current, log)?;
+                self.log_train(&state.current, model, log)?;
                 return Err(EngineError::Stopped);
             }
             before = run.clock.now();
         }
-        self.log_train(&state.current, log)
+        self.log_train(&state.current, model, log)
     }
 
     /// Undoes a step that met a number that is not finite, unless too many in a row were undone already. Other errors stay
@@ -488,9 +489,11 @@ impl<'a> ArchTrainer<'a> {
             log,
         )?;
         if let Some(result) = metrics.last() {
-            log.emit(values!(log.path().clone(),
-                "top1" => result.top1.avg, "top5" => result.top5.avg, "loss" => result.loss.avg,
-                "duration" => result.duration()))?;
+            log.values(results(
+                model.desc().n_classes,
+                [result.top1.avg, result.top5.avg, result.loss.avg],
+                vec![("duration", json(result.duration()))],
+            ))?;
         }
         if !has_finite_loss(&metrics) {
             let what = format!("the loss of `{title}`");
@@ -542,9 +545,11 @@ impl<'a> ArchTrainer<'a> {
         state.metrics.global_step += 1;
         if is_logged {
             let log = log.at("steps").at(state.step);
-            let (top1, top5, loss) = (current.top1.last, current.top5.last, current.loss.last);
-            log.emit(values!(log.path().clone(),
-                "top1" => top1, "top5" => top5, "loss" => loss, "step_time" => now - before))?;
+            log.values(results(
+                outcome.logits.classes,
+                [current.top1.last, current.top5.last, current.loss.last],
+                vec![("step_time", json(now - before))],
+            ))?;
         }
         log.progress(Progress::Step {
             epoch: state.epoch as u64,

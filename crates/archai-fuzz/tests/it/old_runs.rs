@@ -38,6 +38,7 @@ fn p27_records_of_version_1() {
         name: "run".into(),
         search: Some(search),
         eval: Some(eval),
+        toy: false,
     };
     let report = collate(vec![run], Vec::new());
     assert!(report.left_out.is_empty(), "{:?}", report.left_out);

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use archai_algos::BASE_ALGORITHM;
+use archai_engine::metrics::has_top5;
 use archai_spec::settings::OWN_SPACE;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::figures::FIGURES;
+use super::figures::{FIGURES, unit_of};
 use super::stats::{Difference, Sample};
 use crate::phase::Phase;
 use crate::record::Record;
@@ -24,6 +25,8 @@ pub struct FinishedRun {
     pub search: Option<Record>,
     /// The evaluation, if there was one.
     pub eval: Option<Record>,
+    /// Whether it was a toy run, whose figures say that everything works and nothing else.
+    pub toy: bool,
 }
 
 impl FinishedRun {
@@ -102,6 +105,8 @@ pub struct Group {
     pub seeds: Vec<u64>,
     /// The directories, in the order of the seeds.
     pub runs: Vec<String>,
+    /// Whether they are toy runs.
+    pub toy: bool,
     /// The settings that tell this group from others of the same algorithm and data set, with their values here.
     pub settings: BTreeMap<String, Value>,
     /// What it is compared with.
@@ -125,6 +130,7 @@ struct Common {
     dataset: String,
     algorithm: String,
     phases: &'static str,
+    toy: bool,
     /// All settings but the seed, and what else decides results, as texts.
     settings: BTreeMap<String, String>,
 }
@@ -162,6 +168,7 @@ impl Common {
             dataset,
             algorithm: record.algorithm.clone(),
             phases,
+            toy: false,
             settings,
         }
     }
@@ -254,6 +261,25 @@ fn unmeasured(record: &Record) -> Option<String> {
     }
 }
 
+/// The figures of a record that say something: not the size of a supernet that there was not, nor how often the right one of
+/// five classes is among the first five.
+fn applicable(record: &Record) -> BTreeMap<String, f64> {
+    let classes = record.settings.get("nas.eval.loader.dataset.n_classes");
+    let has_top5 = classes
+        .and_then(Value::as_u64)
+        .is_none_or(|n| has_top5(n as usize));
+    let says_something = |name: &str, value: f64| match name {
+        "supernet_parameters" | "alphas" => value > 0.0,
+        "test_top5" => has_top5,
+        _ => true,
+    };
+    let figures = record.figures.iter();
+    figures
+        .filter(|(name, value)| says_something(name, **value))
+        .map(|(name, value)| (name.clone(), *value))
+        .collect()
+}
+
 /// Groups runs by algorithm, data set and all settings but the seed, and compares each group with the random baseline of the
 /// same data set and the same evaluation. `left_out` are runs that could not be read; runs that cannot count join them: two
 /// phases with different settings, a phase that measured nothing, and a seed that is there already, which is no second sample.
@@ -304,9 +330,12 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
             }
         };
         let figures = (phases_there.into_iter().flatten())
-            .flat_map(|record| record.figures.clone())
+            .flat_map(applicable)
             .collect();
-        let mut common = Common::of(record, phases);
+        let mut common = Common {
+            toy: run.toy,
+            ..Common::of(record, phases)
+        };
         for record in phases_there.into_iter().flatten() {
             common.add_data(record);
         }
@@ -378,8 +407,15 @@ fn group(all: &[(Common, Samples)], i: usize) -> Group {
     let rows = names
         .into_iter()
         .map(|name| {
-            let own = samples.figures[name];
-            let random = random.and_then(|r| r.figures.get(name)).copied();
+            let possible = |sample: Sample| match unit_of(name) {
+                Some(unit) => sample.within(unit.range()),
+                None => sample,
+            };
+            let own = possible(samples.figures[name]);
+            let random = random
+                .and_then(|r| r.figures.get(name))
+                .copied()
+                .map(possible);
             Row {
                 figure: name.clone(),
                 own,
@@ -395,6 +431,7 @@ fn group(all: &[(Common, Samples)], i: usize) -> Group {
         phases: common.phases.to_string(),
         seeds: samples.seeds.clone(),
         runs: samples.runs.clone(),
+        toy: common.toy,
         settings,
         baseline,
         rows,
@@ -474,6 +511,7 @@ mod tests {
             name: format!("{algorithm}_{seed}_{settings}"),
             search: Some(record(Phase::Search, json!({ "search_seconds": 10.0 }))),
             eval: Some(record(Phase::Eval, json!({ "test_top1": test }))),
+            toy: false,
         }
     }
 
@@ -537,12 +575,18 @@ mod tests {
         assert_eq!(c.groups[2].baseline, Baseline::Itself);
         let text = c.to_markdown();
         for expect in [
-            "| 1 | darts | mini | 3 | 93.00 % ± 3.61 | [84.04, 101.96] | 82.00 % ± 2.83 | +11.00 | [",
-            "| 2 | darts | mini | 1 | 99.00 % (one seed) | – | 82.00 % ± 2.83 | +17.00 | – |",
+            "| 3 | 93.00 % ± 3.61 | [84.04, 100.00] | 82.00 % ± 2.83 | +11.00 | [",
+            "| 1 | 99.00 % (one seed) | – | 82.00 % ± 2.83 | +17.00 | – |",
             "- `nas.search.trainer.epochs`, here `5`, there `1`",
         ] {
             assert!(text.contains(expect), "{expect}\n{text}");
         }
+        // The best come first.
+        let places = ["| 2 | darts |", "| 1 | darts |", "| 3 | random |"].map(|row| text.find(row));
+        assert!(
+            places.is_sorted() && places[0].is_some(),
+            "{places:?} in {text}"
+        );
         let csv = c.to_csv();
         let widths: BTreeSet<usize> = csv.lines().map(|l| l.matches(',').count()).collect();
         assert_eq!(widths, BTreeSet::from([17]), "{csv}");
@@ -639,6 +683,7 @@ mod tests {
             name: "nothing".into(),
             search: None,
             eval: None,
+            toy: false,
         };
         let broken = LeftOut {
             name: "broken".into(),
@@ -672,6 +717,45 @@ mod tests {
                 .to_markdown()
                 .contains("NO RANDOM BASELINE: no finished run of `random` on mini")
         );
+    }
+
+    #[test]
+    fn figures_that_do_not_apply_are_not_shown() {
+        let settings = json!({ "nas.eval.loader.dataset.n_classes": 4 });
+        let runs = [1, 2].map(|seed| {
+            let record = |phase, figures| record(phase, "manual", seed, settings.clone(), figures);
+            FinishedRun {
+                name: format!("logs/manual_mini_{seed}"),
+                search: Some(record(
+                    Phase::Search,
+                    json!({ "supernet_parameters": 0.0, "alphas": 0.0, "search_parameters": 7.0 * seed as f64 }),
+                )),
+                eval: Some(record(
+                    Phase::Eval,
+                    json!({ "test_top1": 0.5 + 0.4 * seed as f64 / 2.0, "test_top5": 1.0, "epochs": 3.0 }),
+                )),
+                toy: true,
+            }
+        });
+        let c = collate(runs.to_vec(), Vec::new());
+        let shown: Vec<&str> = c.groups[0].rows.iter().map(|r| r.figure.as_str()).collect();
+        assert_eq!(shown, ["test_top1", "epochs", "search_parameters"]);
+        for row in &c.groups[0].rows {
+            let [low, high] = row.own.ci95.unwrap();
+            assert!(
+                low >= 0.0 && (row.figure != "test_top1" || high <= 1.0),
+                "{row:?}"
+            );
+        }
+        let text = c.to_markdown();
+        for expect in [
+            "| manual (toy) | manual_mini_1, manual_mini_2 | mini |",
+            "Toy runs:",
+            // What does not vary has no interval.
+            "| epochs of evaluation | 2 | 3 | – |",
+        ] {
+            assert!(text.contains(expect), "{expect:?} is missing in:\n{text}");
+        }
     }
 
     #[test]
@@ -709,8 +793,13 @@ mod tests {
                 Phase::Search => (Some(record), None),
                 Phase::Eval => (None, Some(record)),
             };
-            let name = "lost".to_string();
-            let c = collate(vec![FinishedRun { name, search, eval }], Vec::new());
+            let run = FinishedRun {
+                name: "lost".to_string(),
+                search,
+                eval,
+                toy: false,
+            };
+            let c = collate(vec![run], Vec::new());
             let reason = c
                 .left_out
                 .first()

@@ -90,7 +90,21 @@ pub(super) const TABLE_FIGURES: [(&str, &str, &str); 3] = [
     ),
 ];
 
+/// The unit of a figure, if it is known.
+pub(super) fn unit_of(figure: &str) -> Option<Unit> {
+    let mut known = FIGURES.iter().filter(|(name, ..)| *name == figure);
+    known.next().map(|(.., unit)| *unit)
+}
+
 impl Unit {
+    /// Between which ends a figure of this unit lies: an interval that is estimated does not go beyond.
+    pub fn range(self) -> [f64; 2] {
+        match self {
+            Unit::Percent => [0.0, 1.0],
+            Unit::Count | Unit::Seconds => [0.0, f64::INFINITY],
+        }
+    }
+
     pub fn bare(self, v: f64) -> String {
         match self {
             Unit::Percent => percent_bare(v),

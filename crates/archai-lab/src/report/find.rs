@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use archai_engine::files::FileError;
 
 use super::collate::{FinishedRun, LeftOut};
+use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::log::LogEntry;
 use crate::phase::Phase;
@@ -44,7 +45,7 @@ impl Found {
             return Ok(());
         }
         self.seen.push(canonical);
-        let phase = phase_of(dir);
+        let phase = RunDirs::phase_of(dir);
         if dir.join(CONFIG_FILE).exists() || dir.join(RECORD_FILE).exists() {
             self.take(dir, phase);
             return Ok(());
@@ -87,28 +88,15 @@ impl Found {
             name: key.display().to_string(),
             search: None,
             eval: None,
+            toy: false,
         });
+        run.toy |= is_toy(dir);
         let place = match record.phase {
             Phase::Search => &mut run.search,
             Phase::Eval => &mut run.eval,
         };
         *place = Some(record);
     }
-}
-
-/// For `…/NAME_search.3`: `…/NAME.3` and the search.
-fn phase_of(dir: &Path) -> Option<(PathBuf, Phase)> {
-    let name = dir.file_name()?.to_str()?;
-    let (stem, number) = match name.rsplit_once('.') {
-        Some((stem, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {
-            (stem, &name[stem.len()..])
-        }
-        _ => (name, ""),
-    };
-    Phase::ALL.into_iter().find_map(|phase| {
-        let base = stem.strip_suffix(phase.suffix())?;
-        Some((dir.with_file_name(format!("{base}{number}")), phase))
-    })
 }
 
 /// The record of a run directory, or why there is none.
@@ -128,39 +116,16 @@ fn read_record(dir: &Path) -> Result<Record, String> {
     Record::from_json(&text).map_err(|why| format!("{RECORD_FILE} {why}"))
 }
 
+/// Whether a run was made in toy mode. A configuration that was given as a whole is what it is; a run that does not say how it
+/// was made counts in full.
+fn is_toy(dir: &Path) -> bool {
+    let started = RunDir::new(dir).started().ok().flatten();
+    started.is_some_and(|started| started.is_toy())
+}
+
 /// The last sentence in a log that is there, for people who wonder how far a run got.
 fn last_message(dir: &Path) -> Option<String> {
     let entries = RunDir::new(dir).log().ok()?;
     let mut messages = entries.iter().rev().filter_map(LogEntry::message);
     messages.next().map(str::to_string)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn directories_of_one_run_share_a_name() {
-        for (dir, expect) in [
-            (
-                "a/darts_x_one_search",
-                Some(("a/darts_x_one", Phase::Search)),
-            ),
-            ("a/darts_x_one_eval", Some(("a/darts_x_one", Phase::Eval))),
-            (
-                "a/darts_x_one_eval.12",
-                Some(("a/darts_x_one.12", Phase::Eval)),
-            ),
-            (
-                "a/darts_x_v1.5_search",
-                Some(("a/darts_x_v1.5", Phase::Search)),
-            ),
-            ("a/search", None),
-            ("a/x_search.old", None),
-        ] {
-            let got = phase_of(Path::new(dir));
-            let expect = expect.map(|(key, phase)| (PathBuf::from(key), phase));
-            assert_eq!(got, expect, "{dir}");
-        }
-    }
 }

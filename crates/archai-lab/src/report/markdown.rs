@@ -41,18 +41,24 @@ impl Collation {
     fn write_overview(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "| group | algorithm | data set | seeds | test accuracy | 95 % interval | random | difference | 95 % interval |"
+            "| group | algorithm | runs | data set | seeds | test accuracy | 95 % interval | random | difference | 95 % interval |"
         )?;
-        writeln!(out, "|--:|---|---|--:|--:|--:|--:|--:|--:|")?;
-        for g in &self.groups {
-            let row = g.rows.iter().find(|r| r.figure == "test_top1");
+        writeln!(out, "|--:|---|---|---|--:|--:|--:|--:|--:|--:|")?;
+        // The best of a data set first, and last what was not tested.
+        let tested = |g: &Group| g.rows.iter().find(|r| r.figure == "test_top1").cloned();
+        let mean = |g: &Group| tested(g).map_or(f64::NEG_INFINITY, |row| row.own.mean);
+        let mut groups: Vec<&Group> = self.groups.iter().collect();
+        groups.sort_by(|a, b| (a.dataset.cmp(&b.dataset)).then(mean(b).total_cmp(&mean(a))));
+        for g in groups {
+            let row = tested(g);
             let none = || ["–", "–", g.no_random(), "–", "–"].map(str::to_string);
             let cells = row.map_or_else(none, |row| row.cells(g));
             writeln!(
                 out,
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} |",
                 g.number,
-                g.algorithm,
+                g.label(),
+                cell(&g.names().join(", ")),
                 cell(&g.dataset),
                 g.seeds.len(),
                 cells.join(" | ")
@@ -89,7 +95,7 @@ impl Collation {
                 out,
                 "| {} | {} | {data} | {} | {} | {} |",
                 g.number,
-                g.algorithm,
+                g.label(),
                 top1.own.n,
                 top1.cells(g).join(" | "),
                 rank.map_or_else(|| "–".to_string(), |rank| rank.cells(g)[0].clone())
@@ -111,7 +117,18 @@ impl Group {
             phases => writeln!(out, " ({phases} only)\n")?,
         }
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
-        writeln!(out, "Seeds: {}.", seeds.join(", "))?;
+        writeln!(
+            out,
+            "Seeds: {}. Runs: {}.",
+            seeds.join(", "),
+            self.names().join(", ")
+        )?;
+        if self.toy {
+            writeln!(
+                out,
+                "\nToy runs: their figures say that everything works, and nothing about the algorithm."
+            )?;
+        }
         if !self.settings.is_empty() {
             writeln!(
                 out,
@@ -164,6 +181,21 @@ impl Group {
         Ok(())
     }
 
+    /// The algorithm, marked where the runs are toy runs.
+    fn label(&self) -> String {
+        match self.toy {
+            true => format!("{} (toy)", self.algorithm),
+            false => self.algorithm.clone(),
+        }
+    }
+
+    /// The names of the runs, without the folders in which they lie.
+    fn names(&self) -> Vec<&str> {
+        let name = |path: &'_ str| path.rsplit(['/', '\\']).next().map_or(0, str::len);
+        let runs = self.runs.iter();
+        runs.map(|run| &run[run.len() - name(run)..]).collect()
+    }
+
     /// What stands where the baseline's figure is missing.
     fn no_random(&self) -> &'static str {
         match self.baseline {
@@ -187,7 +219,10 @@ impl Row {
     fn cells(&self, group: &Group) -> [String; 5] {
         let (_, unit) = self.known();
         let none = || "–".to_string();
+        // A count that does not vary was not estimated.
+        let is_fixed = |s: &Sample| unit == Unit::Count && s.sd == Some(0.0);
         let own = |s: &Sample| match s.sd {
+            Some(_) if is_fixed(s) => unit.show(s.mean),
             Some(sd) => format!("{} ± {}", unit.show(s.mean), unit.bare(sd)),
             None => format!("{} (one seed)", unit.show(s.mean)),
         };
@@ -199,7 +234,7 @@ impl Row {
         };
         [
             own(&self.own),
-            interval(self.own.ci95, false),
+            interval(self.own.ci95.filter(|_| !is_fixed(&self.own)), false),
             (self.random.as_ref()).map_or_else(|| group.no_random().to_string(), own),
             self.difference.map_or_else(none, |d| unit.signed(d.mean)),
             interval(self.difference.and_then(|d| d.ci95), true),

@@ -31,6 +31,13 @@ impl Sample {
         let ci95 = sd.map(|sd| interval(mean, sd / (n as f64).sqrt(), (n - 1) as f64));
         Some(Sample { n, mean, sd, ci95 })
     }
+
+    /// The same with an interval that keeps to what is possible.
+    #[must_use]
+    pub(super) fn within(self, [least, most]: [f64; 2]) -> Sample {
+        let ci95 = self.ci95.map(|ends| ends.map(|end| end.clamp(least, most)));
+        Sample { ci95, ..self }
+    }
 }
 
 /// Difference of two means.

@@ -455,13 +455,20 @@ pub trait ModelDescBuilder: Send + Sync {
             Some(_) => "template",
             None => "builder",
         };
-        [CellType::Regular, CellType::Reduction]
+        let counts: Vec<(String, usize)> = [CellType::Regular, CellType::Reduction]
             .into_iter()
-            .filter_map(|kind| Some((kind, desc.first_cell(kind)?.nodes.len())))
-            .filter(|(_, n)| *n != wanted)
-            .map(|(kind, n)| {
+            .filter_map(|kind| Some((format!("{kind} cells"), desc.first_cell(kind)?.nodes.len())))
+            .collect();
+        // What is true of all is said once.
+        let counts = match &counts[..] {
+            [(_, one), (_, other)] if one == other => vec![("the cells".to_string(), *one)],
+            _ => counts,
+        };
+        let others = counts.into_iter().filter(|(_, n)| *n != wanted);
+        others
+            .map(|(which, n)| {
                 format!(
-                    "{kind} cells have {n} nodes; the settings' `cell.n_nodes: {wanted}` is not used because the {decides} decides"
+                    "{which} have {n} nodes; the settings' `cell.n_nodes: {wanted}` is not used because the {decides} decides"
                 )
             })
             .collect()

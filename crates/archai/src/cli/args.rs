@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use archai_algos::BASE_ALGORITHM;
 use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
+use archai_lab::runs::RunState;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -52,6 +53,13 @@ pub enum Command {
     /// Train, test and save a network as its description says
     #[command(after_help = TRAIN_EXAMPLES)]
     Train(TrainArgs),
+    /// List the runs in a folder, or remove some
+    #[command(
+        after_help = RUNS_EXAMPLES,
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true
+    )]
+    Runs(RunsArgs),
     /// Resume a run that was interrupted
     #[command(
         after_help = "The command that made DIR is given again, with all that it was about, in the folder where it was\n\
@@ -161,11 +169,19 @@ Examples:
   archai run --no-search                       evaluate what was found last
   archai run --no-search --nas.eval.final_desc_filename found.yaml
   archai run --config mine.yaml                your file over the defaults
+  archai run --algos darts,random --seeds 1,2,3   six runs, for `report collate`
   archai run --algos darts,random --space nasbench201 --table nb201.csv.gz
   archai run --algos manual nas.search.manual.model=resnet56
 
 A run leaves two folders below the log folder, NAME_search and NAME_eval; NAME
-is made of algorithm, space, data set and prefix. Interrupt (Ctrl-C) once to stop
+is made of algorithm, space, data set and prefix. The files to look at first:
+  summary.md             what was found, in words and figures
+  final_model_desc.yaml  the found network
+  model.pt               the trained network (in NAME_eval)
+  log.log                what happened
+  run.json, result.json  how a phase was started, what it came to: for programs
+  checkpoints/           where an interrupted phase goes on; not needed later
+docs/run_directory.md explains every file. `archai runs` lists the runs. Interrupt (Ctrl-C) once to stop
 after the present step, twice to stop at once. The same command, given again,
 goes on where it stopped, was interrupted or killed; when it had ended well, it
 starts anew, and the older folders are kept under a number: .1, .2, ...
@@ -185,6 +201,17 @@ Examples:
   archai desc from-genotype darts_v2.txt --aux > v2.yaml
   archai train v2.yaml --datasets cifar10 --full
   archai train mine.yaml --algo darts --nas.eval.trainer.epochs 100";
+
+const RUNS_EXAMPLES: &str = "\
+States: running (a process works there), failed (it ended with an error),
+interrupted (it was stopped or killed, and can be resumed), complete, unreadable
+(what is there cannot be read, or is of another program).
+
+Examples:
+  archai runs
+  archai runs ~/logdir --state failed
+  archai runs --filter cifar10 --json
+  archai runs rm darts_cifar10_throwaway";
 
 const BENCH_EXAMPLES: &str = "\
 The first five steps are at the sizes of the DARTS paper: the search network has
@@ -363,6 +390,15 @@ pub struct RunArgs {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
+    /// One run for each of these seeds, separated by commas; the names of their directories end with _s1, _s2, ...
+    #[arg(
+        long,
+        value_name = "SEEDS",
+        value_delimiter = ',',
+        conflicts_with = "seed"
+    )]
+    pub seeds: Vec<u64>,
+
     /// Start over instead of resuming what was interrupted; the older runs are kept under a number
     #[arg(long)]
     pub fresh: bool,
@@ -370,6 +406,99 @@ pub struct RunArgs {
     /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
+
+    /// What is shown.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+}
+
+/// What a run shows.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ScreenArgs {
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show only warnings and results
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show all that goes into the log
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub verbose: bool,
+}
+
+/// `archai runs`.
+#[derive(Debug, Args)]
+pub struct RunsArgs {
+    /// What to do with them [default: list them]
+    #[command(subcommand)]
+    pub command: Option<RunsCommand>,
+    /// Folder of the runs, at any depth [default: common.logdir, which is ~/logdir]
+    #[arg(value_name = "LOGDIR", value_hint = ValueHint::DirPath)]
+    pub logdir: Option<PathBuf>,
+    /// Only runs in this state
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub state: Option<StateArg>,
+    /// Only runs whose name, algorithm or data set holds this text
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What can be done with runs.
+#[derive(Debug, Subcommand)]
+pub enum RunsCommand {
+    /// Remove runs, with their search and their evaluation
+    ///
+    /// A run in which a process works stays.
+    #[command(
+        after_help = "Examples:\n  archai runs rm darts_cifar10_throwaway darts_cifar10_throwaway.1\n  \
+            archai runs rm --state failed --dry-run"
+    )]
+    Rm(RemoveArgs),
+}
+
+/// `archai runs rm`.
+#[derive(Debug, Args)]
+pub struct RemoveArgs {
+    /// Runs, by the names that `archai runs` shows, or one of their directories
+    #[arg(value_name = "NAME", required_unless_present = "state")]
+    pub names: Vec<String>,
+    /// All runs in this state
+    #[arg(long, value_enum, value_name = "STATE", conflicts_with = "names")]
+    pub state: Option<StateArg>,
+    /// Folder of the runs [default: common.logdir, which is ~/logdir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub logdir: Option<PathBuf>,
+    /// Only say what would go
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// States of runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StateArg {
+    // No help texts, so that the list stays on one line.
+    Running,
+    Failed,
+    Interrupted,
+    Complete,
+    Unreadable,
+}
+
+impl From<StateArg> for RunState {
+    fn from(arg: StateArg) -> Self {
+        match arg {
+            StateArg::Running => RunState::Running,
+            StateArg::Failed => RunState::Failed,
+            StateArg::Interrupted => RunState::Interrupted,
+            StateArg::Complete => RunState::Complete,
+            StateArg::Unreadable => RunState::Unreadable,
+        }
+    }
 }
 
 /// `archai train`.
@@ -430,6 +559,10 @@ pub struct TrainArgs {
     /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
+
+    /// What is shown.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 /// Engines.

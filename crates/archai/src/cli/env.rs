@@ -19,6 +19,8 @@ pub struct Env {
     pub colors: bool,
     /// Standard error is a terminal that can be drawn on.
     pub draws: bool,
+    /// Standard output and standard error go to the same place.
+    pub one_screen: bool,
     /// The command line, for the log.
     pub command_line: Vec<String>,
     /// Name that the program was called by.
@@ -50,6 +52,7 @@ impl Env {
         Env {
             colors: terminal && !dumb && !set("NO_COLOR"),
             draws: terminal && !dumb,
+            one_screen: is_one_screen(),
             vars,
             command_line,
             program,
@@ -94,6 +97,26 @@ impl Env {
         }
         vars
     }
+}
+
+/// Whether standard output and standard error are one file, pipe or terminal.
+#[cfg(unix)]
+fn is_one_screen() -> bool {
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::os::unix::fs::MetadataExt;
+    let identity = |fd: BorrowedFd<'_>| {
+        let file = std::fs::File::from(fd.try_clone_to_owned().ok()?);
+        let metadata = file.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let out = identity(std::io::stdout().as_fd());
+    out.is_some() && out == identity(std::io::stderr().as_fd())
+}
+
+/// Whether standard output and standard error are one file, pipe or terminal: unknown here.
+#[cfg(not(unix))]
+fn is_one_screen() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
 /// The system's processes, where it tells of them in files (Linux).

@@ -8,6 +8,8 @@ use archai_engine::files::FileError;
 use archai_lab::{LabError, Term};
 use archai_spec::config::ConfigErrors;
 
+use super::text::{error_width, wrapped};
+
 /// Exit status of an ordinary failure.
 pub const FAILURE: u8 = 1;
 /// Exit status of a command line or a configuration that cannot be used, or that names a file which is not there.
@@ -92,8 +94,9 @@ impl CliError {
             }
             source = error.source();
         }
+        let text = wrapped(&format!("{label} {text}"), error_width(), 2);
         // If even standard error is closed, the exit status is all that can be said.
-        let _ = writeln!(io::stderr(), "{label} {text}");
+        let _ = writeln!(io::stderr(), "{text}");
         ExitCode::from(code)
     }
 }
@@ -127,6 +130,8 @@ fn flag(term: &Term) -> String {
         Term::Logdir => "--logdir",
         Term::Device => "--device",
         Term::Engine => "--engine",
+        Term::Seed => "--seed",
+        Term::Seeds => "--seeds",
         Term::Fresh => "--fresh",
         Term::AllowChanged => "--allow-changed",
         Term::Resume(dir) => return format!("archai resume {}", dir.display()),

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::args::ListArgs;
 use super::error::CliError;
+use super::text::{self, wrapped};
 
 /// A name, what it is, and what programs may want to know besides.
 ///
@@ -214,7 +215,8 @@ fn print(args: ListArgs, entries: impl IntoIterator<Item = Entry>) -> Result<(),
             .max()
             .unwrap_or(0);
         for entry in &entries {
-            writeln!(out, "{:<width$}  {}", entry.label(), entry.about)?;
+            let line = format!("{:<width$}  {}", entry.label(), entry.about);
+            writeln!(out, "{}", wrapped(&line, text::width(), width + 2))?;
         }
     }
     Ok(())

@@ -14,10 +14,12 @@ mod lists;
 mod overrides;
 mod report;
 mod run;
+mod runs;
 mod shell;
 mod summary;
 mod table;
 mod terminal;
+mod text;
 mod train;
 mod verify;
 
@@ -187,6 +189,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
             let (args, overrides) = train::as_run(args, overrides, lab)?;
             run::run(&args, &overrides, lab, env)
         }
+        Command::Runs(args) => runs::run(args, lab),
         Command::Resume { dir } => resume(dir, overrides, lab, env),
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
@@ -204,7 +207,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Bench(args) => crate::bench::run(args, env),
         Command::Table(args) => table::run(args, lab),
         Command::Report(command) => report::run(command),
-        Command::Completions { shell } => shell::completions(*shell, program(&env.program)),
+        Command::Completions { shell } => shell::completions(*shell, program(&env.program), lab),
         Command::Man { dir } => shell::man(dir.as_deref(), program(&env.program)),
     }
 }

@@ -15,8 +15,9 @@ use super::args::{RunArgs, is_on};
 use super::config;
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
-use super::summary;
-use super::terminal::Terminal;
+use super::summary::{self, Screen};
+use super::terminal::{Loudness, Terminal};
+use super::text;
 
 /// Runs what the command line asks for and prints the results.
 ///
@@ -41,17 +42,29 @@ pub fn resume(
     let plan = lab.plan(&request(args, overrides, env))?;
     plan.check_works_in(dir)?;
     if plan.progress()? == Progress::Complete {
-        Terminal::new(env).say(&format!("the run in {} is complete", dir.display()));
+        Terminal::new(env, Loudness::Usual)
+            .say(&format!("the run in {} is complete", dir.display()));
         return Ok(());
     }
     execute(&plan, args, env)
 }
 
+/// Flags that do not say what a run is.
+const NO_PART: [&str; 7] = [
+    "--fresh",
+    "--allow-changed",
+    "--json",
+    "-q",
+    "--quiet",
+    "-v",
+    "--verbose",
+];
+
 /// What the command line asks for.
 fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
     let arguments = env.command_line.iter().skip(1);
-    // How older runs are treated is not part of what a run is.
-    let arguments = arguments.filter(|a| !["--fresh", "--allow-changed"].contains(&a.as_str()));
+    // How older runs are treated and what is shown is not part of what a run is.
+    let arguments = arguments.filter(|a| !NO_PART.contains(&a.as_str()));
     Request {
         algorithms: args.algos.clone(),
         datasets: args.datasets.clone(),
@@ -70,6 +83,7 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         engine: Engine::from(args.engine),
         threads: args.threads.map(usize::from),
         seed: args.seed,
+        seeds: args.seeds.clone(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
         made_by: Some(arguments.cloned().collect()),
@@ -78,12 +92,29 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
 
 /// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
 fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
-    let live = Live::new(env)?;
+    let loudness = match (args.screen.quiet, args.screen.verbose) {
+        (true, _) => Loudness::Quiet,
+        (_, true) => Loudness::Loud,
+        _ => Loudness::Usual,
+    };
+    let live = Live::new(env, loudness)?;
     let result = plan.execute(&live);
     let outcomes = live.outcomes();
+    if args.screen.json {
+        let result = result.map_err(CliError::from);
+        let error = result.as_ref().err().map(ToString::to_string);
+        let text = summary::as_json(&outcomes, error).map_err(CliError::caused)?;
+        std::io::stdout().write_all(text.as_bytes())?;
+        return result.map(drop);
+    }
     if !outcomes.is_empty() {
         let toy = !is_on(args.full) && args.config_only.is_empty();
-        std::io::stdout().write_all(summary::for_terminal(&outcomes, toy).as_bytes())?;
+        let screen = Screen {
+            width: text::width(),
+            said: live.said(env),
+            is_short: args.screen.quiet,
+        };
+        std::io::stdout().write_all(summary::for_terminal(&outcomes, toy, &screen).as_bytes())?;
     }
     result?;
     Ok(())
@@ -101,14 +132,22 @@ impl Live {
     ///
     /// # Errors
     /// The system does not let interrupts be watched, or they are watched already.
-    pub fn new(env: &Env) -> Result<Self, CliError> {
-        let (terminal, stop) = (Arc::new(Terminal::new(env)), StopFlag::new());
+    pub fn new(env: &Env, loudness: Loudness) -> Result<Self, CliError> {
+        let (terminal, stop) = (Arc::new(Terminal::new(env, loudness)), StopFlag::new());
         watch_interrupts(&stop, &terminal)?;
         Ok(Live {
             terminal,
             stop,
             outcomes: Mutex::default(),
         })
+    }
+
+    /// The warnings that whoever reads the results has read.
+    fn said(&self, env: &Env) -> Vec<String> {
+        match env.one_screen {
+            true => self.terminal.said(),
+            false => Vec::new(),
+        }
     }
 
     /// What was found so far.

@@ -1,10 +1,13 @@
 //! What a run shows while it goes on: bars on a terminal, plain lines elsewhere. Everything goes to standard error, so
 //! that standard output holds results alone.
+//!
+//! Places in the log (`arch_search/arch_train/epochs/0/train`) are keys, which count from 0 as in all files. What is said
+//! beside them counts from 1.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use archai_lab::{LabEvent, log, summary::clock};
 use archai_spec::desc::Genotype;
@@ -14,13 +17,80 @@ use jiff::Zoned;
 use serde_json::Value;
 
 use super::env::Env;
+use super::text::{error_width, wrapped};
+
+/// How much a run shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Loudness {
+    /// Warnings and errors alone.
+    Quiet,
+    /// What people who watch want to know.
+    #[default]
+    Usual,
+    /// All that the log has.
+    Loud,
+}
 
 /// Where a run shows what it does.
-pub struct Terminal(Mode);
+pub struct Terminal {
+    mode: Mode,
+    loudness: Loudness,
+    /// Width of the terminal, if it is one.
+    width: Option<usize>,
+    /// Warnings that were shown.
+    said: Mutex<Vec<String>>,
+}
 
 enum Mode {
-    Lines,
+    Lines(Mutex<Pace>),
     Bars { bars: Box<Bars>, colors: bool },
+}
+
+/// How fast a training goes, for those who read lines.
+#[derive(Default)]
+struct Pace {
+    epochs: u64,
+    steps: u64,
+    begun: Option<Instant>,
+    /// When the first step of this process was over, and its number from the beginning of the training.
+    first: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    fn begin(&mut self, epochs: u64, steps: u64) {
+        *self = Pace {
+            epochs,
+            steps,
+            begun: Some(Instant::now()),
+            first: None,
+        };
+    }
+
+    /// What is said behind the values of a step or an epoch: where it is, and how long the training will take.
+    fn said(&mut self, path: &LogPath, now: Instant) -> Option<String> {
+        let parts: Vec<&str> = path.0.iter().map(String::as_str).collect();
+        let number = |text: &str| text.parse::<u64>().ok();
+        let (epoch, step) = match parts[..] {
+            [.., "epochs", epoch, "steps", step] => (number(epoch)?, Some(number(step)?)),
+            [.., "epochs", epoch, "train"] => (number(epoch)?, None),
+            _ => return None,
+        };
+        let begun = self.begun.filter(|_| epoch < self.epochs)?;
+        let done = epoch * self.steps + step.map_or(self.steps, |step| step + 1);
+        let all = self.epochs * self.steps;
+        let (since, first) = *self.first.get_or_insert((now, done));
+        let mut text = format!("epoch {}/{}", epoch + 1, self.epochs);
+        if let Some(step) = step {
+            let _ = write!(text, ", step {}/{}", step + 1, self.steps);
+        }
+        let _ = write!(text, ", {} so far", clock(now - begun));
+        // One step says nothing yet: the first takes longer than the others.
+        if done > first && done <= all {
+            let left = (now - since).as_secs_f64() / (done - first) as f64 * (all - done) as f64;
+            let _ = write!(text, ", {} to go", clock(Duration::from_secs_f64(left)));
+        }
+        Some(text)
+    }
 }
 
 struct Bars {
@@ -44,15 +114,27 @@ struct Phase {
 
 impl Terminal {
     /// Bars where standard error is a terminal, lines elsewhere.
-    pub fn new(env: &Env) -> Self {
-        if !env.draws {
-            return Terminal(Mode::Lines);
+    pub fn new(env: &Env, loudness: Loudness) -> Self {
+        let mode = match env.draws && loudness != Loudness::Quiet {
+            true => Terminal::bars(ProgressDrawTarget::stderr(), env.colors),
+            false => Mode::Lines(Mutex::default()),
+        };
+        Terminal {
+            mode,
+            loudness,
+            width: error_width(),
+            said: Mutex::default(),
         }
-        Terminal::bars(ProgressDrawTarget::stderr(), env.colors)
+    }
+
+    /// The warnings that were shown.
+    pub fn said(&self) -> Vec<String> {
+        let said = self.said.lock();
+        said.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Bars on a target of the caller's choice.
-    fn bars(target: ProgressDrawTarget, colors: bool) -> Self {
+    fn bars(target: ProgressDrawTarget, colors: bool) -> Mode {
         let all = MultiProgress::with_draw_target(target);
         let line = || ProgressBar::new(0).with_style(style("{msg}"));
         let bars = Bars {
@@ -62,37 +144,55 @@ impl Terminal {
             phase: Mutex::default(),
             all,
         };
-        Terminal(Mode::Bars {
+        Mode::Bars {
             bars: Box::new(bars),
             colors,
-        })
+        }
     }
 
     /// Shows a line of its own, above the bars if there are any.
     pub fn say(&self, line: &str) {
-        match &self.0 {
+        let line = wrapped(line, self.width, 4);
+        match &self.mode {
             // A terminal that has gone is no reason to end a run of days: the log files go on.
-            Mode::Lines => drop(writeln!(std::io::stderr(), "{line}")),
+            Mode::Lines(_) => drop(writeln!(std::io::stderr(), "{line}")),
             Mode::Bars { bars, .. } => drop(bars.all.println(line)),
         }
+    }
+
+    /// Shows a line that those who want quiet do not want to see.
+    fn tell(&self, line: &str) {
+        if self.loudness != Loudness::Quiet {
+            self.say(line);
+        }
+    }
+
+    /// Notes a warning that is shown.
+    fn note(&self, text: &str) {
+        let said = self.said.lock();
+        said.unwrap_or_else(PoisonError::into_inner)
+            .push(text.to_string());
     }
 
     /// Shows what happens in a lab, in words.
     pub fn show(&self, event: &LabEvent<'_>) {
         match event {
-            LabEvent::Evaluating { desc } => self.say(&format!("evaluating {}", desc.display())),
+            LabEvent::Evaluating { desc } => self.tell(&format!("evaluating {}", desc.display())),
             LabEvent::JobBegins { title } => self.heading(title),
-            LabEvent::NoEffect { text } => self.say(&format!("  warning: {text}")),
+            LabEvent::NoEffect { text } => {
+                self.note(text);
+                self.say(&format!("  warning: {text}"));
+            }
             LabEvent::SetAside { to, .. } => {
-                self.say(&format!("  an earlier run is kept as {}", to.display()));
+                self.tell(&format!("  an earlier run is kept as {}", to.display()));
             }
             LabEvent::Replaced { .. } => {
-                self.say(
+                self.tell(
                     "  an earlier attempt, which ended before its first checkpoint, is replaced",
                 );
             }
             LabEvent::AlreadyComplete { phase, dir } => {
-                self.say(&format!("  the {phase} in {} is complete", dir.display()));
+                self.tell(&format!("  the {phase} in {} is complete", dir.display()));
             }
             LabEvent::PhaseBegins {
                 phase,
@@ -100,15 +200,17 @@ impl Terminal {
                 resumed,
             } => {
                 let verb = if *resumed { "goes on " } else { "" };
-                self.say(&format!("  {phase} {verb}in {}", dir.display()));
+                self.tell(&format!("  {phase} {verb}in {}", dir.display()));
             }
             LabEvent::Emitted {
-                event,
-                time,
-                shown: true,
-                ..
-            } => match event {
+                event, time, shown, ..
+            } if *shown || self.loudness == Loudness::Loud => match event {
                 Event::Progress(progress) => self.progress(progress),
+                Event::Message { level, text } if *level >= Level::Warning => {
+                    self.note(text);
+                    self.message(*level, text, time);
+                }
+                _ if self.loudness == Loudness::Quiet => {}
                 Event::Values { path, values } => self.values(path, values, time),
                 Event::Message { level, text } => self.message(*level, text, time),
             },
@@ -120,9 +222,9 @@ impl Terminal {
 
     /// Shows a heading.
     fn heading(&self, text: &str) {
-        match &self.0 {
-            Mode::Bars { colors: true, .. } => self.say(&format!("\x1b[1m{text}\x1b[0m")),
-            _ => self.say(text),
+        match &self.mode {
+            Mode::Bars { colors: true, .. } => self.tell(&format!("\x1b[1m{text}\x1b[0m")),
+            _ => self.tell(text),
         }
     }
 
@@ -138,8 +240,8 @@ impl Terminal {
         let found = text
             .split_once("Genotype(")
             .and_then(|(before, _)| Some((before.trim_end(), edges(text)?)));
-        match &self.0 {
-            Mode::Lines => self.say(&format!("{} {name}{text}", now.strftime("%H:%M:%S"))),
+        match &self.mode {
+            Mode::Lines(_) => self.say(&format!("{} {name}{text}", now.strftime("%H:%M:%S"))),
             Mode::Bars { colors: true, .. } if !name.is_empty() => {
                 self.say(&format!("  \x1b[{color}m{name}\x1b[0m{text}"))
             }
@@ -155,40 +257,48 @@ impl Terminal {
 
     /// Shows values of the log: all of them as lines; on a terminal, where bars show the steps, the result of each pass.
     fn values(&self, path: &LogPath, values: &[(String, Value)], now: &Zoned) {
-        match &self.0 {
-            Mode::Lines => {
-                // Lists, the architecture parameters of every edge say, are for the files.
-                let short: Vec<_> = values
-                    .iter()
-                    .filter(|(_, value)| !value.is_array())
-                    .cloned()
-                    .collect();
-                if !short.is_empty() {
-                    self.say(&format!(
-                        "{} {}",
-                        now.strftime("%H:%M:%S"),
-                        log::line(path, &short)
-                    ));
-                }
+        let loud = self.loudness == Loudness::Loud;
+        // Lists, the architecture parameters of every edge say, are for the files.
+        let short: Vec<_> = (values.iter())
+            .filter(|(_, value)| loud || !value.is_array())
+            .cloned()
+            .collect();
+        if short.is_empty() || (is_for_files(path) && !loud) {
+            return;
+        }
+        match &self.mode {
+            Mode::Lines(pace) => {
+                let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_result = values.iter().any(|(name, _)| name == "loss");
+                let said = is_result.then(|| pace.said(path, Instant::now())).flatten();
+                let said = said.map_or_else(String::new, |said| format!("   ({said})"));
+                let line = log::line(path, &short);
+                self.say(&format!("{} {line}{said}", now.strftime("%H:%M:%S")));
             }
-            Mode::Bars { .. } => {
-                if let Some(line) = pass(path, values) {
-                    self.say(&line);
-                }
-            }
+            Mode::Bars { .. } => match pass(path, values) {
+                Some(line) => self.say(&line),
+                None if loud => self.say(&format!("  {}", log::line(path, &short))),
+                None => {}
+            },
         }
     }
 
     /// Moves the bars.
     fn progress(&self, progress: &Progress) {
-        if let Mode::Bars { bars, .. } = &self.0 {
-            bars.update(progress);
+        match &self.mode {
+            Mode::Bars { bars, .. } => bars.update(progress),
+            Mode::Lines(pace) => {
+                if let Progress::Begin { epochs, steps, .. } = progress {
+                    let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+                    pace.begin(*epochs, *steps);
+                }
+            }
         }
     }
 
     /// Takes the bars away, whatever they show.
     pub fn clear(&self) {
-        if let Mode::Bars { bars, .. } = &self.0 {
+        if let Mode::Bars { bars, .. } = &self.mode {
             bars.end();
         }
     }
@@ -308,6 +418,12 @@ fn speed(images_per_s: f64) -> String {
     }
 }
 
+/// Whether values repeat others, or say what the closing table says.
+fn is_for_files(path: &LogPath) -> bool {
+    let last = path.0.last().map_or("", String::as_str);
+    ["timings", "best_train", "best_val", "best_test"].contains(&last)
+}
+
 /// One line for the result of a pass: `  epoch 3 train   top-1 15.6 %   top-5 56.2 %   loss 2.291   3.2 s`.
 fn pass(path: &LogPath, values: &[(String, Value)]) -> Option<String> {
     let [.., before, name] = &path.0[..] else {
@@ -383,6 +499,42 @@ mod tests {
             ]
         );
         assert_eq!(cells("2 cells"), ["  best so far: 2 cells", ""]);
+    }
+
+    #[test]
+    fn lines_say_where_a_training_is_and_how_long_it_takes() {
+        let (mut pace, start) = (Pace::default(), Instant::now());
+        let epochs = LogPath::new("arch_search")
+            .join("arch_train")
+            .join("epochs");
+        let step = |epoch: usize, step: usize| epochs.join(epoch).join("steps").join(step);
+        assert_eq!(pace.said(&step(0, 0), start), None, "nothing has begun");
+        pace.begin(2, 10);
+        pace.begun = Some(start);
+        let after = |seconds: u64| start + Duration::from_secs(seconds);
+        for (path, seconds, expect) in [
+            (step(0, 0), 60, "epoch 1/2, step 1/10, 1:00 so far"),
+            // Four more steps took 8 seconds; 15 are left.
+            (
+                step(0, 4),
+                68,
+                "epoch 1/2, step 5/10, 1:08 so far, 0:30 to go",
+            ),
+            (
+                epochs.join(0).join("train"),
+                78,
+                "epoch 1/2, 1:18 so far, 0:20 to go",
+            ),
+            (
+                epochs.join(1).join("train"),
+                98,
+                "epoch 2/2, 1:38 so far, 0:00 to go",
+            ),
+        ] {
+            assert_eq!(pace.said(&path, after(seconds)).as_deref(), Some(expect));
+        }
+        let other = epochs.join(0).join("val").join("steps").join(0);
+        assert_eq!(pace.said(&other, after(99)), None);
     }
 
     #[test]

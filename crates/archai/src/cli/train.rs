@@ -54,8 +54,10 @@ pub fn as_run(
         engine: args.engine,
         threads: args.threads,
         seed: args.seed,
+        seeds: Vec::new(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
+        screen: args.screen,
     };
     Ok((run, all))
 }

@@ -11,6 +11,7 @@ use archai_lab::verify::{Compared, Repetition, Verdict};
 use super::env::Env;
 use super::error::CliError;
 use super::run::Live;
+use super::terminal::Loudness;
 
 /// Does finished runs again, with further overrides, and compares.
 ///
@@ -34,7 +35,7 @@ pub fn run(
         Ok((repetition, scratch))
     });
     let repetitions: Vec<_> = repetitions.collect::<Result<_, CliError>>()?;
-    let live = Live::new(env)?;
+    let live = Live::new(env, Loudness::Usual)?;
     for (repetition, _scratch) in &repetitions {
         let files = repetition.run(lab, &live)?;
         report(&repetition.dir().path().display().to_string(), &files)?;

@@ -13,6 +13,7 @@ mod open;
 mod pages;
 mod report;
 mod run;
+mod runs;
 mod support;
 mod template;
 mod train;

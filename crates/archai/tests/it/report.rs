@@ -49,8 +49,9 @@ fn runs_are_collated_and_none_is_forgotten() {
     let text = world.run(&["report", "collate", "logdir"]).ok();
     for expect in [
         "Runs: 3. Groups: 2. Left out: 3.",
-        "| 1 | darts | fashion_mnist_mini | 2 |",
-        "| 2 | darts | fashion_mnist_mini | 1 |",
+        "| 1 | darts (toy) | darts_fashion_mnist_mini_a, darts_fashion_mnist_mini_b | fashion_mnist_mini | 2 |",
+        "| 2 | darts (toy) | darts_fashion_mnist_mini_other | fashion_mnist_mini | 1 |",
+        "Toy runs: their figures say that everything works",
         "- `nas.search.trainer.epochs`, here `2`",
         "NO RANDOM BASELINE: no finished run of `random`",
         "cut_search`: it is not complete, or was made by an older program: there is no result.json; its log ends with: the search is complete",

@@ -1,0 +1,105 @@
+//! Text that fits on the screen: lines are broken between words, never inside one.
+
+use comfy_table::{CellAlignment, Table, presets};
+
+/// How wide the terminal is that standard output goes to; none if it goes elsewhere.
+pub fn width() -> Option<usize> {
+    Table::new().width().map(usize::from)
+}
+
+/// How wide the terminal is that standard error goes to; none if it goes elsewhere.
+pub fn error_width() -> Option<usize> {
+    let mut table = Table::new();
+    table.use_stderr();
+    table.width().map(usize::from)
+}
+
+/// The same text in lines of at most `width` characters, broken between words. Lines that continue another are indented by
+/// `indent` blanks; a word that is too long for a line stands on one of its own.
+pub fn wrapped(text: &str, width: Option<usize>, indent: usize) -> String {
+    let Some(width) = width else {
+        return text.to_string();
+    };
+    let lines: Vec<String> = text
+        .split('\n')
+        .map(|line| wrapped_line(line, width, indent))
+        .collect();
+    lines.join("\n")
+}
+
+fn wrapped_line(line: &str, width: usize, indent: usize) -> String {
+    let count = |text: &str| text.chars().count();
+    if count(line) <= width {
+        return line.to_string();
+    }
+    let (mut done, mut current, mut rest) = (String::new(), String::new(), line);
+    while !rest.is_empty() {
+        let word_at = rest.find(|c| c != ' ').unwrap_or(rest.len());
+        let (gap, after) = rest.split_at(word_at);
+        let end = after.find(' ').unwrap_or(after.len());
+        let (word, after) = after.split_at(end);
+        if !current.trim().is_empty() && count(&current) + count(gap) + count(word) > width {
+            done.push_str(current.trim_end());
+            done.push('\n');
+            current = " ".repeat(indent);
+        } else {
+            current.push_str(gap);
+        }
+        current.push_str(word);
+        rest = after;
+    }
+    done.push_str(current.trim_end());
+    done
+}
+
+/// A table whose columns but the first `left` stand to the right or, where that does not fit on the screen, a paragraph for
+/// each row, which its first cell heads.
+pub fn table(header: &[&str], left: usize, rows: &[Vec<String>], width: Option<usize>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(left) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let text = table.to_string();
+    let widest = text.lines().map(|line| line.chars().count()).max();
+    if width.is_none_or(|width| widest.is_none_or(|widest| widest <= width)) {
+        return text;
+    }
+    let names = header.iter().map(|name| name.chars().count()).max();
+    let names = names.unwrap_or(0);
+    let paragraphs = rows.iter().map(|row| {
+        let title = row.first().cloned().unwrap_or_default();
+        let cells = header.iter().zip(row).skip(1);
+        let lines = cells.map(|(name, cell)| format!("  {name:<names$}  {cell}"));
+        let lines = lines.map(|line| wrapped(&line, width, names + 4));
+        let all: Vec<String> = std::iter::once(title).chain(lines).collect();
+        all.join("\n")
+    });
+    paragraphs.collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_breaks_inside_a_word() {
+        for (text, width, indent, expect) in [
+            ("one two three", None, 2, "one two three"),
+            ("one two three", Some(13), 2, "one two three"),
+            ("one two three", Some(12), 2, "one two\n  three"),
+            (
+                "  a  b\nunbreakable x",
+                Some(8),
+                1,
+                "  a  b\nunbreakable\n x",
+            ),
+            ("é é é é", Some(3), 0, "é é\né é"),
+            ("", Some(3), 0, ""),
+        ] {
+            assert_eq!(wrapped(text, width, indent), expect, "{text}");
+        }
+    }
+}
