@@ -92,8 +92,8 @@ pub fn absent(dataset: &Dataset, split: Split, looked_for: impl Into<String>) ->
         looked_for: looked_for.into(),
         place: PathBuf::from(&dataset.path),
         ways_out: format!(
-            "{get}set dataset.path to where it lies (--dataset.path DIR on the command line, or $dataroot, the folder \
-             of all data sets)"
+            "{get}set dataset.path to where it lies (--dataset.path DIR on the command line), or the environment variable \
+             default_dataroot to the folder of all data sets"
         ),
     }
 }

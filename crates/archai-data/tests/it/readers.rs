@@ -88,7 +88,7 @@ fn cifar10_folder_and_archive() {
             "'sample' (training data)",
             "data_batch_4.bin",
             "dataset.path",
-            "$dataroot",
+            "variable default_dataroot",
         ],
     );
 }

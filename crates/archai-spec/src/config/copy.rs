@@ -30,6 +30,31 @@ pub(crate) fn resolve(mut root: Node) -> Result<Node, ConfigError> {
     resolver.node(&mut Vec::new())
 }
 
+/// The sections that copy others, with the sections that they copy, by dotted paths. What is wrong with a copy is left to
+/// [`resolve`].
+pub(super) fn section_copies(root: &Node) -> Vec<(String, String)> {
+    fn walk(node: &Node, path: &mut Vec<String>, all: &mut Vec<(String, String)>) {
+        for (key, child) in node.entries().into_iter().flatten() {
+            match &child.value {
+                Value::Scalar(scalar) if key == COPY => {
+                    let target = scalar.copied().unwrap_or(&scalar.text);
+                    if let Ok(target) = absolute(target, path) {
+                        all.push((path.join("."), split(&target).join(".")));
+                    }
+                }
+                _ => {
+                    path.push(key.clone());
+                    walk(child, path, all);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut all = Vec::new();
+    walk(root, &mut Vec::new(), &mut all);
+    all
+}
+
 /// Rewrites relative copy paths, which mean the place where they were written, as absolute ones.
 fn make_absolute(node: &mut Node, path: &mut Vec<String>) -> Result<(), ConfigError> {
     let origin = node.origin.clone();

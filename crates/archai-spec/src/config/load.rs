@@ -1,7 +1,7 @@
 //! Loading: files and overrides in, a checked tree out.
 
 use super::check::{check, is_nullable};
-use super::copy::resolve;
+use super::copy::{resolve, section_copies};
 use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
@@ -155,6 +156,7 @@ impl<'a> ConfigLoader<'a> {
         let files_read = errors
             .iter()
             .all(|error| matches!(error.origin, Some(Origin::Flag(_))));
+        let copies = section_copies(&root);
         let resolved = if files_read {
             resolve(root).map_err(|error| errors.push(error)).ok()
         } else {
@@ -166,7 +168,7 @@ impl<'a> ConfigLoader<'a> {
         match complete(root, schema) {
             Ok(tree) if errors.is_empty() => return Ok(tree),
             Ok(_) => {}
-            Err(found) => errors.extend(found),
+            Err(found) => errors.extend(without_copies(found, &copies)),
         }
         Err(ConfigErrors::distinct(errors))
     }
@@ -456,6 +458,35 @@ fn complete_dataset(file: &mut Node, name: &str, schema: &Schema) -> Result<(), 
     Ok(())
 }
 
+/// Where a section, or the first part of it that a user wrote, was written.
+fn given_in(node: &Node) -> Option<&Origin> {
+    if !node.origin.is_shipped() {
+        return Some(&node.origin);
+    }
+    match &node.value {
+        Value::Scalar(_) => None,
+        Value::List(items) => items.iter().find_map(given_in),
+        Value::Section(map) => map.values().find_map(given_in),
+    }
+}
+
+/// A key that is missing where all copy from is missing in each copy, too: it is told once, where it must be written.
+fn without_copies(errors: Vec<ConfigError>, copies: &[(String, String)]) -> Vec<ConfigError> {
+    let is_missing = |error: &ConfigError| error.message.starts_with("missing key");
+    let missing = errors.iter().filter(|error| is_missing(error));
+    let missing: HashSet<String> = missing.map(|error| error.key.clone()).collect();
+    let is_repeated = |error: &ConfigError| {
+        copies.iter().any(|(copy, source)| {
+            let rest = error.key.strip_prefix(copy.as_str());
+            let rest = rest.filter(|rest| rest.starts_with('.'));
+            rest.is_some_and(|rest| missing.contains(&format!("{source}{rest}")))
+        })
+    };
+    let mut errors = errors;
+    errors.retain(|error| !is_missing(error) || !is_repeated(error));
+    errors
+}
+
 /// A configuration that holds nothing but known keys of the right types, each with its origin.
 #[derive(Clone, Debug)]
 pub struct ConfigTree {
@@ -489,7 +520,11 @@ impl ConfigTree {
             } else {
                 format!("{path}: {error}")
             };
-            ConfigErrors::from(ConfigError::new(self.origin(path).cloned(), path, message))
+            // Sections are mostly shipped; what is wrong with one is what somebody wrote into it.
+            let section = self.root.at(path).filter(|_| !path.is_empty());
+            let given = section.and_then(given_in);
+            let origin = given.or_else(|| self.origin(path));
+            ConfigErrors::from(ConfigError::new(origin.cloned(), path, message))
         })
     }
 

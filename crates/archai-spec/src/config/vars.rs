@@ -9,7 +9,10 @@ pub type Vars = BTreeMap<String, String>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpandError {
     /// A variable that is not there.
-    #[error("`{text}`: the variable `{name}` is not set; set it, or write `$$` for a dollar sign")]
+    #[error(
+        "`{text}`: the variable `{name}` is not set; {}, or write `$$` for a dollar sign",
+        how_to_set(name)
+    )]
     Undefined {
         /// The value.
         text: String,
@@ -22,6 +25,14 @@ pub enum ExpandError {
         /// The value.
         text: String,
     },
+}
+
+/// The folder of all data sets has another name in the environment.
+fn how_to_set(name: &str) -> &'static str {
+    match name {
+        "dataroot" => "set `default_dataroot`, from which it is made",
+        _ => "set it",
+    }
 }
 
 /// Expands a leading `~` and every `$VAR` and `${VAR}`; `$$` is a dollar sign. Values of variables are taken as they

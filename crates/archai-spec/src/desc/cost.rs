@@ -127,7 +127,8 @@ impl AuxTowerDesc {
         if height < 2 || width < 2 {
             return error(format!(
                 "the tower's {0}×{0} pool of stride {1} turns {input} into {height}×{width}, but its second convolution needs \
-                 at least 2×2; choose another `stride` (8×8 takes 3, 7×7 takes 2), a smaller `window`, or no tower",
+                 at least 2×2; choose another `stride`, which settings call `aux_tower_stride` (8×8 takes 3, 7×7 takes 2), a \
+                 smaller `window`, or no tower (`aux_weight: 0`)",
                 self.window, self.stride
             ));
         }

@@ -457,10 +457,10 @@ const WARMUP: Rules = &[("multiplier", Keep), ("epochs", Keep)];
 
 /// Keys of an optimiser or a schedule that belong to some of its types: (key, types).
 const OWN_KEYS: [(&str, &[&str]); 8] = [
-    ("momentum", &["sgd"]),
+    ("momentum", &["sgd", "rmsprop"]),
     ("nesterov", &["sgd"]),
-    ("betas", &["adam"]),
-    ("eps", &["adam"]),
+    ("betas", &["adam", "adamw"]),
+    ("eps", &["adam", "adamw", "rmsprop"]),
     ("min_lr", &["cosine"]),
     ("milestones", &["multi_step"]),
     ("decay_period", &["step"]),

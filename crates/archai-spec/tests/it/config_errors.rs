@@ -1,7 +1,7 @@
 //! What users read when something is wrong, word for word.
 
-use crate::config::{darts, files, load, open, place, shape};
-use archai_spec::config::{ConfigLoader, Files, Schema};
+use crate::config::{args, darts, files, load, open, place, shape};
+use archai_spec::config::{ConfigLoader, Files, Schema, parse_overrides};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -578,4 +578,69 @@ fn sections_of_other_shapes() {
     ] {
         assert_eq!(load(own).unwrap_err(), expect, "{own}");
     }
+}
+
+/// Copies of a section have what it has, so what it lacks is told once, at the file that must have it.
+#[test]
+fn a_key_that_all_copies_lack_is_told_where_it_must_be_written() {
+    let text = "dataset:\n  format: image_folder\n  path: x\n  n_classes: 2\n  channels: 3\n  size: [32, 32]\n";
+    let source = files(&[("pets.yaml", text)]);
+    let error = ConfigLoader::new(&source)
+        .files("archai:algos/darts.yaml")
+        .dataset("pets.yaml")
+        .load(&shape())
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "pets.yaml:1:1: missing key `mean` in dataset (Mean of each channel, of pixels in [0, 1].)\n\
+         pets.yaml:1:1: missing key `std` in dataset (Standard deviation of each channel, of pixels in [0, 1].)"
+    );
+}
+
+/// A section whose values do not fit together names what the user wrote into it, not the file of its defaults.
+#[test]
+fn an_error_of_a_section_is_at_what_the_user_wrote() {
+    #[derive(Debug, Deserialize)]
+    #[serde(try_from = "u64")]
+    struct Even(#[expect(dead_code, reason = "only read")] u64);
+    impl TryFrom<u64> for Even {
+        type Error = String;
+        fn try_from(n: u64) -> Result<Self, String> {
+            match n.is_multiple_of(2) {
+                true => Ok(Even(n)),
+                false => Err(format!("{n} is odd")),
+            }
+        }
+    }
+    #[derive(Debug, Deserialize, JsonSchema)]
+    struct Own {
+        #[expect(dead_code, reason = "only read")]
+        #[schemars(with = "Option<u64>")]
+        n: Option<Even>,
+    }
+    let defaults = "__include__: common.yaml\nnas: {search: {own: {n: null}}}";
+    let texts = [
+        ("archai:algos/own.yaml", defaults),
+        ("mine.yaml", "nas:\n  search:\n    own:\n      n: 3"),
+    ];
+    let error = |more: &str, given: &[&str]| {
+        let source = files(&texts);
+        let tree = ConfigLoader::new(&source)
+            .files("archai:algos/own.yaml")
+            .dataset("archai:datasets/cifar10.yaml")
+            .files(more)
+            .overrides(parse_overrides(&args(given)).unwrap())
+            .load(&Schema::settings().section::<Own>("nas.search.own"))
+            .unwrap();
+        let error = tree.section::<Own>("nas.search.own").unwrap_err();
+        error.to_string()
+    };
+    assert_eq!(
+        error("mine.yaml", &[]),
+        "mine.yaml:4:7: nas.search.own: 3 is odd"
+    );
+    assert_eq!(
+        error("", &["nas.search.own.n=5"]),
+        "`nas.search.own.n=5`: nas.search.own: 5 is odd"
+    );
 }
