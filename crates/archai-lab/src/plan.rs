@@ -7,8 +7,10 @@ use archai_algos::Algorithm;
 use archai_engine::device::USUAL_DEVICE;
 use archai_engine::experiment::{ExperimentRunner, example_found, finalizers_of, space_of};
 use archai_engine::{Components, Compute, Engine, device, export};
-use archai_spec::config::{ConfigTree, Override, Vars, expand, parse_overrides};
-use archai_spec::desc::{OpCatalog, build, evaluated};
+use archai_spec::config::{
+    ConfigError, ConfigErrors, ConfigTree, Override, Vars, expand, parse_overrides,
+};
+use archai_spec::desc::{OpCatalog, build, check_primitives, evaluated};
 use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
 use archai_spec::spaces::Space;
 
@@ -451,6 +453,18 @@ fn check_parts(
         finalizers_of(components, runner, search, settings.common.seed)?;
         runner.check(search)?;
         check_ops("nas.search.model_desc", &search.model_desc, catalog)?;
+        check_primitives(&search.model_desc, space.builder(), catalog).map_err(|e| {
+            let key = "nas.search.model_desc.primitives";
+            let whose = match search.space.as_str() {
+                OWN_SPACE => algo.name(),
+                space => space,
+            };
+            ConfigErrors(vec![ConfigError {
+                origin: tree.origin(key).cloned(),
+                key: key.to_string(),
+                message: format!("nas.search.model_desc.{e} (space of {whose})"),
+            }])
+        })?;
         // A searcher of the algorithm's own makes networks of its own.
         if runner.searcher().is_none() {
             build(space.builder(), &search.model_desc, None, false, catalog).map_err(|e| {

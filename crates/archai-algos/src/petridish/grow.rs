@@ -13,14 +13,19 @@ use super::op::petridish_op;
 /// The post op that grows: it takes any number of states and gives the cell's channels.
 const POST_OP: &str = "proj_channels";
 
-/// The parent with one more node at the end of every cell: a single petridish op on both inputs and all older nodes.
+/// The parent with one more node at the end of every cell: a single petridish op of the candidates on both inputs and all older
+/// nodes.
 ///
 /// At the end, because there the new node can read every state, no older node gets a new input, and all older parts keep
 /// their names, by which their weights are inherited. It feeds the cell's post op, and the nodes that later growths add.
 ///
 /// # Errors
 /// A cell's output is not joined by `proj_channels`: it would change its channels, and with them all later cells.
-pub fn grown(parent: &ModelDesc, keep: usize) -> Result<ModelDesc, EngineError> {
+pub fn grown(
+    parent: &ModelDesc,
+    candidates: &[String],
+    keep: usize,
+) -> Result<ModelDesc, EngineError> {
     let mut desc = parent.clone();
     for (c, cell) in desc.cells.iter_mut().enumerate() {
         if cell.post_op.name != POST_OP {
@@ -45,7 +50,7 @@ pub fn grown(parent: &ModelDesc, keep: usize) -> Result<ModelDesc, EngineError> 
             .stems
             .first()
             .map_or(cell.post_op.ch_out, |stem| stem.ch_out);
-        let op = petridish_op(channels, &strides, keep);
+        let op = petridish_op(candidates, channels, &strides, keep);
         cell.nodes.push(NodeDesc::new([EdgeDesc { inputs, op }]));
         cell.concat.push(new);
     }

@@ -38,7 +38,7 @@ use crate::{Algorithm, compared};
 pub use evaluater::GalleryEvaluater;
 pub use grow::{grown, inherit, settled};
 pub use hull::{CostError, draw_index, eps_hull, lower_hull, parent_probabilities};
-pub use op::{PETRIDISH_OP, petridish_op};
+pub use op::{PETRIDISH_OP, candidates, petridish_op};
 pub use searcher::{PetridishSearcher, Point, Stage};
 pub use workers::{Job, JobResult, LocalWorkers, Work, Workers, run_job};
 

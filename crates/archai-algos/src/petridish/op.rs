@@ -8,6 +8,7 @@ use archai_spec::desc::{
     Arity, ChildDesc, Cost, DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, PRIMITIVES,
     ParamInfo, ParamType, ParamValue, Shape,
 };
+use archai_spec::settings::ModelDescSettings;
 
 /// Name of the op in descriptions.
 pub const PETRIDISH_OP: &str = "petridish_op";
@@ -16,20 +17,33 @@ pub const PETRIDISH_OP: &str = "petridish_op";
 const KEEP: &str = "keep";
 const KEEP_DEFAULT: usize = 3;
 
-/// The op over one input per stride in `strides`: every primitive on every input, `keep` of which will remain.
+/// The candidates of a growth: the ops that the settings name, or those of DARTS.
 ///
 /// `none` is no candidate: weights are not normalised here, so zeros would neither compete with the others nor get a
 /// gradient.
-pub fn petridish_op(channels: usize, strides: &[usize], keep: usize) -> OpDesc {
-    let catalog = OpCatalog::builtin();
-    let is_candidate = |name: &&str| !catalog.is_zero(name);
-    let primitives: Vec<&str> = PRIMITIVES.into_iter().filter(is_candidate).collect();
+pub fn candidates(search: &ModelDescSettings, catalog: &OpCatalog) -> Vec<String> {
+    let all = match &search.primitives {
+        Some(names) => names.clone(),
+        None => PRIMITIVES.map(str::to_string).to_vec(),
+    };
+    all.into_iter()
+        .filter(|name| !catalog.is_zero(name))
+        .collect()
+}
+
+/// The op over one input per stride in `strides`: every candidate on every input, `keep` of which will remain.
+pub fn petridish_op(
+    candidates: &[String],
+    channels: usize,
+    strides: &[usize],
+    keep: usize,
+) -> OpDesc {
     let mut op = OpDesc::new(PETRIDISH_OP, channels, channels)
         .with_param(KEEP, ParamValue::Int(keep as i64));
     for (input, &stride) in strides.iter().enumerate() {
-        let candidates = OpDesc::mixed(&primitives, channels, stride).children;
+        let on_input = OpDesc::mixed(candidates, channels, stride).children;
         op.children.extend(
-            candidates
+            on_input
                 .into_iter()
                 .map(|child| ChildDesc { input, ..child }),
         );

@@ -19,6 +19,7 @@ use crate::didarts::SingleLevel;
 
 use super::WHO;
 use super::grow::{grown, inherit, settled};
+use super::op::candidates;
 
 /// Something to train, by itself: nothing else is needed but the data set.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -158,7 +159,9 @@ pub fn run_job(job: Job, experiment: &Experiment<'_>) -> Result<JobResult, Engin
     let (training, desc, weights) = match work {
         Work::Train(training) => (training, desc, weights),
         Work::Grow { search, post, keep } => {
-            let mut model = bench.compile(&grown(&desc, keep)?)?;
+            let search_desc = &experiment.settings.nas.search.model_desc;
+            let candidates = candidates(search_desc, experiment.components.ops.catalog());
+            let mut model = bench.compile(&grown(&desc, &candidates, keep)?)?;
             inherit(&mut model, &weights)?;
             let mut hooks: Vec<Box<dyn TrainerHooks>> =
                 vec![Box::new(SingleLevel::new(WHO, &search.trainer)?)];

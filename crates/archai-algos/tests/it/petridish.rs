@@ -1,19 +1,25 @@
 //! Petridish: the rules, growth that changes nothing, and whole searches.
 
 use archai_algos::petridish::{
-    CostError, Job, LocalWorkers, PETRIDISH_OP, Work, Workers, eps_hull, grown, inherit,
-    lower_hull, parent_probabilities, petridish_op, run_job, settled,
+    CostError, Job, LocalWorkers, PETRIDISH_OP, Work, Workers, candidates, eps_hull, grown,
+    inherit, lower_hull, parent_probabilities, petridish_op, run_job, settled,
 };
 use archai_data::Batch;
 use archai_engine::{
     AlphaInit, Compute, Model, ModelOptions, Objective, OpRegistry, Precision, Raw,
     experiment::Experiment,
 };
-use archai_spec::desc::{ModelDesc, OpDesc, PRIMITIVES};
-use archai_spec::settings::Training;
+use archai_spec::desc::{ModelDesc, OpCatalog, OpDesc, PRIMITIVES};
+use archai_spec::settings::{Settings, Training};
 
 use crate::golden::{Golden, distance};
 use crate::workbench::{Workbench, load, rows};
+
+/// The ops of DARTS that can grow.
+fn darts_ops() -> Vec<String> {
+    let ops = PRIMITIVES.iter().filter(|name| **name != "none");
+    ops.map(|name| (*name).to_string()).collect()
+}
 
 /// Two seeds, two growths.
 const SMALL: &str = "
@@ -146,7 +152,7 @@ fn growing_changes_nothing_at_first_and_shows_every_candidate() {
             .train_pass(&batch(8), &objective, &regular, want)
             .expect("a pass");
         let mut child = compile(
-            &grown(&desc, 3).expect("a grown network"),
+            &grown(&desc, &darts_ops(), 3).expect("a grown network"),
             &registry,
             compute.clone(),
             2,
@@ -216,7 +222,7 @@ fn growing_changes_nothing_at_first_and_shows_every_candidate() {
 fn the_penalty_reaches_every_alpha() {
     let dir = tempfile::tempdir().expect("a directory");
     let bench = Workbench::new("petridish", dir.path(), SMALL);
-    let desc = grown(&seed(&bench), 3).expect("a grown network");
+    let desc = grown(&seed(&bench), &darts_ops(), 3).expect("a grown network");
     let compute = Compute::cpu().with_precision(Precision::F64);
     let model = compile(&desc, &registry(&bench), compute, 3);
     let with = |l1_alphas: f64| {
@@ -243,7 +249,7 @@ fn the_strongest_candidates_remain_and_never_zeros() {
     let bench = Workbench::new("petridish", dir.path(), SMALL);
     let registry = registry(&bench);
     let check = |keep: usize, set: &[(usize, f64)], with_none: bool, expect: &[(usize, &str)]| {
-        let mut desc = grown(&seed(&bench), keep).expect("a grown network");
+        let mut desc = grown(&seed(&bench), &darts_ops(), keep).expect("a grown network");
         if with_none {
             for cell in &mut desc.cells {
                 let node = cell.nodes.last_mut().expect("the new node");
@@ -312,10 +318,26 @@ fn cells_that_cannot_grow_say_what_to_set() {
     let dir = tempfile::tempdir().expect("a directory");
     let overrides = format!("{SMALL} nas.search.model_desc.cell.cell_post_op=concate_channels");
     let bench = Workbench::new("petridish", dir.path(), &overrides);
-    let message = grown(&seed(&bench), 3).err().map(|e| e.to_string());
+    let message = grown(&seed(&bench), &darts_ops(), 3)
+        .err()
+        .map(|e| e.to_string());
     assert!(message.is_some_and(|m| m.contains("cell_post_op") && m.contains("proj_channels")));
-    let op = petridish_op(4, &[1, 1], 3);
+    let op = petridish_op(&darts_ops(), 4, &[1, 1], 3);
     assert_eq!(op.children.len(), 2 * (PRIMITIVES.len() - 1));
+}
+
+#[test]
+fn zeros_are_no_candidates_and_the_settings_name_the_others() {
+    let catalog = OpCatalog::builtin();
+    let mut search = Settings::shipped("fashion_mnist_mini")
+        .expect("settings")
+        .nas
+        .search
+        .model_desc;
+    assert_eq!(candidates(&search, &catalog), darts_ops());
+    let names = ["none", "skip_connect", "sep_conv_5x5"].map(String::from);
+    search.primitives = Some(names.to_vec());
+    assert_eq!(candidates(&search, &catalog), names[1..]);
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::Path;
 use archai_algos::{Algorithm, NoSettings};
 use archai_engine::experiment::ExperimentRunner;
 use archai_lab::{Lab, NoObserver, Request, RunDir};
-use archai_spec::desc::{CellPlan, DescError, ModelDescBuilder, NodeDesc};
+use archai_spec::desc::{CellPlan, DescError, ModelDescBuilder, NodeDesc, OpDesc, OpInfo};
+use archai_spec::ops::{ConvShape, LayerBuilder, Value};
 
 use crate::support::tiny;
 
@@ -132,7 +133,13 @@ fn evaluations_that_cannot_follow_the_search() {
             "the template has no reduction cell",
         ),
         (
-            with("dataset.size=[2, 2]", with(tower, tiny("darts"))),
+            with(
+                "dataset.size=[2, 2]",
+                with(
+                    "nas.eval.loader.cutout=0",
+                    with("dataset.crop_padding=0", with(tower, tiny("darts"))),
+                ),
+            ),
             "an auxiliary tower needs maps of at least 2×2 pixels",
         ),
         (
@@ -170,6 +177,99 @@ fn evaluations_that_cannot_follow_the_search() {
     for size in ["[28, 28]", "[48, 48]", "[64, 64]", "[96, 96]", "[224, 224]"] {
         let sized = with(&format!("dataset.size={size}"), with(tower, tiny("darts")));
         lab.plan(&sized).unwrap_or_else(|e| panic!("{size}: {e}"));
+    }
+}
+
+/// An op of a program's own.
+struct Grouped;
+
+impl OpInfo for Grouped {
+    fn name(&self) -> &str {
+        "grouped_conv_3x3"
+    }
+    fn summary(&self) -> &str {
+        "3×3 convolution in two groups, norm"
+    }
+    fn lower(
+        &self,
+        op: &OpDesc,
+        inputs: &[Value],
+        b: &mut LayerBuilder<'_>,
+    ) -> Result<Value, DescError> {
+        let shape = ConvShape::new(op.ch_in, op.ch_out, 3).with_stride(op.stride);
+        let x = b.conv(inputs[0], ConvShape { groups: 2, ..shape });
+        Ok(b.norm(x, op.ch_out))
+    }
+}
+
+#[test]
+fn a_search_chooses_among_the_ops_that_the_settings_name() {
+    let logdir = tempfile::tempdir().unwrap();
+    let lab = Lab::builtin().with_layers(Grouped).unwrap();
+    let named = |names: &str, algorithm: &str| {
+        let setting = format!("nas.search.model_desc.primitives=[{names}]");
+        with(&setting, tiny(&[algorithm], logdir.path()))
+    };
+    for (algorithm, names, expect) in [
+        (
+            "darts",
+            "skip_conect",
+            "`nas.search.model_desc.primitives=[skip_conect]`: nas.search.model_desc.primitives.0: unknown op `skip_conect`; did \
+             you mean `skip_connect`?",
+        ),
+        (
+            "random",
+            "none",
+            "nas.search.model_desc.primitives: nothing of [\"none\"] can remain",
+        ),
+        (
+            "nasbench101",
+            "skip_connect",
+            "nas.search.model_desc.primitives: this space has ops of its own, which a setting cannot change; leave it out (space \
+             of nasbench101)",
+        ),
+    ] {
+        refused(&lab, logdir.path(), &named(names, algorithm), expect);
+    }
+    let in_201 = Request {
+        space: Some("nasbench201".to_string()),
+        ..named("skip_connect", "darts")
+    };
+    refused(&lab, logdir.path(), &in_201, "(space of nasbench201)");
+    let in_eval = with(
+        "nas.eval.model_desc.primitives=[none]",
+        tiny(&["darts"], logdir.path()),
+    );
+    refused(
+        &lab,
+        logdir.path(),
+        &in_eval,
+        "set nas.search.model_desc.primitives",
+    );
+
+    let of_random = "nas.search.random={n_archs: 1, train: {loader: {dataset: {max_batches: 4}, train_batch: 4}}}";
+    for algorithm in ["darts", "xnas", "random"] {
+        let mut request = named("none, skip_connect, grouped_conv_3x3", algorithm);
+        request.eval = false;
+        if algorithm == "random" {
+            request = with(of_random, request);
+        }
+        let outcome = lab.run(&request, &NoObserver).unwrap().remove(0);
+        let dir = RunDir::new(outcome.search_dir.unwrap());
+        let catalog = lab.components().ops.catalog();
+        let found = dir.found_desc(catalog).unwrap().unwrap();
+        let nodes = found.cells.iter().flat_map(|cell| &cell.nodes);
+        let ops: Vec<&str> = nodes
+            .flat_map(|node| &node.edges)
+            .map(|edge| edge.op.name.as_str())
+            .collect();
+        assert!(!ops.is_empty(), "{algorithm}");
+        for op in ops {
+            assert!(
+                ["skip_connect", "grouped_conv_3x3"].contains(&op),
+                "{algorithm}: {op}"
+            );
+        }
     }
 }
 

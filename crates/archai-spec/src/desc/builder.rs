@@ -47,6 +47,11 @@ impl ModelPlan<'_> {
             CellType::Regular
         }
     }
+    /// The ops that a mixed edge chooses among: those of the settings, or the space's own.
+    pub fn primitives(&self, own: &[&str]) -> Vec<String> {
+        let own = || own.iter().map(|name| (*name).to_owned()).collect();
+        self.settings.primitives.clone().unwrap_or_else(own)
+    }
     /// The cell whose architecture parameters cell `index` uses: the first one of its kind.
     pub fn alphas_from(&self, index: usize) -> usize {
         (0..index)
@@ -144,6 +149,12 @@ pub struct Built {
 /// }
 /// ```
 pub trait ModelDescBuilder: Send + Sync {
+    /// Whether its edges choose among the ops of the settings ([`ModelPlan::primitives`]). By default they do not, and
+    /// settings that name some are an error.
+    fn takes_primitives(&self) -> bool {
+        false
+    }
+
     /// Indices of the reduction cells: `n_cells·(i+1) / (n_reductions+1)`, rounded down, for i = 0 … n_reductions−1.
     ///
     /// # Errors
@@ -484,17 +495,56 @@ impl ModelDescBuilder for DefaultModelDescBuilder {}
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DartsModelDescBuilder;
 impl ModelDescBuilder for DartsModelDescBuilder {
+    fn takes_primitives(&self) -> bool {
+        true
+    }
+
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
+        let primitives = cell.model.primitives(&PRIMITIVES);
         let edge = |from| {
             EdgeDesc::new(
                 from,
-                OpDesc::mixed(&PRIMITIVES, cell.channels, cell.stride(from)),
+                OpDesc::mixed(&primitives, cell.channels, cell.stride(from)),
             )
         };
         Ok((0..cell.n_nodes)
             .map(|node| NodeDesc::new((0..node + cell.inputs.len()).map(edge)))
             .collect())
     }
+}
+
+/// Checks the ops that the settings of a search name as `primitives`: they exist, stand once, and one of them can remain.
+///
+/// # Errors
+/// The first that is wrong, with its place in the list.
+pub fn check_primitives(
+    settings: &ModelDescSettings,
+    builder: &dyn ModelDescBuilder,
+    catalog: &OpCatalog,
+) -> Result<(), DescError> {
+    let Some(names) = &settings.primitives else {
+        return Ok(());
+    };
+    let wrong = |message: String| DescError::new(DescErrorKind::Structure, message);
+    if !builder.takes_primitives() {
+        let message = "this space has ops of its own, which a setting cannot change; leave it out";
+        return Err(wrong(message.to_owned()).at("primitives"));
+    }
+    for (i, name) in names.iter().enumerate() {
+        let at = |error: DescError| error.at(format!("primitives.{i}"));
+        catalog.get(name).map_err(at)?;
+        if names[..i].contains(name) {
+            return Err(at(wrong(format!(
+                "`{name}` stands twice; name each op once"
+            ))));
+        }
+    }
+    if names.iter().all(|name| catalog.is_zero(name)) {
+        let message =
+            format!("nothing of {names:?} can remain; name an op that computes something");
+        return Err(wrong(message).at("primitives"));
+    }
+    Ok(())
 }
 
 /// Builds a description. With a `template`, the regular and the reduction cell of the template give nodes, ops and
@@ -530,6 +580,10 @@ pub fn build(
             settings.dataset.size
         );
         return Err(DescError::new(DescErrorKind::Structure, message).into());
+    }
+    // A template has its ops already.
+    if template.is_none() {
+        check_primitives(settings, builder, catalog)?;
     }
     let reductions = builder.reduction_indices(settings)?;
     let node_channels = builder.node_channels(settings, &reductions)?;

@@ -35,6 +35,12 @@ impl Settings {
         ] {
             training(loader, trainer, path, desc, &mut problems);
         }
+        if eval.model_desc.primitives.is_some() {
+            problems.push((
+                "nas.eval.model_desc.primitives".to_owned(),
+                "the evaluation trains what was found and chooses nothing; set nas.search.model_desc.primitives".to_owned(),
+            ));
+        }
         if search.darts_pt.measure_batches == 0 {
             problems.push((
                 "nas.search.darts_pt.measure_batches".to_owned(),

@@ -681,6 +681,11 @@ pub struct ModelDescSettings {
     /// Edges that each node keeps when the search is finalised.
     #[schemars(range(min = 1))]
     pub max_final_edges: usize,
+    /// Ops that each edge of the supernet chooses among, of those that `archai ops` lists or a program registers. Left out,
+    /// they are the space's own. The evaluation chooses nothing, so that only the search may have this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub primitives: Option<Vec<String>>,
     /// Op between the last cell and the classifier.
     pub model_post_op: String,
     /// Weight of the auxiliary tower's loss; 0 builds no tower.

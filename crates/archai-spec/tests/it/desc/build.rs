@@ -49,6 +49,69 @@ fn supernet_edges() {
 }
 
 #[test]
+fn the_ops_that_edges_choose_among_are_a_setting() {
+    let mut settings = cifar(3, 1, 2, 4);
+    let mut with = |names: &[&str]| {
+        settings.primitives = Some(names.iter().map(|name| (*name).to_string()).collect());
+        settings.clone()
+    };
+    assert_eq!(
+        supernet(&with(&PRIMITIVES)),
+        supernet(&cifar(3, 1, 2, 4)),
+        "the space's own ops, named one by one"
+    );
+    let few = supernet(&with(&["avg_pool_3x3", "sep_conv_3x3"]));
+    for edge in few
+        .cells
+        .iter()
+        .flat_map(|cell| &cell.nodes)
+        .flat_map(|node| &node.edges)
+    {
+        let children: Vec<&str> = edge
+            .op
+            .children
+            .iter()
+            .map(|c| c.op.name.as_str())
+            .collect();
+        assert_eq!(children, ["avg_pool_3x3", "sep_conv_3x3"]);
+        assert!(edge.op.children[0].op.flag("norm"), "pools have their norm");
+    }
+    assert!(few.arch_keys().iter().all(|key| key.n_alphas == 2));
+
+    let catalog = OpCatalog::builtin();
+    let mut check = |builder: &dyn ModelDescBuilder, names: &[&str], expect: &str| {
+        let error = build(builder, &with(names), None, false, &catalog).unwrap_err();
+        assert!(error.to_string().contains(expect), "{names:?}: {error}");
+    };
+    let darts = &DartsModelDescBuilder;
+    check(
+        darts,
+        &["none", "sep_conv_3x4"],
+        "primitives.1: unknown op `sep_conv_3x4`",
+    );
+    check(darts, &["sep_conv_3x4"], "did you mean `sep_conv_3x3`?");
+    check(
+        darts,
+        &["skip_connect", "skip_connect"],
+        "primitives.1: `skip_connect` stands twice",
+    );
+    check(
+        darts,
+        &["none"],
+        "primitives: nothing of [\"none\"] can remain",
+    );
+    // A space that has ops of its own does not ignore the setting.
+    check(
+        &DefaultModelDescBuilder,
+        &["skip_connect"],
+        "primitives: this space has ops of its own",
+    );
+    // A found network has its ops already.
+    let scaled = build(darts, &with(&["none"]), Some(&small()), true, &catalog);
+    assert!(scaled.is_ok());
+}
+
+#[test]
 fn evaluation_shapes() {
     let desc = network(&super::DARTS_V2.parse().unwrap(), &cifar(20, 2, 4, 36));
     let shapes = desc.shapes(&OpCatalog::builtin()).unwrap();
