@@ -193,6 +193,14 @@ impl Session<'_> {
         };
         let mut registry = components.ops.clone();
         runner.register_ops(&mut registry)?;
+        // Before the data, which take longer to look at.
+        let template = match (plan.search, plan.eval) {
+            (false, _) => Some(Template::without_search(
+                job, &registry, runner, components,
+            )?),
+            (true, true) => Template::check_not_named(job).map(|()| None)?,
+            (true, false) => None,
+        };
         if plan.search {
             let search = &job.search.nas.search;
             check_data(&search.loader)?;
@@ -207,17 +215,12 @@ impl Session<'_> {
         for phase in Phase::ALL.into_iter().filter(|phase| plan.wants(*phase)) {
             plan.data(job, phase)?;
         }
-        match (plan.search, plan.eval) {
-            (false, _) => {
-                let template = Template::without_search(job, &registry, runner, components)?;
-                self.observer.observe(&LabEvent::Evaluating {
-                    desc: &template.path,
-                });
-                Ok(Some(template))
-            }
-            (true, true) => Template::check_not_named(job).map(|()| None),
-            (true, false) => Ok(None),
+        if let Some(template) = &template {
+            self.observer.observe(&LabEvent::Evaluating {
+                desc: &template.path,
+            });
         }
+        Ok(template)
     }
 
     /// The result of a phase that was finished before.

@@ -98,7 +98,7 @@ pub fn search(folder: &Path) -> Result<Outcome, Box<dyn Error>> {
     let request = Request {
         datasets: Some(vec![dataset.display().to_string()]),
         logdir: Some(folder.display().to_string()),
-        // At 16x16, images are too small for the auxiliary tower by the end of the network.
+        // So little to learn needs no auxiliary classifier.
         overrides: [
             "nas.eval.trainer.epochs=3",
             "nas.eval.model_desc.aux_weight=0.0",

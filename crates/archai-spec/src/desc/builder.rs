@@ -651,6 +651,7 @@ pub fn build(
     }
     let mut notes = builder.notes(&model, &desc);
     notes.extend(tower_notes(settings, &desc));
+    notes.extend(template.map_or_else(Vec::new, |template| post_op_notes(template, &desc)));
     Ok(Built { desc, notes })
 }
 
@@ -730,8 +731,24 @@ fn tower_notes(settings: &ModelDescSettings, desc: &ModelDesc) -> Vec<String> {
     fitted.map(note).collect()
 }
 
+/// That cells are joined otherwise than those of the template, because the settings say so.
+fn post_op_notes(template: &ModelDesc, desc: &ModelDesc) -> Vec<String> {
+    let kinds = [CellType::Regular, CellType::Reduction].into_iter();
+    let pairs =
+        kinds.filter_map(|kind| Some((kind, template.first_cell(kind)?, desc.first_cell(kind)?)));
+    let differ = pairs.filter(|(_, from, to)| from.post_op.name != to.post_op.name);
+    let note = |(kind, from, to): (CellType, &CellDesc, &CellDesc)| {
+        format!(
+            "{kind} cells are joined by `{}`, as the settings say (`cell.cell_post_op`), and not by the template's `{}`",
+            to.post_op.name, from.post_op.name
+        )
+    };
+    differ.map(note).collect()
+}
+
 /// The template's nodes with fresh channels.
 fn scaled_nodes(template: &CellDesc, channels: usize) -> Result<Vec<NodeDesc>, DescError> {
+    check_channels(template)?;
     let mut nodes = template.nodes.clone();
     for (n, node) in nodes.iter_mut().enumerate() {
         for (e, edge) in node.edges.iter_mut().enumerate() {
@@ -740,6 +757,28 @@ fn scaled_nodes(template: &CellDesc, channels: usize) -> Result<Vec<NodeDesc>, D
         }
     }
     Ok(nodes)
+}
+
+/// Checks that all ops of a cell have the same channels: scaling gives them all the cell's.
+fn check_channels(template: &CellDesc) -> Result<(), DescError> {
+    let mut usual = None;
+    for (n, node) in template.nodes.iter().enumerate() {
+        for (e, EdgeDesc { op, .. }) in node.edges.iter().enumerate() {
+            let usual = *usual.get_or_insert(op.ch_in);
+            if (op.ch_in, op.ch_out) != (usual, usual) {
+                return Err(DescError::new(
+                    DescErrorKind::Template,
+                    format!(
+                        "`{}` has {} channels in and {} out, where others have {usual}; scaling gives all ops of a cell the \
+                         same channels, so make them equal, or train the description as it is (`archai train`)",
+                        op.name, op.ch_in, op.ch_out
+                    ),
+                )
+                .at(format!("template, node {n}, edge {e}")));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn rescale(op: &mut OpDesc, channels: usize) -> Result<(), DescError> {

@@ -397,7 +397,7 @@ fn a_program_brings_parts_of_every_kind() {
         "nas.search.finalizer=first",
         "nas.search.loader.train_batch=8",
         "nas.eval.loader.train_batch=8",
-        // The images are too small for an auxiliary tower, and for the usual square of cutout.
+        // A tower would be larger than the rest, and the images are too small for the usual square of cutout.
         "nas.eval.loader.cutout=2",
         "nas.eval.model_desc.aux_weight=0",
         "nas.eval.exports=[safetensors,inventory]",

@@ -85,6 +85,50 @@ fn a_description_whose_cells_differ_is_not_scaled() {
     }
 }
 
+/// What scaling does not keep is refused, or said.
+#[test]
+fn scaling_does_not_pass_over_channels_and_post_ops() {
+    let catalog = OpCatalog::builtin();
+    let v2 = super::DARTS_V2.parse().unwrap();
+    let mut narrow = network(&v2, &cifar(3, 0, 4, 8));
+    for cell in &mut narrow.cells {
+        // A node that nothing reads; the output is that of the other three.
+        let op = OpDesc::new("convbn_1x1", 8, 4);
+        cell.nodes[3].edges = vec![EdgeDesc::new(0, op)];
+        cell.concat = vec![2, 3, 4];
+        (cell.post_op.ch_out, cell.out.channels) = (24, 24);
+        cell.stems.iter_mut().for_each(|stem| stem.ch_in = 24);
+    }
+    (narrow.pool.ch_in, narrow.pool.ch_out) = (24, 24);
+    narrow.logits.ch_in = 24;
+    narrow.check(&catalog).unwrap();
+    let scale = |settings: &_, template| {
+        build(
+            &DefaultModelDescBuilder,
+            settings,
+            Some(template),
+            true,
+            &catalog,
+        )
+    };
+    let text = scale(&cifar(3, 0, 4, 16), &narrow).unwrap_err().to_string();
+    for word in [
+        "node 3, edge 0",
+        "`convbn_1x1` has 8 channels in and 4 out",
+        "others have 8",
+    ] {
+        assert!(text.contains(word), "`{word}` is missing in: {text}");
+    }
+
+    let mut projected = cifar(5, 2, 4, 16);
+    projected.cell.cell_post_op = "proj_channels".into();
+    let built = scale(&projected, &network(&v2, &cifar(5, 2, 4, 8))).unwrap();
+    assert_eq!(built.notes.len(), 2);
+    let note = "regular cells are joined by `proj_channels`, as the settings say (`cell.cell_post_op`), and not by the template's \
+                `concate_channels`";
+    assert_eq!(built.notes[0], note);
+}
+
 #[test]
 fn all_cells_that_differ_are_drawn() {
     let desc = edited();
