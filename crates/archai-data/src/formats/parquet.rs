@@ -79,13 +79,27 @@ impl DataFormat for Parquet {
         let patterns = split
             .pattern(dataset)
             .map_or(usual.to_vec(), |pattern| vec![pattern]);
-        for pattern in &patterns {
+        let mut all: Vec<(&str, Vec<PathBuf>)> = Vec::new();
+        for pattern in patterns.iter().copied() {
             let found = files::find(Path::new(&dataset.path), pattern)?;
             if !found.is_empty() {
-                return Ok(found);
+                all.push((pattern, found));
             }
         }
-        Err(files::absent(dataset, split, patterns.join(" or ")))
+        match all.len() {
+            0 => Err(files::absent(dataset, split, patterns.join(" or "))),
+            1 => Ok(all.swap_remove(0).1),
+            // One of them may be a copy of the other, or the other half.
+            _ => {
+                let found: Vec<&str> = all.iter().map(|(pattern, _)| *pattern).collect();
+                let problem = format!(
+                    "in '{}' there is {}; say which are meant",
+                    dataset.path,
+                    found.join(" and ")
+                );
+                Err(DataError::setting(split.key(), problem))
+            }
+        }
     }
 }
 

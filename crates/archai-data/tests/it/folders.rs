@@ -338,6 +338,28 @@ fn tables_whose_compression_is_not_compiled_in_are_not_called_damaged() {
 }
 
 #[test]
+fn tables_in_two_usual_places_are_not_chosen_from() {
+    let folder = TempDir::new().unwrap();
+    let rows = [(Some(png(flat_grey(2, 2, 1))), 1)];
+    for name in [
+        "train.parquet",
+        "data/train-0.parquet",
+        "data/train-1.parquet",
+    ] {
+        let table = parquet_table(Layout::Plain, &rows, snappy());
+        write(folder.path().join(name), table);
+    }
+    let mut set = settings("parquet", folder.path(), 2, 1, [2, 2]);
+    let parts = [
+        "dataset.train: in '",
+        "there is train*.parquet and data/train*.parquet; say which",
+    ];
+    check_error(train(&set), &parts);
+    set.train = Some("data/*".into());
+    assert_eq!(train(&set).unwrap().len(), 2);
+}
+
+#[test]
 fn tables_may_call_their_labels_by_several_names() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("train.parquet");
