@@ -38,6 +38,7 @@ pub mod formats;
 mod gather;
 mod in_order;
 mod jpeg;
+mod jpeg_scans;
 mod loader;
 mod loaders;
 pub mod nasbench201;

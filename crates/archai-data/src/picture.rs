@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Lim
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
-use crate::{jpeg, png};
+use crate::{jpeg, jpeg_scans, png};
 
 /// What the pixels of a file may take, however small it is.
 const PIXELS_FLOOR: u64 = 16 << 20;
@@ -38,8 +38,9 @@ pub fn decode(
     Ok(planes(image))
 }
 
-/// What can be seen of a PNG or JPEG file without decoding its pixels: that it is one, that its sides are not too long, and
-/// that it is whole; of a PNG also that no part that matters has changed. It costs little more than reading the file.
+/// What can be seen of a PNG or JPEG file without decoding its pixels: that it is one, that its sides are not too long, that it
+/// is whole, that no part of a PNG that matters has changed, and that a JPEG holds as many data as its picture needs. It costs
+/// less than decoding.
 ///
 /// # Errors
 /// As [`decode`].
@@ -53,13 +54,20 @@ pub fn check(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<(), D
         let found = format!("{height} x {width} (height, width)");
         return Err(DataError::malformed(path, at(), expected, found));
     }
-    let is_whole = match format {
-        ImageFormat::Jpeg => jpeg::is_whole(bytes),
-        _ => png::is_sound(bytes),
-    };
-    match is_whole {
+    if format == ImageFormat::Jpeg {
+        if !jpeg::is_whole(bytes) {
+            return Err(cut_off(path, at));
+        }
+        return match jpeg_scans::damage(bytes) {
+            None => Ok(()),
+            Some(what) => {
+                let found = format!("a JPEG image that is damaged: {what}");
+                Err(damaged(path, at, found))
+            }
+        };
+    }
+    match png::is_sound(bytes) {
         true => Ok(()),
-        false if format == ImageFormat::Jpeg => Err(cut_off(path, at)),
         false => Err(damaged(path, at, "a PNG image that was cut off or changed")),
     }
 }

@@ -35,7 +35,7 @@ fn settings(format: &str, path: &Path) -> Dataset {
     }
 }
 
-/// Opens a data set and reads all of its images.
+/// Opens a data set, reads all of its images, and looks at it as a run does before it begins.
 fn read(settings: &Dataset) -> Result<(), DataError> {
     let data =
         FORMATS.with(|all| open(all.get_or_init(formats::builtin), settings, Split::Train))?;
@@ -51,7 +51,7 @@ fn read(settings: &Dataset) -> Result<(), DataError> {
             (settings.channels, settings.size)
         );
     }
-    Ok(())
+    data.digest().map(drop)
 }
 
 fn read_files(format: &str, files: &[(&str, &[u8])]) -> bool {

@@ -249,7 +249,9 @@ fn table(path: &Path, dataset: &settings::Dataset, gather: &mut Gather) -> Resul
             }
             for (bytes, label) in images.iter().zip(labels) {
                 let at = || format!("row {row}");
-                match picture::decode(path, &at, bytes.data()) {
+                let image = picture::check(path, &at, bytes.data())
+                    .and_then(|()| picture::decode(path, &at, bytes.data()));
+                match image {
                     Ok(image) => gather.push(path, image, label, at)?,
                     Err(_) if dataset.on_damaged == OnDamaged::Skip => {
                         let name = path.strip_prefix(&dataset.path).unwrap_or(path);

@@ -190,6 +190,61 @@ fn damage_is_found_before_the_training() {
     );
 }
 
+/// JPEG files of other encoders' kinds: progressive, with restart markers, thinned colours, tables of their own, four colours.
+const KINDS: [&[u8]; 4] = [
+    include_bytes!("../jpeg/sequential.jpg"),
+    include_bytes!("../jpeg/progressive.jpg"),
+    include_bytes!("../jpeg/grey.jpg"),
+    include_bytes!("../jpeg/four_colours.jpg"),
+];
+
+#[test]
+fn jpeg_files_with_damage_in_the_middle_are_named() {
+    const PIECE: usize = 100;
+    let (folder, set) = two_classes();
+    let file = folder.path().join("train/a/x.jpg");
+    for (kind, whole) in KINDS.into_iter().enumerate() {
+        write(&file, whole);
+        look(&set, Split::Train).unwrap();
+        train(&set).unwrap().image(1).unwrap();
+        let scan = whole.windows(2).position(|two| two == [0xff, 0xda]);
+        let first = scan.unwrap() + 20;
+        for part in 0..4 {
+            let start = first + part * (whole.len() - first - PIECE) / 4;
+            let (before, behind) = (&whole[..start], &whole[start + PIECE..]);
+            // Lost, and overwritten with zeros.
+            for damaged in [
+                [before, behind].concat(),
+                [before, &[0; PIECE], behind].concat(),
+            ] {
+                write(&file, damaged);
+                let result = look(&set, Split::Train);
+                assert!(result.is_err(), "kind {kind}, part {part}");
+                check_error(result, &["train/a/x.jpg'", "PNG or JPEG image"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn sound_jpeg_files_of_all_sizes_are_taken_for_sound() {
+    let (folder, set) = two_classes();
+    let noise = |x: u32, y: u32| ((x * 37 + y * 101) * (x + 3) % 251) as u8;
+    for side in 1..40 {
+        let (width, height) = (side, 41 - side);
+        let grey = image::GrayImage::from_fn(width, height, |x, y| image::Luma([noise(x, y)]));
+        let rgb = image::RgbImage::from_fn(width, height, |x, y| {
+            image::Rgb([noise(x, y), noise(y, x), noise(x + y, 5)])
+        });
+        write(
+            folder.path().join(format!("train/a/{side}.jpg")),
+            jpeg(grey),
+        );
+        write(folder.path().join(format!("train/b/{side}.jpg")), jpeg(rgb));
+    }
+    assert_eq!(look(&set, Split::Train).unwrap().per_class, [40, 40]);
+}
+
 #[test]
 fn what_is_damaged_can_be_left_out_by_name() {
     let (folder, mut set) = two_classes();
