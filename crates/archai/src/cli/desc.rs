@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::args::{CIFAR10, DescCommand, FromArgs, MacroArgs, StemsArg};
 use super::error::CliError;
+use super::text::{self, narrow, wrapped};
 
 /// Weight of the auxiliary tower's loss in the papers.
 pub(super) const PAPERS_AUX_WEIGHT: f64 = 0.4;
@@ -333,19 +334,21 @@ fn benchmark(
     Ok(sized(evaluation(of, &args.dataset, lab)?, args))
 }
 
+/// Where the edges of a node begin on their line.
+const EDGES: usize = 12;
+
 fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header([
+    let header = [
         "part",
         "kind",
         "what",
         "output",
         "parameters",
         "multiply-adds",
-    ]);
+    ];
+    let mut rows: Vec<Vec<String>> = Vec::new();
     for row in &parts.rows {
-        table.add_row([
+        rows.push(vec![
             row.part.clone(),
             row.cell_type
                 .map_or_else(String::new, |kind| kind.to_string()),
@@ -357,7 +360,7 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     }
     let mut total = |name: &str, cost: Cost| {
         let none = String::new;
-        table.add_row([
+        rows.push(vec![
             name.to_string(),
             none(),
             none(),
@@ -370,6 +373,11 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
     if parts.total_with_aux != parts.total {
         total("in training", parts.total_with_aux);
     }
+    narrow(&header, &mut rows, 2, text::width());
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED);
+    table.set_header(header);
+    table.add_rows(rows);
     for column in table.column_iter_mut().skip(3) {
         column.set_cell_alignment(CellAlignment::Right);
     }
@@ -391,9 +399,11 @@ fn as_table(desc: &ModelDesc, parts: &ModelTable) -> String {
                 )],
                 edges => edges.iter().map(|edge| cell.edge_text(edge)).collect(),
             };
-            out.push_str(&format!("  node {n:<4} {}\n", edges.join("  ")));
+            let line = format!("  node {n:<4} {}\n", edges.join("  "));
+            out.push_str(&wrapped(&line, text::width(), EDGES));
         }
-        out.push_str(&format!("  output    {}\n", cell.output_text()));
+        let line = format!("  output    {}\n", cell.output_text());
+        out.push_str(&wrapped(&line, text::width(), EDGES));
     }
     out
 }

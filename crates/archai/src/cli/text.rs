@@ -80,9 +80,55 @@ pub fn table(header: &[&str], left: usize, rows: &[Vec<String>], width: Option<u
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
+/// Narrowest that a column becomes in which words are broken into lines.
+const NARROWEST: usize = 16;
+
+/// Breaks the cells of one column between words, so that the table fits on the screen, where that is possible.
+pub fn narrow(header: &[&str], rows: &mut [Vec<String>], column: usize, width: Option<usize>) {
+    let Some(width) = width else {
+        return;
+    };
+    let count = |text: &str| text.chars().count();
+    let widest = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        let cells = cells.map(|cell| count(cell)).max().unwrap_or(0);
+        cells.max(header.get(at).map_or(0, |name| count(name)))
+    };
+    let others = (0..header.len()).filter(|at| *at != column).map(widest);
+    // A line before each column and one behind the last, blanks on both sides of each cell.
+    let taken: usize = others.sum::<usize>() + 3 * header.len() + 1;
+    let left = width.saturating_sub(taken).max(NARROWEST);
+    for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+        *cell = wrapped(cell, Some(left), 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_gives_way() {
+        let rows = || {
+            vec![vec![
+                "one".to_string(),
+                "two words and two more of them".to_string(),
+            ]]
+        };
+        for (width, expect) in [
+            (None, "two words and two more of them"),
+            (Some(80), "two words and two more of them"),
+            (Some(30), "two words and two\nmore of them"),
+            (Some(5), "two words and\ntwo more of them"),
+        ] {
+            let mut rows = rows();
+            narrow(&["a", "b"], &mut rows, 1, width);
+            assert_eq!(rows[0][1], expect, "{width:?}");
+            let text = table(&["a", "b"], 2, &rows, None);
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(width.is_none_or(|width| widest <= width.max(26)), "{text}");
+        }
+    }
 
     #[test]
     fn nothing_breaks_inside_a_word() {
