@@ -2,9 +2,10 @@
 
 use archai_engine::{
     EngineError,
+    ahead::Ahead,
     experiment::{Experiment, Found},
 };
-use archai_spec::desc::ModelDescBuilder;
+use archai_spec::desc::{ModelDesc, ModelDescBuilder, build};
 use archai_spec::event::LogPath;
 
 /// Keys below `nas.search` that belong to a supernet and its training, which algorithms without one do not read.
@@ -32,4 +33,13 @@ pub(crate) fn found(
         notes: vec![note],
         ..Found::new(desc)
     })
+}
+
+/// The same description before the run.
+pub(crate) fn preview(
+    ahead: &Ahead<'_>,
+    builder: &dyn ModelDescBuilder,
+) -> Result<Vec<ModelDesc>, EngineError> {
+    let shape = &ahead.settings.nas.search.model_desc;
+    Ok(vec![build(builder, shape, None, true, ahead.catalog)?.desc])
 }

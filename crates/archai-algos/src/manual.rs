@@ -5,9 +5,10 @@
 
 use archai_engine::{
     EngineError,
+    ahead::{Ahead, PlannedTrainings},
     experiment::{Experiment, ExperimentRunner, Found, Searcher},
 };
-use archai_spec::desc::{ModelDescBuilder, zoo};
+use archai_spec::desc::{ModelDesc, ModelDescBuilder, zoo};
 use archai_spec::settings;
 use archai_spec::spaces::Space;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -115,6 +116,14 @@ impl ExperimentRunner for Manual {
 
     fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
         given::OF_SUPERNETS.to_vec()
+    }
+
+    fn preview(&self, ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
+        given::preview(ahead, ahead.space.builder())
+    }
+
+    fn trainings(&self, _: &Ahead<'_>) -> Result<PlannedTrainings, EngineError> {
+        Ok(PlannedTrainings::default())
     }
 
     fn searcher(&self) -> Option<Box<dyn Searcher>> {

@@ -4,12 +4,14 @@
 //! A random cell is drawn as the benchmark's own random search draws it ([`Cell101::random`]), keyed by the run's seed. The
 //! "search" writes the description, so that an evaluation has the file that it needs.
 
+use archai_data::rng::Key;
 use archai_engine::{
     EngineError,
+    ahead::{Ahead, PlannedTrainings},
     experiment::{Experiment, ExperimentRunner, Found, Searcher},
 };
 use archai_spec::desc::{
-    ModelDescBuilder,
+    ModelDesc, ModelDescBuilder,
     nasbench101::{Cell101, NasBench101Builder},
 };
 use archai_spec::settings;
@@ -107,6 +109,17 @@ impl NasBench101 {
     fn named(&self) -> Option<Cell101> {
         self.settings.cell.clone().map(|Graph101(cell)| cell)
     }
+
+    /// The cell that is evaluated in a run with this key, and which one that is, in words.
+    fn cell(&self, key: &Key) -> Result<(Cell101, &'static str), EngineError> {
+        if let Some(cell) = self.named() {
+            return Ok((cell, "the named"));
+        }
+        let mut rng = key.with("nasbench101").rng();
+        let drawn = Cell101::random(|n| rng.uniform_u32_below(n));
+        let drawn = drawn.map_err(|e| EngineError::Internal(e.to_string()))?;
+        Ok((drawn, "a random"))
+    }
 }
 
 impl ExperimentRunner for NasBench101 {
@@ -122,6 +135,15 @@ impl ExperimentRunner for NasBench101 {
         given::OF_SUPERNETS.to_vec()
     }
 
+    fn preview(&self, ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
+        let (cell, _) = self.cell(&Key::new(ahead.settings.common.seed))?;
+        given::preview(ahead, &NasBench101Builder { cell: Some(cell) })
+    }
+
+    fn trainings(&self, _: &Ahead<'_>) -> Result<PlannedTrainings, EngineError> {
+        Ok(PlannedTrainings::default())
+    }
+
     fn searcher(&self) -> Option<Box<dyn Searcher>> {
         Some(Box::new(self.clone()))
     }
@@ -133,15 +155,7 @@ impl Searcher for NasBench101 {
         experiment: &Experiment<'_>,
         _: &dyn ExperimentRunner,
     ) -> Result<Found, EngineError> {
-        let (cell, whose) = match self.named() {
-            Some(cell) => (cell, "the named"),
-            None => {
-                let mut rng = experiment.run.key("nasbench101").rng();
-                let drawn = Cell101::random(|n| rng.uniform_u32_below(n));
-                let drawn = drawn.map_err(|e| EngineError::Internal(e.to_string()))?;
-                (drawn, "a random")
-            }
-        };
+        let (cell, whose) = self.cell(&Key::new(experiment.run.seed))?;
         let note = format!(
             "no search: {whose} cell, matrix {:?}, ops {:?}, fingerprint {}",
             cell.matrix(),

@@ -9,11 +9,12 @@ use std::io::Write as _;
 
 use archai_engine::{
     EngineError,
+    ahead::{Ahead, PlannedTraining, PlannedTrainings},
     experiment::{Experiment, ExperimentRunner, Found, RunFile, Searcher, Trial},
     finalize::Supernet,
     searcher::{describe, train_found},
 };
-use archai_spec::desc::{DartsModelDescBuilder, DescError, ModelDesc, ModelDescBuilder};
+use archai_spec::desc::{DartsModelDescBuilder, DescError, ModelDesc, ModelDescBuilder, build};
 use archai_spec::event::LogPath;
 use archai_spec::{settings, values};
 use schemars::JsonSchema;
@@ -82,6 +83,30 @@ impl ExperimentRunner for Random {
 
     fn unread(&self, _: &settings::Search) -> Vec<&'static str> {
         given::OF_SUPERNETS.to_vec()
+    }
+
+    fn trainings(&self, ahead: &Ahead<'_>) -> Result<PlannedTrainings, EngineError> {
+        let shape = &ahead.settings.nas.search.model_desc;
+        let mut largest: Option<(u64, ModelDesc)> = None;
+        for found in self.preview(ahead)? {
+            let builder = ahead.space.builder();
+            let desc = build(builder, shape, Some(&found), true, ahead.catalog)?.desc;
+            let macs = desc.cost(ahead.catalog)?.total(false).macs;
+            if largest.as_ref().is_none_or(|(most, _)| macs > *most) {
+                largest = Some((macs, desc));
+            }
+        }
+        let known = largest.map(|(_, desc)| PlannedTraining {
+            what: "random architectures, each at most so large".to_string(),
+            times: self.settings.n_archs,
+            desc,
+            training: self.settings.train.clone(),
+            has_hooks: false,
+        });
+        Ok(PlannedTrainings {
+            known: known.into_iter().collect(),
+            beyond: None,
+        })
     }
 
     fn searcher(&self) -> Option<Box<dyn Searcher>> {

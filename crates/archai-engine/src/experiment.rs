@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_data::{Loaders, rng::Key};
-use archai_spec::desc::{
-    Built, Cost, DescErrors, ModelDesc, ModelDescBuilder, OpCatalog, build, evaluated,
-};
-use archai_spec::finalize::Supernet;
+use archai_spec::desc::{Built, Cost, ModelDesc, ModelDescBuilder, build, evaluated};
 use archai_spec::settings::{self, OWN_SPACE, Settings};
 use archai_spec::spaces::{OwnSpace, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    ahead::{self, Ahead, PlannedTrainings},
     arch::{AlphaInit, Relaxation, Softmax},
     components::Components,
     compute::Compute,
@@ -67,6 +65,37 @@ pub trait ExperimentRunner {
     /// hours. By default it makes the hooks of [`ExperimentRunner::trainer_hooks`] and drops them.
     fn check(&self, search: &settings::Search) -> Result<(), EngineError> {
         self.trainer_hooks(search).map(drop)
+    }
+
+    /// The same for the evaluation that follows its search: what its own [`Evaluater`] needs to evaluate what the search found.
+    /// By default nothing.
+    fn check_eval(&self, eval: &settings::Eval) -> Result<(), EngineError> {
+        self.base().map_or(Ok(()), |base| base.check_eval(eval))
+    }
+
+    /// Networks such as its search may find, finalised and at the search's size: before it runs they say whether they can be
+    /// evaluated, and what that takes. One is enough where there is no choice; none means that nothing is known. By default
+    /// [`ahead::samples`] of the space.
+    fn preview(&self, ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
+        match self.base() {
+            Some(base) => base.preview(ahead),
+            None => ahead::samples(ahead),
+        }
+    }
+
+    /// What its search trains, so far as it is known before. By default the supernet, once; of a searcher of its own nothing
+    /// is known.
+    fn trainings(&self, ahead: &Ahead<'_>) -> Result<PlannedTrainings, EngineError> {
+        match (self.base(), self.searcher()) {
+            (Some(base), _) => base.trainings(ahead),
+            (None, None) => ahead::of_supernet(ahead),
+            (None, Some(_)) => Ok(PlannedTrainings {
+                known: Vec::new(),
+                beyond: Some(
+                    "what this algorithm's own searcher trains is not known before".into(),
+                ),
+            }),
+        }
     }
 
     /// Keys below `nas.search`, whole sections too, that its search does not read under these settings: whoever sets them
@@ -137,6 +166,12 @@ pub trait Evaluater {
         experiment: &Experiment<'_>,
         runner: &dyn ExperimentRunner,
     ) -> Result<EvalResult, EngineError>;
+
+    /// The shape to which it scales what was found. By default the one of the settings.
+    fn shape(&self, eval: &settings::Eval, found: &ModelDesc) -> settings::ModelDescSettings {
+        let _ = found;
+        eval.model_desc.clone()
+    }
 }
 
 /// What a search or an evaluation is given.
@@ -285,25 +320,6 @@ pub fn space_of(
             ),
         )),
     }
-}
-
-/// A network as a search in this space could find it, at the search's size: what is known of the evaluation before the search.
-/// None where the space cannot draw one.
-///
-/// # Errors
-/// The space's supernet cannot be built.
-pub fn example_found(
-    space: &dyn Space,
-    search: &settings::Search,
-    catalog: &OpCatalog,
-    seed: u64,
-) -> Result<Option<ModelDesc>, DescErrors> {
-    let Built { desc, .. } = space.supernet(&search.model_desc, catalog)?;
-    if !desc.has_alphas() {
-        return Ok(Some(desc));
-    }
-    let key = Key::new(seed).with("example of a found network");
-    Ok(space.draw(Supernet::new(&desc, catalog), &key).ok())
 }
 
 /// What `nas.search.finalizer` may name for an algorithm: the shared finalizers, and the algorithm's own, which take the places

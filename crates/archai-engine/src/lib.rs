@@ -5,7 +5,8 @@
 //! activations whose layout nobody outside may assume, [`op`] the interface of operations and the registry, [`ops`] the
 //! built-in operations, [`arch`] the architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`] and [`perturbation`], [`finalizers`] by name, [`guard`], [`experiment`] with the interfaces of an algorithm,
-//! of which [`searcher`] and [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`run`] is what they
+//! of which [`searcher`] and [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`ahead`] what an
+//! algorithm says before it runs, and [`preview`] what can be checked and measured by then; [`run`] is what they
 //! are given from outside, [`checkpoint`] what a run is resumed from, [`components`] what they know by name, [`files`] how files
 //! are written, [`export`] what others read, [`error`] what can go wrong; [`testing`] checks algorithms, yours too.
 //!
@@ -14,6 +15,7 @@
 //! composed of the framework's operations ([`Engine::Plain`]). Names, files and interfaces are the same for both; numbers
 //! agree to rounding. `fused` puts kernels into the framework's automatic differentiation.
 
+pub mod ahead;
 pub mod arch;
 pub mod checkpoint;
 mod clock;
@@ -38,6 +40,7 @@ pub mod optim;
 pub mod params;
 pub mod perturbation;
 pub mod phases;
+pub mod preview;
 pub mod run;
 pub mod schedule;
 pub mod searcher;

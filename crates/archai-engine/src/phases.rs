@@ -6,7 +6,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_spec::event::LogPath;
-use archai_spec::settings;
 
 use crate::{
     error::EngineError,
@@ -14,6 +13,7 @@ use crate::{
     experiment::{EvalResult, Experiment, ExperimentRunner, Found, RunFile, SearchResult, Trial},
     files::{FileError, GALLERY, GALLERY_DESC, make_folder, number_of, numbered},
     metrics::Metrics,
+    preview::{check_eval, check_search},
     run::Run,
     searcher::{OneShotSearcher, describe, draw_cells, save_desc, train_found},
 };
@@ -29,9 +29,7 @@ pub fn run_search(
     runner: &dyn ExperimentRunner,
 ) -> Result<SearchResult, EngineError> {
     let experiment = experiment.with_ops(runner)?;
-    let search = &experiment.settings.nas.search;
-    check_data("nas.search", &search.model_desc, &search.loader)?;
-    runner.check(search)?;
+    check_search(&experiment.components, runner, experiment.settings)?;
     let start = experiment.run.clock.now();
     let mut searcher = (runner.searcher()).unwrap_or_else(|| Box::new(OneShotSearcher));
     let found = searcher.search(&experiment, runner)?;
@@ -48,8 +46,7 @@ pub fn run_eval(
     runner: &dyn ExperimentRunner,
 ) -> Result<EvalResult, EngineError> {
     let experiment = experiment.with_ops(runner)?;
-    let eval = &experiment.settings.nas.eval;
-    check_data("nas.eval", &eval.model_desc, &eval.loader)?;
+    check_eval(experiment.settings)?;
     let mut evaluater = (runner.evaluater()).unwrap_or_else(|| Box::new(DefaultEvaluater));
     evaluater.evaluate(&experiment, runner)
 }
@@ -174,33 +171,4 @@ fn save_gallery(
         }
     }
     Ok(Some(RunFile::new(what, &folder)))
-}
-
-/// The network must be built for the data that it is trained on.
-fn check_data(
-    section: &str,
-    model: &settings::ModelDescSettings,
-    loader: &settings::Loader,
-) -> Result<(), EngineError> {
-    let (m, l) = (&model.dataset, &loader.dataset);
-    let shape = |d: &settings::Dataset| (d.channels, d.size, d.n_classes);
-    if shape(m) == shape(l) {
-        return Ok(());
-    }
-    let say = |d: &settings::Dataset| {
-        let [h, w] = d.size;
-        format!(
-            "`{}` ({} channels of {h}x{w}, {} classes)",
-            d.name, d.channels, d.n_classes
-        )
-    };
-    Err(EngineError::setting(
-        format!("{section}.model_desc.dataset"),
-        format!(
-            "it is {}, but {section}.loader.dataset is {}; the network must be built for the data that it is trained on: \
-             let both copy one section",
-            say(m),
-            say(l)
-        ),
-    ))
 }

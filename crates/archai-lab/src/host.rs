@@ -1,6 +1,6 @@
 //! What a lab takes from the process and the machine in which it works.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_engine::run::{Clock, NoClock};
@@ -33,6 +33,8 @@ pub struct Host {
     pub zone: TimeZone,
     /// Knows the machine's processes.
     pub processes: Arc<dyn Processes>,
+    /// Space and memory of the machine, against which a plan is checked.
+    pub resources: Arc<dyn Resources>,
 }
 
 /// What a host knows of the processes on its machine, so that a run is not kept from its directory by a process that has
@@ -66,6 +68,37 @@ impl Processes for NoProcesses {
     }
 }
 
+/// What a machine has to give, in bytes; `None` where it does not say.
+pub trait Resources: Send + Sync {
+    /// What is free for files of this user where `folder` lies, which need not be there yet.
+    fn free_disk(&self, folder: &Path) -> Option<u64>;
+
+    /// Memory that a process can have without others being pushed out.
+    fn available_memory(&self) -> Option<u64> {
+        None
+    }
+
+    /// Memory that this process takes now.
+    fn resident(&self) -> Option<u64> {
+        None
+    }
+
+    /// The most that it has taken so far.
+    fn peak_memory(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// A machine that does not say what it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UnknownResources;
+
+impl Resources for UnknownResources {
+    fn free_disk(&self, _: &Path) -> Option<u64> {
+        None
+    }
+}
+
 impl Default for Host {
     fn default() -> Self {
         Host {
@@ -78,6 +111,7 @@ impl Default for Host {
             clock: Arc::new(NoClock),
             zone: TimeZone::UTC,
             processes: Arc::new(NoProcesses),
+            resources: Arc::new(UnknownResources),
         }
     }
 }

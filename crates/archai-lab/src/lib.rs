@@ -43,6 +43,7 @@ mod device;
 pub mod digests;
 pub mod dirs;
 mod error;
+pub mod forecast;
 mod host;
 mod lab;
 mod lock;
@@ -66,7 +67,7 @@ pub mod verify;
 
 pub use data::{Data, DataPart};
 pub use error::LabError;
-pub use host::{Host, NoProcesses, ProcessState, Processes};
+pub use host::{Host, NoProcesses, ProcessState, Processes, Resources, UnknownResources};
 pub use lab::Lab;
 pub use message::{Message, Term};
 pub use observer::{Ended, LabEvent, NoObserver, Observer};

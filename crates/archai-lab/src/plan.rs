@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
+use archai_engine::ahead::Ahead;
 use archai_engine::device::USUAL_DEVICE;
-use archai_engine::experiment::{ExperimentRunner, example_found, finalizers_of, space_of};
+use archai_engine::experiment::{ExperimentRunner, finalizers_of, space_of};
+use archai_engine::preview::{self, check_eval, check_search};
 use archai_engine::{Components, Compute, Engine, device, export};
 use archai_spec::config::{
     ConfigError, ConfigErrors, ConfigTree, Override, Vars, expand, parse_overrides,
 };
-use archai_spec::desc::{OpCatalog, build, check_primitives, evaluated};
+use archai_spec::desc::{ModelDesc, OpCatalog, build, check_primitives};
 use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
-use archai_spec::spaces::Space;
 
 use crate::config::ConfigRequest;
 use crate::data::{Data, Seen};
@@ -25,6 +26,7 @@ use crate::request::Request;
 use crate::rundir::{CONFIG_FILE, FOUND_DESC, RunDir, check_log_prefix};
 use crate::started::{DirState, Started};
 use crate::table::Table;
+use crate::template::Template;
 use crate::unread;
 
 /// Everything that a request will run, checked.
@@ -312,6 +314,7 @@ impl<'a> Job<'a> {
         };
         let (search, eval) = (expanded(&dirs.search)?, expanded(&dirs.eval)?);
         check_logs(&dirs, &search, &eval)?;
+        check_places(&dirs, &search, &eval, request)?;
         let section = format!("nas.search.{}", algo.name());
         let own = tree.with_expanded_section(&section, &in_dir(&dirs.search))?;
         let components = lab.components();
@@ -344,6 +347,47 @@ impl<'a> Job<'a> {
             without_effect,
             seed,
         })
+    }
+
+    /// The algorithm, with the settings of its own section.
+    pub fn runner(&self) -> Result<Box<dyn ExperimentRunner>, LabError> {
+        Ok(self.algo.runner(&self.own)?)
+    }
+
+    /// The folder of its run directories.
+    pub fn logdir(&self) -> &Path {
+        self.dirs.search.path().parent().unwrap_or(Path::new("."))
+    }
+
+    /// The description that is evaluated without a search.
+    pub fn given(&self, components: &Components) -> Result<(Template, ModelDesc), LabError> {
+        let runner = self.runner()?;
+        let mut ops = components.ops.clone();
+        runner.register_ops(&mut ops)?;
+        Template::without_search(&self.dirs, &self.search, &self.eval, ops.catalog())
+    }
+
+    /// Checks that a description that is given can be scaled up for the evaluation.
+    pub fn check_given(
+        &self,
+        components: &Components,
+        path: &Path,
+        desc: &ModelDesc,
+    ) -> Result<(), LabError> {
+        let runner = self.runner()?;
+        let runner = runner.as_ref();
+        let mut ops = components.ops.clone();
+        runner.register_ops(&mut ops)?;
+        let space = space_of(components, runner, &self.eval.nas.search)?;
+        let ahead = Ahead {
+            settings: &self.eval,
+            space: space.as_ref(),
+            catalog: ops.catalog(),
+        };
+        preview::evaluated(&ahead, runner, desc).map_err(|e| {
+            LabError::request(format!("`{}` cannot be evaluated: {e}", path.display()))
+        })?;
+        Ok(())
     }
 
     /// Names of the log files in each of its directories.
@@ -409,6 +453,41 @@ const OF_SCALING: [&str; 8] = [
     "cell",
 ];
 
+/// Checks that the folders are there in which the files of a run will lie that its settings name: the run directory, or one of
+/// the user's.
+fn check_places(
+    dirs: &RunDirs,
+    search: &Settings,
+    eval: &Settings,
+    request: &Request,
+) -> Result<(), LabError> {
+    let (search, eval) = (&search.nas.search, &eval.nas.eval);
+    let found = (
+        "nas.search.final_desc_filename",
+        &search.final_desc_filename,
+    );
+    let trained = [
+        ("nas.eval.full_desc_filename", &eval.full_desc_filename),
+        ("nas.eval.metric_filename", &eval.metric_filename),
+        ("nas.eval.model_filename", &eval.model_filename),
+    ];
+    let searched = (&dirs.search, request.search, vec![found]);
+    let evaluated = (&dirs.eval, request.eval, trained.to_vec());
+    for (dir, wanted, files) in [searched, evaluated] {
+        for (key, file) in files.into_iter().filter(|_| wanted) {
+            let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+            let is_there = folder.as_os_str().is_empty() || folder.is_dir();
+            if folder != dir.path() && !is_there {
+                return Err(LabError::request(format!(
+                    "{key}: there is no folder `{}`; make it first, or name a file in the run directory, such as $expdir/NAME",
+                    folder.display()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// What the request sets and nothing reads.
 fn without_effect(
     algo: &Algorithm,
@@ -451,7 +530,7 @@ fn check_parts(
     let catalog = ops.catalog();
     if request.search {
         finalizers_of(components, runner, search, settings.common.seed)?;
-        runner.check(search)?;
+        check_search(components, runner, settings)?;
         check_ops("nas.search.model_desc", &search.model_desc, catalog)?;
         check_primitives(&search.model_desc, space.builder(), catalog).map_err(|e| {
             let key = "nas.search.model_desc.primitives";
@@ -477,9 +556,16 @@ fn check_parts(
     }
     if request.eval {
         check_ops("nas.eval.model_desc", &eval.model_desc, catalog)?;
-        if request.search {
-            check_evaluation(algo, runner, space.as_ref(), settings, catalog)?;
-        }
+        check_eval(settings)?;
+    }
+    if request.search && request.eval {
+        runner.check_eval(eval)?;
+        let ahead = Ahead {
+            settings,
+            space: space.as_ref(),
+            catalog,
+        };
+        check_evaluated(algo.name(), &ahead, runner)?;
     }
     if request.table.is_some() && !Table::knows(space.as_ref(), &search.model_desc, catalog) {
         return Err(LabError::request(
@@ -498,31 +584,31 @@ fn check_parts(
     Ok(())
 }
 
-/// Checks that what the search can find can be evaluated: sizes of images, reductions and the auxiliary tower.
-fn check_evaluation(
-    algo: &Algorithm,
+/// Checks that what the search may find can be scaled up for the evaluation: found out only then, it would cost a search.
+fn check_evaluated(
+    algorithm: &str,
+    ahead: &Ahead<'_>,
     runner: &dyn ExperimentRunner,
-    space: &dyn Space,
-    settings: &Settings,
-    catalog: &OpCatalog,
 ) -> Result<(), LabError> {
-    // An evaluater of the algorithm's own scales as it likes.
-    if runner.evaluater().is_some() {
-        return Ok(());
+    let found = runner.preview(ahead).map_err(|e| {
+        LabError::request(format!(
+            "no network that {algorithm} may find can be built from nas.search.model_desc: {e}"
+        ))
+    })?;
+    let mut first = None;
+    for found in &found {
+        match preview::evaluated(ahead, runner, found) {
+            // What is wrong with the sizes is wrong with every network.
+            Ok(_) => return Ok(()),
+            Err(error) => first = first.or(Some(error)),
+        }
     }
-    let (search, eval) = (&settings.nas.search, &settings.nas.eval);
-    // Supernets that cannot be built are an error already; whoever has a searcher of its own may need none.
-    let Ok(Some(found)) = example_found(space, search, catalog, settings.common.seed) else {
-        return Ok(());
-    };
-    evaluated(space.builder(), eval, &found, catalog)
-        .map(drop)
-        .map_err(|e| {
-            LabError::request(format!(
-                "what {} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {e}",
-                algo.name()
-            ))
-        })
+    match first {
+        None => Ok(()),
+        Some(error) => Err(LabError::request(format!(
+            "what {algorithm} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {error}"
+        ))),
+    }
 }
 
 /// Checks that the ops that the settings of a network name are there.

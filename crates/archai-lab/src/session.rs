@@ -56,18 +56,75 @@ impl Plan<'_> {
     /// # Errors
     /// Whatever goes wrong first.
     pub fn execute(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
+        self.in_threads(|| self.execute_here(observer))?
+    }
+
+    /// Does something in the threads of the plan.
+    pub(crate) fn in_threads<T: Send>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, LabError> {
         let threads = rayon::ThreadPoolBuilder::new()
             .num_threads(self.threads.unwrap_or(0))
             .build()
             .map_err(|e| LabError::failure(format!("cannot start the threads: {e}")))?;
-        threads.install(|| self.execute_here(observer))
+        Ok(threads.install(work))
+    }
+
+    /// Looks for whatever can be seen to fail in any job, before older runs are touched. Gives the descriptions to evaluate of
+    /// jobs without a search.
+    ///
+    /// # Errors
+    /// What is wrong first.
+    pub(crate) fn check_before(&self) -> Result<Vec<Option<Template>>, LabError> {
+        self.jobs.iter().map(|job| self.check_job(job)).collect()
+    }
+
+    /// Looks for whatever can be seen to fail in a job. Gives the description to evaluate if
+    /// there is no search.
+    fn check_job(&self, job: &Job<'_>) -> Result<Option<Template>, LabError> {
+        let components = self.lab.components();
+        let check_data = |loader| {
+            Loaders::check(loader, &components.formats, &components.transforms)
+                .map_err(LabError::caused)
+        };
+        // Before the data, which take longer to look at.
+        let template = match (self.search, self.eval) {
+            (false, _) => {
+                let (template, desc) = job.given(components)?;
+                job.check_given(components, &template.path, &desc)?;
+                Some(template)
+            }
+            (true, true) => Template::check_not_named(&job.dirs, &job.eval).map(|()| None)?,
+            (true, false) => None,
+        };
+        if self.search {
+            let search = &job.search.nas.search;
+            check_data(&search.loader)?;
+            if search.post_train.trainer.epochs > 0 {
+                check_data(&search.post_train.loader)?;
+            }
+        }
+        if self.eval {
+            check_data(&job.eval.nas.eval.loader)?;
+        }
+        // What is not there costs less to find than what is damaged.
+        for phase in Phase::ALL.into_iter().filter(|phase| self.wants(*phase)) {
+            self.data(job, phase)?;
+        }
+        Ok(template)
     }
 
     fn execute_here(&self, observer: &dyn Observer) -> Result<Vec<Outcome>, LabError> {
         let stop = observer.stop_flag();
         let goes_on = !self.fresh && self.progress()? == Progress::Begun;
+        // All of them first, so that the last does not fail for what could be seen before the first.
+        let templates = self.check_before()?;
+        if !goes_on {
+            self.jobs.iter().try_for_each(|job| self.check_disk(job))?;
+        }
         let mut outcomes = Vec::new();
-        for job in &self.jobs {
+        for (job, template) in self.jobs.iter().zip(templates) {
             let session = Session {
                 job,
                 plan: self,
@@ -75,7 +132,7 @@ impl Plan<'_> {
                 observer,
                 stop: &stop,
             };
-            let outcome = session.run()?;
+            let outcome = session.run(template)?;
             observer.observe(&LabEvent::JobEnds { outcome: &outcome });
             outcomes.push(outcome);
         }
@@ -94,11 +151,16 @@ pub(crate) struct Session<'a> {
 }
 
 impl Session<'_> {
-    pub fn run(&self) -> Result<Outcome, LabError> {
+    /// Runs the job; `template` is what [`Session::check_before`] gave.
+    fn run(&self, template: Option<Template>) -> Result<Outcome, LabError> {
         let (job, plan) = (self.job, self.plan);
-        let runner = job.algo.runner(&job.own)?;
+        let runner = job.runner()?;
         let runner = runner.as_ref();
-        let template = self.check_before(runner)?;
+        if let Some(template) = &template {
+            self.observer.observe(&LabEvent::Evaluating {
+                desc: &template.path,
+            });
+        }
         let title = job.title();
         self.observer
             .observe(&LabEvent::JobBegins { title: &title });
@@ -180,47 +242,6 @@ impl Session<'_> {
         self.summarise(&outcome, &job.dirs.eval)?;
         self.record_end(Phase::Eval, given, figures, &result)?;
         Ok(outcome)
-    }
-
-    /// Whatever can be seen to fail is looked for before older runs are touched. Gives the description to evaluate if
-    /// there is no search.
-    fn check_before(&self, runner: &dyn ExperimentRunner) -> Result<Option<Template>, LabError> {
-        let (job, plan) = (self.job, self.plan);
-        let components = plan.lab.components();
-        let check_data = |loader| {
-            Loaders::check(loader, &components.formats, &components.transforms)
-                .map_err(LabError::caused)
-        };
-        let mut registry = components.ops.clone();
-        runner.register_ops(&mut registry)?;
-        // Before the data, which take longer to look at.
-        let template = match (plan.search, plan.eval) {
-            (false, _) => Some(Template::without_search(
-                job, &registry, runner, components,
-            )?),
-            (true, true) => Template::check_not_named(job).map(|()| None)?,
-            (true, false) => None,
-        };
-        if plan.search {
-            let search = &job.search.nas.search;
-            check_data(&search.loader)?;
-            if search.post_train.trainer.epochs > 0 {
-                check_data(&search.post_train.loader)?;
-            }
-        }
-        if plan.eval {
-            check_data(&job.eval.nas.eval.loader)?;
-        }
-        // What is not there costs less to find than what is damaged.
-        for phase in Phase::ALL.into_iter().filter(|phase| plan.wants(*phase)) {
-            plan.data(job, phase)?;
-        }
-        if let Some(template) = &template {
-            self.observer.observe(&LabEvent::Evaluating {
-                desc: &template.path,
-            });
-        }
-        Ok(template)
     }
 
     /// The result of a phase that was finished before.

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use archai_engine::experiment::{ExperimentRunner, space_of};
 use archai_engine::files::{FileError, write_atomically};
-use archai_engine::{Components, OpRegistry};
-use archai_spec::desc::{ModelDesc, evaluated};
+use archai_spec::desc::{ModelDesc, OpCatalog};
+use archai_spec::settings::Settings;
 
+use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::message::{Message, Term};
-use crate::plan::Job;
 use crate::rundir::{FOUND_DESC, GALLERY, RunDir};
 
 /// A found description, read while it is still where it was.
@@ -49,19 +48,19 @@ impl Template {
     }
 
     /// The description to evaluate without a search: the one that `nas.eval.final_desc_filename` names, or what the last
-    /// search of this name found.
+    /// search of this name found. The description comes with it.
     ///
     /// # Errors
-    /// There is none, it is no description, or the network to train cannot be made of it.
+    /// There is none, or it is no description.
     pub fn without_search(
-        job: &Job<'_>,
-        registry: &OpRegistry,
-        runner: &dyn ExperimentRunner,
-        components: &Components,
-    ) -> Result<Self, LabError> {
-        let named = PathBuf::from(&job.eval.nas.eval.final_desc_filename);
-        let searched = PathBuf::from(&job.search.nas.search.final_desc_filename);
-        let is_default = named.starts_with(job.dirs.eval.path());
+        dirs: &RunDirs,
+        search: &Settings,
+        eval: &Settings,
+        catalog: &OpCatalog,
+    ) -> Result<(Self, ModelDesc), LabError> {
+        let named = PathBuf::from(&eval.nas.eval.final_desc_filename);
+        let searched = PathBuf::from(&search.nas.search.final_desc_filename);
+        let is_default = named.starts_with(dirs.eval.path());
         let path = match (named.exists(), is_default && searched.exists()) {
             (true, _) => named.clone(),
             (false, true) => searched,
@@ -89,25 +88,17 @@ impl Template {
             false => Self::named(&path)?,
         };
         let name = path.display().to_string();
-        let desc = ModelDesc::from_yaml(&template.text, &name, registry.catalog())
-            .map_err(LabError::caused)?;
-        // An evaluater of the algorithm's own scales as it likes.
-        if runner.evaluater().is_none() {
-            let nas = &job.eval.nas;
-            let space = space_of(components, runner, &nas.search)?;
-            evaluated(space.builder(), &nas.eval, &desc, registry.catalog())
-                .map_err(|e| LabError::request(format!("`{name}` cannot be evaluated: {e}")))?;
-        }
-        Ok(template)
+        let desc = ModelDesc::from_yaml(&template.text, &name, catalog);
+        Ok((template, desc.map_err(LabError::caused)?))
     }
 
     /// With a search, the evaluation takes what the search found; another file would be ignored or written over.
     ///
     /// # Errors
     /// The settings name another file.
-    pub fn check_not_named(job: &Job<'_>) -> Result<(), LabError> {
-        let named = &job.eval.nas.eval.final_desc_filename;
-        if Path::new(named).starts_with(job.dirs.eval.path()) {
+    pub fn check_not_named(dirs: &RunDirs, eval: &Settings) -> Result<(), LabError> {
+        let named = &eval.nas.eval.final_desc_filename;
+        if Path::new(named).starts_with(dirs.eval.path()) {
             return Ok(());
         }
         Err(LabError::request(

@@ -40,6 +40,7 @@ impl Evaluater for GalleryEvaluater {
         if gallery.is_empty() {
             return DefaultEvaluater.evaluate(experiment, runner);
         }
+        check_measured(settings)?;
         let start = experiment.run.clock.now();
         let mut best: Option<Evaluated> = None;
         let (mut files, mut warnings) = (Vec::new(), Vec::new());
@@ -50,11 +51,7 @@ impl Evaluater for GalleryEvaluater {
             let parent = LogPath::new("eval_arch").join(id);
             let result = evaluate_template(experiment, runner, &own, &template, &phase, &parent)?;
             let Some(top1) = result.val_top1 else {
-                return Err(EngineError::setting(
-                    "nas.eval.loader.val_ratio",
-                    "the best of several networks is chosen on validation data, but there are none; set it above 0 and \
-                     nas.eval.trainer.validation.freq to at least 1",
-                ));
+                return Err(unmeasured());
             };
             experiment.run.log(parent.clone()).emit(
                 archai_spec::values!(parent, "val_top1" => top1, "test_top1" => result.test_top1, "madd" => result.macs),
@@ -87,6 +84,40 @@ impl Evaluater for GalleryEvaluater {
         log_result(experiment, &result)?;
         Ok(result)
     }
+
+    fn shape(&self, eval: &settings::Eval, found: &ModelDesc) -> settings::ModelDescSettings {
+        let reductions = found.cells.iter();
+        let reductions = reductions
+            .filter(|cell| cell.cell_type == CellType::Reduction)
+            .count();
+        let cells = (found.cells.len() as f64 * self.cell_count_scale).ceil() as usize;
+        settings::ModelDescSettings {
+            n_reductions: reductions,
+            n_cells: cells.min(eval.model_desc.n_cells).max(2 * reductions + 1),
+            ..eval.model_desc.clone()
+        }
+    }
+}
+
+/// No network of the gallery is the best.
+fn unmeasured() -> EngineError {
+    EngineError::setting(
+        "nas.eval.loader.val_ratio",
+        "the best of several networks is chosen on validation data, but there are none; set it above 0, and \
+         nas.eval.trainer.epochs and nas.eval.trainer.validation.freq to at least 1",
+    )
+}
+
+/// Checks that the networks of a gallery are measured on validation data.
+///
+/// # Errors
+/// They are not.
+pub(super) fn check_measured(eval: &settings::Eval) -> Result<(), EngineError> {
+    let measures = eval.loader.val_ratio > 0.0 && eval.trainer.epochs > 0;
+    match measures && eval.trainer.validation.freq > 0 {
+        true => Ok(()),
+        false => Err(unmeasured()),
+    }
 }
 
 impl GalleryEvaluater {
@@ -98,15 +129,7 @@ impl GalleryEvaluater {
         id: usize,
     ) -> settings::Eval {
         let mut own = settings.clone();
-        let reductions = template.cells.iter();
-        let reductions = reductions
-            .filter(|cell| cell.cell_type == CellType::Reduction)
-            .count();
-        let cells = (template.cells.len() as f64 * self.cell_count_scale).ceil() as usize;
-        own.model_desc.n_reductions = reductions;
-        own.model_desc.n_cells = cells
-            .min(settings.model_desc.n_cells)
-            .max(2 * reductions + 1);
+        own.model_desc = self.shape(settings, template);
         let name = |common: &str, what: &str| {
             let path = Path::new(common).with_file_name(format!("{GALLERY_DESC}_{id}_{what}"));
             path.to_string_lossy().into_owned()

@@ -22,11 +22,13 @@ mod workers;
 
 use std::sync::Arc;
 
+use archai_data::rng::Key;
 use archai_engine::{
     AlphaInit, EngineError, OpRegistry, Raw, Relaxation,
+    ahead::{Ahead, PlannedTraining, PlannedTrainings},
     experiment::{Evaluater, ExperimentRunner, Searcher},
 };
-use archai_spec::desc::{DartsModelDescBuilder, ModelDescBuilder};
+use archai_spec::desc::{DartsModelDescBuilder, ModelDesc, ModelDescBuilder};
 use archai_spec::settings;
 use archai_spec::spaces::Space;
 use schemars::JsonSchema;
@@ -141,6 +143,53 @@ impl ExperimentRunner for Petridish {
             compared::check(WHO, POST_TRAIN, &search.post_train)?;
         }
         Ok(())
+    }
+
+    /// The best network of the gallery is chosen on validation data.
+    fn check_eval(&self, eval: &settings::Eval) -> Result<(), EngineError> {
+        evaluater::check_measured(eval)
+    }
+
+    /// The seeds.
+    fn preview(&self, ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
+        let key = Key::new(ahead.settings.common.seed);
+        let shape = &ahead.settings.nas.search.model_desc;
+        searcher::seeds(ahead.space, shape, &self.settings, ahead.catalog, &key)
+    }
+
+    fn trainings(&self, ahead: &Ahead<'_>) -> Result<PlannedTrainings, EngineError> {
+        let mut seeds = self.preview(ahead)?;
+        let most = self.settings.max_jobs.unwrap_or(usize::MAX);
+        let grows = seeds.len() < most;
+        seeds.truncate(most);
+        let (times, mut largest) = (seeds.len(), None);
+        for desc in seeds {
+            let macs = desc.cost(ahead.catalog)?.total(false).macs;
+            if largest.as_ref().is_none_or(|(most, _)| macs > *most) {
+                largest = Some((macs, desc));
+            }
+        }
+        let known = largest.map(|(_, desc)| PlannedTraining {
+            what: "seeds, each at most so large".to_string(),
+            times,
+            desc,
+            training: self.settings.seed_train.clone(),
+            has_hooks: false,
+        });
+        let beyond = grows.then(|| {
+            let jobs = match self.settings.max_jobs {
+                Some(jobs) => format!("at most {} networks", jobs - times),
+                None => "networks".to_string(),
+            };
+            format!(
+                "then {jobs} grow and are trained, until one has more than {} multiply-adds or there are more than {} points",
+                self.settings.max_madd, self.settings.max_hull_points
+            )
+        });
+        Ok(PlannedTrainings {
+            known: known.into_iter().collect(),
+            beyond,
+        })
     }
 
     /// Its cells grow by their weights: there is no supernet to watch and to finalise.

@@ -10,8 +10,9 @@ use archai_engine::{
     finalize::Supernet,
     searcher::describe,
 };
-use archai_spec::desc::{CellType, ModelDesc};
+use archai_spec::desc::{CellType, ModelDesc, OpCatalog, build};
 use archai_spec::event::LogPath;
+use archai_spec::spaces::Space;
 use archai_spec::{settings, values};
 use serde::{Deserialize, Serialize};
 
@@ -103,7 +104,7 @@ impl Searcher for PetridishSearcher {
             draws: 0,
         };
         let max_jobs = own.max_jobs.unwrap_or(usize::MAX);
-        let mut jobs = seeds(experiment, runner, own)?;
+        let mut jobs = seed_jobs(experiment, runner, own)?;
         let mut warnings = Vec::new();
         if jobs.len() > max_jobs {
             warnings.push(format!(
@@ -310,34 +311,27 @@ impl Pool {
     }
 }
 
-/// One job per seed: every (reductions, cells, nodes) from the search's shape to the limits, in this order.
-fn seeds(
-    experiment: &Experiment<'_>,
-    runner: &dyn ExperimentRunner,
+/// The seeds: a network for every (reductions, cells, nodes) from the search's shape to the limits, in this order, drawn under the
+/// run's key.
+pub(super) fn seeds(
+    space: &dyn Space,
+    shape: &settings::ModelDescSettings,
     own: &PetridishSettings,
-) -> Result<Vec<Job>, EngineError> {
-    let shape = &experiment.settings.nas.search.model_desc;
-    let space = experiment.space(runner)?;
-    let catalog = experiment.components.ops.catalog();
-    let mut jobs = Vec::new();
+    catalog: &OpCatalog,
+    key: &Key,
+) -> Result<Vec<ModelDesc>, EngineError> {
+    let mut seeds = Vec::new();
     for (n_reductions, n_cells, n_nodes) in seed_shapes(shape, &own.pareto) {
         let mut shape = shape.clone();
         (shape.n_reductions, shape.n_cells, shape.cell.n_nodes) = (n_reductions, n_cells, n_nodes);
-        let supernet = experiment.build(space.builder(), &shape, None, false)?;
-        let id = jobs.len();
-        let key = experiment.run.key("petridish seed").with(id);
+        let supernet = build(space.builder(), &shape, None, false, catalog)?.desc;
+        let key = key.with("petridish seed").with(seeds.len());
         let drawn = space
             .draw(Supernet::new(&supernet, catalog), &key)
             .map_err(|e| EngineError::setting("nas.search.space", e.to_string()))?;
-        let desc = experiment.build(space.builder(), &shape, Some(&drawn), true)?;
-        jobs.push(Job {
-            id,
-            desc,
-            weights: Vec::new(),
-            work: Work::Train(Box::new(own.seed_train.clone())),
-        });
+        seeds.push(build(space.builder(), &shape, Some(&drawn), true, catalog)?.desc);
     }
-    if jobs.is_empty() {
+    if seeds.is_empty() {
         return Err(EngineError::setting(
             "nas.search.petridish.pareto",
             format!(
@@ -352,7 +346,7 @@ fn seeds(
             ),
         ));
     }
-    Ok(jobs)
+    Ok(seeds)
 }
 
 /// (reductions, cells, nodes) with cells ≥ 2·reductions + 1.
@@ -369,6 +363,28 @@ fn seed_shapes(
         }
     }
     shapes
+}
+
+/// One job per seed.
+fn seed_jobs(
+    experiment: &Experiment<'_>,
+    runner: &dyn ExperimentRunner,
+    own: &PetridishSettings,
+) -> Result<Vec<Job>, EngineError> {
+    let seeds = seeds(
+        experiment.space(runner)?.as_ref(),
+        &experiment.settings.nas.search.model_desc,
+        own,
+        experiment.components.ops.catalog(),
+        &Key::new(experiment.run.seed),
+    )?;
+    let job = |(id, desc)| Job {
+        id,
+        desc,
+        weights: Vec::new(),
+        work: Work::Train(Box::new(own.seed_train.clone())),
+    };
+    Ok(seeds.into_iter().enumerate().map(job).collect())
 }
 
 /// One job per parent.

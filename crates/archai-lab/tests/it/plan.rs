@@ -130,6 +130,102 @@ fn digests(lab: &Lab, request: &Request) -> Vec<String> {
     request.algorithms.iter().map(show).collect()
 }
 
+/// Each of these failed after the whole search, or after the evaluation's training.
+#[test]
+fn an_evaluation_that_cannot_work_is_refused_before_the_search() {
+    let logdir = tempfile::tempdir().unwrap();
+    let lab = Lab::builtin();
+    for (algorithm, settings, expect) in [
+        (
+            "darts",
+            &[
+                "nas.search.model_desc.n_cells=1",
+                "nas.search.model_desc.n_reductions=0",
+            ][..],
+            "what darts finds could not be evaluated, because its network cannot be built",
+        ),
+        (
+            "darts",
+            &["nas.eval.metric_filename=$expdir/model.pt"],
+            "nas.eval.model_filename: `$expdir/model.pt` is the file of nas.eval.metric_filename, too",
+        ),
+        (
+            "darts",
+            &["nas.eval.model_filename=$expdir/models/mine.pt"],
+            "nas.eval.model_filename: there is no folder `",
+        ),
+        (
+            "petridish",
+            &["nas.eval.loader.val_ratio=0"],
+            "nas.eval.loader.val_ratio: the best of several networks is chosen on validation data",
+        ),
+    ] {
+        let mut request = tiny(&[algorithm], logdir.path());
+        request
+            .overrides
+            .extend(settings.iter().map(|s| s.to_string()));
+        let error = lab.plan(&request).map(drop).unwrap_err().to_string();
+        assert!(error.contains(expect), "{algorithm} {settings:?}: {error}");
+        // The search alone is fine.
+        request.eval = false;
+        assert!(lab.plan(&request).is_ok(), "{algorithm} {settings:?}");
+    }
+    assert_eq!(fs::read_dir(logdir.path()).unwrap().count(), 0);
+}
+
+/// The last of several jobs does not fail for what could be seen before the first.
+#[test]
+fn descriptions_of_all_jobs_are_read_before_the_first_is_evaluated() {
+    let logdir = tempfile::tempdir().unwrap();
+    let lab = Lab::builtin();
+    let search = Request {
+        eval: false,
+        ..tiny(&["darts"], logdir.path())
+    };
+    lab.run(&search, &archai_lab::NoObserver).unwrap();
+    // DARTS has found something, DiDARTS has not.
+    let eval = Request {
+        search: false,
+        ..tiny(&["darts", "didarts"], logdir.path())
+    };
+    let error = lab.run(&eval, &archai_lab::NoObserver).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("there is no found network to evaluate"),
+        "{error}"
+    );
+    let mut begun = fs::read_dir(logdir.path()).unwrap();
+    let is_eval = |name: &str| name.ends_with("_eval");
+    assert!(!begun.any(|entry| is_eval(&entry.unwrap().file_name().to_string_lossy())));
+
+    // A network without a reduction cell cannot be scaled to one that has some.
+    let flat = |request: Request| Request {
+        exp_prefix: "flat".to_string(),
+        ..request
+    };
+    let mut search = flat(search);
+    search.overrides.extend(
+        [
+            "nas.search.model_desc.n_cells=1",
+            "nas.search.model_desc.n_reductions=0",
+        ]
+        .map(String::from),
+    );
+    lab.run(&search, &archai_lab::NoObserver).unwrap();
+    let eval = flat(Request {
+        search: false,
+        ..tiny(&["darts"], logdir.path())
+    });
+    let error = lab.run(&eval, &archai_lab::NoObserver).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("final_model_desc.yaml` cannot be evaluated: "),
+        "{error}"
+    );
+}
+
 /// Settings without effect.
 #[derive(Default)]
 struct Unread(Mutex<Vec<String>>);

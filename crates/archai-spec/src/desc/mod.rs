@@ -314,6 +314,13 @@ impl ModelDesc {
         }
         keys
     }
+    /// The same network without its auxiliary towers, which exist in training only.
+    #[must_use]
+    pub fn without_towers(&self) -> ModelDesc {
+        let mut desc = self.clone();
+        desc.cells.iter_mut().for_each(|cell| cell.aux_tower = None);
+        desc
+    }
     /// The first cell of a kind. Others may differ: [`ModelDesc::common_cell`] is the one that stands for all of them.
     pub fn first_cell(&self, cell_type: CellType) -> Option<&CellDesc> {
         self.cells.iter().find(|c| c.cell_type == cell_type)

@@ -165,6 +165,7 @@ Examples:
   archai run --algos darts --full              DARTS on CIFAR-10, as published
   archai run --datasets mine.yaml --full       on a data set of your own
   archai run --full --nas.search.darts.second_order false --exp-prefix first
+  archai run --full --dry-run                  what it would take; does nothing
   archai run --no-eval                         search only
   archai run --no-search                       evaluate what was found last
   archai run --no-search --nas.eval.final_desc_filename found.yaml
@@ -407,6 +408,10 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
 
+    /// Say what would be done, with networks, memory, time and files, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
     /// What is shown.
     #[command(flatten)]
     pub screen: ScreenArgs,
@@ -559,6 +564,10 @@ pub struct TrainArgs {
     /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
+
+    /// Say what would be done, with memory, time and files, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 
     /// What is shown.
     #[command(flatten)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use archai_engine::run::Clock;
-use archai_lab::{Host, ProcessState, Processes};
+use archai_lab::{Host, ProcessState, Processes, Resources};
 use jiff::tz::TimeZone;
 
 /// What the program takes from its surroundings.
@@ -73,6 +73,7 @@ impl Env {
             clock: Arc::new(WallClock),
             zone: TimeZone::system(),
             processes: Arc::new(SystemProcesses),
+            resources: Arc::new(Machine),
         }
     }
 
@@ -176,6 +177,48 @@ impl Clock for WallClock {
             .duration_since(UNIX_EPOCH)
             .map_or(0.0, |time| time.as_secs_f64())
     }
+}
+
+/// The machine on which the process works, as Linux and other Unixes describe it.
+struct Machine;
+
+impl Resources for Machine {
+    #[cfg(unix)]
+    fn free_disk(&self, folder: &Path) -> Option<u64> {
+        // A log folder is made by its first run.
+        let there = folder.ancestors().find(|folder| folder.is_dir());
+        let there = match there {
+            Some(there) if there != Path::new("") => there,
+            _ => Path::new("."),
+        };
+        let volume = rustix::fs::statvfs(there).ok()?;
+        volume.f_bavail.checked_mul(volume.f_frsize)
+    }
+
+    #[cfg(not(unix))]
+    fn free_disk(&self, _: &Path) -> Option<u64> {
+        None
+    }
+
+    fn available_memory(&self) -> Option<u64> {
+        kibibytes("/proc/meminfo", "MemAvailable:")
+    }
+
+    fn resident(&self) -> Option<u64> {
+        kibibytes("/proc/self/status", "VmRSS:")
+    }
+
+    fn peak_memory(&self) -> Option<u64> {
+        kibibytes("/proc/self/status", "VmHWM:")
+    }
+}
+
+/// A figure of one of Linux's files, which say `NAME: 123 kB`, in bytes.
+fn kibibytes(file: &str, name: &str) -> Option<u64> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    let n: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    n.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod data;
 mod desc;
 pub(crate) mod env;
 pub(crate) mod error;
+mod forecast;
 mod lists;
 mod overrides;
 mod report;

@@ -15,6 +15,7 @@ use super::args::{RunArgs, is_on};
 use super::config;
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
+use super::forecast;
 use super::summary::{self, Screen};
 use super::terminal::{Loudness, Terminal};
 use super::text;
@@ -25,6 +26,9 @@ use super::text;
 /// Whatever goes wrong first. All configurations are checked before the first run starts.
 pub fn run(args: &RunArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     let plan = lab.plan(&request(args, overrides, env))?;
+    if args.dry_run {
+        return forecast::print(&plan);
+    }
     execute(&plan, args, env)
 }
 
@@ -50,9 +54,10 @@ pub fn resume(
 }
 
 /// Flags that do not say what a run is.
-const NO_PART: [&str; 7] = [
+const NO_PART: [&str; 8] = [
     "--fresh",
     "--allow-changed",
+    "--dry-run",
     "--json",
     "-q",
     "--quiet",

@@ -57,6 +57,7 @@ pub fn as_run(
         seeds: Vec::new(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
+        dry_run: args.dry_run,
         screen: args.screen,
     };
     Ok((run, all))

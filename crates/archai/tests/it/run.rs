@@ -159,6 +159,42 @@ fn a_run_leaves_what_it_promises() {
 }
 
 #[test]
+fn a_dry_run_says_what_it_would_take_and_writes_nothing() {
+    let world = World::new();
+    let done = tiny(&world, &["--dry-run"]);
+    assert!(done.err.is_empty(), "{}", done.err);
+    let text = done.ok();
+    for expect in [
+        "darts on fashion_mnist_mini\n",
+        "\nsearch in ",
+        "\nevaluation in ",
+        "fashion_mnist_mini: 1x32x32, 10 classes\n",
+        "  images: ",
+        " to test on\n",
+        "  trains    supernet\n",
+        " multiply-adds per image\n",
+        "measured with 4 images",
+        "  finds     ",
+        "model.pt, about ",
+        "\ndisk    about ",
+        "nothing was trained and nothing written",
+    ] {
+        assert!(text.contains(expect), "{expect:?} is missing in:\n{text}");
+    }
+    let paths = |line: &str| line.contains('/');
+    for line in text.lines().filter(|line| !paths(line)) {
+        assert!(line.chars().count() <= 80, "{line:?} is too long");
+    }
+    assert!(!world.path("logdir").exists());
+    // What cannot work is an error, as in a real run.
+    tiny(
+        &world,
+        &["--dry-run", "nas.eval.model_filename=$expdir/a/b.pt"],
+    )
+    .fails(2, &["nas.eval.model_filename: there is no folder"]);
+}
+
+#[test]
 fn older_runs_are_kept_in_pairs() {
     let world = World::new();
     tiny(&world, &[]).ok();
