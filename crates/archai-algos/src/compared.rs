@@ -1,8 +1,9 @@
 //! Trainings whose networks are compared by their accuracy on validation data, so that they must measure it.
 
 use archai_engine::{
-    EngineError,
+    EngineError, ParamVec,
     metrics::{Metrics, Top1},
+    optim::Optimizer,
     schedule::Schedule,
 };
 use archai_spec::settings::Training;
@@ -11,7 +12,7 @@ use archai_spec::settings::Training;
 /// `who` compares them: for the message.
 ///
 /// # Errors
-/// No validation data, no epoch, or no measurement; a schedule that cannot be.
+/// No validation data, no epoch, or no measurement; a schedule or an optimizer that cannot be.
 pub(crate) fn check(who: &str, key: &str, training: &Training) -> Result<(), EngineError> {
     let trainer = &training.trainer;
     let measures = training.loader.val_ratio > 0.0 && trainer.epochs > 0;
@@ -20,7 +21,9 @@ pub(crate) fn check(who: &str, key: &str, training: &Training) -> Result<(), Eng
     }
     let schedule = Schedule::new(&trainer.lr_schedule, trainer.optimizer.lr, trainer.epochs);
     let place = |e: EngineError| EngineError::setting(key, format!("below `trainer`: {e}"));
-    schedule.map(drop).map_err(place)
+    schedule.map(drop).map_err(place)?;
+    let optimizer = Optimizer::<ParamVec>::new(&trainer.optimizer);
+    optimizer.map(drop).map_err(place)
 }
 
 /// What such a training measured.

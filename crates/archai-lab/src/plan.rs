@@ -503,7 +503,13 @@ fn without_effect(
     if request.search {
         let unread = algo.runner(tree)?.unread(&settings.nas.search);
         keys.extend(unread.into_iter().map(|key| format!("nas.search.{key}")));
-        keys.extend(algo.unread_section().map(str::to_string));
+        // Another algorithm of the request may read it.
+        let read = |section: &&str| {
+            let mut names = request.algorithms.iter();
+            names.any(|name| section.strip_prefix("nas.search.") == Some(name.trim()))
+        };
+        let unread = algo.unread_section().filter(|section| !read(section));
+        keys.extend(unread.map(str::to_string));
     }
     if request.eval && settings.nas.eval.template == TemplateUse::AsIs {
         keys.extend(OF_SCALING.map(|key| format!("nas.eval.model_desc.{key}")));

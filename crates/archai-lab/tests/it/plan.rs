@@ -35,6 +35,11 @@ fn settings_that_an_algorithm_cannot_work_with_are_refused() {
             "nas.search.random.train: random search compares networks on validation data",
         ),
         (
+            "random",
+            "nas.search.random.train.trainer.optimizer.betas=[0.9, 0.99]",
+            "`betas` does not belong to type `sgd`",
+        ),
+        (
             "petridish",
             "nas.search.post_train.trainer.epochs=0",
             "nas.search.post_train: petridish compares networks on validation data",

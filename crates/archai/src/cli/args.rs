@@ -606,7 +606,8 @@ pub enum ConfigCommand {
     #[command(after_help = "Examples:\n  \
             archai config show darts\n  \
             archai config show darts --full --datasets cifar10 --origins\n  \
-            archai config show darts --nas.eval.trainer.epochs 200 > mine.yaml")]
+            archai config show darts --nas.eval.trainer.epochs 200 > mine.yaml\n  \
+            archai config show darts,random --config for_both.yaml")]
     Show(ShowArgs),
     /// Print the JSON schema of configuration files, for editors
     #[command(
@@ -643,7 +644,7 @@ pub enum ConfigCommand {
             Examples:\n  \
             archai config defaults\n  \
             archai config defaults archai:algos/common.yaml\n  \
-            archai config defaults darts > mine.yaml"
+            archai config defaults algos/darts.yaml"
     )]
     Defaults {
         /// The file, as errors name it, or its last word alone [default: the names of all]
@@ -654,8 +655,9 @@ pub enum ConfigCommand {
 /// `archai config show`.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
-    /// The algorithm
-    pub algo: String,
+    /// The algorithm; behind commas, others that run with it, so that files may have their sections, too
+    #[arg(value_delimiter = ',', num_args = 1, required = true)]
+    pub algo: Vec<String>,
     /// Say behind each value where it was written
     #[arg(long)]
     pub origins: bool,

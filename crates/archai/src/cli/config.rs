@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use archai_algos::Algorithm;
 use archai_engine::files::write_atomically;
 use archai_lab::{Lab, config::ConfigRequest};
 use archai_spec::config::{
@@ -94,15 +95,20 @@ fn shipped_name<'a>(given: &str, names: &'a [String]) -> Result<&'a str, CliErro
 }
 
 fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError> {
+    let known = args
+        .algo
+        .iter()
+        .map(|name| lab.algorithms().get(name.trim()));
+    let algos: Vec<&Algorithm> = known
+        .map(|algo| algo.map(AsRef::as_ref))
+        .collect::<Result<_, _>>()
+        .map_err(|e| CliError::usage(e.to_string()))?;
     let (config, config_only) = (files(&args.config), files(&args.config_only));
     let request = ConfigRequest {
         algos: lab.algorithms(),
         components: lab.components(),
-        others: Vec::new(),
-        algo: lab
-            .algorithms()
-            .get(&args.algo)
-            .map_err(|e| CliError::usage(e.to_string()))?,
+        algo: algos[0],
+        others: algos[1..].to_vec(),
         dataset: args.datasets.as_deref(),
         eval_dataset: args.eval_dataset.as_deref(),
         space: args.space.as_deref(),

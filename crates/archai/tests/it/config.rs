@@ -394,6 +394,24 @@ fn several_files_are_given_one_by_one_or_with_commas() {
     assert_eq!(show(&["--config", &b, "--config", &a]), "epochs: 7");
     assert_eq!(show(&["--config", &format!("{a},{b}")]), "epochs: 8");
     assert_eq!(show(&["--config", &format!("{a};{b}")]), "epochs: 8");
+    // A file for several algorithms is shown for each of them.
+    let both = world.write(
+        "both.yaml",
+        "nas: {search: {gs: {num_sample: 2}, random: {n_archs: 7}}}",
+    );
+    let shown = world
+        .run(&["config", "show", "gs,random", "--config", &both])
+        .ok();
+    assert!(
+        shown.contains("num_sample: 2") && !shown.contains("n_archs"),
+        "{shown}"
+    );
+    world
+        .run(&["config", "show", "gs", "--config", &both])
+        .fails(
+            2,
+            &["nas.search.random is the section of the algorithm random"],
+        );
     // A name with a comma that is there is one file.
     let odd = world.write(
         "odd,name.yaml",
