@@ -16,7 +16,7 @@ use archai_engine::{
     searcher::{draw_cells, save_desc},
 };
 use archai_spec::desc::{CellType, ModelDesc};
-use archai_spec::event::LogPath;
+use archai_spec::event::{LogPath, LogValue, json};
 use archai_spec::settings;
 
 /// Evaluates every description of the gallery beside the given one, and also writes the best on validation data under the
@@ -53,9 +53,17 @@ impl Evaluater for GalleryEvaluater {
             let Some(top1) = result.val_top1 else {
                 return Err(unmeasured());
             };
-            experiment.run.log(parent.clone()).emit(
-                archai_spec::values!(parent, "val_top1" => top1, "test_top1" => result.test_top1, "madd" => result.macs),
-            )?;
+            let figures = [
+                ("val_top1", Some(top1.into())),
+                ("test_top1", result.test_top1.map(Into::into)),
+                ("madd", Some(result.macs.into())),
+            ];
+            // What was not measured is no value.
+            let figures = figures.into_iter();
+            let figures = figures.filter_map(|(name, value): (&str, Option<LogValue>)| {
+                Some((name.to_string(), json(value?)))
+            });
+            experiment.run.log(parent).values(figures.collect())?;
             let said = result.warnings.iter();
             warnings.extend(said.map(|text| format!("network {id}: {text}")));
             files.extend(result.files.iter().cloned().map(|file| RunFile {

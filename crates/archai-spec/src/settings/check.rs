@@ -193,6 +193,14 @@ fn training(
         let message = "the network of this phase has no auxiliary tower; expected 0, or model_desc.aux_weight above 0";
         problems.push((at("aux_weight"), message.to_owned()));
     }
+    if trainer.aux_weight == 0.0 && desc.aux_weight > 0.0 && trainer.epochs > 0 {
+        let message = format!(
+            "the network of this phase has an auxiliary tower, which nothing would train; expected model_desc.aux_weight, which \
+             is {}, or 0 there too",
+            desc.aux_weight
+        );
+        problems.push((at("aux_weight"), message));
+    }
     optimizer(&trainer.optimizer, &at("optimizer"), problems);
     schedule(
         &trainer.lr_schedule,

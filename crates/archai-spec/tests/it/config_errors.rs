@@ -387,6 +387,11 @@ fn values_that_do_not_go_together() {
              nas.search.trainer.lr_schedule.milestones: expected epochs in rising order",
         ),
         (
+            &["nas.eval.trainer.aux_weight=0"],
+            "`nas.eval.trainer.aux_weight=0`: nas.eval.trainer.aux_weight: the network of this phase has an auxiliary tower, \
+             which nothing would train; expected model_desc.aux_weight, which is 0.4, or 0 there too",
+        ),
+        (
             &["nas.search.trainer.lr_schedule.warmup={epochs: 51, multiplier: 1}"],
             "`nas.search.trainer.lr_schedule.warmup={epochs: 51, multiplier: 1}`: \
              nas.search.trainer.lr_schedule.warmup.epochs: a warm-up of 51 epochs does not end in a training of 50; expected \
