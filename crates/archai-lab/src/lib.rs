@@ -3,8 +3,8 @@
 //! [`Lab`] holds what an experiment may be made of: algorithms and ops, the built-in ones and yours. [`Lab::run`] executes a
 //! [`Request`] and gives typed results; an [`Observer`] sees every event as it happens and may ask for a stop. What a run
 //! leaves behind is read with [`RunDir`]: its records, its log (also while it is written), descriptions, metrics and
-//! checkpoints. [`report`] collates many runs, [`verify`] repeats a finished one, and [`digests`] says whether two runs
-//! computed the same.
+//! checkpoints. [`runs`] lists and removes runs, [`report`] collates many, [`verify`] repeats a finished one, and [`digests`]
+//! says whether two runs computed the same.
 //!
 //! Nothing here reads flags, the environment or a clock, prints, or handles signals: what a run needs of its surroundings
 //! comes in as a [`Host`]. Several experiments can run in one process at once, each in threads of its own.

@@ -732,14 +732,17 @@ mod tests {
                 )),
                 eval: Some(record(
                     Phase::Eval,
-                    json!({ "test_top1": 0.5 + 0.4 * seed as f64 / 2.0, "test_top5": 1.0, "epochs": 3.0 }),
+                    json!({ "test_top1": 0.5 + 0.4 * seed as f64 / 2.0, "test_top5": 1.0, "train_top1": 0.9, "epochs": 3.0 }),
                 )),
                 toy: true,
             }
         });
         let c = collate(runs.to_vec(), Vec::new());
         let shown: Vec<&str> = c.groups[0].rows.iter().map(|r| r.figure.as_str()).collect();
-        assert_eq!(shown, ["test_top1", "epochs", "search_parameters"]);
+        assert_eq!(
+            shown,
+            ["test_top1", "train_top1", "epochs", "search_parameters"]
+        );
         for row in &c.groups[0].rows {
             let [low, high] = row.own.ci95.unwrap();
             assert!(
