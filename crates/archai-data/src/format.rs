@@ -159,6 +159,8 @@ pub struct Contents {
     pub class_names: Vec<String>,
     /// Pictures that were left out because they cannot be read.
     pub left_out: usize,
+    /// What whoever starts the training should be told: pictures that were left out, classes without an image to learn from.
+    pub notes: Vec<String>,
 }
 
 /// Opens a part of a data set and looks at all of it, as far as can be done without decoding images that are read when they
@@ -181,10 +183,49 @@ pub fn inspect(
     Ok(Contents {
         digest: data.digest()?,
         images: data.len(),
-        per_class,
         class_names: data.class_names().to_vec(),
         left_out: data.left_out().len(),
+        notes: notes(&*data, split, &per_class),
+        per_class,
     })
+}
+
+fn notes(data: &dyn Dataset, split: Split, per_class: &[usize]) -> Vec<String> {
+    let mut notes = Vec::new();
+    let left_out = data.left_out();
+    if !left_out.is_empty() {
+        notes.push(format!(
+            "{} of {} pictures of the {} data were left out, because they cannot be read: {}",
+            left_out.len(),
+            left_out.len() + data.len(),
+            split.as_str(),
+            some_of(left_out)
+        ));
+    }
+    let names = data.class_names();
+    let missing = (per_class.iter().enumerate()).filter(|(_, images)| **images == 0);
+    let missing: Vec<String> = missing
+        .map(|(class, _)| names.get(class).cloned().unwrap_or(class.to_string()))
+        .collect();
+    if split == Split::Train && !missing.is_empty() {
+        notes.push(format!(
+            "{} of {} classes have no image in the training data: {}; is dataset.n_classes right?",
+            missing.len(),
+            per_class.len(),
+            some_of(&missing)
+        ));
+    }
+    notes
+}
+
+/// The first few of a list, for a message.
+pub(crate) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = names[..names.len().min(SHOWN)].join(", ");
+    match names.len() > SHOWN {
+        true => format!("{shown}, …"),
+        false => shown,
+    }
 }
 
 fn of<'a>(

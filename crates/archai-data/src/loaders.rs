@@ -80,47 +80,6 @@ impl Loaders {
             .unwrap_or_default()
     }
 
-    /// What whoever starts the training should be told of its data: pictures that were left out, classes without an image to
-    /// learn from.
-    pub fn notes(&self) -> Vec<String> {
-        let train = (self.train.n_images() > 0).then_some((&self.train, Split::Train));
-        let test = self.test.as_ref().map(|test| (test, Split::Test));
-        let mut notes = Vec::new();
-        for (loader, split) in train.into_iter().chain(test) {
-            let data = loader.dataset();
-            let left_out = data.left_out();
-            if !left_out.is_empty() {
-                notes.push(format!(
-                    "{} of {} pictures of the {} data were left out, because they cannot be read: {}",
-                    left_out.len(),
-                    left_out.len() + data.len(),
-                    split.as_str(),
-                    some_of(left_out)
-                ));
-            }
-            let mut is_there = vec![false; data.n_classes()];
-            (0..data.len()).for_each(|index| is_there[data.label(index) as usize] = true);
-            let missing: Vec<String> = (0..is_there.len())
-                .filter(|class| !is_there[*class])
-                .map(|class| {
-                    data.class_names()
-                        .get(class)
-                        .cloned()
-                        .unwrap_or(class.to_string())
-                })
-                .collect();
-            if split == Split::Train && !missing.is_empty() {
-                notes.push(format!(
-                    "{} of {} classes have no image in the training data: {}; is dataset.n_classes right?",
-                    missing.len(),
-                    is_there.len(),
-                    some_of(&missing)
-                ));
-            }
-        }
-        notes
-    }
-
     /// Opens the data and divides it. `formats` and `transforms` are what the section may name. `seed` decides the split
     /// alone, so that all phases of a run agree on it; `seed` and `purpose` (the phase's name) decide orders and
     /// augmentation.
@@ -212,16 +171,6 @@ impl Loaders {
             valid_arch,
             test,
         })
-    }
-}
-
-/// The first few of a list, for a message.
-pub(crate) fn some_of(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = names[..names.len().min(SHOWN)].join(", ");
-    match names.len() > SHOWN {
-        true => format!("{shown}, …"),
-        false => shown,
     }
 }
 

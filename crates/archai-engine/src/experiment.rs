@@ -190,8 +190,7 @@ pub struct Experiment<'a> {
 }
 
 impl<'a> Experiment<'a> {
-    /// The batches of a loader section for one phase of the run, whose name keys their order. What is missing in the data is
-    /// logged as a warning.
+    /// The batches of a loader section for one phase of the run, whose name keys their order.
     pub fn loaders(
         &self,
         settings: &settings::Loader,
@@ -202,10 +201,13 @@ impl<'a> Experiment<'a> {
             transforms,
             ..
         } = &self.components;
-        let loaders = Loaders::new(settings, formats, transforms, self.run.seed, phase)?;
-        let log = self.run.log(archai_spec::event::LogPath::root());
-        (loaders.notes().into_iter()).try_for_each(|note| log.warn(note))?;
-        Ok(loaders)
+        Ok(Loaders::new(
+            settings,
+            formats,
+            transforms,
+            self.run.seed,
+            phase,
+        )?)
     }
 
     /// The space that the settings name.

@@ -33,15 +33,16 @@ fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-impl From<Contents> for DataPart {
-    fn from(contents: Contents) -> Self {
+impl From<&Contents> for DataPart {
+    fn from(contents: &Contents) -> Self {
         let Contents {
             digest,
             images,
             per_class,
             class_names,
             left_out,
-        } = contents;
+            notes: _,
+        } = contents.clone();
         DataPart {
             digest,
             images,
@@ -59,19 +60,19 @@ pub type Data = BTreeMap<String, DataPart>;
 /// What is known of data sets in files, so that each is read once however many phases and algorithms use it.
 #[derive(Default)]
 pub(crate) struct Seen {
-    parts: Mutex<Vec<(Dataset, Split, DataPart)>>,
+    parts: Mutex<Vec<(Dataset, Split, Contents)>>,
 }
 
 impl Seen {
-    /// The data of a phase, all of which is looked at; see [`inspect`].
+    /// The data of a phase, all of which is looked at (see [`inspect`]), and what is to be said of it.
     pub fn of_phase(
         &self,
         components: &Components,
         settings: &Settings,
         phase: Phase,
-    ) -> Result<Data, LabError> {
+    ) -> Result<(Data, Vec<String>), LabError> {
         let (search, eval) = (&settings.nas.search, &settings.nas.eval);
-        let mut data = Data::new();
+        let mut data = (Data::new(), Vec::new());
         match phase {
             Phase::Search => {
                 self.add("", components, &search.loader, &mut data)?;
@@ -90,16 +91,18 @@ impl Seen {
         prefix: &str,
         components: &Components,
         loader: &Loader,
-        data: &mut Data,
+        (data, notes): &mut (Data, Vec<String>),
     ) -> Result<(), LabError> {
         for split in Loaders::parts(loader) {
             let name = match split {
                 Split::Train => "train",
                 Split::Test => "test",
             };
-            let part = self.part(components, &loader.dataset, split)?;
+            let found = self.part(components, &loader.dataset, split)?;
+            let part = DataPart::from(&found);
             if data.get(name) != Some(&part) {
                 data.insert(format!("{prefix}{name}"), part);
+                notes.extend(found.notes);
             }
         }
         Ok(())
@@ -110,7 +113,7 @@ impl Seen {
         components: &Components,
         dataset: &Dataset,
         split: Split,
-    ) -> Result<DataPart, LabError> {
+    ) -> Result<Contents, LabError> {
         // What is done with images later does not change them.
         let files = Dataset {
             max_batches: -1,
@@ -127,7 +130,6 @@ impl Seen {
             return Ok(known.clone());
         }
         let found = inspect(&components.formats, &files, split).map_err(LabError::caused)?;
-        let found = DataPart::from(found);
         parts.push((files, split, found.clone()));
         Ok(found)
     }

@@ -244,11 +244,25 @@ impl<'a> Plan<'a> {
     /// # Errors
     /// Data that are not there, damaged, or other than the settings say.
     pub(crate) fn data(&self, job: &Job<'_>, phase: Phase) -> Result<Data, LabError> {
-        let settings = match phase {
-            Phase::Search => &job.search,
-            Phase::Eval => &job.eval,
-        };
-        (self.seen).of_phase(self.lab.components(), settings, phase)
+        let settings = job.of(phase);
+        (self.seen)
+            .of_phase(self.lab.components(), settings, phase)
+            .map(|(data, _)| data)
+    }
+
+    /// What is to be said of the data of a phase.
+    ///
+    /// # Errors
+    /// As [`Plan::data`].
+    pub(crate) fn notes_on_data(
+        &self,
+        job: &Job<'_>,
+        phase: Phase,
+    ) -> Result<Vec<String>, LabError> {
+        let settings = job.of(phase);
+        (self.seen)
+            .of_phase(self.lab.components(), settings, phase)
+            .map(|(_, notes)| notes)
     }
 
     /// Checks that this plan works in `dir`, so that executing it resumes the run there.
@@ -388,6 +402,14 @@ impl<'a> Job<'a> {
             LabError::request(format!("`{}` cannot be evaluated: {e}", path.display()))
         })?;
         Ok(())
+    }
+
+    /// The settings of a phase.
+    fn of(&self, phase: Phase) -> &Settings {
+        match phase {
+            Phase::Search => &self.search,
+            Phase::Eval => &self.eval,
+        }
     }
 
     /// Names of the log files in each of its directories.

@@ -402,8 +402,14 @@ impl Session<'_> {
         if resumed {
             resume_log(&log, phase, dir, &opened)?;
         }
-        self.record_start(&log, phase, settings)
-            .map_err(|e| FileError::new("write to the log in", dir.path(), e))?;
+        let in_log = |e| FileError::new("write to the log in", dir.path(), e);
+        self.record_start(&log, phase, settings).map_err(in_log)?;
+        // A log that goes on has them from its first start.
+        if opened.mark.is_none() {
+            for text in self.plan.notes_on_data(self.job, phase)? {
+                log.note(Level::Warning, &text).map_err(in_log)?;
+            }
+        }
 
         let run = Run::new(&log, host.clock.as_ref(), self.stop, settings.common.seed);
         let experiment = Experiment {

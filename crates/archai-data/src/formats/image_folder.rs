@@ -6,19 +6,19 @@
 //! leaves in folders (`Thumbs.db`, `desktop.ini`) are not looked at, nor are files beside the folders of classes unless they
 //! are pictures, which is an error. Where `dataset.train` or `dataset.test` fits several folders, all are read.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use archai_spec::registry::Named;
 use archai_spec::settings::{self, OnDamaged};
 
 use crate::dataset::{Dataset, Image, Split};
 use crate::error::DataError;
-use crate::format::DataFormat;
-use crate::loaders::some_of;
+use crate::format::{DataFormat, some_of};
 use crate::{files, in_order, picture};
 
 /// Largest image file that is read.
@@ -38,7 +38,13 @@ const END: usize = 16 << 10;
 const LITTER: [&str; 3] = ["thumbs.db", "ehthumbs.db", "desktop.ini"];
 
 /// The format `image_folder`.
-pub(super) struct ImageFolder;
+#[derive(Default)]
+pub(super) struct ImageFolder {
+    judged: Judged,
+}
+
+/// Whether a file could be read, by its name, while its length and its time stay: a search may open its data many times.
+type Judged = Mutex<HashMap<PathBuf, (u64, Option<SystemTime>, bool)>>;
 
 impl Named for ImageFolder {
     fn name(&self) -> &str {
@@ -59,7 +65,7 @@ impl DataFormat for ImageFolder {
         let folder = Folder::list(dataset, split)?;
         Ok(Arc::new(match dataset.on_damaged {
             OnDamaged::Stop => folder,
-            OnDamaged::Skip => folder.without_damaged()?,
+            OnDamaged::Skip => folder.without_damaged(&self.judged)?,
         }))
     }
 
@@ -150,20 +156,31 @@ impl Folder {
     }
 
     /// Without what cannot be read, which is found by reading all of it.
-    fn without_damaged(self) -> Result<Folder, DataError> {
+    fn without_damaged(self, judged: &Judged) -> Result<Folder, DataError> {
+        let judged = || judged.lock().unwrap_or_else(PoisonError::into_inner);
         let is_good = in_order::map(self.images.len(), |index| {
             let path = &self.images[index].0;
+            let found = fs::metadata(path).map_err(DataError::io("read", path))?;
+            let (length, time) = (found.len(), found.modified().ok());
+            if let Some(&(old_length, old_time, is_good)) = judged().get(path)
+                && (old_length, old_time) == (length, time)
+                && time.is_some()
+            {
+                return Ok(is_good);
+            }
             let at = || "byte 0".to_owned();
             let read = self.bytes(path).and_then(|bytes| {
                 picture::check(path, &at, &bytes)?;
                 picture::decode(path, &at, &bytes)
             });
-            match read {
-                Ok(_) => Ok(true),
-                Err(DataError::Malformed { .. }) => Ok(false),
+            let is_good = match read {
+                Ok(_) => true,
+                Err(DataError::Malformed { .. }) => false,
                 // A disk that fails does not fail in the same way twice.
-                Err(error) => Err(error),
-            }
+                Err(error) => return Err(error),
+            };
+            judged().insert(path.clone(), (length, time, is_good));
+            Ok(is_good)
         })?;
         let (mut images, mut left_out) = (Vec::new(), Vec::new());
         let mut remains = vec![false; self.classes.len()];

@@ -20,5 +20,5 @@ pub fn builtin() -> Formats {
         .with(Arc::new(cifar::Cifar::cifar100()))
         .with(Arc::new(idx::IdxFiles))
         .with(Arc::new(parquet::Parquet))
-        .with(Arc::new(image_folder::ImageFolder))
+        .with(Arc::new(image_folder::ImageFolder::default()))
 }

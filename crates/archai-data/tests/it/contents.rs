@@ -136,28 +136,48 @@ fn a_training_is_told_what_its_data_lack() {
     for i in 2..9 {
         write(folder.path().join(format!("test/a/{i}.jpg")), b"damaged");
     }
-    let open = |set: settings::Dataset| {
-        let (formats, transforms) = (formats::builtin(), transforms::builtin());
-        Loaders::new(&section(set), &formats, &transforms, 1, "search").unwrap()
+    let look = |set: settings::Dataset| -> Vec<String> {
+        let found = Loaders::inspect(&section(set), &formats::builtin(), &transforms::builtin());
+        let parts = found.unwrap().into_iter();
+        parts.flat_map(|(_, contents)| contents.notes).collect()
     };
     let mut set = settings("image_folder", folder.path(), 2, 1, [2, 2]);
     set.on_damaged = OnDamaged::Skip;
-    let loaders = open(set);
-    assert_eq!(loaders.class_names(), ["a", "b"]);
     assert_eq!(
-        loaders.notes(),
+        look(set.clone()),
         [
             "7 of 9 pictures of the test data were left out, because they cannot be read: test/a/2.jpg, test/a/3.jpg, \
           test/a/4.jpg, test/a/5.jpg, test/a/6.jpg, …"
         ]
     );
-    assert!(open(mini()).notes().is_empty());
+    let (formats, transforms) = (formats::builtin(), transforms::builtin());
+    let loaders = Loaders::new(&section(set), &formats, &transforms, 1, "search").unwrap();
+    assert_eq!(loaders.class_names(), ["a", "b"]);
+    assert!(look(mini()).is_empty());
     let more = settings::Dataset {
         n_classes: 12,
         ..mini()
     };
     assert_eq!(
-        open(more).notes(),
+        look(more),
         ["2 of 12 classes have no image in the training data: 10, 11; is dataset.n_classes right?"]
     );
+}
+
+#[test]
+fn a_picture_that_was_mended_is_read_again() {
+    let folder = TempDir::new().unwrap();
+    for file in ["train/a/0.png", "train/b/0.png"] {
+        write(folder.path().join(file), png(flat_grey(2, 2, 3)));
+    }
+    let file = folder.path().join("train/a/1.png");
+    write(&file, b"damaged");
+    let mut set = settings("image_folder", folder.path(), 2, 1, [2, 2]);
+    set.on_damaged = OnDamaged::Skip;
+    // The same formats, which remember what they saw.
+    let formats = formats::builtin();
+    let images = || inspect(&formats, &set, Split::Train).unwrap().images;
+    assert_eq!((images(), images()), (2, 2));
+    write(&file, png(flat_grey(2, 2, 4)));
+    assert_eq!((images(), images()), (3, 3));
 }

@@ -170,3 +170,20 @@ fn damaged_test_data_are_found_before_the_search() {
     world.fails(&["t10k-labels-idx1-ubyte", "a label in 0..4, found 4"]);
     assert_eq!(names(&world.at("logdir")), 0);
 }
+
+#[test]
+fn what_the_data_lack_is_in_the_log_once() {
+    let world = World::new();
+    let mut request = world.request();
+    request.overrides.push("dataset.n_classes=5".into());
+    let lab = Lab::builtin();
+    lab.run(&request, &NoObserver).unwrap();
+    let dirs = lab.plan(&request).unwrap().dirs()[0].clone();
+    for dir in [&dirs.search, &dirs.eval] {
+        let log = dir.machine_log().unwrap().unwrap();
+        let log = fs::read_to_string(log).unwrap();
+        let note =
+            "1 of 5 classes have no image in the training data: 4; is dataset.n_classes right?";
+        assert_eq!(log.matches(note).count(), 1, "{log}");
+    }
+}
