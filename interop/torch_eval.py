@@ -5,7 +5,9 @@ usage: torch_eval.py EVAL_DIR
 
 EVAL_DIR is a run's evaluation directory. Read from it:
   full_model_desc.yaml    the description, from which the network is built here, independently of archai's code
-  model.pt                opened with torch.load(weights_only=True) and a strict load_state_dict
+  model.pt                opened with torch.load(weights_only=True) and a strict load_state_dict; auxiliary towers, which are
+                          for training, are not in it
+  model.yaml              class names, image size and normalisation
   model.safetensors       must hold the same numbers
   reference.safetensors   images and logits written by `cargo run --release --example load_model -- EVAL_DIR`
 """
@@ -135,18 +137,6 @@ class Named(nn.Module):
             self.add_module(key, child)
 
 
-class Aux(nn.Module):
-    def __init__(self, aux):
-        super().__init__()
-        self.stride = aux["stride"]
-        self.conv1 = conv(aux["ch_in"], 128, 1)
-        self.bn1 = norm(128)
-        self.conv2 = conv(128, 768, 2)
-        if aux["second_norm"]:
-            self.bn2 = norm(768)
-        self.linear1 = nn.Linear(768, aux["n_classes"])
-
-
 class Network(nn.Module):
     def __init__(self, desc):
         super().__init__()
@@ -161,8 +151,6 @@ class Network(nn.Module):
                     **{f"edge{e}": Named(**{edge["op"]["name"]: make(edge["op"])}) for e, edge in enumerate(node["edges"])}
                 )
             self.add_module(f"cell{i}", Named(pre0=make(cell["stems"][0]), pre1=make(cell["stems"][1]), **nodes))
-            if cell.get("aux_tower"):
-                self.aux = Aux(cell["aux_tower"])
         self.classifier = Classifier(desc["logits"]["ch_in"], desc["n_classes"])
 
     def forward(self, x):
@@ -192,6 +180,9 @@ def main():
     desc = yaml.safe_load((run / "full_model_desc.yaml").read_text())
     state = torch.load(run / "model.pt", weights_only=True)
     native = read_safetensors(run / "model.safetensors")
+    info = yaml.safe_load((run / "model.yaml").read_text())
+    assert info["n_classes"] == desc["n_classes"] and len(info["mean"]) == len(info["std"]) == info["channels"], info
+    assert info["size"] == [desc["input"]["height"], desc["input"]["width"]], info
     assert set(state) == set(native), set(state) ^ set(native)
     for name, tensor in state.items():
         assert np.array_equal(tensor.numpy(), native[name]), name

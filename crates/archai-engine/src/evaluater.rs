@@ -5,8 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use archai_data::Loaders;
 use archai_spec::desc::ModelDesc;
 use archai_spec::event::LogPath;
+use archai_spec::graph::names;
 use archai_spec::settings::{self, TemplateUse};
 
 pub use crate::experiment::{EvalResult, Evaluater};
@@ -14,13 +16,13 @@ pub use crate::experiment::{EvalResult, Evaluater};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{self, Exported, Exporter},
+    export::{self, Exported, Exporter, ModelInfo},
     files::{FOUND_DESC, FileError},
     metrics::{Metrics, has_top5},
     model::Model,
     run::Run,
     searcher::{draw_cells, save_desc},
-    trainer::ArchTrainer,
+    trainer::{ArchTrainer, FitState, measure},
 };
 
 /// Template → scaled description → training from scratch → files.
@@ -96,6 +98,11 @@ pub fn evaluate_template(
 
     let mut model = experiment.compile(&desc, runner)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;
+    let saving = Saving {
+        run,
+        exporters,
+        info: ModelInfo::new(&settings.loader.dataset, &loaders),
+    };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
         .with_test_every_epoch(settings.test_every_epoch);
     let mut fitted = trainer.start()?;
@@ -107,10 +114,8 @@ pub fn evaluate_template(
             part.run_metrics.epochs_metrics.push(fitted.current.clone());
         }
         save_metrics(run, Path::new(&settings.metric_filename), &part)?;
-        save_model(
-            run,
+        saving.save(
             Path::new(&settings.model_filename),
-            &exporters,
             &model,
             "model as it was when the run was stopped",
         )?;
@@ -123,28 +128,18 @@ pub fn evaluate_template(
         &settings.metric_filename,
     ));
     let model_path = Path::new(&settings.model_filename);
-    files.extend(save_model(
-        run,
-        model_path,
-        &exporters,
-        &model,
-        "weights after the last epoch",
-    )?);
+    files.extend(saving.save(model_path, &model, "weights after the last epoch")?);
+    files.push(saving.save_info(model_path)?);
     if let Some(best) = &fitted.best {
         let what = format!(
             "weights after epoch {}, the best on validation data",
             best.epoch + 1
         );
-        files.extend(save_model(
-            run,
-            &best_path(model_path),
-            &exporters,
-            &best.model,
-            &what,
-        )?);
+        files.extend(saving.save(&best_path(model_path), &best.model, &what)?);
     }
 
     let cost = experiment.cost(&desc, false)?;
+    let best_test_top1 = test_best(run, settings, parent, &fitted, &loaders)?;
     let last = fitted.metrics.last();
     let test = fitted
         .metrics
@@ -157,6 +152,7 @@ pub fn evaluate_template(
         val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
         best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
         test_top1: test.and_then(|t| t.top1.avg),
+        best_test_top1,
         test_top5: test
             .and_then(|t| t.top5.avg)
             .filter(|_| has_top5(desc.n_classes)),
@@ -188,25 +184,71 @@ fn save_metrics(run: Run<'_>, path: &Path, metrics: &Metrics) -> Result<(), Engi
     run.write(path, |out| out.write_all(text.as_bytes()))
 }
 
-/// Writes weights and running statistics in every format, as [`export::files`] names the files after `path`.
-fn save_model(
+/// The accuracy on test data of the best model on validation data, if there is one: nothing is chosen by it.
+fn test_best(
     run: Run<'_>,
-    path: &Path,
-    exporters: &[Arc<dyn Exporter>],
-    model: &Model,
-    what: &str,
-) -> Result<Vec<RunFile>, EngineError> {
-    let exported = Exported {
-        desc: model.desc(),
-        catalog: model.catalog(),
-        state: &model.named_state(),
+    settings: &settings::Eval,
+    parent: &LogPath,
+    fitted: &FitState,
+    loaders: &Loaders,
+) -> Result<Option<f64>, EngineError> {
+    let (Some(best), Some(test)) = (&fitted.best, &loaders.test) else {
+        return Ok(None);
     };
-    let mut written = Vec::with_capacity(exporters.len());
-    for (exporter, path) in exporters.iter().zip(export::files(path, exporters)) {
-        run.write(&path, |out| exporter.export(&exported, out))?;
-        written.push(RunFile::new(exporter.describe(what), path));
+    let log = run.log(parent.join(&settings.trainer.title).join("test_best"));
+    let validation = &settings.trainer.validation;
+    let measured = measure(&best.model, test, validation, "test of the best", run, &log)?;
+    let top1 = measured.last().and_then(|pass| pass.top1.avg);
+    log.measured(&[("top1", top1)])?;
+    Ok(top1)
+}
+
+/// What saves the models of an evaluation.
+struct Saving<'a> {
+    run: Run<'a>,
+    exporters: Vec<Arc<dyn Exporter>>,
+    info: ModelInfo,
+}
+
+impl Saving<'_> {
+    /// Writes weights and running statistics in every format, as [`export::files`] names the files after `path`. Auxiliary
+    /// towers, which may be most of the numbers, stay in the checkpoints.
+    fn save(&self, path: &Path, model: &Model, what: &str) -> Result<Vec<RunFile>, EngineError> {
+        let desc = model.desc();
+        let towers = desc.cells.iter().filter(|cell| cell.aux_tower.is_some());
+        let n_towers = towers.count();
+        let cells = desc.cells.iter().enumerate();
+        let towers = cells.filter(|(_, cell)| cell.aux_tower.is_some());
+        let towers = towers.map(|(c, _)| format!("{}.", names::aux_tower(c, n_towers)));
+        let towers: Vec<String> = towers.collect();
+        let mut state = model.named_state();
+        state.retain(|tensor| !towers.iter().any(|tower| tensor.name.starts_with(tower)));
+        let exported = Exported {
+            desc: &desc.without_towers(),
+            catalog: model.catalog(),
+            state: &state,
+            info: &self.info,
+        };
+        let mut written = Vec::with_capacity(self.exporters.len());
+        for (exporter, path) in self
+            .exporters
+            .iter()
+            .zip(export::files(path, &self.exporters))
+        {
+            (self.run).write(&path, |out| exporter.export(&exported, out))?;
+            written.push(RunFile::new(exporter.describe(what), path));
+        }
+        Ok(written)
     }
-    Ok(written)
+
+    /// Writes what the network takes and gives beside the model at `path`.
+    fn save_info(&self, path: &Path) -> Result<RunFile, EngineError> {
+        let path = export::info_path(path);
+        let text = self.info.to_yaml();
+        let text = text.map_err(|e| FileError::new("write", &path, e))?;
+        (self.run).write(&path, |out| out.write_all(text.as_bytes()))?;
+        Ok(RunFile::new("classes, image size and normalisation", path))
+    }
 }
 
 /// Where the best model on validation data is written: `model.pt` → `model_best.pt`.

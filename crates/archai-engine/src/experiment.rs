@@ -501,6 +501,9 @@ pub struct EvalResult {
     pub best_val: Option<(usize, f64)>,
     /// Top-1 accuracy on test data, measured once after the last epoch.
     pub test_top1: Option<f64>,
+    /// Top-1 accuracy on test data of the best model on validation data. Nothing is chosen by it.
+    #[serde(default)]
+    pub best_test_top1: Option<f64>,
     /// Top-5 accuracy on test data.
     pub test_top5: Option<f64>,
     /// Weights without the auxiliary tower.

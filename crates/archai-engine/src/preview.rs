@@ -16,6 +16,7 @@ use crate::{
     error::EngineError,
     evaluater::DefaultEvaluater,
     experiment::{Evaluater, Experiment, ExperimentRunner, space_of},
+    export::info_path,
     run::{Clock, Run, StopFlag},
     trainer::ArchTrainer,
 };
@@ -69,10 +70,13 @@ pub fn check_search(
 pub fn check_eval(settings: &Settings) -> Result<(), EngineError> {
     let eval = &settings.nas.eval;
     same_data("nas.eval", &eval.model_desc, &eval.loader)?;
+    let info = info_path(Path::new(&eval.model_filename));
+    let info = info.to_string_lossy().into_owned();
     check_files(&[
         ("nas.eval.full_desc_filename", &eval.full_desc_filename),
         ("nas.eval.metric_filename", &eval.metric_filename),
         ("nas.eval.model_filename", &eval.model_filename),
+        ("nas.eval.model_filename (its .yaml)", &info),
     ])
 }
 

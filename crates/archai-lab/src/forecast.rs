@@ -333,6 +333,8 @@ impl<'a> Needs<'a> {
                     files.push(small(shown(dir, Path::new(name))));
                 }
                 files.extend(self.models(dir, eval)?);
+                let info = export::info_path(Path::new(&eval.model_filename));
+                files.push(small(shown(dir, &info)));
             }
         }
         if phase == Phase::Eval || !self.plan.eval {

@@ -94,6 +94,7 @@ pub(crate) fn figures_of_eval(result: &EvalResult) -> BTreeMap<String, f64> {
         ("test_top1", result.test_top1),
         ("test_top5", result.test_top5),
         ("val_top1", result.val_top1),
+        ("best_test_top1", result.best_test_top1),
         ("best_val_top1", result.best_val.map(|(_, top1)| top1)),
         ("train_top1", result.train_top1),
         ("parameters", Some(result.parameters as f64)),

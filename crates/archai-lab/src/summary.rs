@@ -46,6 +46,10 @@ impl Outcome {
                 eval.best_val
                     .map(|(e, v)| format!("{} in epoch {}", percent(v), e + 1)),
             );
+            add(
+                "test accuracy of the best on validation",
+                eval.best_test_top1.map(percent),
+            );
             add("training accuracy", eval.train_top1.map(percent));
             add("parameters", Some(thousands(eval.parameters)));
             if eval.parameters_with_aux != eval.parameters {

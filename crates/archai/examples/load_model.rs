@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::Path;
 
 use archai::data::rng::Key;
-use archai::engine::export::{load_safetensors, save_safetensors};
+use archai::engine::export::{ModelInfo, load_safetensors, save_safetensors};
 use archai::engine::model::ModelOptions;
 use archai::engine::params::NamedTensor;
 use archai::engine::{Model, OpRegistry};
@@ -28,9 +28,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = dir.join("full_model_desc.yaml");
     let text = std::fs::read_to_string(&file)?;
     let desc = ModelDesc::from_yaml(&text, &file.display().to_string(), registry.catalog())?;
+    // Auxiliary towers are for training; what is saved is the network without them.
+    let desc = desc.without_towers();
     let mut model = Model::compile(&desc, &registry, &ModelOptions::default())?;
     let (state, _) = load_safetensors(&dir.join("model.safetensors"))?;
     model.set_named_state(&state)?;
+    let info: ModelInfo =
+        serde_saphyr::from_str(&std::fs::read_to_string(dir.join("model.yaml"))?)?;
 
     let shape = [8, desc.input.channels, desc.input.height, desc.input.width];
     let mut noise = Key::new(1).with("images of noise").rng();
@@ -40,7 +44,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let logits = model.predict(images.clone(), shape)?;
     for (i, row) in logits.values.chunks(logits.classes).enumerate() {
         let best = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        println!("image {i}: class {}", best.map_or(0, |(class, _)| class));
+        let class = best.map_or(0, |(class, _)| class);
+        // Not all data sets name their classes.
+        let name = info.class_names.get(class).map_or("", String::as_str);
+        println!("image {i}: class {class} {name}");
     }
 
     let tensor = |name: &str, shape: Vec<usize>, values: Vec<f32>| NamedTensor {

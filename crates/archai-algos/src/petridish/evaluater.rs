@@ -183,6 +183,7 @@ impl Evaluated {
                 PathBuf::from(&settings.metric_filename),
             ];
             files.extend(export::files(model, &exporters).into_iter().rev());
+            files.push(export::info_path(model));
             files.extend(export::files(&best_path(model), &exporters));
             files
         };

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use archai_algos::all;
 use archai_engine::{
-    Components, Compute, EngineError,
+    Components, Compute, EngineError, Model, OpRegistry,
     evaluater::EvalResult,
     experiment::{Experiment, ExperimentRunner},
+    export::{ModelInfo, load_safetensors},
     metrics::Metrics,
+    model::ModelOptions,
     phases::{run_eval, run_search},
     run::{NoClock, Run, StopFlag},
     searcher::SearchResult,
@@ -195,6 +197,52 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
 }
 
 #[test]
+fn a_trained_model_says_what_it_takes_and_has_no_tower() {
+    let dir = tempfile::tempdir().expect("a directory");
+    search(
+        dir.path(),
+        "nas.search.trainer.epochs=1 nas.search.darts.second_order=false",
+    )
+    .0
+    .expect("a search");
+    let result = eval(dir.path(), "nas.eval.model_desc.aux_weight=0.4").expect("an evaluation");
+    assert!(
+        result.parameters_with_aux > 10 * result.parameters,
+        "a tower was trained: {result:?}"
+    );
+    let (tensors, metadata) =
+        load_safetensors(&dir.path().join("model.safetensors")).expect("weights");
+    let learnt = tensors.iter().filter(|t| !t.name.contains("running_"));
+    let weights: usize = learnt.map(|t| t.values.len()).sum();
+    assert_eq!(weights as u64, result.parameters);
+    let pt = std::fs::metadata(dir.path().join("model.pt")).expect("a file");
+    assert!(pt.len() < 4 * result.parameters_with_aux);
+
+    // It loads into the network without the tower, which the file describes.
+    let registry = OpRegistry::builtin();
+    let desc = load(&dir.path().join("full_model_desc.yaml"));
+    assert!(desc.cells.iter().any(|cell| cell.aux_tower.is_some()));
+    let desc = desc.without_towers();
+    assert_eq!(metadata["model_desc"], desc.to_yaml().expect("a text"));
+    let mut model = Model::compile(&desc, &registry, &ModelOptions::default()).expect("a model");
+    model
+        .set_named_state(&tensors)
+        .expect("the same names and shapes");
+
+    let text = std::fs::read_to_string(dir.path().join("model.yaml")).expect("a file");
+    let info: ModelInfo = serde_saphyr::from_str(&text).expect("what it takes");
+    assert_eq!(
+        (info.n_classes, info.class_names.len(), info.size),
+        (10, 10, [8, 8])
+    );
+    assert!(text.contains("class_names") && info.std.len() == info.channels);
+    for (name, expect) in info.metadata() {
+        assert_eq!(metadata[&name], expect, "{name}");
+    }
+    assert!(result.files.iter().any(|f| f.path.ends_with("model.yaml")));
+}
+
+#[test]
 fn a_search_without_a_gallery_leaves_files_that_are_there_alone() {
     let dir = tempfile::tempdir().expect("a directory");
     let gallery = dir.path().join("model_desc_gallery");
@@ -222,6 +270,13 @@ fn a_validation_share_chooses_the_best_model() {
     .expect("a search");
     let result = eval(dir.path(), "nas.eval.loader.val_ratio=0.5").expect("an evaluation");
     assert!(result.best_val.is_some());
+    let tested = result
+        .best_test_top1
+        .expect("the best model is tested, too");
+    assert!((0.0..=1.0).contains(&tested));
+    if result.best_val.map(|(epoch, _)| epoch + 1) == Some(result.epochs) {
+        assert_eq!(result.best_test_top1, result.test_top1);
+    }
     assert!(
         dir.path().join("model_best.pt").is_file()
             && dir.path().join("model_best.safetensors").is_file()

@@ -5,9 +5,11 @@
 //!
 //! What formats there are is an open list of [`Exporter`]s, from which an evaluation takes those that it is asked for.
 
+mod info;
 pub mod pt;
 pub mod safetensors;
 
+pub use info::{ModelInfo, info_path};
 pub use pt::{save_pt, write_pt};
 pub use safetensors::{load_safetensors, save_safetensors, write_safetensors};
 
@@ -27,13 +29,16 @@ use crate::params::NamedTensor;
 /// What is exported: a network and its numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Exported<'a> {
-    /// The network's description.
+    /// The network's description, without auxiliary towers: they exist in training only.
     pub desc: &'a ModelDesc,
     /// What the names of its ops mean, those that a program or the algorithm added included: for formats that need the
     /// ops as lists of layers.
     pub catalog: &'a OpCatalog,
-    /// Weights and running statistics by name, as [`Model::named_state`](crate::Model::named_state) gives them.
+    /// Weights and running statistics by name, as [`Model::named_state`](crate::Model::named_state) gives them of a network
+    /// without auxiliary towers.
     pub state: &'a [NamedTensor],
+    /// What the network takes and gives.
+    pub info: &'a ModelInfo,
 }
 
 /// A format of files in which a trained network is left for other programs.

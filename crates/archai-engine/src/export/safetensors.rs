@@ -32,13 +32,10 @@ impl Exporter for SafetensorsExporter {
         "safetensors"
     }
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let metadata = BTreeMap::from([
-            ("format".to_string(), "pt".to_string()),
-            (
-                "model_desc".to_string(),
-                model.desc.to_yaml().map_err(io::Error::other)?,
-            ),
-        ]);
+        let mut metadata = model.info.metadata();
+        metadata.insert("format".to_string(), "pt".to_string());
+        let desc = model.desc.to_yaml().map_err(io::Error::other)?;
+        metadata.insert("model_desc".to_string(), desc);
         write_safetensors(out, model.state, &metadata)
     }
     /// It is the first of the files, and needs no word of its format.

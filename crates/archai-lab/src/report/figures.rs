@@ -14,11 +14,16 @@ pub(super) enum Unit {
 }
 
 /// The known figures, in the order in which they are shown: names in files, names for people.
-pub(super) const FIGURES: [(&str, &str, Unit); 23] = [
+pub(super) const FIGURES: [(&str, &str, Unit); 24] = [
     ("test_top1", "test accuracy", Unit::Percent),
     ("test_top5", "test accuracy (top-5)", Unit::Percent),
     ("val_top1", "validation accuracy", Unit::Percent),
     ("best_val_top1", "best validation accuracy", Unit::Percent),
+    (
+        "best_test_top1",
+        "test accuracy of the best on validation",
+        Unit::Percent,
+    ),
     ("train_top1", "training accuracy", Unit::Percent),
     ("parameters", "parameters", Unit::Count),
     ("macs", "multiply-adds", Unit::Count),
