@@ -40,6 +40,7 @@ pub fn algorithm() -> Algorithm {
          arXiv:1906.08031",
     )
     .yaml(include_str!("xnas.yaml"))
+    .toy(include_str!("xnas_toy.yaml"))
 }
 
 /// The section `nas.search.xnas`.

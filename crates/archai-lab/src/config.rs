@@ -14,6 +14,7 @@ use archai_spec::spaces;
 
 use crate::error::LabError;
 use crate::message::{Message, Term};
+use crate::request::RunMode;
 
 /// What a configuration is made from.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ pub struct ConfigRequest<'a> {
     pub eval_dataset: Option<&'a str>,
     /// Another space than the algorithm's own, by name.
     pub space: Option<&'a str>,
-    /// The published settings, or toy mode.
-    pub full: bool,
+    /// How much is done.
+    pub mode: RunMode,
     /// Files over the defaults.
     pub config: Option<&'a str>,
     /// Files instead of the defaults.
@@ -66,22 +67,18 @@ impl ConfigRequest<'_> {
         if let Some(only) = self.config_only {
             loader = loader.files(only);
         } else {
-            let default = if self.full {
-                "cifar10"
-            } else {
-                "fashion_mnist_mini"
-            };
+            let dataset = self.dataset.unwrap_or(self.mode.dataset());
             loader = loader
                 .files(&self.algo.defaults())
-                .dataset(&dataset_file(self.dataset.unwrap_or(default))?);
+                .dataset(&dataset_file(dataset)?);
             if let Some(own_space) = self.algo.space_file() {
                 loader = loader.files(own_space);
             }
             if let Some(space) = space {
                 loader = loader.files(&spaces::file(space));
             }
-            if !self.full {
-                loader = loader.files("archai:toy.yaml");
+            if let Some(overlay) = self.mode.overlay() {
+                loader = loader.files(overlay);
                 if let Some(toy) = space.and_then(spaces::toy_file) {
                     loader = loader.files(&toy);
                 }
@@ -118,7 +115,7 @@ impl ConfigRequest<'_> {
             ("a data set", self.dataset.is_some()),
             ("a data set of the evaluation", self.eval_dataset.is_some()),
             ("a space", self.space.is_some()),
-            ("the published settings", self.full),
+            ("a mode", self.mode != RunMode::default()),
             ("files over the defaults", self.config.is_some()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);

@@ -74,7 +74,7 @@ pub use observer::{Ended, LabEvent, NoObserver, Observer};
 pub use phase::Phase;
 pub use plan::{Plan, Progress};
 pub use record::{RECORD_VERSION, Record};
-pub use request::Request;
+pub use request::{Request, RunMode};
 pub use rundir::RunDir;
 pub use started::{DirState, Started};
 pub use summary::Outcome;

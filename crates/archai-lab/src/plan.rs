@@ -137,7 +137,7 @@ impl<'a> Plan<'a> {
                     dataset,
                     eval_dataset: request.eval_dataset.as_deref(),
                     space: request.space.as_deref(),
-                    full: request.full,
+                    mode: request.mode,
                     config: request.config.as_deref(),
                     config_only: request.config_only.as_deref(),
                     overrides: overrides(request, seed)?,

@@ -5,13 +5,44 @@ use std::path::PathBuf;
 use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
 
+/// How much a run does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RunMode {
+    /// Small networks on the embedded images, long enough to see that they learn: under half a minute for `darts`.
+    #[default]
+    Toy,
+    /// A handful of steps per phase, to see that everything works: what tests take.
+    Smoke,
+    /// The published settings.
+    Full,
+}
+
+impl RunMode {
+    /// The data set of this mode, where none is named.
+    pub fn dataset(self) -> &'static str {
+        match self {
+            RunMode::Toy | RunMode::Smoke => "fashion_mnist_mini",
+            RunMode::Full => "cifar10",
+        }
+    }
+
+    /// The file that is laid over the published settings.
+    pub fn overlay(self) -> Option<&'static str> {
+        match self {
+            RunMode::Toy => Some("archai:toy.yaml"),
+            RunMode::Smoke => Some("archai:smoke.yaml"),
+            RunMode::Full => None,
+        }
+    }
+}
+
 /// What to run: for each data set and each algorithm a search and an evaluation.
 ///
 /// ```
-/// use archai_lab::Request;
+/// use archai_lab::{RunMode, Request};
 /// let request = Request {
 ///     seed: Some(3),
-///     full: true,
+///     mode: RunMode::Full,
 ///     ..Request::new("darts")
 /// };
 /// assert_eq!(request.arguments()[..2], ["run", "--algos=darts"]);
@@ -24,8 +55,8 @@ pub struct Request {
     pub datasets: Option<Vec<String>>,
     /// Evaluates on another data set than the search.
     pub eval_dataset: Option<String>,
-    /// The published settings instead of toy mode, which takes a few batches per phase.
-    pub full: bool,
+    /// How much is done: by default as much as shows within half a minute that networks learn.
+    pub mode: RunMode,
     /// A space other than the algorithm's own, by name.
     pub space: Option<String>,
     /// Accuracies of all NAS-Bench-201 cells (CSV, plain or gzip), in which the found cell is looked up.
@@ -70,7 +101,7 @@ impl Request {
             algorithms: vec![algorithm.into()],
             datasets: None,
             eval_dataset: None,
-            full: false,
+            mode: RunMode::default(),
             space: None,
             table: None,
             search: true,
@@ -105,7 +136,8 @@ impl Request {
         flag("algos", Some(self.algorithms.join(",")));
         flag("datasets", self.datasets.as_ref().map(|d| d.join(",")));
         flag("eval-dataset", self.eval_dataset.clone());
-        flag("full", on(self.full));
+        flag("full", on(self.mode == RunMode::Full));
+        flag("smoke", on(self.mode == RunMode::Smoke));
         flag("space", self.space.clone());
         flag(
             "table",

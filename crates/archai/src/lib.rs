@@ -47,7 +47,7 @@ pub use archai_engine::{
     searcher::Searcher,
     trainer::{ArchTrainer, Fit, Step, TrainerHooks},
 };
-pub use archai_lab::{Lab, LabError, LabEvent, NoObserver, Observer, Request, RunDir};
+pub use archai_lab::{Lab, LabError, LabEvent, NoObserver, Observer, Request, RunDir, RunMode};
 pub use archai_spec::{
     desc::{
         CellPlan, DescError, EdgeDesc, ModelDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,

@@ -108,7 +108,7 @@ mod tests {
         let tree = ConfigLoader::new(&files)
             .files(&algorithm.defaults())
             .dataset("archai:datasets/fashion_mnist_mini.yaml")
-            .files("archai:toy.yaml")
+            .files("archai:smoke.yaml")
             .files(&algorithm.toy_overlay().unwrap())
             .overrides(parse_overrides(&overrides).unwrap())
             .load(&algorithm.schema());

@@ -162,7 +162,7 @@ fn configuration(
     let mut loader = ConfigLoader::new(&files)
         .files(&algorithm.defaults())
         .dataset("archai:datasets/fashion_mnist_mini.yaml")
-        .files("archai:toy.yaml");
+        .files("archai:smoke.yaml");
     if let Some(own_toy) = algorithm.toy_overlay() {
         loader = loader.files(&own_toy);
     }

@@ -226,7 +226,7 @@ fn the_files_beside_the_sources_are_the_shipped_ones() {
 /// Run directories carry the digest of their configuration and resume only with an equal one, so it must outlast changes of
 /// where settings lie and how they are read.
 #[test]
-fn the_digests_of_toy_mode_are_those_of_runs_on_disk() {
+fn the_digests_of_smoke_mode_are_those_of_runs_on_disk() {
     let algorithms = all();
     let files = archai_algos::files(&algorithms, &Shipped);
     for (name, digest) in [
@@ -272,7 +272,7 @@ fn the_digests_of_toy_mode_are_those_of_runs_on_disk() {
             .files(&algo.defaults())
             .dataset("archai:datasets/fashion_mnist_mini.yaml")
             .files(algo.space_file().unwrap_or_default())
-            .files("archai:toy.yaml")
+            .files("archai:smoke.yaml")
             .files(&algo.toy_overlay().unwrap_or_default())
             .load(&algo.schema())
             .unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Mutex;
 
 use archai_lab::config::ConfigRequest;
-use archai_lab::{Lab, LabEvent, Observer, Request};
+use archai_lab::{Lab, LabEvent, Observer, Request, RunMode};
 use archai_spec::config::parse_overrides;
 
 use crate::support::tiny;
@@ -125,7 +125,7 @@ fn digests(lab: &Lab, request: &Request) -> Vec<String> {
             dataset: None,
             eval_dataset: None,
             space: None,
-            full: false,
+            mode: RunMode::Smoke,
             config: request.config.as_deref(),
             config_only: None,
             overrides: parse_overrides(&request.overrides).unwrap(),
@@ -268,6 +268,7 @@ fn settings_without_effect_are_named() {
         ]
         .map(String::from)
         .to_vec(),
+        mode: RunMode::Smoke,
         ..Request::new("manual")
     };
     let seen = Unread::default();

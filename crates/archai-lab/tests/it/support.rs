@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use archai_lab::{Request, digests};
+use archai_lab::{Request, RunMode, digests};
 
 /// Three narrow cells and a few images per phase, of these algorithms.
 pub fn tiny(algorithms: &[&str], logdir: &Path) -> Request {
@@ -32,6 +32,7 @@ pub fn tiny(algorithms: &[&str], logdir: &Path) -> Request {
         algorithms: algorithms.iter().map(|name| name.to_string()).collect(),
         logdir: Some(logdir.display().to_string()),
         threads: Some(2),
+        mode: RunMode::Smoke,
         overrides: overrides.map(String::from).to_vec(),
         ..Request::new("")
     }

@@ -187,6 +187,7 @@ shipped![
     "datasets/imagenet.yaml",
     "datasets/mnist.yaml",
     "spaces/nasbench101.yaml",
+    "smoke.yaml",
     "toy.yaml",
 ];
 

@@ -490,7 +490,7 @@ fn the_evaluation_may_have_its_own_data() {
     let settings = load(
         base()
             .eval_dataset("sets/mine.yaml")
-            .files("archai:toy.yaml"),
+            .files("archai:smoke.yaml"),
     );
     assert_eq!(settings.dataset.name, "imagenet");
     assert_eq!(
@@ -560,7 +560,7 @@ fn the_evaluation_may_have_its_own_data() {
 fn shown_trees_load_again() {
     let tree = darts(
         &[],
-        "archai:toy.yaml",
+        "archai:smoke.yaml",
         &["--dataset.name", "on", "--common.logdir", "a: b # c"],
     )
     .unwrap();
@@ -578,11 +578,11 @@ fn shown_trees_load_again() {
         "name: \"on\"  # `--dataset.name on`".to_owned(),
         format!(
             "epochs: 1  # {}",
-            place("archai:toy.yaml", "trainer:", "epochs:")
+            place("archai:smoke.yaml", "trainer:", "epochs:")
         ),
         format!(
             "max_batches: 12  # {}",
-            place("archai:toy.yaml", "search:", "max_batches:")
+            place("archai:smoke.yaml", "search:", "max_batches:")
         ),
     ] {
         assert!(

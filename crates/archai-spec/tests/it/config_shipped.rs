@@ -12,7 +12,7 @@ fn every_data_set_and_mode_loads() {
     for dataset in shipped_datasets() {
         let source = files(&[]);
         for other in [None, Some("imagenet"), Some("mnist")] {
-            for toy in ["", "archai:toy.yaml"] {
+            for toy in ["", "archai:toy.yaml", "archai:smoke.yaml"] {
                 let mut loader = ConfigLoader::new(&source)
                     .files(algo)
                     .dataset(&format!("archai:datasets/{dataset}.yaml"));
@@ -74,7 +74,7 @@ fn the_shipped_files_are_those_of_the_folder() {
 #[test]
 fn darts_on_cifar10_has_the_documented_defaults() {
     let full = darts(&[], "", &[]).unwrap();
-    let toy = darts(&[], "archai:toy.yaml", &[]).unwrap();
+    let toy = darts(&[], "archai:smoke.yaml", &[]).unwrap();
     full.settings().unwrap();
     toy.settings().unwrap();
     // (key, full, toy where it differs)

@@ -6,6 +6,7 @@ use archai_algos::BASE_ALGORITHM;
 use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
 use archai_lab::runs::RunState;
+use archai_lab::RunMode;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -333,10 +334,8 @@ pub struct RunArgs {
     #[arg(long, value_name = "NAME")]
     pub eval_dataset: Option<String>,
 
-    /// The published settings instead of toy mode, which takes a few batches per phase
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
-    pub full: Option<bool>,
+    #[command(flatten)]
+    pub mode: ModeArgs,
 
     /// Search in another space than the algorithm's own, with the sizes that belong to it (see: archai spaces)
     #[arg(long, value_name = "SPACE")]
@@ -371,7 +370,7 @@ pub struct RunArgs {
 
     /// Configuration files to use instead of all defaults, in the same way
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "smoke", "space"])]
     pub config_only: Vec<String>,
 
     /// Where to compute
@@ -522,10 +521,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
 
-    /// The published settings instead of toy mode, which takes a few batches
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
-    pub full: Option<bool>,
+    #[command(flatten)]
+    pub mode: ModeArgs,
 
     /// Last part of the name of the run directory [default: the name of the file]
     #[arg(long, value_name = "PREFIX")]
@@ -667,10 +664,8 @@ pub struct ShowArgs {
     /// Evaluate on another data set than the search
     #[arg(long, value_name = "NAME")]
     pub eval_dataset: Option<String>,
-    /// The published settings instead of toy mode
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
-          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
-    pub full: Option<bool>,
+    #[command(flatten)]
+    pub mode: ModeArgs,
     /// Another space than the algorithm's own
     #[arg(long, value_name = "SPACE")]
     pub space: Option<String>,
@@ -679,7 +674,7 @@ pub struct ShowArgs {
     pub config: Vec<String>,
     /// Configuration files to use instead of all defaults, in the same way
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "space"])]
+          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "smoke", "space"])]
     pub config_only: Vec<String>,
 }
 
@@ -927,6 +922,31 @@ pub enum FormatArg {
     Csv,
     /// Everything
     Json,
+}
+
+/// How much a run does.
+#[derive(Args, Clone, Copy, Debug, Default)]
+pub struct ModeArgs {
+    /// The published settings instead of toy mode, which trains small networks until one sees that they learn
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    full: Option<bool>,
+
+    /// A handful of steps per phase, to see that everything works
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", conflicts_with = "full",
+          value_parser = clap::builder::BoolishValueParser::new(), hide_possible_values = true)]
+    smoke: Option<bool>,
+}
+
+impl ModeArgs {
+    /// The mode that was chosen.
+    pub fn mode(self) -> RunMode {
+        match (is_on(self.full), is_on(self.smoke)) {
+            (true, _) => RunMode::Full,
+            (_, true) => RunMode::Smoke,
+            _ => RunMode::Toy,
+        }
+    }
 }
 
 /// How a flag that counts as given without a value is meant.

@@ -14,7 +14,7 @@ use archai_spec::names::unknown;
 use archai_spec::settings::{ImportTarget, ImportedConfig, import_archai_config};
 use archai_spec::spaces;
 
-use super::args::{ConfigCommand, ShowArgs, is_on};
+use super::args::{ConfigCommand, ShowArgs};
 use super::error::CliError;
 
 /// Runs a command of the group.
@@ -112,7 +112,7 @@ fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError
         dataset: args.datasets.as_deref(),
         eval_dataset: args.eval_dataset.as_deref(),
         space: args.space.as_deref(),
-        full: is_on(args.full),
+        mode: args.mode.mode(),
         config: config.as_deref(),
         config_only: config_only.as_deref(),
         overrides: parse_overrides(overrides).map_err(CliError::config)?,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use archai_algos::BASE_ALGORITHM;
 use archai_engine::files::{FileError, write_atomically};
-use archai_lab::{Lab, config::ConfigRequest};
+use archai_lab::{Lab, RunMode, config::ConfigRequest};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
     Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable, NodeDesc,
@@ -270,7 +270,7 @@ fn evaluation(
         dataset: Some(dataset),
         eval_dataset: None,
         space,
-        full: true,
+        mode: RunMode::Full,
         config: None,
         config_only: None,
         overrides: Vec::new(),

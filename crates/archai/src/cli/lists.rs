@@ -4,8 +4,8 @@ use std::io::Write;
 
 use archai_data::Formats;
 use archai_engine::finalize::NamedFinalizer;
-use archai_lab::Lab;
 use archai_lab::config::ConfigRequest;
+use archai_lab::{Lab, RunMode};
 use archai_spec::config::shipped_datasets;
 use archai_spec::registry::{Named, Registry};
 use archai_spec::settings::Dataset;
@@ -89,7 +89,7 @@ pub fn finalizers(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
             dataset: None,
             eval_dataset: None,
             space: None,
-            full: false,
+            mode: RunMode::default(),
             config: None,
             config_only: None,
             overrides: Vec::new(),

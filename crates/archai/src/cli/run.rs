@@ -74,7 +74,7 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         algorithms: args.algos.clone(),
         datasets: args.datasets.clone(),
         eval_dataset: args.eval_dataset.clone(),
-        full: is_on(args.full),
+        mode: args.mode.mode(),
         space: args.space.clone(),
         table: args.table.clone(),
         search: !is_on(args.no_search),
@@ -113,13 +113,13 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
         return result.map(drop);
     }
     if !outcomes.is_empty() {
-        let toy = !is_on(args.full) && args.config_only.is_empty();
+        let mode = args.config_only.is_empty().then(|| args.mode.mode());
         let screen = Screen {
             width: text::width(),
             said: live.said(env),
             is_short: args.screen.quiet,
         };
-        std::io::stdout().write_all(summary::for_terminal(&outcomes, toy, &screen).as_bytes())?;
+        std::io::stdout().write_all(summary::for_terminal(&outcomes, mode, &screen).as_bytes())?;
     }
     result?;
     Ok(())

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use archai_lab::Outcome;
 use archai_lab::summary::time;
+use archai_lab::{Outcome, RunMode};
 use archai_spec::numbers::{millions, percent, thousands};
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub struct Screen {
 }
 
 /// The closing table and where everything lies. Remarks that the same screen has shown are not repeated.
-pub fn for_terminal(outcomes: &[Outcome], toy: bool, screen: &Screen) -> String {
+pub fn for_terminal(outcomes: &[Outcome], mode: Option<RunMode>, screen: &Screen) -> String {
     let Screen {
         width,
         said,
@@ -55,11 +55,18 @@ pub fn for_terminal(outcomes: &[Outcome], toy: bool, screen: &Screen) -> String 
             }
         }
     }
-    if toy {
-        let text = "This was toy mode: a few batches per phase, to see that everything works and moves. --full takes the \
-                    published settings.";
-        let _ = writeln!(out, "\n{}", wrapped(text, width.or(Some(USUAL_WIDTH)), 0));
-    }
+    let mode = match mode {
+        Some(RunMode::Toy) => {
+            "This was toy mode: small networks and a few passes over 2,000 images, to see that they learn. --full takes \
+             the published settings."
+        }
+        Some(RunMode::Smoke) => {
+            "This was smoke mode: a handful of steps per phase, to see that everything works. Without --smoke the \
+             networks learn; --full takes the published settings."
+        }
+        Some(RunMode::Full) | None => return out,
+    };
+    let _ = writeln!(out, "\n{}", wrapped(mode, width.or(Some(USUAL_WIDTH)), 0));
     out
 }
 
@@ -140,7 +147,7 @@ mod tests {
             ..Outcome::default()
         };
         let outcomes = [outcome];
-        let terminal = for_terminal(&outcomes, false, &Screen::default());
+        let terminal = for_terminal(&outcomes, None, &Screen::default());
         let expect = "\ndarts on mnist: warning: all skips\n\ndarts on mnist: note: ended early\n";
         assert!(terminal.contains(expect), "{terminal}");
         // What the screen has shown already is not said again.
@@ -174,7 +181,7 @@ mod tests {
                 width,
                 ..Screen::default()
             };
-            for_terminal(std::slice::from_ref(&searched), true, &screen)
+            for_terminal(std::slice::from_ref(&searched), Some(RunMode::Toy), &screen)
         };
         let wide = shown(None);
         assert!(wide.contains("19,002 at search size"), "{wide}");

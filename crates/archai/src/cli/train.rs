@@ -41,7 +41,7 @@ pub fn as_run(
         algos: vec![args.algo.clone()],
         datasets: args.datasets.clone(),
         eval_dataset: None,
-        full: args.full,
+        mode: args.mode,
         space: None,
         table: None,
         no_search: Some(true),

@@ -54,7 +54,16 @@ fn all_algorithms_run_from_one_command() {
     let world = World::new();
     let config = world.write("tiny.yaml", &tiny());
     let out = world
-        .run(&["run", "--algos", ALL, "--config", &config, "--threads", "2"])
+        .run(&[
+            "run",
+            "--smoke",
+            "--algos",
+            ALL,
+            "--config",
+            &config,
+            "--threads",
+            "2",
+        ])
         .ok();
     assert_eq!(world.names("logdir").len(), 2 * ALL.split(',').count());
     for algo in ALL.split(',') {
@@ -82,6 +91,7 @@ fn supernets_and_random_search_run_in_nasbench201() {
     let out = world
         .run(&[
             "run",
+            "--smoke",
             "--algos",
             IN_SPACES,
             "--space",
@@ -138,6 +148,7 @@ fn supernets_and_random_search_run_in_nasbench201() {
     world
         .run(&[
             "run",
+            "--smoke",
             "--no-search",
             "--space",
             "nasbench201",
@@ -169,6 +180,7 @@ fn every_way_of_finalising_leaves_a_cell_of_the_space() {
         world
             .run(&[
                 "run",
+                "--smoke",
                 "--no-eval",
                 "--algos",
                 algo,
@@ -250,7 +262,14 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
         world.run(&args).fails(2, &expect);
     }
     world
-        .run(&["run", "--space", "nasbench201", "--table", "nowhere.csv"])
+        .run(&[
+            "run",
+            "--smoke",
+            "--space",
+            "nasbench201",
+            "--table",
+            "nowhere.csv",
+        ])
         .fails(2, &["nowhere.csv"]);
     assert!(world.names("logdir").is_empty());
     for args in [
@@ -284,7 +303,14 @@ fn a_cell_that_is_named_is_the_one_that_is_evaluated() {
          ops: [input, conv3x3-bn-relu, maxpool3x3, output]}}}}\n",
     );
     let out = world
-        .run(&["run", "--algos", "nasbench101", "--config", &config])
+        .run(&[
+            "run",
+            "--smoke",
+            "--algos",
+            "nasbench101",
+            "--config",
+            &config,
+        ])
         .ok();
     assert!(
         out.contains("the named cell") && out.contains("maxpool3x3"),

@@ -89,7 +89,9 @@ fn broken_files_are_shown_with_their_lines() {
         world
             .run(&["config", "show", "darts", "--config", &file])
             .fails(2, &expect);
-        world.run(&["run", "--config", &file]).fails(2, &expect);
+        world
+            .run(&["run", "--smoke", "--config", &file])
+            .fails(2, &expect);
     }
 }
 

@@ -62,6 +62,7 @@ impl Tiny {
         let config = world.write("tiny.yaml", &text);
         let args = [
             "run",
+            "--smoke",
             "--algos",
             algos,
             "--config",

@@ -1,7 +1,7 @@
 //! What a program of one's own begins through the library, the command line goes on with.
 
 use archai::engine::run::StopFlag;
-use archai::lab::{Lab, LabError, LabEvent, Observer, Request, digests};
+use archai::lab::{Lab, LabError, LabEvent, Observer, Request, RunMode, digests};
 use archai::spec::event::{Event, Progress};
 
 use crate::run::TINY;
@@ -35,6 +35,7 @@ fn the_command_line_resumes_what_a_library_began() {
         threads: Some(1),
         exp_prefix: "of_a_library".to_string(),
         logdir: Some(world.path(logdir).display().to_string()),
+        mode: RunMode::Smoke,
         ..Request::new("darts")
     };
     let lab = Lab::builtin().on(archai::cli::host());

@@ -17,8 +17,8 @@ use archai::spec::registry::Named;
 use archai::spec::spaces::Space;
 use archai::{
     Algorithm, CellPlan, DescError, EdgeDesc, EngineError, ExperimentRunner, Finalizers, Lab,
-    LabEvent, Model, ModelDescBuilder, NodeDesc, Observer, Op, OpDesc, Request, RunDir, Step,
-    TrainerHooks, settings,
+    LabEvent, Model, ModelDescBuilder, NodeDesc, Observer, Op, OpDesc, Request, RunDir, RunMode,
+    Step, TrainerHooks, settings,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -369,6 +369,7 @@ fn an_exporter_lowers_a_network_with_a_programs_op() {
         ]
         .map(String::from)
         .to_vec(),
+        mode: RunMode::Smoke,
         ..Request::new("patient")
     };
     let outcomes = lab().run(&request, &Count::default()).unwrap();
@@ -391,6 +392,7 @@ fn a_program_brings_parts_of_every_kind() {
         logdir: Some(world.path(logdir).display().to_string()),
         threads: Some(1),
         overrides: overrides.iter().map(|s| (*s).to_string()).collect(),
+        mode: RunMode::Smoke,
         ..Request::new("patient")
     };
     let overrides = [
@@ -470,6 +472,7 @@ fn a_transform_of_a_program_changes_what_is_learnt_from() {
             threads: Some(1),
             overrides: vec!["nas.search.loader.train_batch=8".to_string()],
             eval: false,
+            mode: RunMode::Smoke,
             ..Request::new("patient")
         };
         let outcome = lab.run(&request, &archai::NoObserver).unwrap().remove(0);

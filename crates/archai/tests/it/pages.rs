@@ -431,6 +431,7 @@ fn every_file_of_a_run_is_explained_and_none_besides() {
     let world = World::new();
     let mut args = vec![
         "run",
+        "--smoke",
         "--algos",
         "darts,random,petridish",
         "--threads",

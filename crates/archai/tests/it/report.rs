@@ -10,6 +10,7 @@ fn runs_are_collated_and_none_is_forgotten() {
     let run = |seed: &str, prefix: &str, more: &[&str]| {
         let mut args = vec![
             "run",
+            "--smoke",
             "--algos",
             "darts",
             "--config",

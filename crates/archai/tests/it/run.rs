@@ -20,7 +20,7 @@ nas:
 
 fn tiny(world: &World, more: &[&str]) -> Done {
     let config = world.write("tiny.yaml", TINY);
-    let mut args = vec!["run", "--config", &config, "--threads", "2"];
+    let mut args = vec!["run", "--smoke", "--config", &config, "--threads", "2"];
     args.extend(more);
     world.run(&args)
 }
@@ -49,7 +49,7 @@ fn a_run_leaves_what_it_promises() {
         "darts on fashion_mnist_mini",
         "test accuracy",
         "model.pt",
-        "toy mode",
+        "smoke mode",
         "_one_eval/",
     ] {
         assert!(table.contains(expect), "{expect:?} is missing in:\n{table}");
@@ -441,6 +441,7 @@ fn one_interrupt_stops_after_the_step() {
     // Long enough to be interrupted for sure.
     let args = [
         "run",
+        "--smoke",
         "--config",
         &config,
         "--nas.search.trainer.epochs",
@@ -487,6 +488,7 @@ fn a_second_interrupt_stops_at_once() {
     // One step over many images takes a while.
     let args = [
         "run",
+        "--smoke",
         "--nas.search.loader.train_batch=900",
         "--nas.search.loader.dataset.max_batches=2",
     ];

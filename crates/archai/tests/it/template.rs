@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use archai::{NoObserver, Request, RunDir};
+use archai::{NoObserver, Request, RunDir, RunMode};
 
 use crate::support::World;
 
@@ -57,6 +57,7 @@ fn a_search_among_own_ops_finds_and_trains_them() {
         logdir: Some(world.path("logdir").display().to_string()),
         threads: Some(1),
         overrides: overrides.split_whitespace().map(String::from).collect(),
+        mode: RunMode::Smoke,
         ..Request::new("own_ops")
     };
     let outcome = lab.run(&request, &NoObserver).unwrap().remove(0);

@@ -43,7 +43,7 @@ fn an_edit_is_trained_and_never_passed_over() {
     }
     let scaled = world.run(&["desc", "scale", "edited.yaml"]);
     scaled.fails(1, &["its regular cells differ", "archai train"]);
-    let mut args = vec!["run", "--no-search"];
+    let mut args = vec!["run", "--smoke", "--no-search"];
     args.extend(["--nas.eval.final_desc_filename", "edited.yaml"]);
     args.extend(FEW);
     let expect = [

@@ -78,13 +78,13 @@ fn every_algorithm_can_be_debugged() {
     let debugged: Vec<BTreeSet<&str>> = launched(&launch)
         .into_iter()
         .map(|configuration| words(&configuration["args"]))
-        .filter(|args| args.len() == 3 && args[..2] == ["run", "--algos"])
-        .map(|args| args[2].split(',').collect())
+        .filter(|args| args.len() == 4 && args[..3] == ["run", "--smoke", "--algos"])
+        .map(|args| args[3].split(',').collect())
         .collect();
     for name in &algorithms {
         assert!(
             debugged.contains(&BTreeSet::from([*name])),
-            ".vscode/launch.json has no toy configuration of {name}"
+            ".vscode/launch.json has no smoke configuration of {name}"
         );
     }
     assert!(
