@@ -115,7 +115,8 @@ impl ConfigRequest<'_> {
             ("a data set", self.dataset.is_some()),
             ("a data set of the evaluation", self.eval_dataset.is_some()),
             ("a space", self.space.is_some()),
-            ("a mode", self.mode != RunMode::default()),
+            ("the published settings", self.mode == RunMode::Full),
+            ("smoke mode", self.mode == RunMode::Smoke),
             ("files over the defaults", self.config.is_some()),
         ];
         let given = given.into_iter().filter(|(_, is_given)| *is_given);

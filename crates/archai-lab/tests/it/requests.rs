@@ -5,7 +5,7 @@ use std::path::Path;
 
 use archai_algos::{Algorithm, NoSettings};
 use archai_engine::experiment::ExperimentRunner;
-use archai_lab::{Lab, NoObserver, Request, RunDir};
+use archai_lab::{Lab, NoObserver, Request, RunDir, RunMode};
 use archai_spec::desc::{CellPlan, DescError, ModelDescBuilder, NodeDesc, OpDesc, OpInfo};
 use archai_spec::ops::{ConvShape, LayerBuilder, Value};
 
@@ -30,6 +30,7 @@ fn fields_that_have_no_meaning_together() {
     let (lab, logdir) = (Lab::builtin(), tempfile::tempdir().unwrap());
     let whole = || Request {
         config_only: Some("whole.yaml".to_string()),
+        mode: RunMode::default(),
         ..tiny(&["darts"], logdir.path())
     };
     let name = || Some("cifar10".to_string());
@@ -37,7 +38,7 @@ fn fields_that_have_no_meaning_together() {
         (
             Request {
                 datasets: Some(vec!["cifar10".to_string()]),
-                full: true,
+                mode: RunMode::Full,
                 ..whole()
             },
             "has no meaning: a data set, the published settings; leave it out",

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use archai_algos::BASE_ALGORITHM;
 use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
-use archai_lab::runs::RunState;
 use archai_lab::RunMode;
+use archai_lab::runs::RunState;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
