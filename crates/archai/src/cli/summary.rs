@@ -153,7 +153,7 @@ mod tests {
         // What the screen has shown already is not said again.
         let terminal = for_terminal(
             &outcomes,
-            false,
+            None,
             &Screen {
                 said: vec!["all skips".to_string()],
                 ..Screen::default()

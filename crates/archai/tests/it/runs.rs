@@ -10,7 +10,15 @@ use crate::support::{Done, World};
 /// A search on the tiny network, and what else the command says.
 fn search(world: &World, more: &[&str]) -> Done {
     let config = world.write("tiny.yaml", TINY);
-    let mut args = vec!["run", "--smoke", "--config", &config, "--threads", "2", "--no-eval"];
+    let mut args = vec![
+        "run",
+        "--smoke",
+        "--config",
+        &config,
+        "--threads",
+        "2",
+        "--no-eval",
+    ];
     args.extend(more);
     world.run(&args)
 }
@@ -122,7 +130,15 @@ fn a_run_that_works_is_listed_and_stays() {
     let config = world.write("tiny.yaml", TINY);
     let epochs = "nas.search.trainer.epochs=100000";
     let mut child = world
-        .command(&["run", "--smoke", "--config", &config, "--threads", "1", epochs])
+        .command(&[
+            "run",
+            "--smoke",
+            "--config",
+            &config,
+            "--threads",
+            "1",
+            epochs,
+        ])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
