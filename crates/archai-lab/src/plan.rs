@@ -685,12 +685,13 @@ fn overrides(request: &Request, seed: Option<u64>) -> Result<Vec<Override>, LabE
     Ok(given)
 }
 
-/// An error of one of several algorithms says of which.
+/// An error of one of several algorithms says of which, unless it does already.
 fn of_algorithm(algo: &Algorithm, error: LabError) -> LabError {
+    let is_named = |text: &Message| text.to_string().starts_with(&format!("{}: ", algo.name()));
     let name = Message::from(format!("algorithm {}: ", algo.name()));
     match error {
-        LabError::Request(text) => LabError::Request(name.message(text)),
-        LabError::Failure(text) => LabError::Failure(name.message(text)),
+        LabError::Request(text) if !is_named(&text) => LabError::Request(name.message(text)),
+        LabError::Failure(text) if !is_named(&text) => LabError::Failure(name.message(text)),
         other => other,
     }
 }

@@ -232,7 +232,7 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
         ),
         (
             "run --algos darts,manual --space nasbench201",
-            vec!["manual: "],
+            vec!["error: manual: nas.search.space: "],
         ),
         (
             "run --algos nasbench101 --space nasbench201",
