@@ -228,7 +228,7 @@ fn what_does_not_fit_together_is_said_before_anything_runs() {
     for (line, expect) in [
         (
             "run --algos petridish --space nasbench201",
-            vec!["petridish: ", "space of its own", "--space"],
+            vec!["petridish: ", "space of its own", "leave out the space"],
         ),
         (
             "run --algos darts,manual --space nasbench201",
