@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use archai_algos::{Algorithm, Algorithms};
-use archai_engine::Components;
 use archai_engine::experiment::{known_finalizers, space_of};
+use archai_engine::{Components, EngineError, OpRegistry};
 use archai_spec::config::{
     ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, shipped_datasets,
 };
@@ -175,6 +175,44 @@ fn check_names(
         }])));
     }
     Ok(())
+}
+
+/// All ops that a description may name: those of `components`, and those that algorithms bring to their runs, with the name of
+/// the algorithm that brings them. Of two that bring one of the same name the first counts.
+///
+/// # Errors
+/// An algorithm whose default settings cannot be used, or that cannot make its ops.
+pub fn all_ops(
+    algos: &Algorithms,
+    components: &Components,
+) -> Result<(OpRegistry, Vec<(String, String)>), LabError> {
+    let (mut ops, mut brought) = (components.ops.clone(), Vec::new());
+    for algo in algos.iter() {
+        let request = ConfigRequest {
+            algos,
+            components,
+            algo,
+            others: Vec::new(),
+            dataset: None,
+            eval_dataset: None,
+            space: None,
+            mode: RunMode::default(),
+            config: None,
+            config_only: None,
+            overrides: Vec::new(),
+        };
+        let mut with_own = ops.clone();
+        match algo.runner(&request.load()?)?.register_ops(&mut with_own) {
+            Ok(()) => {}
+            Err(EngineError::DuplicateOp(_)) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        let new = with_own.names();
+        let new = new.into_iter().filter(|name| !ops.names().contains(name));
+        brought.extend(new.map(|name| (name.to_string(), algo.name().to_string())));
+        ops = with_own;
+    }
+    Ok((ops, brought))
 }
 
 /// The file of a data set that was named, or the path that was given.

@@ -315,11 +315,13 @@ impl Session<'_> {
 
     /// What the table says of a found cell.
     fn look_up(&self, found: &Path) -> Result<Option<TableEntry>, LabError> {
-        let (table, catalog) = (
-            self.plan.table.as_ref(),
-            self.plan.lab.components().ops.catalog(),
-        );
-        table.map(|table| table.of_file(found, catalog)).transpose()
+        let Some(table) = &self.plan.table else {
+            return Ok(None);
+        };
+        // The algorithm's own ops may stand in what it found.
+        let mut ops = self.plan.lab.components().ops.clone();
+        self.job.runner()?.register_ops(&mut ops)?;
+        table.of_file(found, ops.catalog()).map(Some)
     }
 
     /// Leaves the facts of a phase that ended well, for reports.

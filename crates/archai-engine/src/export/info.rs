@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 /// ";
 /// let info: ModelInfo = serde_saphyr::from_str(text)?;
 /// assert_eq!(info.metadata()["input_size"], "[3,32,48]");
+/// assert_eq!(info.metadata()["std"], "[0.25,0.25,0.25]");
 /// assert!(info.to_yaml()?.starts_with("# "));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -80,17 +81,24 @@ impl ModelInfo {
     /// width), `mean` and `std`.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let [height, width] = self.size;
+        // The shortest text of each number: JSON values are 64 bits wide and would show what 32 bits cannot hold.
+        let list = |numbers: &[f32]| {
+            let texts: Vec<String> = numbers.iter().map(f32::to_string).collect();
+            format!("[{}]", texts.join(","))
+        };
         let texts = [
-            ("class_names", serde_json::json!(self.class_names)),
+            (
+                "class_names",
+                serde_json::json!(self.class_names).to_string(),
+            ),
             (
                 "input_size",
-                serde_json::json!([self.channels, height, width]),
+                serde_json::json!([self.channels, height, width]).to_string(),
             ),
-            ("mean", serde_json::json!(self.mean)),
-            ("std", serde_json::json!(self.std)),
+            ("mean", list(&self.mean)),
+            ("std", list(&self.std)),
         ];
-        let texts = texts.map(|(name, value)| (name.to_string(), value.to_string()));
-        texts.into()
+        texts.map(|(name, text)| (name.to_string(), text)).into()
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use archai_lab::{Host, Lab, NoObserver, Phase, Request, Resources};
+use archai_lab::{Host, Lab, NoObserver, Phase, Request, Resources, RunMode};
 
 use crate::support::tiny;
 
@@ -85,6 +85,7 @@ fn a_network_that_is_given_is_known_exactly() {
     let request = Request {
         logdir: Some(logdir.path().display().to_string()),
         threads: Some(1),
+        mode: RunMode::Smoke,
         ..Request::new("manual")
     };
     let lab = Lab::builtin();

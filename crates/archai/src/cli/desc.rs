@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use archai_algos::BASE_ALGORITHM;
 use archai_engine::files::{FileError, write_atomically};
-use archai_lab::{Lab, RunMode, config::ConfigRequest};
+use archai_lab::{
+    Lab, RunMode,
+    config::{ConfigRequest, all_ops},
+};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
     Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable, NodeDesc,
@@ -30,7 +33,8 @@ pub(super) const PAPERS_AUX_WEIGHT: f64 = 0.4;
 /// # Errors
 /// A file that cannot be read or written, or a description that says something impossible.
 pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
-    let catalog = lab.components().ops.catalog().clone();
+    let (ops, _) = all_ops(lab.algorithms(), lab.components())?;
+    let catalog = ops.catalog().clone();
     match command {
         DescCommand::Show { file, json } => {
             let desc = load(file, &catalog)?;

@@ -32,15 +32,18 @@ pub struct Env {
 impl Env {
     /// Reads variables, arguments and what standard error is connected to.
     pub fn read() -> Self {
+        let command_line = std::env::args_os().map(|a| a.to_string_lossy().into_owned());
+        Env::of(command_line.collect())
+    }
+
+    /// The same with another command line than the process's, whose first part is the program's name.
+    pub fn of(command_line: Vec<String>) -> Self {
         let vars: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect();
         let set = |name: &str| vars.get(name).is_some_and(|v| !v.is_empty());
         let terminal = std::io::stderr().is_terminal();
         let dumb = vars.get("TERM").is_none_or(|term| term == "dumb");
-        let command_line: Vec<String> = std::env::args_os()
-            .map(|a| a.to_string_lossy().into_owned())
-            .collect();
         let program = command_line
             .first()
             .and_then(|path| {

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use archai_data::Formats;
 use archai_engine::finalize::NamedFinalizer;
-use archai_lab::config::ConfigRequest;
+use archai_lab::config::{ConfigRequest, all_ops};
 use archai_lab::{Lab, RunMode};
 use archai_spec::config::shipped_datasets;
 use archai_spec::registry::{Named, Registry};
@@ -41,17 +41,21 @@ pub fn algos(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
     print(args, entries)
 }
 
-/// Lists operations.
+/// Lists operations, those that algorithms bring to their runs included.
 ///
 /// # Errors
-/// Standard output that cannot be written.
+/// An algorithm whose default settings cannot be used; standard output that cannot be written.
 pub fn ops(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
-    let catalog = lab.components().ops.catalog();
-    let entries = catalog.iter().map(|op| Entry {
-        name: op.name().to_string(),
-        about: op.summary().to_string(),
-        more: json!({ "primitive": op.is_primitive() }),
+    let (ops, brought) = all_ops(lab.algorithms(), lab.components())?;
+    let entries = ops.catalog().iter().map(|op| {
+        let algorithm = brought.iter().find(|(name, _)| name == op.name());
+        Entry {
+            name: op.name().to_string(),
+            about: op.summary().to_string(),
+            more: json!({ "primitive": op.is_primitive(), "algorithm": algorithm.map(|(_, algo)| algo) }),
+        }
     });
+    let entries: Vec<Entry> = entries.collect();
     print(args, entries)
 }
 

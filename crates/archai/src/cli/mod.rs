@@ -57,9 +57,23 @@ pub fn host() -> Host {
 /// }
 /// ```
 pub fn run(lab: Lab) -> ExitCode {
-    let env = Env::read();
+    run_in(lab, &Env::read())
+}
+
+/// [`run`] with a command line that does not come from the process: the program's name, then its arguments.
+///
+/// ```no_run
+/// let command_line = ["mine", "ops", "--json"].map(String::from);
+/// let status = archai::cli::run_as(archai::lab::Lab::builtin(), command_line.to_vec());
+/// # let _ = status;
+/// ```
+pub fn run_as(lab: Lab, command_line: Vec<String>) -> ExitCode {
+    run_in(lab, &Env::of(command_line))
+}
+
+fn run_in(lab: Lab, env: &Env) -> ExitCode {
     let arguments = env.command_line.iter().skip(1).cloned().collect();
-    let (cli, overrides) = match parse(arguments, &env) {
+    let (cli, overrides) = match parse(arguments, env) {
         Ok(parsed) => parsed,
         Err(error) => {
             let error = hint_at_run(&env.command_line, &program(&env.program)).unwrap_or(error);
@@ -70,7 +84,7 @@ pub fn run(lab: Lab) -> ExitCode {
     };
     // Not before: help and mistakes need no time zone.
     let lab = lab.on(env.host());
-    match dispatch(&cli.command, &overrides, &lab, &env) {
+    match dispatch(&cli.command, &overrides, &lab, env) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(env.colors),
     }

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use archai_engine::files::FileError;
-use archai_lab::Lab;
 use archai_lab::table::Table;
+use archai_lab::{Lab, config::all_ops};
 use archai_spec::desc::{ModelDesc, nasbench201::Cell201};
 
 use super::args::TableArgs;
@@ -19,7 +19,8 @@ pub fn run(args: &TableArgs, lab: &Lab) -> Result<(), CliError> {
     let path = Path::new(&args.cell);
     let cell = if path.is_file() {
         let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
-        let desc = ModelDesc::from_yaml(&text, &args.cell, lab.components().ops.catalog());
+        let (ops, _) = all_ops(lab.algorithms(), lab.components())?;
+        let desc = ModelDesc::from_yaml(&text, &args.cell, ops.catalog());
         Cell201::from_desc(&desc.map_err(CliError::caused)?).map_err(CliError::caused)?
     } else {
         args.cell.parse().map_err(|e| {

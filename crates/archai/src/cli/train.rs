@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use archai_engine::files::FileError;
-use archai_lab::Lab;
+use archai_lab::{Lab, config::all_ops};
 use archai_spec::desc::ModelDesc;
 
 use super::args::{RunArgs, TrainArgs};
@@ -23,8 +23,8 @@ pub fn as_run(
     let path = Path::new(&args.file);
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e));
     let text = text.map_err(CliError::at_named)?;
-    let desc = ModelDesc::from_yaml(&text, &args.file, lab.components().ops.catalog())
-        .map_err(CliError::caused)?;
+    let (ops, _) = all_ops(lab.algorithms(), lab.components())?;
+    let desc = ModelDesc::from_yaml(&text, &args.file, ops.catalog()).map_err(CliError::caused)?;
     // The tower belongs to the description; whether it is trained is the weight of its loss.
     let has_tower = desc.cells.iter().any(|cell| cell.aux_tower.is_some());
     let aux_weight = if has_tower { PAPERS_AUX_WEIGHT } else { 0.0 };

@@ -3,13 +3,15 @@
 //! them.
 
 use std::io::{self, Write};
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
 
 use archai::data::{DataError, DataFormat, Dataset, InMemory, Scope, Split, Transform, rng::Key};
 use archai::engine::export::{Exported, Exporter};
 use archai::engine::finalize::{Finalized, NamedFinalizer};
+use archai::engine::run::StopFlag;
 use archai::engine::tensor::{Tensor, activation};
-use archai::engine::{Features, OpBuilder, Pass};
+use archai::engine::{Features, OpBuilder, OpRegistry, Pass};
 use archai::spec::desc::{Cost, OpCatalog, OpInfo, Shape};
 use archai::spec::event::{Event, Progress};
 use archai::spec::ops::{ConvShape, LayerBuilder, Value};
@@ -17,13 +19,13 @@ use archai::spec::registry::Named;
 use archai::spec::spaces::Space;
 use archai::{
     Algorithm, CellPlan, DescError, EdgeDesc, EngineError, ExperimentRunner, Finalizers, Lab,
-    LabEvent, Model, ModelDescBuilder, NodeDesc, Observer, Op, OpDesc, Request, RunDir, RunMode,
-    Step, TrainerHooks, settings,
+    LabEvent, Model, ModelDesc, ModelDescBuilder, NodeDesc, Observer, Op, OpDesc, Request, RunDir,
+    RunMode, Step, TrainerHooks, settings,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::support::World;
+use crate::support::{Done, World};
 
 /// An op: x·sigmoid(x), without parameters.
 #[derive(Debug)]
@@ -82,6 +84,27 @@ impl OpInfo for Pointwise {
     ) -> Result<Value, DescError> {
         let x = b.relu(inputs[0]);
         let x = b.conv(x, ConvShape::new(op.ch_in, op.ch_out, 1));
+        Ok(b.norm(x, op.ch_out))
+    }
+}
+
+/// An op that an algorithm brings.
+struct Hush;
+
+impl OpInfo for Hush {
+    fn name(&self) -> &str {
+        "hush"
+    }
+    fn summary(&self) -> &str {
+        "ReLU, norm"
+    }
+    fn lower(
+        &self,
+        op: &OpDesc,
+        inputs: &[Value],
+        b: &mut LayerBuilder<'_>,
+    ) -> Result<Value, DescError> {
+        let x = b.relu(inputs[0]);
         Ok(b.norm(x, op.ch_out))
     }
 }
@@ -227,6 +250,9 @@ impl ExperimentRunner for Patient {
         _: &settings::Search,
     ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
         Ok(vec![Box::new(Patience(self.0))])
+    }
+    fn register_ops(&self, registry: &mut OpRegistry) -> Result<(), EngineError> {
+        registry.register_layers(Hush)
     }
 }
 
@@ -484,4 +510,109 @@ fn a_transform_of_a_program_changes_what_is_learnt_from() {
     let plain = train_loss("plain", "[normalise]");
     assert_ne!(train_loss("faded", "[fade, normalise]"), plain);
     assert_eq!(train_loss("again", "[normalise]"), plain);
+}
+
+/// Asks for a stop after the first step.
+#[derive(Default)]
+struct Stops(StopFlag);
+
+impl Observer for Stops {
+    fn observe(&self, event: &LabEvent<'_>) {
+        if let LabEvent::Emitted {
+            event: Event::Progress(Progress::Step { .. }),
+            ..
+        } = event
+        {
+            self.0.raise();
+        }
+    }
+    fn stop_flag(&self) -> StopFlag {
+        self.0.clone()
+    }
+}
+
+/// The variable with the arguments of [`program`], as JSON.
+const ARGUMENTS: &str = "ARCHAI_TEST_ARGUMENTS";
+
+/// The command line of the program that [`lab`] makes.
+#[test]
+#[ignore = "a program for the test below, which runs it in a process of its own"]
+fn program() -> ExitCode {
+    let Ok(arguments) = std::env::var(ARGUMENTS) else {
+        return ExitCode::SUCCESS;
+    };
+    archai::cli::run_as(lab(), serde_json::from_str(&arguments).unwrap())
+}
+
+/// Runs that program to its end.
+fn own_program(world: &World, arguments: &[&str]) -> Done {
+    let command_line = [&["mine"], arguments].concat();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "open::program", "--nocapture"])
+        .current_dir(world.dir())
+        .env("HOME", world.dir())
+        .env("TZ", "UTC")
+        .env(ARGUMENTS, serde_json::json!(command_line).to_string())
+        .output();
+    Done::new(output.unwrap())
+}
+
+/// Every command knows an op of a program's own, and one that its algorithm brings.
+#[test]
+fn an_own_op_is_known_to_every_command() {
+    let world = World::new();
+    let ops = own_program(&world, &["ops"]).ok();
+    for expect in ["swish ", "pointwise ", "hush (patient) "] {
+        assert!(ops.contains(expect), "{expect:?} is missing in:\n{ops}");
+    }
+
+    // A run that was stopped is resumed, and both phases can be repeated.
+    let lab = lab().on(archai::cli::host());
+    let request = Request {
+        mode: RunMode::Smoke,
+        space: Some("chain".to_string()),
+        datasets: Some(vec![world.write("bright.yaml", DATASET)]),
+        logdir: Some(world.path("logdir").display().to_string()),
+        threads: Some(1),
+        overrides: [
+            "nas.search.finalizer=first",
+            "nas.search.loader.train_batch=8",
+            "nas.eval.loader.train_batch=8",
+            "nas.eval.model_desc.aux_weight=0",
+        ]
+        .map(String::from)
+        .to_vec(),
+        ..Request::new("patient")
+    };
+    let dirs = lab.plan(&request).unwrap().dirs()[0].clone();
+    let stopped = lab.run(&request, &Stops::default()).unwrap_err();
+    assert!(stopped.to_string().contains("is not complete"), "{stopped}");
+    let [search, eval] = [&dirs.search, &dirs.eval].map(|dir| dir.path().to_str().unwrap());
+    own_program(&world, &["resume", search]).ok();
+    let verified = own_program(&world, &["verify", "--threads", "1", search, eval]).ok();
+    assert_eq!(
+        verified.matches("all the same but for times").count(),
+        2,
+        "{verified}"
+    );
+    // The space's own settings of small modes counted.
+    let found = dirs.search.file("final_model_desc.yaml");
+    let text = std::fs::read_to_string(&found).unwrap();
+    let desc = ModelDesc::from_yaml(&text, "found", lab.components().ops.catalog()).unwrap();
+    assert!(desc.cells.iter().all(|cell| cell.nodes.len() == 2));
+
+    // What was found is shown, checked and drawn, and so is a network with the algorithm's op.
+    let hushed = world.write("hushed.yaml", &text.replace("swish", "hush"));
+    for (file, op) in [(found.to_str().unwrap(), "swish"), (&hushed, "hush")] {
+        let shown = own_program(&world, &["desc", "show", file]).ok();
+        assert!(shown.contains(op), "{shown}");
+        let checked = own_program(&world, &["desc", "check", file]).ok();
+        assert!(checked.contains("is a valid description"), "{checked}");
+        let drawing = world.path("cells.svg");
+        let to = drawing.to_str().unwrap();
+        own_program(&world, &["desc", "draw", file, "-o", to]).ok();
+        assert!(std::fs::read_to_string(&drawing).unwrap().contains(op));
+    }
+    // A program without the op says so.
+    world.run(&["desc", "check", &hushed]).fails(1, &["hush"]);
 }
