@@ -219,7 +219,7 @@ fn the_chain_computes_what_one_loop_did() {
         let mut set = settings("idx", "", 2, channels, size);
         set.mean = (0..channels).map(|_| rng.uniform_f64() as f32).collect();
         set.std = (0..channels)
-            .map(|_| 0.1 + rng.uniform_f64() as f32)
+            .map(|_| 0.1 + 0.9 * rng.uniform_f64() as f32)
             .collect();
         (set.crop_padding, set.flip) = (padding, flip);
         let n = channels * size[0] * size[1];
