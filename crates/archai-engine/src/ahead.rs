@@ -58,15 +58,15 @@ pub struct PlannedTrainings {
 }
 
 /// Networks of a space, finalised, at the search's size: the lightest and the heaviest that the rule of DARTS can give, and
-/// some random ones. Empty where the space says of none
+/// some random ones. Empty where there is no supernet (whoever needs one is told before), and where the space says of none
 /// that it is its own; the network itself where nothing is to be chosen.
-///
-/// # Errors
-/// As [`Ahead::supernet`].
-pub fn samples(ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
-    let desc = ahead.supernet()?;
+pub fn samples(ahead: &Ahead<'_>) -> Vec<ModelDesc> {
+    // An algorithm with a searcher of its own may have a builder that only scales.
+    let Ok(desc) = ahead.supernet() else {
+        return Vec::new();
+    };
     if !desc.has_alphas() {
-        return Ok(vec![desc]);
+        return vec![desc];
     }
     let supernet = Supernet::new(&desc, ahead.catalog);
     let extremes = [false, true].map(|heavy| {
@@ -85,9 +85,9 @@ pub fn samples(ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
     let key = Key::new(ahead.settings.common.seed).with("preview");
     let drawn = (0..SAMPLES).map(|i| ahead.space.draw(supernet, &key.with(i)));
     let candidates = extremes.into_iter().chain(drawn).flatten();
-    Ok(candidates
+    candidates
         .filter(|found| ahead.space.contains(supernet, found).is_ok())
-        .collect())
+        .collect()
 }
 
 /// The weights of an op on small images.

@@ -79,7 +79,7 @@ pub trait ExperimentRunner {
     fn preview(&self, ahead: &Ahead<'_>) -> Result<Vec<ModelDesc>, EngineError> {
         match self.base() {
             Some(base) => base.preview(ahead),
-            None => ahead::samples(ahead),
+            None => Ok(ahead::samples(ahead)),
         }
     }
 

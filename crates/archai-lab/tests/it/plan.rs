@@ -3,9 +3,13 @@
 use std::fs;
 use std::sync::Mutex;
 
+use archai_algos::{Algorithm, NoSettings};
+use archai_engine::EngineError;
+use archai_engine::experiment::{Experiment, ExperimentRunner, Found, Searcher};
 use archai_lab::config::ConfigRequest;
 use archai_lab::{Lab, LabEvent, Observer, Request, RunMode};
 use archai_spec::config::parse_overrides;
+use archai_spec::desc::{ModelDescBuilder, nasbench101::NasBench101Builder};
 
 use crate::support::tiny;
 
@@ -176,6 +180,44 @@ fn an_evaluation_that_cannot_work_is_refused_before_the_search() {
         assert!(lab.plan(&request).is_ok(), "{algorithm} {settings:?}");
     }
     assert_eq!(fs::read_dir(logdir.path()).unwrap().count(), 0);
+}
+
+/// An algorithm whose builder needs a template, because its searcher makes the networks.
+struct OnlyScales;
+
+impl ExperimentRunner for OnlyScales {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(NasBench101Builder { cell: None })
+    }
+    fn searcher(&self) -> Option<Box<dyn Searcher>> {
+        Some(Box::new(OnlyScales))
+    }
+}
+
+impl Searcher for OnlyScales {
+    fn search(
+        &mut self,
+        _: &Experiment<'_>,
+        _: &dyn ExperimentRunner,
+    ) -> Result<Found, EngineError> {
+        Err(EngineError::Internal("it is not called".to_string()))
+    }
+}
+
+#[test]
+fn what_cannot_be_known_before_a_search_is_not_refused() {
+    let logdir = tempfile::tempdir().unwrap();
+    let algorithm = Algorithm::new("scales", "makes networks itself", |_: NoSettings| {
+        OnlyScales
+    });
+    let lab = Lab::builtin().with_algorithm(algorithm);
+    let plan = lab.plan(&tiny(&["scales"], logdir.path())).unwrap();
+    let forecast = plan.forecast().unwrap().remove(0);
+    for phase in &forecast.phases {
+        assert!(phase.networks.is_none() && phase.trainings.is_empty());
+        let beyond = phase.beyond.as_ref().unwrap();
+        assert!(beyond.contains("not known before"), "{beyond}");
+    }
 }
 
 /// The last of several jobs does not fail for what could be seen before the first.
