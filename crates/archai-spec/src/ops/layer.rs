@@ -425,6 +425,13 @@ impl Layer {
         };
         match self {
             Layer::Conv(c) => {
+                if c.c_in == 0 || c.c_out == 0 {
+                    return error(format!(
+                        "goes from {} to {} channels; expected at least 1 (a map of one channel cannot be halved by a \
+                         factorised reduction)",
+                        c.c_in, c.c_out
+                    ));
+                }
                 if c.stride.contains(&0) || c.dilation == 0 {
                     let ([h, w], dilation) = (c.stride, c.dilation);
                     return error(format!(
