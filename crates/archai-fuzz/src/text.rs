@@ -137,10 +137,12 @@ pub fn dataset(bytes: &[u8]) -> bool {
         return false;
     };
     let files = BTreeMap::from([("set.yaml".to_owned(), text.to_owned())]);
+    // Without defaults, every file would be refused for what it lacks.
+    let defaults = || ConfigLoader::new(&files).files("archai:algos/common.yaml");
     with_schema(|schema| {
         let is_read = [
-            ConfigLoader::new(&files).dataset("set.yaml"),
-            ConfigLoader::new(&files).eval_dataset("set.yaml"),
+            defaults().dataset("set.yaml"),
+            defaults().eval_dataset("set.yaml"),
         ]
         .map(|loader| {
             let tree = loader.load(schema);
