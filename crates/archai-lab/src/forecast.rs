@@ -181,12 +181,13 @@ impl Plan<'_> {
         let Some(free) = self.lab.host().resources.free_disk(folder) else {
             return Ok(());
         };
-        let needed = Needs::new(self, job)?.disk()?;
+        // Of small files only a bound is known, which is no reason to refuse what may fit.
+        let needed = Needs::new(self, job)?.large_files()?;
         if needed <= free {
             return Ok(());
         }
         Err(LabError::failure(format!(
-            "the files of {} take about {}, but only {} is free in `{}`; free some space, choose another folder with \
+            "cannot keep the files of {}: they take {} and more, but only {} is free in `{}`; free some space, choose another folder with \
              common.logdir, or set common.checkpoint.keep to 1",
             job.title(),
             bytes(needed),
@@ -288,17 +289,24 @@ impl<'a> Needs<'a> {
         })
     }
 
+    fn phases(&self) -> impl Iterator<Item = Phase> {
+        let plan = self.plan;
+        Phase::ALL.into_iter().filter(|phase| plan.wants(*phase))
+    }
+
     /// Bytes that the files of all phases take.
     fn disk(&self) -> Result<u64, LabError> {
-        let mut disk = 0;
-        for phase in Phase::ALL
-            .into_iter()
-            .filter(|phase| self.plan.wants(*phase))
-        {
-            let large = self.files(phase)?;
-            disk += SMALL_FILES + large.iter().filter_map(|file| file.bytes).sum::<u64>();
+        Ok(self.large_files()? + SMALL_FILES * self.phases().count() as u64)
+    }
+
+    /// Bytes that checkpoints and models of all phases take.
+    fn large_files(&self) -> Result<u64, LabError> {
+        let mut bytes = 0;
+        for phase in self.phases() {
+            let files = self.files(phase)?;
+            bytes += files.iter().filter_map(|file| file.bytes).sum::<u64>();
         }
-        Ok(disk)
+        Ok(bytes)
     }
 
     /// The files that a phase writes.

@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use archai_spec::registry::Named;
 use archai_spec::settings::{self, OnDamaged};
@@ -44,7 +44,7 @@ pub(super) struct ImageFolder {
 }
 
 /// Whether a file could be read, by its name, while its length and its time stay: a search may open its data many times.
-type Judged = Mutex<HashMap<PathBuf, (u64, Option<SystemTime>, bool)>>;
+type Judged = Mutex<HashMap<PathBuf, (u64, Option<Duration>, bool)>>;
 
 impl Named for ImageFolder {
     fn name(&self) -> &str {
@@ -161,7 +161,9 @@ impl Folder {
         let is_good = in_order::map(self.images.len(), |index| {
             let path = &self.images[index].0;
             let found = fs::metadata(path).map_err(DataError::io("read", path))?;
-            let (length, time) = (found.len(), found.modified().ok());
+            let length = found.len();
+            let time =
+                (found.modified().ok()).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             if let Some(&(old_length, old_time, is_good)) = judged().get(path)
                 && (old_length, old_time) == (length, time)
                 && time.is_some()

@@ -152,7 +152,7 @@ fn a_run_whose_files_have_no_room_is_refused() {
         .unwrap_err();
     let text = error.to_string();
     assert!(
-        text.contains("the files of darts on fashion_mnist_mini take about")
+        text.contains("cannot keep the files of darts on fashion_mnist_mini: they take")
             && text.contains("but only 5 KiB is free"),
         "{text}"
     );

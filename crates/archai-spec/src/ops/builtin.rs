@@ -474,6 +474,15 @@ impl OpInfo for Row {
                 ),
             ));
         }
+        if (self.reduces)(op) && !op.ch_out.is_multiple_of(2) {
+            return Err(DescError::new(
+                DescErrorKind::Shape,
+                format!(
+                    "`{}` gives {} channels by a factorised reduce, which makes them in two halves; choose an even number",
+                    op.name, op.ch_out
+                ),
+            ));
+        }
         match self.lower {
             Lower::Side => measure_side(op, inputs, affine, catalog),
             Lower::Mixed => measure_mixed(op, inputs, affine, catalog),

@@ -195,6 +195,10 @@ impl Resources for Machine {
             _ => Path::new("."),
         };
         let volume = rustix::fs::statvfs(there).ok()?;
+        if volume.f_blocks == 0 {
+            // No disk, as in /proc: how much it takes is not known.
+            return None;
+        }
         volume.f_bavail.checked_mul(volume.f_frsize)
     }
 

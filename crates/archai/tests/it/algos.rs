@@ -134,9 +134,9 @@ fn supernets_and_random_search_run_in_nasbench201() {
     assert_eq!(verified.matches("all the same").count(), 2, "{verified}");
     let report = world.run(&["report", "collate", "logdir"]).ok();
     for expect in [
-        "| darts | fashion_mnist_mini in nasbench201 |",
+        "| darts (toy) | darts-nasbench201_fashion_mnist_mini_throwaway | fashion_mnist_mini in nasbench201 |",
         "| table's data set |",
-        "| random | ImageNet16-120 | 1 |",
+        "| random (toy) | ImageNet16-120 | 1 |",
         "| table: rank on CIFAR-100 | 1 |",
     ] {
         assert!(

@@ -578,6 +578,7 @@ fn an_own_op_is_known_to_every_command() {
             "nas.search.finalizer=first",
             "nas.search.loader.train_batch=8",
             "nas.eval.loader.train_batch=8",
+            "nas.eval.loader.cutout=0",
             "nas.eval.model_desc.aux_weight=0",
         ]
         .map(String::from)

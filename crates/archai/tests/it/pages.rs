@@ -180,7 +180,7 @@ fn follow(name: &str, prepare: impl FnOnce(&World)) {
             }
             "sh" => {
                 for line in lines_of(&block) {
-                    if line.starts_with("archai run") {
+                    if line.starts_with("archai run ") {
                         let done = shell(&world, ".stops", &line);
                         let text = &done.err;
                         assert_eq!(done.code, Some(1), "{place}: {line}\n{text}");

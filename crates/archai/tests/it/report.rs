@@ -50,7 +50,7 @@ fn runs_are_collated_and_none_is_forgotten() {
     let text = world.run(&["report", "collate", "logdir"]).ok();
     for expect in [
         "Runs: 3. Groups: 2. Left out: 3.",
-        "| 1 | darts (toy) | darts_fashion_mnist_mini_a, darts_fashion_mnist_mini_b | fashion_mnist_mini | 2 |",
+        "| 1 | darts (toy) | darts_fashion_mnist_mini_a, darts_fashion_mnist_mini_again | fashion_mnist_mini | 2 |",
         "| 2 | darts (toy) | darts_fashion_mnist_mini_other | fashion_mnist_mini | 1 |",
         "Toy runs: their figures say that everything works",
         "- `nas.search.trainer.epochs`, here `2`",

@@ -123,7 +123,7 @@ fn old_files_with_tags_anchors_and_weights() {
         assert_eq!(built.desc.genotype().unwrap(), genotype);
         assert_eq!(
             built.notes.len(),
-            2,
+            1,
             "the file has 2 nodes, the settings 4: {:?}",
             built.notes
         );
