@@ -14,7 +14,7 @@ use archai_engine::phases::{run_eval, run_search};
 use archai_engine::run::{Run, StopFlag};
 use archai_engine::searcher::SearchResult;
 use archai_engine::{Engine, EngineError};
-use archai_spec::event::{Level, LogPath, json};
+use archai_spec::event::{Event, EventSink, Level, LogPath, json};
 use archai_spec::settings::Settings;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -409,7 +409,11 @@ impl Session<'_> {
         // A log that goes on has them from its first start.
         if opened.mark.is_none() {
             for text in self.plan.notes_on_data(self.job, phase)? {
-                log.note(Level::Warning, &text).map_err(in_log)?;
+                log.emit(Event::Message {
+                    level: Level::Warning,
+                    text,
+                })
+                .map_err(in_log)?;
             }
         }
 

@@ -21,6 +21,8 @@ use crate::search::settings_of;
 enum End {
     /// Asked to stop: it keeps its state first.
     Stop,
+    /// Asked to stop while something is measured, after so many batches instead of steps.
+    StopWhenMeasuring,
     /// As if killed: it can keep nothing.
     Kill,
 }
@@ -45,12 +47,20 @@ impl EventSink for EndAfter<'_> {
         match event {
             Event::Progress(Progress::Step { .. }) => {
                 self.seen.steps.fetch_add(1, Ordering::Relaxed);
-                if self.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                if self.end != End::StopWhenMeasuring
+                    && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+                {
                     match self.end {
-                        End::Stop => self.stop.raise(),
                         End::Kill => return Err(io::Error::other("killed")),
+                        _ => self.stop.raise(),
                     }
                 }
+            }
+            Event::Progress(Progress::Validate { .. })
+                if self.end == End::StopWhenMeasuring
+                    && self.left.fetch_sub(1, Ordering::Relaxed) == 1 =>
+            {
+                self.stop.raise();
             }
             Event::Values { path, values } if path.0.first().is_none_or(|p| p != "resumed") => {
                 let mut seen = self.seen.values.lock().expect("no panic holds the lock");
@@ -130,7 +140,7 @@ fn run_by(
                     ends,
                 };
             }
-            Err(EngineError::Stopped) if end == End::Stop => {}
+            Err(EngineError::Stopped) if end != End::Kill => {}
             Err(error) if end == End::Kill && error.to_string().contains("killed") => {}
             Err(error) => panic!("{error}"),
         }
@@ -198,7 +208,9 @@ fn check(algo: &str, overrides: &str) {
         assert!(left.ends >= 2, "{what}");
         left.assert_same(&expect, &what);
         match end {
-            End::Stop => assert_eq!(left.steps, expect.steps, "{what}: no step is done twice"),
+            End::Stop | End::StopWhenMeasuring => {
+                assert_eq!(left.steps, expect.steps, "{what}: no step is done twice");
+            }
             End::Kill => assert!(
                 left.steps <= expect.steps + 2 * left.ends,
                 "{what}: at most two steps are lost each time, but {} were done in place of {}",
@@ -215,6 +227,19 @@ fn p02_a_taken_up_run_is_the_same_to_the_byte() {
         "darts",
         "nas.eval.loader.val_ratio=0.5 nas.eval.trainer.drop_path_prob=0.3",
     );
+}
+
+/// Another thread, or a user, may ask at any time: between the last step of an epoch and its checkpoint, too.
+#[test]
+fn p02_a_stop_while_something_is_measured_loses_no_step() {
+    let overrides = "nas.search.darts.second_order=false nas.search.loader.test_batch=16 nas.eval.loader.val_ratio=0.5 \
+                     nas.eval.test_every_epoch=true";
+    let expect = run("darts", overrides, USUAL, End::Stop, usize::MAX);
+    // A pass that measures has one or two batches, so that each attempt gets past one of them.
+    let left = run("darts", overrides, USUAL, End::StopWhenMeasuring, 3);
+    assert!(left.ends >= 2, "ended {} times", left.ends);
+    assert_eq!(left.steps, expect.steps, "no step is done twice");
+    left.assert_same(&expect, "stopped while measuring");
 }
 
 #[test]

@@ -254,7 +254,12 @@ impl<'a> ArchTrainer<'a> {
             }
             self.train(state, model, loaders, lr, &log)?;
             self.check_weights(state, model)?;
-            self.end_epoch(state, model, loaders, &log)?;
+            let ended = self.end_epoch(state, model, loaders, &log);
+            if matches!(ended, Err(EngineError::Stopped)) {
+                // The epoch's steps are done: only its validation is to be done again.
+                self.keep(state, model, false)?;
+            }
+            ended?;
             self.each(state, model, loaders, &log, |hook, fit| {
                 hook.post_epoch(fit)
             })?;
@@ -338,16 +343,17 @@ impl<'a> ArchTrainer<'a> {
             }
             done.val_metrics = Some(Box::new(val));
         }
-        state.current = EpochMetrics::default();
-        state.metrics.run_metrics.epochs_metrics.push(done);
-        state.metrics.run_metrics.epoch = epoch + 1;
-        state.metrics.run_metrics.end_time = self.run.clock.now();
         if self.test_every_epoch
             && epoch + 1 < self.settings.epochs
             && let Some(test) = &loaders.test
         {
             self.measure(state, model, test, "test", &log.at("test"))?;
         }
+        // Not before: whoever stops while something is measured measures again.
+        state.current = EpochMetrics::default();
+        state.metrics.run_metrics.epochs_metrics.push(done);
+        state.metrics.run_metrics.epoch = epoch + 1;
+        state.metrics.run_metrics.end_time = self.run.clock.now();
         Ok(())
     }
 

@@ -370,7 +370,7 @@ impl Cell101 {
     }
 }
 
-/// What the benchmark tells of a cell beside its graph: passed over.
+/// What the benchmark says about a cell beside its graph; it is ignored.
 const METRICS: [&str; 8] = [
     "epochs",
     "hash",

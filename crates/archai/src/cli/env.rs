@@ -123,7 +123,7 @@ fn is_one_screen() -> bool {
     std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// The system's processes, where it tells of them in files (Linux).
+/// The processes of the system, where it lists them in files (Linux).
 struct SystemProcesses;
 
 impl Processes for SystemProcesses {

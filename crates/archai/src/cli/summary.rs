@@ -57,12 +57,12 @@ pub fn for_terminal(outcomes: &[Outcome], mode: Option<RunMode>, screen: &Screen
     }
     let mode = match mode {
         Some(RunMode::Toy) => {
-            "This was toy mode: small networks and a few passes over 2,000 images, to see that they learn. --full takes \
-             the published settings."
+            "This was toy mode: small networks and four passes over the images, to see that they learn. With few images, \
+             take more epochs (--nas.eval.trainer.epochs 20); --full takes the published settings."
         }
         Some(RunMode::Smoke) => {
-            "This was smoke mode: a handful of steps per phase, to see that everything works. Without --smoke the \
-             networks learn; --full takes the published settings."
+            "This was smoke mode: a handful of steps per phase, to see that everything works. Without --smoke more steps \
+             are taken; --full takes the published settings."
         }
         Some(RunMode::Full) | None => return out,
     };

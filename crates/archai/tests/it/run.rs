@@ -29,6 +29,33 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// What a run does without is said where people look, not in its log alone.
+#[test]
+fn pictures_that_are_skipped_are_named_on_the_screen() {
+    let world = World::new();
+    for (part, n) in [("train", 12), ("test", 4)] {
+        for class in ["a", "b"] {
+            let folder = world.path(&format!("pics/{part}/{class}"));
+            std::fs::create_dir_all(&folder).unwrap();
+            for i in 0..n {
+                let picture = image::GrayImage::from_pixel(40, 30, image::Luma([20 * i]));
+                picture.save(folder.join(format!("{i}.png"))).unwrap();
+            }
+        }
+    }
+    world.write("pics/train/a/no_picture.png", "this is none");
+    let set = "dataset: {format: image_folder, path: pics, n_classes: 2, channels: 1, size: [32, 32], mean: [0.5], \
+               std: [0.25], on_damaged: skip}";
+    let set = world.write("set.yaml", set);
+    let done = tiny(&world, &["--datasets", &set, "--no-eval"]);
+    let screen = format!("{}{}", done.out, done.err);
+    done.ok();
+    assert!(
+        screen.contains("no_picture.png") && screen.contains("1 of 25"),
+        "{screen}"
+    );
+}
+
 #[test]
 fn a_run_leaves_what_it_promises() {
     let world = World::new();
