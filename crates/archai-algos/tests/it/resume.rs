@@ -233,9 +233,10 @@ fn p02_a_taken_up_run_is_the_same_to_the_byte() {
 #[test]
 fn p02_a_stop_while_something_is_measured_loses_no_step() {
     let overrides = "nas.search.darts.second_order=false nas.search.loader.test_batch=16 nas.eval.loader.val_ratio=0.5 \
+                     nas.eval.loader.test_batch=512 \
                      nas.eval.test_every_epoch=true";
     let expect = run("darts", overrides, USUAL, End::Stop, usize::MAX);
-    // A pass that measures has one or two batches, so that each attempt gets past one of them.
+    // Between two checkpoints, one or two batches are measured, so that each attempt gets past one checkpoint.
     let left = run("darts", overrides, USUAL, End::StopWhenMeasuring, 3);
     assert!(left.ends >= 2, "ended {} times", left.ends);
     assert_eq!(left.steps, expect.steps, "no step is done twice");
