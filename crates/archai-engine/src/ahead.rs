@@ -26,7 +26,7 @@ impl Ahead<'_> {
     /// The supernet as the search trains it.
     ///
     /// # Errors
-    /// As [`build`].
+    /// As [`build`](archai_spec::desc::build).
     pub fn supernet(&self) -> Result<ModelDesc, EngineError> {
         let shape = &self.settings.nas.search.model_desc;
         Ok(self.space.supernet(shape, self.catalog)?.desc)
@@ -44,7 +44,7 @@ pub struct PlannedTraining {
     pub desc: ModelDesc,
     /// Its data and its settings.
     pub training: settings::Training,
-    /// Whether the hooks of [`ExperimentRunner::trainer_hooks`] join in.
+    /// Whether the hooks of [`trainer_hooks`](crate::experiment::ExperimentRunner::trainer_hooks) join in.
     pub has_hooks: bool,
 }
 
