@@ -151,11 +151,6 @@ impl Features {
         })
     }
 
-    /// The ReLU as a plain tensor.
-    pub fn relu_nchw(&self) -> Tensor<4> {
-        self.relu().nchw()
-    }
-
     /// Looks `what` up or computes it. A poisoned lock only means that another reader panicked: its list is whole.
     pub(crate) fn derive(
         &self,
