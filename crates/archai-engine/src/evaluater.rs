@@ -101,7 +101,7 @@ pub fn evaluate_template(
     let saving = Saving {
         run,
         exporters,
-        info: ModelInfo::new(&settings.loader.dataset, &loaders),
+        info: ModelInfo::new(&settings.loader.dataset, loaders.class_names()),
     };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
         .with_test_every_epoch(settings.test_every_epoch);
@@ -228,6 +228,7 @@ impl Saving<'_> {
             catalog: model.catalog(),
             state: &state,
             info: &self.info,
+            options: &export::Options::default(),
         };
         let mut written = Vec::with_capacity(self.exporters.len());
         for (exporter, path) in self

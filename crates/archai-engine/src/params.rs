@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use archai_export::NamedTensor;
 use burn::tensor::Tensor;
-use serde::{Deserialize, Serialize};
 
 use crate::compute::{Compute, to_host};
 use crate::error::EngineError;
@@ -166,17 +166,6 @@ impl ParamLayout {
     pub fn pieces(&self) -> impl Iterator<Item = &Piece> {
         self.params.iter().flat_map(|p| &p.pieces)
     }
-}
-
-/// A tensor by name, on the host, as files hold it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct NamedTensor {
-    /// Readable name.
-    pub name: String,
-    /// Shape.
-    pub shape: Vec<usize>,
-    /// Numbers in row-major order; 32-bit values are exact in it.
-    pub values: Vec<f64>,
 }
 
 /// One flat tensor per parameter of a model: weights, gradients, momenta. A value: cloning shares the numbers until one

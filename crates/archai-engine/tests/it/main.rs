@@ -3,7 +3,6 @@
 mod chain;
 mod device;
 mod disk;
-mod export;
 mod finite_differences;
 mod fused;
 mod golden;

@@ -144,7 +144,12 @@ fn crates_do_not_know_what_they_must_not() {
             "{name} and the tensor framework"
         );
     }
-    for name in ["archai-spec", "archai-data", "archai-kernels"] {
+    for name in [
+        "archai-spec",
+        "archai-data",
+        "archai-kernels",
+        "archai-export",
+    ] {
         let all = found.all(name);
         assert!(!all.iter().any(|d| is_framework(d)), "{name} has tensors");
     }

@@ -7,16 +7,13 @@
 //! only the opcodes of `Pickle` occur.
 
 use std::io::{self, Cursor, Write};
-use std::path::Path;
 
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, result::ZipError};
 
 use archai_spec::registry::Named;
 
-use super::{Exported, Exporter, check, write_f32};
-use crate::files::{FileError, write_atomically};
-use crate::params::NamedTensor;
+use crate::{Exported, Exporter, NamedTensor, check, write_f32};
 
 /// Writes PyTorch state dicts.
 #[derive(Clone, Copy, Debug)]
@@ -48,14 +45,6 @@ impl Exporter for PtExporter {
 const FOLDER: &str = "model";
 
 /// Writes `tensors` as a PyTorch state dict of float32 tensors, in their order.
-///
-/// # Errors
-/// As [`write_pt`], and a file that cannot be written.
-pub fn save_pt(path: &Path, tensors: &[NamedTensor]) -> Result<(), FileError> {
-    write_atomically(path, |out| write_pt(out, tensors))
-}
-
-/// [`save_pt`] to any writer.
 ///
 /// # Errors
 /// Two tensors of one name, a shape that does not fit its numbers, and what the writer reports.

@@ -1,4 +1,4 @@
-//! Weights as files that other programs read: [`safetensors`] for everything, [`pt`] for PyTorch. Both hold named 32-bit
+//! Trained networks as files: [`safetensors`] for everything, [`pt`] for PyTorch. Both hold named 32-bit
 //! tensors; the names are those of the parameters (`cell0.node1.edge2.sep_conv_3x3.conv1.weight`).
 //!
 //! The same tensors always give the same bytes: no time stamp, no order that depends on a hash.
@@ -8,10 +8,12 @@
 mod info;
 pub mod pt;
 pub mod safetensors;
+mod tensor;
 
 pub use info::{ModelInfo, info_path};
-pub use pt::{save_pt, write_pt};
-pub use safetensors::{load_safetensors, save_safetensors, write_safetensors};
+pub use pt::write_pt;
+pub use safetensors::{read_safetensors, write_safetensors};
+pub use tensor::NamedTensor;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,12 +21,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use archai_spec::desc::{ModelDesc, OpCatalog};
+use archai_spec::desc::{DescErrors, ModelDesc, OpCatalog};
+use archai_spec::graph::Graph;
 use archai_spec::registry::{Named, Registry};
-use archai_spec::settings;
-
-use crate::error::EngineError;
-use crate::params::NamedTensor;
+use serde::{Deserialize, Serialize};
 
 /// What is exported: a network and its numbers.
 #[derive(Clone, Copy, Debug)]
@@ -34,17 +34,33 @@ pub struct Exported<'a> {
     /// What the names of its ops mean, those that a program or the algorithm added included: for formats that need the
     /// ops as lists of layers.
     pub catalog: &'a OpCatalog,
-    /// Weights and running statistics by name, as [`Model::named_state`](crate::Model::named_state) gives them of a network
-    /// without auxiliary towers.
+    /// Weights and running statistics by name, each once, those of auxiliary towers left out.
     pub state: &'a [NamedTensor],
     /// What the network takes and gives.
     pub info: &'a ModelInfo,
+    /// How it is written.
+    pub options: &'a Options,
 }
+
+impl Exported<'_> {
+    /// The network as layers, as it is used once it is trained.
+    ///
+    /// # Errors
+    /// An op that is not made of layers, by name and place.
+    pub fn graph(&self) -> Result<Graph, DescErrors> {
+        Ok(self.desc.lower(self.catalog)?.inference())
+    }
+}
+
+/// What may be chosen about an export. A format that has no use for a choice leaves it alone.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {}
 
 /// A format of files in which a trained network is left for other programs.
 ///
 /// ```
-/// use archai_engine::export::{Exported, Exporter};
+/// use archai_export::{Exported, Exporter};
 /// use archai_spec::registry::Named;
 /// use std::io::{self, Write};
 ///
@@ -71,6 +87,39 @@ pub trait Exporter: Named + Send + Sync {
     /// What the writer reports; of kind `Unsupported` if the format cannot express what the network is made of, and the
     /// message names the op.
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()>;
+
+    /// Says before anything is trained or written what would stop the export: by default nothing.
+    ///
+    /// # Errors
+    /// Of kind `Unsupported` if the format cannot express the network; the message names the op.
+    fn check(&self, desc: &ModelDesc, catalog: &OpCatalog, options: &Options) -> io::Result<()> {
+        let _ = (desc, catalog, options);
+        Ok(())
+    }
+
+    /// Names of further files that belong to this format, beside the one whose name is `stem` and the extension; they may
+    /// lie in folders of their own. By default there are none.
+    fn companions(&self, stem: &str) -> Vec<String> {
+        let _ = stem;
+        Vec::new()
+    }
+
+    /// Writes one of the [companions](Exporter::companions). The same network must give the same bytes.
+    ///
+    /// # Errors
+    /// As [`Exporter::export`].
+    fn export_companion(
+        &self,
+        name: &str,
+        model: &Exported<'_>,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let _ = (model, out);
+        Err(invalid(format!(
+            "`{}` writes no file `{name}`",
+            self.name()
+        )))
+    }
 
     /// Whether `nas.eval.model_filename` names this format's file even with an extension of no format. By default not: the
     /// file stands beside it, with its own extension.
@@ -100,36 +149,12 @@ pub fn builtin() -> Exporters {
         .with(Arc::new(pt::PtExporter))
 }
 
-/// The exporters that an evaluation writes its model with: those that `nas.eval.exports` names, of all that are known.
-///
-/// # Errors
-/// [`EngineError::Setting`]: there is no exporter of such a name, or two of them write files of one extension.
-pub fn chosen(
-    all: &Exporters,
-    settings: &settings::Eval,
-) -> Result<Vec<Arc<dyn Exporter>>, EngineError> {
-    let refused = |problem: String| EngineError::setting("nas.eval.exports", problem);
-    let mut chosen: Vec<Arc<dyn Exporter>> = Vec::new();
-    for name in settings.exports() {
-        let exporter = all.get(name).map_err(|e| refused(e.to_string()))?;
-        let extension = exporter.extension();
-        if let Some(same) = chosen.iter().find(|e| e.extension() == extension) {
-            return Err(refused(format!(
-                "`{}` and `{name}` both write files that end in `.{extension}`; choose one of them",
-                same.name()
-            )));
-        }
-        chosen.push(Arc::clone(exporter));
-    }
-    Ok(chosen)
-}
-
 /// The files of a network in several formats, one for each exporter. `path` names the file of the format whose extension
 /// it has, or else of the one that [takes any name](Exporter::takes_any_name); the others stand beside it with their own
 /// extensions.
 ///
 /// ```
-/// use archai_engine::export::{builtin, files};
+/// use archai_export::{builtin, files};
 /// use std::path::Path;
 /// let exporters: Vec<_> = builtin().iter().cloned().collect();
 /// let names = |path: &str| -> Vec<String> {

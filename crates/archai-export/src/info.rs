@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use archai_data::Loaders;
 use archai_spec::settings;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// subtracted before they are divided by `std`.
 ///
 /// ```
-/// use archai_engine::export::ModelInfo;
+/// use archai_export::ModelInfo;
 /// let text = "
 /// class_names: [cat, dog]
 /// n_classes: 2
@@ -54,10 +53,10 @@ const HEAD: &str = "\
 ";
 
 impl ModelInfo {
-    /// Of a network that is trained on these data.
-    pub fn new(dataset: &settings::Dataset, loaders: &Loaders) -> Self {
+    /// Of a network that is trained on these data, whose classes have these names.
+    pub fn new(dataset: &settings::Dataset, class_names: &[String]) -> Self {
         ModelInfo {
-            class_names: loaders.class_names().to_vec(),
+            class_names: class_names.to_vec(),
             n_classes: dataset.n_classes,
             channels: dataset.channels,
             size: dataset.size,

@@ -1,18 +1,15 @@
 //! The safetensors format: the length of a JSON header, the header (type, shape and place of each tensor, and free texts
-//! under `__metadata__`), then the numbers. Read by PyTorch, JAX, candle, Burn and many more, and by [`load_safetensors`].
+//! under `__metadata__`), then the numbers. Read by PyTorch, JAX, candle, Burn and many more, and by [`read_safetensors`].
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 
 use archai_spec::registry::Named;
 
-use super::{Exported, Exporter, check, invalid, write_f32};
-use crate::files::{FileError, write_atomically};
-use crate::params::NamedTensor;
+use crate::{Exported, Exporter, NamedTensor, check, invalid, write_f32};
 
 /// Writes safetensors files, whose texts hold the network's description.
 #[derive(Clone, Copy, Debug)]
@@ -49,18 +46,6 @@ const MAX_HEADER: u64 = 4 << 20;
 
 /// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
 ///
-/// # Errors
-/// As [`write_safetensors`], and a file that cannot be written.
-pub fn save_safetensors(
-    path: &Path,
-    tensors: &[NamedTensor],
-    metadata: &BTreeMap<String, String>,
-) -> Result<(), FileError> {
-    write_atomically(path, |out| write_safetensors(out, tensors, metadata))
-}
-
-/// [`save_safetensors`] to any writer.
-///
 /// The header is written here and not by the `safetensors` crate because that one puts the metadata in the order of a
 /// hash map, so that the same model would give different bytes each time.
 ///
@@ -96,29 +81,21 @@ pub fn write_safetensors(
 /// Reads tensors of 32- or 64-bit floats, in the order in which they lie in the file, and the texts beside them.
 ///
 /// # Errors
-/// A file that cannot be read, is no safetensors file, is cut off, or holds another type of number.
-pub fn load_safetensors(
-    path: &Path,
-) -> Result<(Vec<NamedTensor>, BTreeMap<String, String>), FileError> {
-    let failed = |e| FileError::new("read", path, e);
-    let bytes = std::fs::read(path).map_err(failed)?;
-    let broken = |e| {
-        failed(invalid(format!(
-            "this is not a whole safetensors file: {e}"
-        )))
-    };
+/// It is no safetensors file, is cut off, or holds another type of number.
+pub fn read_safetensors(bytes: &[u8]) -> io::Result<(Vec<NamedTensor>, BTreeMap<String, String>)> {
+    let broken = |e| invalid(format!("this is not a whole safetensors file: {e}"));
     // A header takes many times its length in memory.
     if let Some((length, _)) = bytes.split_first_chunk::<8>()
         && u64::from_le_bytes(*length) > MAX_HEADER
     {
         let length = u64::from_le_bytes(*length);
-        return Err(failed(invalid(format!(
+        return Err(invalid(format!(
             "it is not a whole safetensors file: its header claims {length} bytes, expected at most {} MiB",
             MAX_HEADER >> 20
-        ))));
+        )));
     }
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     let mut tensors = Vec::with_capacity(file.len());
     for name in header.offset_keys() {
         let view = file.tensor(&name).map_err(broken)?;
@@ -126,9 +103,9 @@ pub fn load_safetensors(
             Dtype::F32 => read::<4>(view.data(), |b| f32::from_le_bytes(b).into()),
             Dtype::F64 => read::<8>(view.data(), f64::from_le_bytes),
             other => {
-                return Err(failed(invalid(format!(
+                return Err(invalid(format!(
                     "tensor `{name}` holds {other:?}; expected F32 or F64"
-                ))));
+                )));
             }
         };
         tensors.push(NamedTensor {

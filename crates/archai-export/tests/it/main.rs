@@ -1,0 +1,3 @@
+//! Trained networks as files.
+
+mod files;
