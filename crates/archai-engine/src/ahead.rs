@@ -90,6 +90,32 @@ pub fn samples(ahead: &Ahead<'_>) -> Vec<ModelDesc> {
         .collect()
 }
 
+/// For each candidate of the supernet a network in which it stands wherever it can: together they hold every op that a found
+/// network may have, which [`samples`] need not. None where there is no supernet of mixed edges.
+pub fn of_each_op(ahead: &Ahead<'_>) -> Vec<ModelDesc> {
+    let Ok(desc) = ahead.supernet() else {
+        return Vec::new();
+    };
+    let supernet = Supernet::new(&desc, ahead.catalog);
+    let edge =
+        |(cell, node, edge): (usize, usize, usize)| &desc.cells[cell].nodes[node].edges[edge].op;
+    let keys = desc.arch_keys();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| (key.cell, key.node, key.edge))
+        .collect();
+    let most = keys.iter().map(|key| edge(*key).children.len()).max();
+    let of_candidate = |candidate: usize| {
+        let weights = keys.iter().map(|&key| {
+            let n = edge(key).children.len();
+            let one = |i| if i == candidate % n { 1.0 } else { 0.0 };
+            (key, (0..n).map(one).collect())
+        });
+        supernet.finalize(&weights.collect()).ok()
+    };
+    (0..most.unwrap_or(0)).filter_map(of_candidate).collect()
+}
+
 /// The weights of an op on small images.
 fn parameters(op: &OpDesc, catalog: &OpCatalog) -> u64 {
     let input = Shape::new(op.ch_in, 8, 8);

@@ -3,7 +3,6 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use archai_data::Loaders;
 use archai_spec::desc::ModelDesc;
@@ -16,8 +15,8 @@ pub use crate::experiment::{EvalResult, Evaluater};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{self, Exported, Exporter, ModelInfo},
-    files::{FOUND_DESC, FileError},
+    export::{self, Exported, Formats, ModelInfo},
+    files::{FOUND_DESC, FileError, make_folder},
     metrics::{Metrics, has_top5},
     model::Model,
     run::Run,
@@ -86,9 +85,10 @@ pub fn evaluate_template(
 ) -> Result<EvalResult, EngineError> {
     let run = experiment.run;
     let start = run.clock.now();
-    let exporters = export::chosen(&experiment.components.exporters, settings)?;
+    let formats = export::chosen(&experiment.components.exporters, settings)?;
     let space = experiment.space(runner)?;
     let desc = experiment.evaluated(space.builder(), settings, template)?;
+    export::check_expressed(&formats, &desc, experiment.components.ops.catalog())?;
     save_desc(experiment, Path::new(&settings.full_desc_filename), &desc)?;
     let what = match settings.template {
         TemplateUse::Scale => "scaled description",
@@ -100,7 +100,7 @@ pub fn evaluate_template(
     let loaders = experiment.loaders(&settings.loader, phase)?;
     let saving = Saving {
         run,
-        exporters,
+        formats,
         info: ModelInfo::new(&settings.loader.dataset, loaders.class_names()),
     };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
@@ -206,12 +206,12 @@ fn test_best(
 /// What saves the models of an evaluation.
 struct Saving<'a> {
     run: Run<'a>,
-    exporters: Vec<Arc<dyn Exporter>>,
+    formats: Formats,
     info: ModelInfo,
 }
 
 impl Saving<'_> {
-    /// Writes weights and running statistics in every format, as [`export::files`] names the files after `path`. Auxiliary
+    /// Writes weights and running statistics in every format, as [`Formats::products`] names the files after `path`. Auxiliary
     /// towers, which may be most of the numbers, stay in the checkpoints.
     fn save(&self, path: &Path, model: &Model, what: &str) -> Result<Vec<RunFile>, EngineError> {
         let desc = model.desc();
@@ -228,16 +228,28 @@ impl Saving<'_> {
             catalog: model.catalog(),
             state: &state,
             info: &self.info,
-            options: &export::Options::default(),
+            options: self.formats.options(),
         };
-        let mut written = Vec::with_capacity(self.exporters.len());
-        for (exporter, path) in self
-            .exporters
-            .iter()
-            .zip(export::files(path, &self.exporters))
-        {
-            (self.run).write(&path, |out| exporter.export(&exported, out))?;
-            written.push(RunFile::new(exporter.describe(what), path));
+        let (path_folder, mut written) = (path.parent().unwrap_or(path), Vec::new());
+        for product in self.formats.products(path) {
+            let path = product.path();
+            if let Some(folder) = path.parent()
+                && folder != path_folder
+            {
+                make_folder(self.run.disk, folder)?;
+            }
+            let mut bytes = 0;
+            (self.run).write(path, |out| {
+                let mut out = Counted { out, bytes: 0 };
+                product.write(&exported, &mut out)?;
+                bytes = out.bytes;
+                Ok(())
+            })?;
+            written.push(RunFile {
+                bytes: Some(bytes),
+                usage: product.usage(),
+                ..RunFile::new(product.describe(what), path)
+            });
         }
         Ok(written)
     }
@@ -249,6 +261,23 @@ impl Saving<'_> {
         let text = text.map_err(|e| FileError::new("write", &path, e))?;
         (self.run).write(&path, |out| out.write_all(text.as_bytes()))?;
         Ok(RunFile::new("classes, image size and normalisation", path))
+    }
+}
+
+/// Counts what is written.
+struct Counted<'a, W: Write> {
+    out: &'a mut W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.out.write(bytes)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
     }
 }
 

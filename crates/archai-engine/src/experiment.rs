@@ -530,6 +530,12 @@ pub struct RunFile {
     pub what: String,
     /// Where it lies.
     pub path: PathBuf,
+    /// Its size in bytes, of a trained model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// A line of code that loads it, of a trained model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
 }
 
 impl RunFile {
@@ -538,6 +544,8 @@ impl RunFile {
         RunFile {
             what: what.into(),
             path: path.into(),
+            bytes: None,
+            usage: None,
         }
     }
 }

@@ -2,36 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 
 pub use archai_export::*;
+use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::settings;
 
 use crate::error::EngineError;
 use crate::files::{FileError, write_atomically};
 
-/// The exporters that an evaluation writes its model with: those that `nas.eval.exports` names, of all that are known.
+/// What an evaluation writes its model as: the formats that `nas.eval.export` names, of all that are known.
 ///
 /// # Errors
-/// [`EngineError::Setting`]: there is no exporter of such a name, or two of them write files of one extension.
-pub fn chosen(
-    all: &Exporters,
-    settings: &settings::Eval,
-) -> Result<Vec<Arc<dyn Exporter>>, EngineError> {
-    let refused = |problem: String| EngineError::setting("nas.eval.exports", problem);
-    let mut chosen: Vec<Arc<dyn Exporter>> = Vec::new();
-    for name in settings.exports() {
-        let exporter = all.get(name).map_err(|e| refused(e.to_string()))?;
-        let extension = exporter.extension();
-        if let Some(same) = chosen.iter().find(|e| e.extension() == extension) {
-            return Err(refused(format!(
-                "`{}` and `{name}` both write files that end in `.{extension}`; choose one of them",
-                same.name()
-            )));
-        }
-        chosen.push(Arc::clone(exporter));
-    }
-    Ok(chosen)
+/// [`EngineError::Setting`]: as [`Formats::new`].
+pub fn chosen(all: &Exporters, settings: &settings::Eval) -> Result<Formats, EngineError> {
+    Formats::new(all, &settings.export, &settings.export_options)
+        .map_err(|problem| EngineError::setting("nas.eval.export", problem))
+}
+
+/// Asks every format that an evaluation writes whether it can express the network that is trained.
+///
+/// # Errors
+/// [`EngineError::Setting`]: as [`Formats::check`].
+pub fn check_expressed(
+    formats: &Formats,
+    desc: &ModelDesc,
+    catalog: &OpCatalog,
+) -> Result<(), EngineError> {
+    formats
+        .check(desc, catalog)
+        .map_err(|problem| EngineError::setting("nas.eval.export", problem))
 }
 
 /// Writes `tensors` as a PyTorch state dict of float32 tensors, in their order.

@@ -5,11 +5,13 @@
 //!
 //! What formats there are is an open list of [`Exporter`]s, from which an evaluation takes those that it is asked for.
 
+mod formats;
 mod info;
 pub mod pt;
 pub mod safetensors;
 mod tensor;
 
+pub use formats::{Formats, Product};
 pub use info::{ModelInfo, info_path};
 pub use pt::write_pt;
 pub use safetensors::{read_safetensors, write_safetensors};
@@ -18,13 +20,11 @@ pub use tensor::NamedTensor;
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_spec::desc::{DescErrors, ModelDesc, OpCatalog};
 use archai_spec::graph::Graph;
 use archai_spec::registry::{Named, Registry};
-use serde::{Deserialize, Serialize};
 
 /// What is exported: a network and its numbers.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +52,8 @@ impl Exported<'_> {
     }
 }
 
-/// What may be chosen about an export. A format that has no use for a choice leaves it alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Options {}
+/// What may be chosen about an export: the section `nas.eval.export_options`, each a flag of `archai export`.
+pub use archai_spec::settings::{ExportInput, ExportOptions as Options};
 
 /// A format of files in which a trained network is left for other programs.
 ///
@@ -78,10 +76,12 @@ pub struct Options {}
 /// }
 /// ```
 pub trait Exporter: Named + Send + Sync {
-    /// How the names of its files end, without the dot.
+    /// How the name of its main file ends, without the dot. Empty if there is none, and all files are
+    /// [companions](Exporter::companions).
     fn extension(&self) -> &str;
 
-    /// Writes a network. The same network must give the same bytes.
+    /// Writes the main file. The same network must give the same bytes, whatever the file is called: it may be copied under
+    /// another name.
     ///
     /// # Errors
     /// What the writer reports; of kind `Unsupported` if the format cannot express what the network is made of, and the
@@ -97,14 +97,20 @@ pub trait Exporter: Named + Send + Sync {
         Ok(())
     }
 
+    /// The names of the [`Options`] that it heeds. One that none of the chosen formats heeds is refused when it is changed.
+    fn options(&self) -> &[&str] {
+        &[]
+    }
+
     /// Names of further files that belong to this format, beside the one whose name is `stem` and the extension; they may
-    /// lie in folders of their own. By default there are none.
+    /// lie in folders of their own (`/` stands between). By default there are none.
     fn companions(&self, stem: &str) -> Vec<String> {
         let _ = stem;
         Vec::new()
     }
 
-    /// Writes one of the [companions](Exporter::companions). The same network must give the same bytes.
+    /// Writes one of the [companions](Exporter::companions). The same network must give the same bytes, whatever the files are
+    /// called: they may be copied under other names.
     ///
     /// # Errors
     /// As [`Exporter::export`].
@@ -127,9 +133,27 @@ pub trait Exporter: Named + Send + Sync {
         false
     }
 
-    /// How the file is described in the list of a run's files, where `what` says which weights it holds.
+    /// Whether a companion holds the network's numbers, for forecasts of disk space. By default it is small.
+    fn is_large(&self, companion: &str) -> bool {
+        let _ = companion;
+        false
+    }
+
+    /// How the main file is described in the list of a run's files, where `what` says which weights it holds.
     fn describe(&self, what: &str) -> String {
         format!("{what}, as {}", self.about())
+    }
+
+    /// The same of a companion.
+    fn describe_companion(&self, name: &str, what: &str) -> String {
+        let _ = name;
+        format!("belongs to: {}", self.describe(what))
+    }
+
+    /// One line of code that loads the file of this name, for those of the format's files that a user begins with.
+    fn usage(&self, file: &str) -> Option<String> {
+        let _ = file;
+        None
     }
 }
 
@@ -147,33 +171,6 @@ pub fn builtin() -> Exporters {
     Exporters::new("exporter")
         .with(Arc::new(safetensors::SafetensorsExporter))
         .with(Arc::new(pt::PtExporter))
-}
-
-/// The files of a network in several formats, one for each exporter. `path` names the file of the format whose extension
-/// it has, or else of the one that [takes any name](Exporter::takes_any_name); the others stand beside it with their own
-/// extensions.
-///
-/// ```
-/// use archai_export::{builtin, files};
-/// use std::path::Path;
-/// let exporters: Vec<_> = builtin().iter().cloned().collect();
-/// let names = |path: &str| -> Vec<String> {
-///     files(Path::new(path), &exporters).iter().map(|p| p.display().to_string()).collect()
-/// };
-/// assert_eq!(names("model.pt"), ["model.safetensors", "model.pt"]);
-/// assert_eq!(names("model.bin"), ["model.safetensors", "model.bin"]);
-/// let only: Vec<_> = exporters[..1].to_vec();
-/// assert_eq!(files(Path::new("model.bin"), &only), [Path::new("model.safetensors")]);
-/// ```
-pub fn files(path: &Path, exporters: &[Arc<dyn Exporter>]) -> Vec<PathBuf> {
-    let has_extension = |e: &dyn Exporter| path.extension().is_some_and(|own| own == e.extension());
-    let own = exporters.iter().position(|e| has_extension(e.as_ref()));
-    let own = own.or_else(|| exporters.iter().position(|e| e.takes_any_name()));
-    let place = |(i, exporter): (usize, &Arc<dyn Exporter>)| match Some(i) == own {
-        true => path.to_path_buf(),
-        false => path.with_extension(exporter.extension()),
-    };
-    exporters.iter().enumerate().map(place).collect()
 }
 
 /// Refuses what no format can hold: a name twice, or fewer numbers than the shape says.

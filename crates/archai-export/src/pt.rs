@@ -36,6 +36,9 @@ impl Exporter for PtExporter {
     fn takes_any_name(&self) -> bool {
         true
     }
+    fn usage(&self, file: &str) -> Option<String> {
+        Some(format!("torch.load(\"{file}\", weights_only=True)"))
+    }
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
         write_pt(out, model.state)
     }

@@ -35,6 +35,9 @@ impl Exporter for SafetensorsExporter {
         metadata.insert("model_desc".to_string(), desc);
         write_safetensors(out, model.state, &metadata)
     }
+    fn usage(&self, file: &str) -> Option<String> {
+        Some(format!("safetensors.numpy.load_file(\"{file}\")"))
+    }
     /// It is the first of the files, and needs no word of its format.
     fn describe(&self, what: &str) -> String {
         what.to_string()

@@ -354,7 +354,7 @@ impl<'a> Needs<'a> {
 
     /// The trained model in all formats, and the best one if one is chosen.
     fn models(&self, dir: &RunDir, eval: &settings::Eval) -> Result<Vec<FileForecast>, LabError> {
-        let exporters = export::chosen(&self.components.exporters, eval)?;
+        let formats = export::chosen(&self.components.exporters, eval)?;
         let model = PathBuf::from(&eval.model_filename);
         let mut places = vec![model.clone()];
         if has_best(&eval.loader, &eval.trainer) {
@@ -362,12 +362,10 @@ impl<'a> Needs<'a> {
         }
         let largest = self.evaluated.last();
         let numbers = largest.map_or(0, |desc| numbers(&desc.without_towers(), self.catalog()));
-        let files = places
-            .iter()
-            .flat_map(|path| export::files(path, &exporters));
-        let files = files.map(|path| FileForecast {
-            name: shown(dir, &path),
-            bytes: Some(numbers * NUMBER),
+        let files = places.iter().flat_map(|path| formats.products(path));
+        let files = files.map(|product| FileForecast {
+            name: shown(dir, product.path()),
+            bytes: product.is_large().then_some(numbers * NUMBER),
         });
         Ok(files.collect())
     }

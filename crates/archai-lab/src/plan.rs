@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_algos::Algorithm;
-use archai_engine::ahead::Ahead;
+use archai_engine::ahead::{self, Ahead};
 use archai_engine::device::USUAL_DEVICE;
 use archai_engine::experiment::{ExperimentRunner, finalizers_of, space_of};
 use archai_engine::preview::{self, check_eval, check_search};
@@ -398,10 +398,15 @@ impl<'a> Job<'a> {
             space: space.as_ref(),
             catalog: ops.catalog(),
         };
-        preview::evaluated(&ahead, runner, desc).map_err(|e| {
+        let built = preview::evaluated(&ahead, runner, desc).map_err(|e| {
             LabError::request(format!("`{}` cannot be evaluated: {e}", path.display()))
         })?;
-        Ok(())
+        let formats = export::chosen(&components.exporters, &self.eval.nas.eval)?;
+        Ok(export::check_expressed(
+            &formats,
+            &built.desc,
+            ops.catalog(),
+        )?)
     }
 
     /// The settings of a phase.
@@ -594,6 +599,7 @@ fn check_parts(
             catalog,
         };
         check_evaluated(algo.name(), &ahead, runner)?;
+        check_expressed(components, &ahead, runner)?;
     }
     if request.table.is_some() && !Table::knows(space.as_ref(), &search.model_desc, catalog) {
         return Err(LabError::request(
@@ -637,6 +643,25 @@ fn check_evaluated(
             "what {algorithm} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {error}"
         ))),
     }
+}
+
+/// Checks that the formats of the trained network can express whatever the search may find.
+fn check_expressed(
+    components: &Components,
+    ahead: &Ahead<'_>,
+    runner: &dyn ExperimentRunner,
+) -> Result<(), LabError> {
+    let formats = export::chosen(&components.exporters, &ahead.settings.nas.eval)?;
+    let mut found = ahead::of_each_op(ahead);
+    found.extend(runner.preview(ahead)?);
+    // One that cannot be built is no network that is found.
+    let scaled = found
+        .iter()
+        .filter_map(|found| preview::evaluated(ahead, runner, found).ok());
+    for built in scaled {
+        export::check_expressed(&formats, &built.desc, ahead.catalog)?;
+    }
+    Ok(())
 }
 
 /// Checks that the ops that the settings of a network name are there.

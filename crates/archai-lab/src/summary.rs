@@ -9,6 +9,7 @@ use archai_engine::experiment::RunFile;
 use archai_engine::searcher::SearchResult;
 use archai_spec::numbers::{percent, thousands};
 
+use crate::forecast::bytes as bytes_text;
 use crate::rundir::{CONFIG_FILE, SUMMARY_FILE};
 use crate::table::TableEntry;
 
@@ -126,6 +127,25 @@ impl Outcome {
         files
     }
 
+    /// How to load the trained network: a file with a line of code, for each format that has one. Only of the weights that
+    /// are listed first; the others are loaded in the same way.
+    pub fn usages(&self) -> Vec<(String, String)> {
+        let files = self.eval.iter().flat_map(|eval| &eval.files);
+        let mut usages: Vec<(String, String)> = Vec::new();
+        for file in files {
+            let extension = |name: &str| Path::new(name).extension().map(|e| e.to_owned());
+            let name = file.path.file_name().unwrap_or_default();
+            let name = name.to_string_lossy().into_owned();
+            let is_new = !usages
+                .iter()
+                .any(|(other, _)| extension(other) == extension(&name));
+            if let (Some(usage), true) = (&file.usage, is_new) {
+                usages.push((name, usage.clone()));
+            }
+        }
+        usages
+    }
+
     /// Directories, with the names of the files in them that are worth knowing and what each is.
     pub fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
         let mut places = Vec::new();
@@ -139,10 +159,18 @@ impl Outcome {
             };
             let mut list: Vec<(String, String)> = files
                 .iter()
-                .map(|RunFile { what, path }| {
-                    let shown = path.strip_prefix(dir).unwrap_or(path);
-                    (shown.display().to_string(), what.clone())
-                })
+                .map(
+                    |RunFile {
+                         what, path, bytes, ..
+                     }| {
+                        let shown = path.strip_prefix(dir).unwrap_or(path);
+                        let what = match bytes {
+                            Some(bytes) => format!("{what} ({})", bytes_text(*bytes)),
+                            None => what.clone(),
+                        };
+                        (shown.display().to_string(), what)
+                    },
+                )
                 .collect();
             list.extend(self.common_files());
             places.push((dir.as_path(), list));
@@ -173,6 +201,13 @@ pub fn as_markdown(outcome: &Outcome, command_line: &[String], digest: &str) -> 
         for (name, what) in files {
             let _ = writeln!(out, "- `{name}`: {what}");
         }
+    }
+    let usages = outcome.usages();
+    if !usages.is_empty() {
+        let _ = writeln!(out, "\nTo load the trained network:\n");
+    }
+    for (name, code) in usages {
+        let _ = writeln!(out, "- `{name}`: `{code}`");
     }
     let _ = writeln!(out, "\nDigest of the configuration: `{digest}`");
     out

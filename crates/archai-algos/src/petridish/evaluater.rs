@@ -11,7 +11,7 @@ use archai_engine::{
     },
     experiment::{Experiment, ExperimentRunner, RunFile},
     export,
-    files::{FOUND_DESC, FileError, GALLERY, GALLERY_DESC, number_of},
+    files::{FOUND_DESC, FileError, GALLERY, GALLERY_DESC, make_folder, number_of},
     run::Run,
     searcher::{draw_cells, save_desc},
 };
@@ -174,27 +174,41 @@ impl Evaluated {
         );
         files.push(RunFile::new(what, &template));
         files.extend(draw_cells(experiment, &self.template)?);
-        let exporters = export::chosen(&experiment.components.exporters, common)?;
-        let files_of = |settings: &settings::Eval| -> Vec<PathBuf> {
+        let formats = export::chosen(&experiment.components.exporters, common)?;
+        let files_of = |settings: &settings::Eval| -> Vec<(PathBuf, Option<String>)> {
             let model = Path::new(&settings.model_filename);
             // In this order they are listed in the summary.
             let mut files = vec![
-                PathBuf::from(&settings.full_desc_filename),
-                PathBuf::from(&settings.metric_filename),
+                (PathBuf::from(&settings.full_desc_filename), None),
+                (PathBuf::from(&settings.metric_filename), None),
             ];
-            files.extend(export::files(model, &exporters).into_iter().rev());
-            files.push(export::info_path(model));
-            files.extend(export::files(&best_path(model), &exporters));
+            let products = |model: &Path| -> Vec<(PathBuf, Option<String>)> {
+                let all = formats.products(model).into_iter();
+                all.map(|p| (p.path().to_path_buf(), p.usage())).collect()
+            };
+            files.extend(products(model));
+            files.push((export::info_path(model), None));
+            files.extend(products(&best_path(model)));
             files
         };
         let pairs = files_of(&self.settings).into_iter().zip(files_of(common));
-        for (from, to) in pairs {
+        for ((from, _), (to, usage)) in pairs {
             let run = experiment.run;
             let bytes = (run.disk.read(&from)).map_err(|e| FileError::new("read", &from, e))?;
+            // A format may have folders of its own.
+            if let Some(folder) = to.parent()
+                && Some(folder) != Path::new(&common.model_filename).parent()
+            {
+                make_folder(run.disk, folder)?;
+            }
             run.write(&to, |out| out.write_all(&bytes))?;
             let written = self.result.files.iter().find(|file| file.path == from);
             let what = written.map_or_else(String::new, |file| file.what.clone());
-            files.push(RunFile::new(what, to));
+            files.push(RunFile {
+                bytes: written.and_then(|file| file.bytes),
+                usage,
+                ..RunFile::new(what, to)
+            });
         }
         Ok(EvalResult {
             files,

@@ -75,7 +75,7 @@ fn an_evaluation_writes_the_formats_that_it_is_told() {
     );
     let (tensors, _) = load_safetensors(&dir.path().join("model.safetensors")).expect("a file");
 
-    bench.settings.nas.eval.exports = Some(vec!["pt".to_string(), "sizes".to_string()]);
+    bench.settings.nas.eval.export = vec!["pt".to_string(), "sizes".to_string()];
     let found = evaluate(&bench).expect("an evaluation");
     assert_eq!(
         models(found),
@@ -99,14 +99,14 @@ fn formats_that_cannot_be_written_are_refused_before_anything_is_trained() {
     for (names, expect) in [
         (
             ["pt", "size"],
-            "nas.eval.exports: there is no exporter `size`; did you mean `sizes`? known are safetensors, pt, sizes, again",
+            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pt, sizes, again",
         ),
         (
             ["safetensors", "again"],
-            "nas.eval.exports: `safetensors` and `again` both write files that end in `.safetensors`; choose one of them",
+            "nas.eval.export: `safetensors` and `again` both write files that end in `.safetensors`; choose one of them",
         ),
     ] {
-        bench.settings.nas.eval.exports = Some(names.map(str::to_string).to_vec());
+        bench.settings.nas.eval.export = names.map(str::to_string).to_vec();
         let error = evaluate(&bench).expect_err("they do not fit").to_string();
         assert_eq!(error, expect);
         assert!(!dir.path().join("full_model_desc.yaml").exists());

@@ -55,7 +55,7 @@ impl DeviceKind for Slow {
 
 fn exporting(names: &str, request: Request) -> Request {
     let mut overrides = request.overrides;
-    overrides.push(format!("nas.eval.exports={names}"));
+    overrides.push(format!("nas.eval.export={names}"));
     Request {
         overrides,
         ..request
@@ -108,7 +108,7 @@ fn what_a_lab_does_not_know_is_refused_before_anything_runs() {
         ),
         (
             exporting("[pt,names]", tiny()),
-            "`nas.eval.exports=[pt,names]`: nas.eval.exports.1: unknown value `names` (valid: safetensors, pt)",
+            "`nas.eval.export=[pt,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pt)",
         ),
     ] {
         let error = lab.run(&request, &NoObserver).map(drop).unwrap_err();

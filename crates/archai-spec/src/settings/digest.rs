@@ -8,8 +8,10 @@ use serde_json::Value;
 
 /// Keys of the settings that change where things are written, how they are named or how fast they come, but no result.
 fn is_neutral(key: &str) -> bool {
-    const NEUTRAL: [&str; 8] = [
+    const NEUTRAL: [&str; 10] = [
         "checkpoint",
+        "export",
+        "export_options",
         "log_prefix",
         "log_level",
         "yaml_log",

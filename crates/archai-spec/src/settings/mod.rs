@@ -13,10 +13,12 @@
 mod archai;
 mod check;
 mod digest;
+mod export;
 mod shipped;
 mod tree;
 
 pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
+pub use export::{ExportInput, ExportOptions};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -205,11 +207,13 @@ pub struct Eval {
     pub metric_filename: String,
     /// Where the PyTorch state dict is written; files of other formats stand beside it.
     pub model_filename: String,
-    /// In which formats the trained model is written: exporters of `archai exporters`. Left out, they are `safetensors`
-    /// and `pt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// In which formats the trained model is written: exporters of `archai exporters`.
+    #[serde(default = "Eval::shipped_export")]
     #[schemars(extend("x-names" = "exporter"))]
-    pub exports: Option<Vec<String>>,
+    pub export: Vec<String>,
+    /// How they are written.
+    #[serde(default)]
+    pub export_options: ExportOptions,
     /// Test after every epoch too, not only after the last one. Never used to choose a model.
     pub test_every_epoch: bool,
     /// The evaluated network's shape.
@@ -218,16 +222,6 @@ pub struct Eval {
     pub loader: Loader,
     /// Training from scratch.
     pub trainer: Trainer,
-}
-
-impl Eval {
-    /// The names of the exporters that write the trained model, in order.
-    pub fn exports(&self) -> Vec<&str> {
-        match &self.exports {
-            Some(names) => names.iter().map(String::as_str).collect(),
-            None => vec!["safetensors", "pt"],
-        }
-    }
 }
 
 /// A data set. A custom one is a YAML file with this section and nothing else.

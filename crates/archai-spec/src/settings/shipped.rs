@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Checkpoint, Dataset, Settings};
+use super::{Checkpoint, Dataset, Eval, Settings};
 use crate::config::{ConfigErrors, ConfigLoader, Schema, Shipped, shipped_section};
 
 /// What all algorithms share.
@@ -58,6 +58,17 @@ impl Checkpoint {
     /// Never in a built program: the file is a part of it, and tests read it.
     pub fn shipped() -> Checkpoint {
         shipped_section(COMMON, "common.checkpoint")
+            .unwrap_or_else(|errors| panic!("the shipped {COMMON} is damaged: {errors}"))
+    }
+}
+
+impl Eval {
+    /// The shipped formats, which configurations without `nas.eval.export` have as well.
+    ///
+    /// # Panics
+    /// Never in a built program: the file is a part of it, and tests read it.
+    pub fn shipped_export() -> Vec<String> {
+        shipped_section(COMMON, "nas.eval.export")
             .unwrap_or_else(|errors| panic!("the shipped {COMMON} is damaged: {errors}"))
     }
 }

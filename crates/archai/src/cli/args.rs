@@ -100,7 +100,7 @@ pub enum Command {
     /// List the ways to read a found network off a supernet (nas.search.finalizer)
     #[command(after_help = "Example:\n  archai finalizers --json")]
     Finalizers(ListArgs),
-    /// List the formats in which a trained model can be left (nas.eval.exports)
+    /// List the formats in which a trained model can be left (nas.eval.export)
     #[command(after_help = "Example:\n  archai exporters --json")]
     Exporters(ListArgs),
     /// List the devices that can be computed on here (--device)

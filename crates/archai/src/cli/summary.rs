@@ -55,6 +55,16 @@ pub fn for_terminal(outcomes: &[Outcome], mode: Option<RunMode>, screen: &Screen
             }
         }
     }
+    for outcome in outcomes {
+        let usages = outcome.usages();
+        if !usages.is_empty() {
+            let _ = writeln!(out, "\nTo load the trained network:");
+        }
+        let column = usages.iter().map(|(name, _)| name.chars().count()).max();
+        for (name, code) in usages {
+            let _ = writeln!(out, "  {name:<0$}  {code}", column.unwrap_or(0));
+        }
+    }
     let mode = match mode {
         Some(RunMode::Toy) => {
             "This was toy mode: small networks and four passes over the images, to see that they learn. With few images, \

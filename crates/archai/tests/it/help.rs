@@ -152,10 +152,10 @@ fn mistakes_say_what_was_meant() {
             vec!["--device: there is no device `tpu`", "cpu"],
         ),
         (
-            "run --nas.eval.exports [pt,onnx]",
+            "run --nas.eval.export [safetensors,onyx]",
             vec![
-                "nas.eval.exports.1: unknown value `onnx`",
-                "(valid: safetensors, pt)",
+                "nas.eval.export.1: unknown value `onyx`",
+                "(valid: safetensors, ",
             ],
         ),
         ("run --engine steam", vec!["steam", "fused", "plain"]),

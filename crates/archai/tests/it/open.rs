@@ -391,7 +391,7 @@ fn an_exporter_lowers_a_network_with_a_programs_op() {
             "nas.eval.loader.train_batch=8",
             "nas.eval.loader.cutout=2",
             "nas.eval.model_desc.aux_weight=0",
-            "nas.eval.exports=[layers]",
+            "nas.eval.export=[layers]",
         ]
         .map(String::from)
         .to_vec(),
@@ -428,7 +428,7 @@ fn a_program_brings_parts_of_every_kind() {
         // A tower would be larger than the rest, and the images are too small for the usual square of cutout.
         "nas.eval.loader.cutout=2",
         "nas.eval.model_desc.aux_weight=0",
-        "nas.eval.exports=[safetensors,inventory]",
+        "nas.eval.export=[safetensors,inventory]",
     ];
     let lab = lab();
     let seen = Count::default();
