@@ -8,14 +8,17 @@
 mod formats;
 mod info;
 pub mod pt;
+pub mod reference;
 pub mod safetensors;
 mod tensor;
+mod weights;
 
 pub use formats::{Formats, Product};
 pub use info::{ModelInfo, info_path};
 pub use pt::write_pt;
 pub use safetensors::{read_safetensors, write_safetensors};
 pub use tensor::NamedTensor;
+pub use weights::Weights;
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,243 +1,24 @@
-//! A description lowered to layers against the engine: the same names and shapes, and the same numbers when a few naive
-//! loops execute the graph.
+//! A description lowered to layers against the engine: the same names and shapes, and the same numbers as the definition
+//! of the layers gives (`archai_export::reference`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use archai_data::rng::Key;
 use archai_engine::compute::to_host;
+use archai_engine::export::reference::{Maps, Reference};
 use archai_engine::{
     Compute, Mode, Model, ModelOptions, NamedTensor, Objective, OpRegistry, Precision,
 };
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::nasbench201::NasBench201Builder;
 use archai_spec::desc::{
-    ArchKey, Cost, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
+    Cost, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
 };
-use archai_spec::graph::{Graph, GraphLayer, GraphParam};
-use archai_spec::ops::{ConvShape, Layer, LayerBuilder, ParamKind, PoolShape, Value};
+use archai_spec::graph::{Graph, GraphParam};
+use archai_spec::ops::{ConvShape, LayerBuilder, Value};
 
 use crate::spaces::{built, nasbench101, nasbench201};
 use crate::support::{batch, compile, genotype, network, settings, supernet, tiny_supernet};
-
-/// Maps `[N, C, H, W]`.
-#[derive(Clone)]
-struct Maps {
-    shape: [usize; 4],
-    values: Vec<f64>,
-}
-
-impl Maps {
-    fn new(shape: [usize; 4], at: impl Fn(usize, usize, usize, usize) -> f64) -> Maps {
-        let [n, c, h, w] = shape;
-        let mut values = Vec::with_capacity(n * c * h * w);
-        for i in 0..n {
-            for j in 0..c {
-                for y in 0..h {
-                    values.extend((0..w).map(|x| at(i, j, y, x)));
-                }
-            }
-        }
-        Maps { shape, values }
-    }
-    fn at(&self, i: usize, c: usize, y: usize, x: usize) -> f64 {
-        let [_, channels, h, w] = self.shape;
-        self.values[((i * channels + c) * h + y) * w + x]
-    }
-    /// Zero outside of the map.
-    fn padded(&self, i: usize, c: usize, y: isize, x: isize) -> Option<f64> {
-        let [_, _, h, w] = self.shape;
-        let (y, x) = (usize::try_from(y).ok()?, usize::try_from(x).ok()?);
-        (y < h && x < w).then(|| self.at(i, c, y, x))
-    }
-    fn map(&self, f: impl Fn(f64) -> f64) -> Maps {
-        Maps {
-            shape: self.shape,
-            values: self.values.iter().map(|&v| f(v)).collect(),
-        }
-    }
-}
-
-/// Executes graphs by the plainest loops.
-struct Interpreter<'a> {
-    graph: &'a Graph,
-    state: BTreeMap<String, NamedTensor>,
-    weights: BTreeMap<(usize, usize, usize), Vec<f64>>,
-    training: bool,
-}
-
-impl Interpreter<'_> {
-    fn run(&self, image: Maps) -> Vec<Maps> {
-        let mut values = vec![image];
-        for layer in &self.graph.layers {
-            let inputs: Vec<&Maps> = layer.inputs.iter().map(|&i| &values[i]).collect();
-            let out = self.layer(layer, &inputs);
-            let said = self.graph.values[layer.output].shape;
-            let [_, c, h, w] = out.shape;
-            assert_eq!(
-                [c, h, w],
-                [said.channels, said.height, said.width],
-                "{}",
-                self.graph.values[layer.output].name
-            );
-            assert_eq!(values.len(), layer.output);
-            values.push(out);
-        }
-        values
-    }
-
-    fn param(&self, layer: &GraphLayer, kind: ParamKind) -> Option<&[f64]> {
-        let param = layer.params.iter().find(|p| p.kind == kind)?;
-        Some(&self.state[&param.name].values)
-    }
-
-    fn layer(&self, layer: &GraphLayer, inputs: &[&Maps]) -> Maps {
-        let x = inputs[0];
-        let said = self.graph.values[layer.output].shape;
-        let shape = [x.shape[0], said.channels, said.height, said.width];
-        let pixels = (x.shape[2] * x.shape[3]) as f64;
-        match &layer.layer {
-            Layer::Zero { .. } => Maps::new(shape, |_, _, _, _| 0.0),
-            Layer::Relu => x.map(|v| v.max(0.0)),
-            Layer::Relu6 => x.map(|v| v.clamp(0.0, 6.0)),
-            Layer::Conv(conv) => self.conv(layer, conv, x, shape),
-            Layer::Norm { .. } => self.norm(layer, x),
-            Layer::MaxPool(p) => window(x, shape, p, |seen| {
-                seen.fold(f64::NEG_INFINITY, |m, v| v.map_or(m, |v| m.max(v)))
-            }),
-            Layer::AvgPool {
-                window: p,
-                count_include_pad,
-            } => window(x, shape, p, |seen| {
-                let (mut sum, mut count) = (0.0, 0);
-                for v in seen {
-                    sum += v.unwrap_or(0.0);
-                    count += usize::from(v.is_some() || *count_include_pad);
-                }
-                sum / count as f64
-            }),
-            Layer::GlobalMean => Maps::new(shape, |i, c, _, _| {
-                let rows = (0..x.shape[2]).flat_map(|y| (0..x.shape[3]).map(move |z| (y, z)));
-                rows.map(|(y, z)| x.at(i, c, y, z)).sum::<f64>() / pixels
-            }),
-            Layer::Flatten => Maps {
-                shape,
-                values: x.values.clone(),
-            },
-            Layer::Linear { n_in, .. } => {
-                let weight = self.param(layer, ParamKind::Weight).unwrap();
-                let bias = self.param(layer, ParamKind::Bias);
-                Maps::new(shape, |i, c, _, _| {
-                    let terms = (0..*n_in).map(|k| weight[c * n_in + k] * x.at(i, k, 0, 0));
-                    terms.sum::<f64>() + bias.map_or(0.0, |b| b[c])
-                })
-            }
-            Layer::Subsample { stride } => {
-                Maps::new(shape, |i, c, y, z| x.at(i, c, y * stride, z * stride))
-            }
-            Layer::Crop { top, left } => {
-                Maps::new(shape, |i, c, y, z| x.at(i, c, y + top, z + left))
-            }
-            Layer::TakeChannels { .. } => Maps::new(shape, |i, c, y, z| x.at(i, c, y, z)),
-            Layer::PadChannels { before, .. } => Maps::new(shape, |i, c, y, z| {
-                match c.checked_sub(*before).filter(|c| *c < x.shape[1]) {
-                    Some(c) => x.at(i, c, y, z),
-                    None => 0.0,
-                }
-            }),
-            Layer::Concat => Maps::new(shape, |i, mut c, y, z| {
-                for part in inputs {
-                    match c.checked_sub(part.shape[1]) {
-                        Some(rest) => c = rest,
-                        None => return part.at(i, c, y, z),
-                    }
-                }
-                panic!("more channels than the parts have")
-            }),
-            Layer::Add => Maps::new(shape, |i, c, y, z| {
-                inputs.iter().map(|p| p.at(i, c, y, z)).sum()
-            }),
-            Layer::Mix { places, of } => {
-                let ArchKey {
-                    cell, node, edge, ..
-                } = layer.arch.expect("a mixture has an owner");
-                let weights = &self.weights[&(cell, node, edge)];
-                assert_eq!(weights.len(), *of);
-                Maps::new(shape, |i, c, y, z| {
-                    let parts = inputs.iter().zip(places);
-                    parts.map(|(p, &k)| weights[k] * p.at(i, c, y, z)).sum()
-                })
-            }
-            Layer::DropPath => x.clone(),
-        }
-    }
-
-    fn conv(&self, layer: &GraphLayer, conv: &ConvShape, x: &Maps, shape: [usize; 4]) -> Maps {
-        let weight = self.param(layer, ParamKind::Weight).unwrap();
-        let bias = self.param(layer, ParamKind::Bias);
-        assert_eq!(bias.is_some(), conv.bias);
-        let (per_group, outs) = (conv.c_in / conv.groups, conv.c_out / conv.groups);
-        let [kh, kw] = conv.kernel;
-        Maps::new(shape, |i, c, y, z| {
-            let mut sum = bias.map_or(0.0, |b| b[c]);
-            for k in 0..per_group {
-                for (r, s) in (0..kh).flat_map(|r| (0..kw).map(move |s| (r, s))) {
-                    let row = (y * conv.stride[0] + r * conv.dilation) as isize;
-                    let column = (z * conv.stride[1] + s * conv.dilation) as isize;
-                    let (row, column) = (
-                        row - conv.padding[0] as isize,
-                        column - conv.padding[1] as isize,
-                    );
-                    let from = c / outs * per_group + k;
-                    let w = weight[((c * per_group + k) * kh + r) * kw + s];
-                    sum += w * x.padded(i, from, row, column).unwrap_or(0.0);
-                }
-            }
-            sum
-        })
-    }
-
-    fn norm(&self, layer: &GraphLayer, x: &Maps) -> Maps {
-        let [n, channels, h, w] = x.shape;
-        let of_channel = |c: usize| {
-            let places = (0..n).flat_map(move |i| (0..h * w).map(move |p| (i, p / w, p % w)));
-            places.map(move |(i, y, z)| x.at(i, c, y, z))
-        };
-        let stats: Vec<(f64, f64)> = (0..channels)
-            .map(|c| match self.training {
-                true => {
-                    let count = (n * h * w) as f64;
-                    let mean = of_channel(c).sum::<f64>() / count;
-                    let var = of_channel(c).map(|v| (v - mean).powi(2)).sum::<f64>() / count;
-                    (mean, var)
-                }
-                false => (
-                    self.param(layer, ParamKind::RunningMean).unwrap()[c],
-                    self.param(layer, ParamKind::RunningVar).unwrap()[c],
-                ),
-            })
-            .collect();
-        let scale = self.param(layer, ParamKind::Scale);
-        let shift = self.param(layer, ParamKind::Shift);
-        Maps::new(x.shape, |i, c, y, z| {
-            let (mean, var) = stats[c];
-            let normal = (x.at(i, c, y, z) - mean) / (var + 1e-5).sqrt();
-            normal * scale.map_or(1.0, |s| s[c]) + shift.map_or(0.0, |s| s[c])
-        })
-    }
-}
-
-fn window(
-    x: &Maps,
-    shape: [usize; 4],
-    p: &PoolShape,
-    reduce: impl Fn(&mut dyn Iterator<Item = Option<f64>>) -> f64,
-) -> Maps {
-    Maps::new(shape, |i, c, y, z| {
-        let at = |n: usize, k: usize| (n * p.stride + k) as isize - p.padding as isize;
-        let taps = (0..p.kernel).flat_map(|r| (0..p.kernel).map(move |s| (r, s)));
-        reduce(&mut taps.map(|(r, s)| x.padded(i, c, at(y, r), at(z, s))))
-    })
-}
 
 /// Names and shapes of a graph's parameters are those of the state dict, all of them.
 fn check_names(what: &str, desc: &ModelDesc, registry: &OpRegistry) -> Graph {
@@ -309,23 +90,14 @@ fn check_numbers(what: &str, desc: &ModelDesc, n: usize) {
     let shape = [n, desc.input.channels, desc.input.height, desc.input.width];
     let mut rng = Key::new(5).rng();
     let image: Vec<f64> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
-    let state: BTreeMap<String, NamedTensor> =
-        state.into_iter().map(|t| (t.name.clone(), t)).collect();
-    let edges = model.edge_weights().into_iter();
-    let weights: BTreeMap<_, _> = edges
-        .map(|(key, w)| ((key.cell, key.node, key.edge), w))
-        .collect();
+    let images = Maps::new(shape, image.clone()).unwrap();
     for mode in [Mode::Evaluation, Mode::Training] {
-        let interpreter = Interpreter {
-            graph: &graph,
-            state: state.clone(),
-            weights: weights.clone(),
-            training: mode == Mode::Training,
-        };
-        let values = interpreter.run(Maps {
-            shape,
-            values: image.clone(),
-        });
+        let reference = Reference::new(&graph, &state).unwrap();
+        let mut reference = reference.with_mixtures(model.edge_weights());
+        if mode == Mode::Training {
+            reference = reference.with_batch_statistics();
+        }
+        let values = reference.values(&images).unwrap();
         let outputs = model.forward(compute.tensor(image.clone(), shape), mode);
         let mut pairs = vec![(graph.logits, to_host(&outputs.logits))];
         if mode == Mode::Training {

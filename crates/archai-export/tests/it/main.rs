@@ -1,3 +1,4 @@
 //! Trained networks as files.
 
 mod files;
+mod reference;
