@@ -12,7 +12,7 @@ use archai_engine::{
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::nasbench201::NasBench201Builder;
 use archai_spec::desc::{
-    Cost, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
+    ArchKey, Cost, DescError, DescErrorKind, ModelDesc, OpCatalog, OpDesc, OpInfo, Shape, zoo,
 };
 use archai_spec::graph::{Graph, GraphParam};
 use archai_spec::ops::{ConvShape, LayerBuilder, Value};
@@ -91,9 +91,19 @@ fn check_numbers(what: &str, desc: &ModelDesc, n: usize) {
     let mut rng = Key::new(5).rng();
     let image: Vec<f64> = (0..shape.iter().product()).map(|_| rng.normal()).collect();
     let images = Maps::new(shape, image.clone()).unwrap();
+    let mixtures = model.edge_weights().into_iter().map(|(key, weights)| {
+        let key = ArchKey {
+            cell: key.cell,
+            node: key.node,
+            edge: key.edge,
+            n_alphas: weights.len(),
+        };
+        (key, weights)
+    });
+    let mixtures: Vec<_> = mixtures.collect();
     for mode in [Mode::Evaluation, Mode::Training] {
         let reference = Reference::new(&graph, &state).unwrap();
-        let mut reference = reference.with_mixtures(model.edge_weights());
+        let mut reference = reference.with_mixtures(mixtures.clone());
         if mode == Mode::Training {
             reference = reference.with_batch_statistics();
         }
