@@ -1,6 +1,7 @@
 //! How a found network is evaluated: [`DefaultEvaluater`] scales it up and trains it from scratch, from the description's
 //! file alone.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ pub use crate::experiment::{EvalResult, Evaluater};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{self, Exported, Formats, ModelInfo},
+    export::{self, Exported, Formats, ModelInfo, Provenance},
     files::{FOUND_DESC, FileError, make_folder},
     metrics::{Metrics, has_top5},
     model::Model,
@@ -98,10 +99,16 @@ pub fn evaluate_template(
 
     let mut model = experiment.compile(&desc, runner)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;
+    let mut info = ModelInfo::new(&settings.loader.dataset, loaders.class_names());
+    info.provenance = Provenance {
+        dataset: info.provenance.dataset,
+        seed: Some(run.seed),
+        ..run.origin.cloned().unwrap_or_default()
+    };
     let saving = Saving {
         run,
         formats,
-        info: ModelInfo::new(&settings.loader.dataset, loaders.class_names()),
+        info,
     };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
         .with_test_every_epoch(settings.test_every_epoch);
@@ -118,6 +125,7 @@ pub fn evaluate_template(
             Path::new(&settings.model_filename),
             &model,
             "model as it was when the run was stopped",
+            Reached::new(fitted.epoch, []),
         )?;
     }
     outcome?;
@@ -127,19 +135,6 @@ pub fn evaluate_template(
         "metrics of all epochs",
         &settings.metric_filename,
     ));
-    let model_path = Path::new(&settings.model_filename);
-    files.extend(saving.save(model_path, &model, "weights after the last epoch")?);
-    files.push(saving.save_info(model_path)?);
-    if let Some(best) = &fitted.best {
-        let what = format!(
-            "weights after epoch {}, the best on validation data",
-            best.epoch + 1
-        );
-        files.extend(saving.save(&best_path(model_path), &best.model, &what)?);
-    }
-
-    let cost = experiment.cost(&desc, false)?;
-    let best_test_top1 = test_best(run, settings, parent, &fitted, &loaders)?;
     let last = fitted.metrics.last();
     let test = fitted
         .metrics
@@ -147,15 +142,42 @@ pub fn evaluate_template(
         .test_metrics
         .as_ref()
         .and_then(|m| m.last());
+    let train_top1 = last.and_then(|e| e.top1.avg);
+    let val_top1 = last.and_then(|e| e.val_metrics.as_ref()?.top1());
+    let test_top1 = test.and_then(|t| t.top1.avg);
+    let test_top5 = test
+        .and_then(|t| t.top5.avg)
+        .filter(|_| has_top5(desc.n_classes));
+
+    let model_path = Path::new(&settings.model_filename);
+    let accuracies = [
+        ("train_top1", train_top1),
+        ("val_top1", val_top1),
+        ("test_top1", test_top1),
+        ("test_top5", test_top5),
+    ];
+    let reached = Reached::new(fitted.epoch, accuracies);
+    files.extend(saving.save(model_path, &model, "weights after the last epoch", reached)?);
+    files.push(saving.save_info(model_path)?);
+    let best_test_top1 = test_best(run, settings, parent, &fitted, &loaders)?;
+    if let Some(best) = &fitted.best {
+        let what = format!(
+            "weights after epoch {}, the best on validation data",
+            best.epoch + 1
+        );
+        let accuracies = [("val_top1", Some(best.top1)), ("test_top1", best_test_top1)];
+        let reached = Reached::new(best.epoch + 1, accuracies);
+        files.extend(saving.save(&best_path(model_path), &best.model, &what, reached)?);
+    }
+
+    let cost = experiment.cost(&desc, false)?;
     Ok(EvalResult {
-        train_top1: last.and_then(|e| e.top1.avg),
-        val_top1: last.and_then(|e| e.val_metrics.as_ref()?.top1()),
+        train_top1,
+        val_top1,
         best_val: fitted.best.as_ref().map(|best| (best.epoch, best.top1)),
-        test_top1: test.and_then(|t| t.top1.avg),
+        test_top1,
         best_test_top1,
-        test_top5: test
-            .and_then(|t| t.top5.avg)
-            .filter(|_| has_top5(desc.n_classes)),
+        test_top5,
         parameters: cost.params,
         parameters_with_aux: experiment.cost(&desc, true)?.params,
         macs: cost.macs,
@@ -203,6 +225,25 @@ fn test_best(
     Ok(top1)
 }
 
+/// How far weights were trained, and what they reached.
+struct Reached {
+    epochs: usize,
+    accuracy: BTreeMap<String, f64>,
+}
+
+impl Reached {
+    /// After so many epochs, with those of the accuracies that were measured.
+    fn new<const N: usize>(epochs: usize, accuracies: [(&str, Option<f64>); N]) -> Self {
+        let measured = accuracies.into_iter();
+        let measured = measured.filter_map(|(name, v)| Some((name.to_string(), v?)));
+        Reached {
+            epochs,
+            // JSON has no NaN: an accuracy that is none is not there.
+            accuracy: measured.filter(|(_, v)| v.is_finite()).collect(),
+        }
+    }
+}
+
 /// What saves the models of an evaluation.
 struct Saving<'a> {
     run: Run<'a>,
@@ -213,7 +254,13 @@ struct Saving<'a> {
 impl Saving<'_> {
     /// Writes weights and running statistics in every format, as [`Formats::products`] names the files after `path`. Auxiliary
     /// towers, which may be most of the numbers, stay in the checkpoints.
-    fn save(&self, path: &Path, model: &Model, what: &str) -> Result<Vec<RunFile>, EngineError> {
+    fn save(
+        &self,
+        path: &Path,
+        model: &Model,
+        what: &str,
+        reached: Reached,
+    ) -> Result<Vec<RunFile>, EngineError> {
         let desc = model.desc();
         let towers = desc.cells.iter().filter(|cell| cell.aux_tower.is_some());
         let n_towers = towers.count();
@@ -223,11 +270,19 @@ impl Saving<'_> {
         let towers: Vec<String> = towers.collect();
         let mut state = model.named_state();
         state.retain(|tensor| !towers.iter().any(|tower| tensor.name.starts_with(tower)));
+        let info = ModelInfo {
+            provenance: Provenance {
+                epochs: Some(reached.epochs),
+                accuracy: reached.accuracy,
+                ..self.info.provenance.clone()
+            },
+            ..self.info.clone()
+        };
         let exported = Exported {
             desc: &desc.without_towers(),
             catalog: model.catalog(),
             state: &state,
-            info: &self.info,
+            info: &info,
             options: self.formats.options(),
         };
         let (path_folder, mut written) = (path.parent().unwrap_or(path), Vec::new());

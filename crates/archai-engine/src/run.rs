@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use archai_data::rng::Key;
+use archai_export::Provenance;
 use archai_spec::event::{Event, EventSink, Level, LogPath, Progress};
 
 pub use crate::clock::{Clock, NoClock};
@@ -49,6 +50,8 @@ pub struct Run<'a> {
     pub checkpoints: &'a dyn Checkpoints,
     /// Where files are written and read, apart from the data sets.
     pub disk: &'a dyn Disk,
+    /// What the files of a trained network say of the run that trained it, so far as it is known before.
+    pub origin: Option<&'a Provenance>,
 }
 
 impl<'a> Run<'a> {
@@ -66,6 +69,7 @@ impl<'a> Run<'a> {
             seed,
             checkpoints: &NoCheckpoints,
             disk: &RealDisk,
+            origin: None,
         }
     }
 
@@ -80,6 +84,14 @@ impl<'a> Run<'a> {
     /// The same on another file system.
     pub fn with_disk(self, disk: &'a dyn Disk) -> Self {
         Run { disk, ..self }
+    }
+
+    /// The same, of which the files of a trained network say this.
+    pub fn with_origin(self, origin: &'a Provenance) -> Self {
+        Run {
+            origin: Some(origin),
+            ..self
+        }
     }
 
     /// Writes a file of the run, complete or not at all; see [`write_atomically_on`].

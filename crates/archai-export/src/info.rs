@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use archai_spec::settings;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// What a trained network takes and gives. An image goes in as numbers from 0 to 1, one plane per channel, of which `mean` is
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 /// let info: ModelInfo = serde_saphyr::from_str(text)?;
 /// assert_eq!(info.metadata()["input_size"], "[3,32,48]");
 /// assert_eq!(info.metadata()["std"], "[0.25,0.25,0.25]");
+/// assert_eq!(ModelInfo::from_metadata(&info.metadata(), 2)?, info);
 /// assert!(info.to_yaml()?.starts_with("# "));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -44,6 +46,57 @@ pub struct ModelInfo {
     pub std: Vec<f32>,
     /// All transforms of the data set; those that augment do nothing once the network is trained.
     pub transforms: Vec<String>,
+    /// Where the network comes from. It belongs to one file of weights, so that `model.yaml`, which stands for several, does
+    /// not have it.
+    #[serde(default, skip_serializing_if = "Provenance::is_empty")]
+    pub provenance: Provenance,
+}
+
+/// Where a network comes from: what a person who meets the file alone wants to know.
+///
+/// ```
+/// use archai_export::Provenance;
+/// let provenance = Provenance { dataset: "cifar10".into(), seed: Some(2), ..Provenance::default() };
+/// assert_eq!(serde_json::to_string(&provenance)?, r#"{"dataset":"cifar10","seed":2}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provenance {
+    /// The program that wrote it, with its version: `archai 0.1.0`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub program: String,
+    /// The algorithm that found the network.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub algorithm: String,
+    /// The file or program that the weights come from, if no run of this program trained them.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+    /// The data set that it was trained on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub dataset: String,
+    /// BLAKE3 digests in hexadecimal of the parts of the data set, by name (`train`, `test`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
+    /// Digest of all settings that changed the result, as the run directory has it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub settings: String,
+    /// The run's seed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Epochs of training that the weights have seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<usize>,
+    /// Accuracies that these weights reached, as fractions, by name: `test_top1`, `test_top5`, `val_top1`, `train_top1`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub accuracy: BTreeMap<String, f64>,
+}
+
+impl Provenance {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Provenance::default()
+    }
 }
 
 const HEAD: &str = "\
@@ -63,6 +116,10 @@ impl ModelInfo {
             mean: dataset.mean.clone(),
             std: dataset.std.clone(),
             transforms: dataset.transforms().into_iter().map(String::from).collect(),
+            provenance: Provenance {
+                dataset: dataset.name.clone(),
+                ..Provenance::default()
+            },
         }
     }
 
@@ -71,13 +128,17 @@ impl ModelInfo {
     /// # Errors
     /// Numbers that YAML cannot hold.
     pub fn to_yaml(&self) -> Result<String, std::io::Error> {
-        let text = serde_saphyr::to_string(self);
+        let info = ModelInfo {
+            provenance: Provenance::default(),
+            ..self.clone()
+        };
+        let text = serde_saphyr::to_string(&info);
         let text = text.map_err(|e| std::io::Error::other(e.to_string()))?;
         Ok(format!("{HEAD}{text}"))
     }
 
     /// The same as texts by name, each a JSON value, for headers of files: `class_names`, `input_size` (channels, height,
-    /// width), `mean` and `std`.
+    /// width), `mean`, `std`, `transforms`, and `provenance` if something is known of it.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let [height, width] = self.size;
         // The shortest text of each number: JSON values are 64 bits wide and would show what 32 bits cannot hold.
@@ -96,9 +157,107 @@ impl ModelInfo {
             ),
             ("mean", list(&self.mean)),
             ("std", list(&self.std)),
+            ("transforms", serde_json::json!(self.transforms).to_string()),
         ];
-        texts.map(|(name, text)| (name.to_string(), text)).into()
+        let mut texts: BTreeMap<String, String> =
+            texts.map(|(name, text)| (name.to_string(), text)).into();
+        if !self.provenance.is_empty() {
+            let provenance = serde_json::json!(self.provenance).to_string();
+            texts.insert("provenance".to_string(), provenance);
+        }
+        texts
     }
+
+    /// Reads what [`ModelInfo::metadata`] gives, from the header of a file with a network of so many classes.
+    ///
+    /// # Errors
+    /// A text that is missing or says what cannot be: what it is, what was expected and how to mend it.
+    pub fn from_metadata(
+        texts: &BTreeMap<String, String>,
+        n_classes: usize,
+    ) -> Result<ModelInfo, String> {
+        let [channels, height, width] = text(texts, "input_size", "[channels, height, width]")?;
+        let info = ModelInfo {
+            class_names: text(texts, "class_names", "a list of the names of its classes")?,
+            n_classes,
+            channels,
+            size: [height, width],
+            mean: text(texts, "mean", "a list with the mean of each channel")?,
+            std: text(
+                texts,
+                "std",
+                "a list with the standard deviation of each channel",
+            )?,
+            transforms: text(
+                texts,
+                "transforms",
+                "a list of the transforms of its images",
+            )?,
+            provenance: match texts.contains_key("provenance") {
+                true => text(texts, "provenance", "where the network comes from")?,
+                false => Provenance::default(),
+            },
+        };
+        let n_names = info.class_names.len();
+        if n_names != n_classes && n_names != 0 {
+            return Err(format!(
+                "`class_names` in its header has {n_names} names, but the network has {n_classes} classes; expected one name \
+                 for each class, or none at all; write it again"
+            ));
+        }
+        match info.dataset().check().into_iter().next() {
+            Some((key, problem)) => {
+                Err(format!("`{key}` in its header: {problem}; write it again"))
+            }
+            None => Ok(info),
+        }
+    }
+
+    /// The data set of images as the network takes them, for everything that prepares images as a section of a configuration
+    /// says. It has no files, and nothing is augmented.
+    pub fn dataset(&self) -> settings::Dataset {
+        settings::Dataset {
+            name: self.provenance.dataset.clone(),
+            format: String::new(),
+            path: String::new(),
+            train: None,
+            test: None,
+            n_classes: self.n_classes,
+            channels: self.channels,
+            size: self.size,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            crop_padding: 0,
+            flip: false,
+            max_batches: -1,
+            transforms: Some(self.transforms.clone()),
+            on_damaged: settings::OnDamaged::Stop,
+        }
+    }
+
+    /// The name of a class: its number if the classes have no names.
+    pub fn class_name(&self, class: usize) -> String {
+        match self.class_names.get(class) {
+            Some(name) => name.clone(),
+            None => class.to_string(),
+        }
+    }
+}
+
+/// A text of a header that holds a JSON value.
+fn text<T: DeserializeOwned>(
+    texts: &BTreeMap<String, String>,
+    name: &str,
+    expected: &str,
+) -> Result<T, String> {
+    let text = texts.get(name).ok_or_else(|| {
+        format!("its header lacks `{name}`; expected {expected}, as JSON; write it again")
+    })?;
+    serde_json::from_str(text).map_err(|e| {
+        format!(
+            "`{name}` in its header is `{text}` ({e}); expected {expected}, as JSON; write it again"
+        )
+    })
 }
 
 /// Where it is written: `model.pt` → `model.yaml`.

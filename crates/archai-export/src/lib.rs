@@ -7,14 +7,17 @@
 
 mod formats;
 mod info;
+mod model_file;
 pub mod pt;
 pub mod reference;
 pub mod safetensors;
 mod tensor;
+pub mod testing;
 mod weights;
 
 pub use formats::{Formats, Product};
-pub use info::{ModelInfo, info_path};
+pub use info::{ModelInfo, Provenance, info_path};
+pub use model_file::{MODEL_VERSION, ModelFile, ModelFileError, ModelFileErrorKind};
 pub use pt::write_pt;
 pub use safetensors::{read_safetensors, write_safetensors};
 pub use tensor::NamedTensor;

@@ -9,6 +9,7 @@ use serde_json::{Map, json};
 
 use archai_spec::registry::Named;
 
+use crate::model_file::{DESC_TEXT, MODEL_VERSION, VERSION_TEXT};
 use crate::{Exported, Exporter, NamedTensor, check, invalid, write_f32};
 
 /// Writes safetensors files, whose texts hold the network's description.
@@ -31,8 +32,9 @@ impl Exporter for SafetensorsExporter {
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
         let mut metadata = model.info.metadata();
         metadata.insert("format".to_string(), "pt".to_string());
+        metadata.insert(VERSION_TEXT.to_string(), MODEL_VERSION.to_string());
         let desc = model.desc.to_yaml().map_err(io::Error::other)?;
-        metadata.insert("model_desc".to_string(), desc);
+        metadata.insert(DESC_TEXT.to_string(), desc);
         write_safetensors(out, model.state, &metadata)
     }
     fn usage(&self, file: &str) -> Option<String> {

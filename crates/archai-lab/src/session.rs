@@ -9,6 +9,7 @@ use archai_engine::checkpoint::{CheckpointStore, Opened};
 use archai_engine::device::USUAL_DEVICE;
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::{Experiment, ExperimentRunner};
+use archai_engine::export::Provenance;
 use archai_engine::files::{FileError, write_atomically};
 use archai_engine::phases::{run_eval, run_search};
 use archai_engine::run::{Run, StopFlag};
@@ -418,6 +419,8 @@ impl Session<'_> {
         }
 
         let run = Run::new(&log, host.clock.as_ref(), self.stop, settings.common.seed);
+        let origin = self.origin(phase)?;
+        let run = run.with_origin(&origin);
         let experiment = Experiment {
             settings,
             components: self.plan.lab.components().clone(),
@@ -427,6 +430,19 @@ impl Session<'_> {
         };
         let result = body(&experiment);
         self.end_phase(&log, phase, result)
+    }
+
+    /// What the files of a network that this run trains say of the run.
+    fn origin(&self, phase: Phase) -> Result<Provenance, LabError> {
+        let (job, host) = (self.job, self.plan.lab.host());
+        let data = self.plan.data(job, phase)?.into_iter();
+        Ok(Provenance {
+            program: format!("archai {}", host.version).trim_end().to_string(),
+            algorithm: job.algo.name().to_string(),
+            data: data.map(|(name, part)| (name, part.digest)).collect(),
+            settings: job.digest.clone(),
+            ..Provenance::default()
+        })
     }
 
     /// Notes how a phase ended, and finishes its log.

@@ -1,4 +1,5 @@
 //! Trained networks as files.
 
 mod files;
+mod model_file;
 mod reference;
