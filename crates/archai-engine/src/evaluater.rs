@@ -105,11 +105,7 @@ pub fn evaluate_template(
         seed: Some(run.seed),
         ..run.origin.cloned().unwrap_or_default()
     };
-    let saving = Saving {
-        run,
-        formats,
-        info,
-    };
+    let saving = Saving { run, formats, info };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
         .with_test_every_epoch(settings.test_every_epoch);
     let mut fitted = trainer.start()?;
