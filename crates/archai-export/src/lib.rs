@@ -6,6 +6,7 @@
 //! What formats there are is an open list of [`Exporter`]s, from which an evaluation takes those that it is asked for.
 
 mod formats;
+pub mod import;
 mod info;
 mod model_file;
 pub mod pt;

@@ -3,3 +3,4 @@
 mod files;
 mod model_file;
 mod reference;
+mod import;

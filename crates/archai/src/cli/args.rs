@@ -123,6 +123,9 @@ pub enum Command {
     /// Show, check, draw, scale and convert model descriptions
     #[command(subcommand, arg_required_else_help = true)]
     Desc(DescCommand),
+    /// Make a model file of weights that another program trained
+    #[command(after_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Fetch data sets
     #[command(subcommand, arg_required_else_help = true)]
     Data(DataCommand),
@@ -805,6 +808,62 @@ pub struct FromArgs {
     /// Where to write it [default: standard output]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+}
+
+const IMPORT_EXAMPLES: &str = "\
+WEIGHTS is a file of PyTorch (torch.save of a state dict or of a checkpoint that
+holds one, of any version since 0.1.10) or a safetensors file. Nothing in it is
+run: tensors are read, and whatever else a file holds is refused by name. Every
+tensor finds its place, or the error names it.
+
+The network is a genotype whose weights the original DARTS code trained (its
+size is read off the weights), or a description of this program.
+
+Examples:
+  archai import cifar10_model.pt --genotype genotypes.py --name DARTS_V2 --out darts.safetensors
+  archai import imagenet_model.pt --genotype genotypes.py --name DARTS_V2 --out large.safetensors
+  archai import run_eval/model.pt --desc run_eval/full_model_desc.yaml --out again.safetensors";
+
+/// `archai import`.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The weights: .pt, .pth or .safetensors
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub weights: PathBuf,
+    /// The genotype, or a file that holds it: the weights are those of the original DARTS code
+    #[arg(long, value_name = "TEXT-OR-FILE", conflicts_with = "desc", value_hint = ValueHint::FilePath)]
+    pub genotype: Option<String>,
+    /// Of several genotypes in the file, the one that is assigned to this name
+    #[arg(long, value_name = "NAME", requires = "genotype")]
+    pub name: Option<String>,
+    /// The network's description [default: the one in the header of a model file]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub desc: Option<String>,
+    /// Channels of the first cell's nodes; an error if the weights have others [default: as the weights have]
+    #[arg(long, value_name = "N", requires = "genotype")]
+    pub channels: Option<usize>,
+    /// Cells; an error if the weights have others [default: as the weights have]
+    #[arg(long, value_name = "N", requires = "genotype")]
+    pub layers: Option<usize>,
+    /// Classes; an error if the weights have others [default: as the weights have]
+    #[arg(long, value_name = "N", requires = "genotype")]
+    pub classes: Option<usize>,
+    /// How the tensors are called: archai or darts [default: as it looks]
+    #[arg(long, value_name = "NAME")]
+    pub layout: Option<String>,
+    /// Data set whose image size and normalisation the network was trained with: a name or the path of a YAML file
+    /// [default: cifar10; imagenet for a network with its stems]
+    #[arg(long, value_name = "NAME")]
+    pub dataset: Option<String>,
+    /// What the network takes and gives, as a run writes it [default: model.yaml beside the weights, where --desc names the network]
+    #[arg(long, value_name = "FILE", conflicts_with = "dataset", value_hint = ValueHint::FilePath)]
+    pub info: Option<PathBuf>,
+    /// Names of the classes, one a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub class_names: Option<PathBuf>,
+    /// Where to write the model file
+    #[arg(short, long, value_name = "FILE", default_value = "model.safetensors", value_hint = ValueHint::FilePath)]
+    pub out: PathBuf,
 }
 
 /// Size and surroundings of a network.

@@ -16,7 +16,7 @@ use archai_spec::desc::{
 };
 use archai_spec::graph::{Graph, GraphLayer};
 use archai_spec::numbers::{millions, thousands};
-use archai_spec::settings::{ModelDescSettings, StemWiring};
+use archai_spec::settings::{Dataset, ModelDescSettings, StemWiring};
 use archai_spec::spaces::NASBENCH201;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
@@ -188,10 +188,10 @@ fn of_cell101(
 }
 
 /// The data set of DARTS's larger network.
-const IMAGENET: &str = "imagenet";
+pub(super) const IMAGENET: &str = "imagenet";
 
 /// The text of a file, or of standard input for `-`, and what to call it.
-fn read(file: &str) -> Result<(String, String), CliError> {
+pub(super) fn read(file: &str) -> Result<(String, String), CliError> {
     if file == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -204,7 +204,7 @@ fn read(file: &str) -> Result<(String, String), CliError> {
     Ok((text.map_err(CliError::at_named)?, file.to_string()))
 }
 
-fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
+pub(super) fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
     let (text, name) = read(file)?;
     ModelDesc::from_yaml(&text, &name, catalog).map_err(CliError::caused)
 }
@@ -220,7 +220,7 @@ fn give(desc: &ModelDesc, output: Option<&Path>) -> Result<(), CliError> {
     }
 }
 
-fn notes(notes: &[String]) -> Result<(), CliError> {
+pub(super) fn notes(notes: &[String]) -> Result<(), CliError> {
     notes
         .iter()
         .try_for_each(|note| writeln!(std::io::stderr(), "note: {note}"))
@@ -283,6 +283,11 @@ fn evaluation(
     Ok(settings.nas.eval.model_desc)
 }
 
+/// A data set, by its name or the path of its file.
+pub(super) fn dataset(name: &str, lab: &Lab) -> Result<Dataset, CliError> {
+    Ok(evaluation((BASE_ALGORITHM, None), name, lab)?.dataset)
+}
+
 /// The settings in the size that was asked for.
 fn sized(mut settings: ModelDescSettings, args: &MacroArgs) -> ModelDescSettings {
     settings.n_cells = args.cells.unwrap_or(settings.n_cells);
@@ -293,7 +298,7 @@ fn sized(mut settings: ModelDescSettings, args: &MacroArgs) -> ModelDescSettings
 }
 
 /// The evaluation's settings of DARTS, in the size that was asked for.
-fn settings(
+pub(super) fn settings(
     args: &MacroArgs,
     usual_stems: StemsArg,
     lab: &Lab,
@@ -452,7 +457,7 @@ fn as_list(graph: &Graph) -> String {
     text
 }
 
-fn shape(shape: Shape) -> String {
+pub(super) fn shape(shape: Shape) -> String {
     format!("{}x{}x{}", shape.channels, shape.height, shape.width)
 }
 

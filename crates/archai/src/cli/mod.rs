@@ -11,6 +11,7 @@ mod desc;
 pub(crate) mod env;
 pub(crate) mod error;
 mod forecast;
+mod import;
 mod lists;
 mod overrides;
 mod report;
@@ -218,6 +219,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Transforms(args) => lists::named(*args, &lab.components().transforms),
         Command::Config(command) => config::run(command, overrides, lab),
         Command::Desc(command) => desc::run(command, lab),
+        Command::Import(args) => import::run(args, lab),
         Command::Data(command) => data::run(command, env),
         Command::Bench(args) => crate::bench::run(args, env),
         Command::Table(args) => table::run(args, lab),
