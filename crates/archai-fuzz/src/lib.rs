@@ -41,7 +41,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     Target {
         name: "config",
         run: text::config,
@@ -87,6 +87,12 @@ pub const TARGETS: [Target; 19] = [
         name: "safetensors",
         run: run::safetensors,
         memory: Memory::Factor(4),
+    },
+    // A byte may be an empty list, and a number of 16 bits becomes one of 64.
+    Target {
+        name: "pt",
+        run: run::pt,
+        memory: Memory::Factor(256),
     },
     Target {
         name: "checkpoint",

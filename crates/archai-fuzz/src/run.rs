@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
+use archai::engine::export::import::Weights;
 use archai::engine::export::load_safetensors;
 use archai::engine::run::NoClock;
 use archai::lab::log::{Follower, read_entries};
@@ -32,6 +33,17 @@ pub fn safetensors(bytes: &[u8]) -> bool {
         }
         true
     })
+}
+
+/// A file of weights of PyTorch (what is none is read as safetensors).
+pub fn pt(bytes: &[u8]) -> bool {
+    let Ok(weights) = Weights::read(bytes) else {
+        return false;
+    };
+    for tensor in weights.tensors {
+        assert_eq!(tensor.values.len(), tensor.shape.iter().product::<usize>());
+    }
+    true
 }
 
 /// A checkpoint as it is, and the checkpoint that has these bytes as its parts, with checksums that agree: otherwise no

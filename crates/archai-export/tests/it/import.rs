@@ -159,7 +159,7 @@ fn what_does_not_fit_is_named() {
             .retain(|t| t.name != "cells.1.preprocess0.op.1.weight")
     });
     assert!(
-        missing.contains("`cells.1.preprocess0.op.1.weight` (shape [2, "),
+        missing.contains("`cells.1.preprocess0.op.1.weight` (shape [4, 6, 1, 1])"),
         "{missing}"
     );
     let unknown = with(&|w| w.tensors.push(tensor("cells.5._ops.0.op.1.weight", &[2])));
@@ -477,12 +477,12 @@ fn foreign_archives_are_refused() {
 #[test]
 fn damaged_files_are_errors() {
     for whole in [CIFAR_OLD, KINDS[0], KINDS[1]] {
-        for length in (0..whole.len()).step_by(whole.len().div_ceil(300)) {
+        for length in (0..whole.len()).step_by(whole.len().div_ceil(100)) {
             assert!(Weights::read(&whole[..length]).is_err(), "{length} bytes");
         }
         // Whatever a flipped byte gives, it is no panic; most give an error.
         let mut errors = 0;
-        for at in (0..whole.len()).step_by(whole.len().div_ceil(500)) {
+        for at in (0..whole.len()).step_by(whole.len().div_ceil(200)) {
             let mut bytes = whole.to_vec();
             bytes[at] ^= 0xff;
             errors += usize::from(Weights::read(&bytes).is_err());

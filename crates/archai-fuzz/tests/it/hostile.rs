@@ -28,6 +28,7 @@ pub fn all() -> Vec<Sample> {
     configs(&mut add);
     models(&mut add);
     runs(&mut add);
+    pickles(&mut add);
     states(&mut add);
     pictures(&mut add);
     data(&mut add);
@@ -241,6 +242,62 @@ fn models(add: &mut Add<'_>) {
         "code",
         b"__import__('os').system('id')".to_vec(),
     );
+}
+
+/// The older form of a PyTorch file with this pickle in the place of its weights: programs for a stack machine.
+fn stream(pickle: &[u8]) -> Vec<u8> {
+    let head = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.";
+    let system = b"\x80\x02}(X\x0d\x00\x00\x00little_endian\x88u.";
+    [&head[..], system, b"\x80\x02", pickle, b"\x80\x02]."].concat()
+}
+
+fn pickles(add: &mut Add<'_>) {
+    let mut add = |name: &str, pickle: &[u8]| add("pt", name, stream(pickle));
+    add("system", b"cos\nsystem\nX\x02\x00\x00\x00id\x85R.");
+    add("object", b"ccollections\nOrderedDict\n)\x81}b.");
+    // Each tuple holds the one before twice.
+    add(
+        "doubled",
+        &[
+            b"N".to_vec(),
+            b"q\x00h\x00\x86".repeat(5_000),
+            b".".to_vec(),
+        ]
+        .concat(),
+    );
+    // A list in a list in a list.
+    add(
+        "nested",
+        &[b"]".repeat(900_000), b"a".repeat(899_999), b".".to_vec()].concat(),
+    );
+    add("marks", &[b"(".repeat(900_000), b".".to_vec()].concat());
+    // A list that holds itself.
+    add("circle", b"]q\x00h\x00a.");
+    // One long list, of which dictionaries are made again and again.
+    let pair = b"K\x01K\x02\x86";
+    let long = [b"](".to_vec(), pair.repeat(50_000), b"e\x85q\x00".to_vec()].concat();
+    let again = b"ccollections\nOrderedDict\nh\x00R".repeat(20_000);
+    add("dictionaries", &[long, again, b".".to_vec()].concat());
+    // A tensor of the shape of a long list, over and over.
+    let shape = [b"(".to_vec(), b"K\x01".repeat(100_000), b"tq\x01".to_vec()].concat();
+    let call = b"ctorch._utils\n_rebuild_tensor\n(Nh\x01h\x01h\x01tR".repeat(20_000);
+    add("shapes", &[shape, call, b".".to_vec()].concat());
+    // Numbers that are not there.
+    let storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000N\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7ftQ";
+    let shape = b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f\x85q\x02K\x01\x85";
+    let tensor = [
+        b"ctorch._utils\n_rebuild_tensor\n(",
+        &storage[..],
+        b"K\x00",
+        shape,
+        b"tR",
+    ]
+    .concat();
+    add(
+        "huge",
+        &[&b"}X\x01\x00\x00\x00w"[..], &tensor, b"s."].concat(),
+    );
+    add("endless_text", b"X\xff\xff\xff\xffabc");
 }
 
 fn runs(add: &mut Add<'_>) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy, Snapshot};
-use archai::engine::export::save_safetensors;
+use archai::engine::export::{save_safetensors, write_pt};
 use archai::engine::params::NamedTensor;
 use archai::engine::run::NoClock;
 use archai::spec::config::{FileSource, Shipped};
@@ -174,6 +174,22 @@ fn runs(all: &mut Vec<Sample>) {
     ] {
         save_safetensors(&path, &tensors(), &metadata).unwrap();
         all.push(("safetensors", name.into(), fs::read(&path).unwrap()));
+    }
+    let mut written = Vec::new();
+    write_pt(&mut written, &tensors()).unwrap();
+    all.push(("pt", "written".into(), written));
+    // Both forms, as PyTorch wrote them.
+    for (name, bytes) in [
+        (
+            "kinds",
+            include_bytes!("../../../archai-export/tests/fixtures/darts/kinds.pt").as_slice(),
+        ),
+        (
+            "kinds_old",
+            include_bytes!("../../../archai-export/tests/fixtures/darts/kinds_old.pt"),
+        ),
+    ] {
+        all.push(("pt", name.into(), bytes.to_vec()));
     }
     let mut wide =
         b"\0\0\0\0\0\0\0\0{\"a\":{\"dtype\":\"F64\",\"shape\":[1],\"data_offsets\":[0,8]}}   "
