@@ -1,6 +1,6 @@
 //! Trained networks as files.
 
 mod files;
+mod import;
 mod model_file;
 mod reference;
-mod import;
