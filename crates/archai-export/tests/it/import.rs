@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 
 use archai_export::import::{DartsSize, Weights, layouts, place, read_pt};
-use archai_export::{NamedTensor, write_pt};
+use archai_export::reference::{Maps, Reference};
+use archai_export::{NamedTensor, read_safetensors, write_pt};
 use archai_spec::desc::{CellType, Genotype, ModelDesc, OpCatalog, Which, from_genotype};
 use archai_spec::settings::{Settings, StemWiring};
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -115,6 +116,46 @@ fn both_forms_of_a_file_give_the_same_network() {
 }
 
 #[test]
+fn the_imported_network_computes_what_pytorch_computes() {
+    for (bytes, logits, name, size) in [
+        (
+            CIFAR,
+            include_bytes!("../fixtures/darts/cifar_logits.safetensors").as_slice(),
+            "CIFAR",
+            32,
+        ),
+        (
+            IMAGENET,
+            include_bytes!("../fixtures/darts/imagenet_logits.safetensors"),
+            "IMAGENET",
+            224,
+        ),
+    ] {
+        let weights = Weights::read(bytes).unwrap();
+        let desc = desc(&weights, name, false);
+        let (state, _) = placed(&weights, &desc, "darts").unwrap();
+        let graph = desc.lower(&OpCatalog::builtin()).unwrap().inference();
+        let image = (0..3 * size * size).map(|i| (i as f64 * 0.37).sin());
+        let image = Maps::new([1, 3, size, size], image.collect()).unwrap();
+        let ours = Reference::new(&graph, &state)
+            .unwrap()
+            .logits(&image)
+            .unwrap();
+        let (theirs, _) = read_safetensors(logits).unwrap();
+        assert_eq!(ours.values.len(), desc.n_classes);
+        for (a, b) in ours.values.iter().zip(&theirs[0].values) {
+            // PyTorch's numbers are kept in 32 bits.
+            assert!(
+                (a - b).abs() < 1e-6,
+                "{name}: {:?} and {:?}",
+                ours.values,
+                theirs
+            );
+        }
+    }
+}
+
+#[test]
 fn numbers_of_all_kinds_are_read() {
     let grid: Vec<f64> = (0..12).map(|i| f64::from(i) / 8.0 - 0.5).collect();
     let turned: Vec<f64> = (0..12).map(|i| grid[i % 3 * 4 + i / 3]).collect();
@@ -211,7 +252,7 @@ fn towers_have_their_names() {
             let name = format!("auxiliary_head.{name}");
             weights.tensors.push(tensor(&name, shape));
         };
-        let mut norm = |at: usize, channels: usize, add: &mut dyn FnMut(&str, &[usize])| {
+        let norm = |at: usize, channels: usize, add: &mut dyn FnMut(&str, &[usize])| {
             for part in ["weight", "bias", "running_mean", "running_var"] {
                 add(&format!("features.{at}.{part}"), &[channels]);
             }
