@@ -36,6 +36,8 @@ pub enum Term {
     Fresh,
     /// [`Request::allow_changed`](crate::Request::allow_changed).
     AllowChanged,
+    /// [`ExportRequest::replace`](crate::export::ExportRequest::replace).
+    Replace,
     /// Making the request again that made the run in this directory.
     Resume(PathBuf),
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Term {
             Term::Seeds => "seeds",
             Term::Fresh => "fresh",
             Term::AllowChanged => "allow_changed",
+            Term::Replace => "replace",
             Term::Resume(dir) => {
                 return write!(f, "the request that made `{}`", dir.display());
             }

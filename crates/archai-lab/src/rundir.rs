@@ -34,6 +34,8 @@ pub const SUMMARY_FILE: &str = "summary.md";
 pub const LOCK_FILE: &str = ".lock";
 /// The folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
+/// Name of the folder in which later exports of its model lie; they say nothing about what it computed.
+pub const EXPORTS: &str = "export";
 
 /// Ending of the log for people.
 const HUMAN: &str = "log";
@@ -102,9 +104,15 @@ impl RunDir {
     /// Names of files that say nothing about what a run computed: they say how it was started, or repeat others for people.
     pub(crate) fn names_apart(&self) -> Result<Vec<String>, LabError> {
         let prefix = self.log_prefix()?;
-        let mut names = [CONFIG_FILE, STARTED_FILE, SUMMARY_FILE, CHECKPOINTS]
-            .map(String::from)
-            .to_vec();
+        let mut names = [
+            CONFIG_FILE,
+            STARTED_FILE,
+            SUMMARY_FILE,
+            CHECKPOINTS,
+            EXPORTS,
+        ]
+        .map(String::from)
+        .to_vec();
         if !prefix.is_empty() {
             names.extend([HUMAN, TREE].map(|ending| format!("{prefix}.{ending}")));
         }

@@ -2,6 +2,7 @@
 
 mod components;
 mod data;
+mod export;
 mod forecast;
 mod observer;
 mod parallel;

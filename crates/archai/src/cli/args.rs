@@ -7,6 +7,7 @@ use archai_engine::Engine;
 use archai_engine::device::USUAL_DEVICE;
 use archai_lab::RunMode;
 use archai_lab::runs::RunState;
+use archai_spec::settings::ExportInput;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
@@ -88,6 +89,11 @@ pub enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
         threads: Option<u16>,
     },
+    /// Write a trained network for other programs: ONNX, PyTorch, Rust, safetensors
+    ///
+    /// All files are written, or none. What is there already is replaced only if it is the same, or with --replace.
+    #[command(after_help = EXPORT_EXAMPLES)]
+    Export(ExportArgs),
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
     Algos(ListArgs),
@@ -236,6 +242,66 @@ Examples:
   archai bench
   archai bench --json --threads 2
   archai bench --only supernet --batch 32";
+
+const EXPORT_EXAMPLES: &str = "\
+The files lie in the folder `export` of a run directory, or beside a model file,
+unless --out says otherwise. `archai exporters` lists the formats; a run writes
+those of nas.eval.export at its end. docs/export.md has the rest.
+
+Examples:
+  archai export ~/logdir/darts_cifar10_first_eval --to onnx,pytorch,rust
+  archai export model.safetensors --to onnx --input bytes --softmax --out served";
+
+/// `archai export`.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// A model file (model.safetensors), or the run directory of an evaluation: NAME_eval
+    #[arg(value_name = "MODEL", value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+    /// Formats, separated by commas; `archai exporters` lists them
+    #[arg(long, value_name = "FORMATS", value_delimiter = ',', required = true)]
+    pub to: Vec<String>,
+    /// Folder for the files
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Of a run directory the weights that were best on validation data, not the last ones
+    #[arg(long)]
+    pub best: bool,
+    /// Replace files that are there already, with other contents
+    #[arg(long)]
+    pub replace: bool,
+    /// What goes into the network: normalised images, pixels from 0 to 1, or bytes (the file then holds the normalisation)
+    #[arg(long, value_enum, default_value_t = InputArg::Normalised)]
+    pub input: InputArg,
+    /// Probabilities come out, not logits
+    #[arg(long)]
+    pub softmax: bool,
+    /// Fold batch norms into the convolutions before them
+    #[arg(long)]
+    pub fold_norms: bool,
+    /// Print what was written as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What a written network takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputArg {
+    // No help texts, so that the list stays on one line.
+    Normalised,
+    Unit,
+    Bytes,
+}
+
+impl From<InputArg> for ExportInput {
+    fn from(arg: InputArg) -> Self {
+        match arg {
+            InputArg::Normalised => ExportInput::Normalised,
+            InputArg::Unit => ExportInput::Unit,
+            InputArg::Bytes => ExportInput::Bytes,
+        }
+    }
+}
 
 /// `archai bench`.
 #[derive(Clone, Debug, Args)]

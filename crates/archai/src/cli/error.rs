@@ -134,6 +134,7 @@ fn flag(term: &Term) -> String {
         Term::Seeds => "--seeds",
         Term::Fresh => "--fresh",
         Term::AllowChanged => "--allow-changed",
+        Term::Replace => "--replace",
         Term::Resume(dir) => return format!("archai resume {}", dir.display()),
         other => return other.to_string(),
     };

@@ -10,6 +10,7 @@ mod data;
 mod desc;
 pub(crate) mod env;
 pub(crate) mod error;
+mod export;
 mod forecast;
 mod import;
 mod lists;
@@ -208,6 +209,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Runs(args) => runs::run(args, lab),
         Command::Resume { dir } => resume(dir, overrides, lab, env),
         Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
+        Command::Export(args) => export::run(args, lab),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
         Command::Spaces(args) => lists::spaces(*args, lab),
