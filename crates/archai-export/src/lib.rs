@@ -15,6 +15,7 @@ pub mod safetensors;
 mod tensor;
 pub mod testing;
 mod weights;
+pub mod width;
 
 pub use formats::{Formats, Product};
 pub use info::{ModelInfo, Provenance, info_path};
@@ -201,13 +202,6 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The numbers as little-endian 32-bit floats.
-fn write_f32(out: &mut (impl Write + ?Sized), values: &[f64]) -> io::Result<()> {
-    values
-        .iter()
-        .try_for_each(|&v| out.write_all(&(v as f32).to_le_bytes()))
 }
 
 fn invalid(message: String) -> io::Error {

@@ -1,5 +1,5 @@
 //! PyTorch's file format, written without PyTorch: `torch.load("model.pt", weights_only=True)` gives an `OrderedDict` of
-//! float32 tensors, ready for `load_state_dict`.
+//! float32 tensors (float16 ones where [`crate::width`] says so), ready for `load_state_dict`.
 //!
 //! Such a file is a ZIP archive of stored entries below one folder: `data.pkl`, a pickle that describes the dictionary;
 //! `data/<k>`, the numbers of tensor k, aligned to 64 bytes so that they can be mapped into memory; `version` and
@@ -13,7 +13,8 @@ use zip::{CompressionMethod, result::ZipError};
 
 use archai_spec::registry::Named;
 
-use crate::{Exported, Exporter, NamedTensor, check, write_f32};
+use crate::width::{self, Width};
+use crate::{Exported, Exporter, NamedTensor, check};
 
 /// Writes PyTorch state dicts.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +40,13 @@ impl Exporter for PtExporter {
     fn usage(&self, file: &str) -> Option<String> {
         Some(format!("torch.load(\"{file}\", weights_only=True)"))
     }
+    fn options(&self) -> &[&str] {
+        &["half"]
+    }
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
-        write_pt(out, model.state)
+        let widths = width::widths(model.state, model.options)?;
+        check(model.state)?;
+        out.write_all(&archive(model.state, &widths)?)
     }
 }
 
@@ -54,17 +60,17 @@ const FOLDER: &str = "model";
 pub fn write_pt(out: &mut (impl Write + ?Sized), tensors: &[NamedTensor]) -> io::Result<()> {
     check(tensors)?;
     // In memory, where it cannot fail: an archive that is given up halfway prints to the terminal.
-    out.write_all(&archive(tensors)?)
+    out.write_all(&archive(tensors, &vec![Width::F32; tensors.len()])?)
 }
 
-fn archive(tensors: &[NamedTensor]) -> io::Result<Vec<u8>> {
+fn archive(tensors: &[NamedTensor], widths: &[Width]) -> io::Result<Vec<u8>> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     // No time stamps: the same weights give the same file.
     let stored = SimpleFileOptions::default()
         .compression_method(CompressionMethod::Stored)
         .with_alignment(64);
 
-    let pickle = state_dict(tensors);
+    let pickle = state_dict(tensors, widths);
     let mut entry =
         |name: &str, size: usize, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| {
             // Sizes above 32 bits need the large form of an entry.
@@ -76,11 +82,11 @@ fn archive(tensors: &[NamedTensor]) -> io::Result<Vec<u8>> {
     entry("data.pkl", pickle.len(), &mut |w| w.write_all(&pickle))?;
     entry("byteorder", 6, &mut |w| w.write_all(b"little"))?;
     entry("version", 2, &mut |w| w.write_all(b"3\n"))?;
-    for (k, tensor) in tensors.iter().enumerate() {
+    for (k, (tensor, width)) in tensors.iter().zip(widths).enumerate() {
         entry(
             &format!("data/{k}"),
-            4 * tensor.values.len(),
-            &mut |mut w| write_f32(&mut w, &tensor.values),
+            width.bytes() * tensor.values.len(),
+            &mut |mut w| width.write(&mut w, &tensor.values),
         )?;
     }
     Ok(zip.finish().map_err(zip_error)?.into_inner())
@@ -94,14 +100,14 @@ fn zip_error(error: ZipError) -> io::Error {
 }
 
 /// The pickle of `OrderedDict([(name, tensor), …])`.
-fn state_dict(tensors: &[NamedTensor]) -> Vec<u8> {
+fn state_dict(tensors: &[NamedTensor], widths: &[Width]) -> Vec<u8> {
     let mut p = Pickle::default();
     p.op(b"\x80\x02"); // PROTO 2
     p.ordered_dict();
     p.op(b"("); // MARK
-    for (k, tensor) in tensors.iter().enumerate() {
+    for (k, (tensor, width)) in tensors.iter().zip(widths).enumerate() {
         p.text(&tensor.name);
-        p.tensor(k, &tensor.shape);
+        p.tensor(k, &tensor.shape, *width);
     }
     p.op(b"u."); // SETITEMS, STOP
     p.0
@@ -160,11 +166,17 @@ impl Pickle {
     }
 
     /// `torch._utils._rebuild_tensor_v2(storage k, offset 0, shape, strides, requires_grad False, OrderedDict())`.
-    fn tensor(&mut self, k: usize, shape: &[usize]) {
+    fn tensor(&mut self, k: usize, shape: &[usize], width: Width) {
         self.global("torch._utils", "_rebuild_tensor_v2");
         self.op(b"((");
         self.text("storage");
-        self.global("torch", "FloatStorage");
+        self.global(
+            "torch",
+            match width {
+                Width::F16 => "HalfStorage",
+                Width::F32 => "FloatStorage",
+            },
+        );
         self.text(&k.to_string());
         self.text("cpu");
         self.int(shape.iter().product());

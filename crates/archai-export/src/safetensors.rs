@@ -10,7 +10,8 @@ use serde_json::{Map, json};
 use archai_spec::registry::Named;
 
 use crate::model_file::{DESC_TEXT, MODEL_VERSION, VERSION_TEXT};
-use crate::{Exported, Exporter, NamedTensor, check, invalid, write_f32};
+use crate::width::{self, Width};
+use crate::{Exported, Exporter, NamedTensor, check, invalid};
 
 /// Writes safetensors files, whose texts hold the network's description.
 #[derive(Clone, Copy, Debug)]
@@ -29,13 +30,17 @@ impl Exporter for SafetensorsExporter {
     fn extension(&self) -> &str {
         "safetensors"
     }
+    fn options(&self) -> &[&str] {
+        &["half"]
+    }
     fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
         let mut metadata = model.info.metadata();
         metadata.insert("format".to_string(), "pt".to_string());
         metadata.insert(VERSION_TEXT.to_string(), MODEL_VERSION.to_string());
         let desc = model.desc.to_yaml().map_err(io::Error::other)?;
         metadata.insert(DESC_TEXT.to_string(), desc);
-        write_safetensors(out, model.state, &metadata)
+        let widths = width::widths(model.state, model.options)?;
+        write(out, model.state, &widths, &metadata)
     }
     fn usage(&self, file: &str) -> Option<String> {
         Some(format!("safetensors.numpy.load_file(\"{file}\")"))
@@ -61,17 +66,31 @@ pub fn write_safetensors(
     tensors: &[NamedTensor],
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {
+    write(out, tensors, &vec![Width::F32; tensors.len()], metadata)
+}
+
+/// [`write_safetensors`] with the width of each tensor's numbers.
+fn write(
+    out: &mut (impl Write + ?Sized),
+    tensors: &[NamedTensor],
+    widths: &[Width],
+    metadata: &BTreeMap<String, String>,
+) -> io::Result<()> {
     check(tensors)?;
     let mut header = Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".into(), json!(metadata));
     }
     let mut offset = 0;
-    for tensor in tensors {
-        let end = offset + 4 * tensor.values.len();
+    for (tensor, width) in tensors.iter().zip(widths) {
+        let end = offset + width.bytes() * tensor.values.len();
+        let dtype = match width {
+            Width::F16 => "F16",
+            Width::F32 => "F32",
+        };
         header.insert(
             tensor.name.clone(),
-            json!({ "dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end] }),
+            json!({ "dtype": dtype, "shape": tensor.shape, "data_offsets": [offset, end] }),
         );
         offset = end;
     }
@@ -80,10 +99,13 @@ pub fn write_safetensors(
 
     out.write_all(&(header.len() as u64).to_le_bytes())?;
     out.write_all(&header)?;
-    tensors.iter().try_for_each(|t| write_f32(out, &t.values))
+    let numbers = tensors.iter().zip(widths);
+    numbers
+        .into_iter()
+        .try_for_each(|(t, width)| width.write(out, &t.values))
 }
 
-/// Reads tensors of 32- or 64-bit floats, in the order in which they lie in the file, and the texts beside them.
+/// Reads tensors of 16-, 32- or 64-bit floats, in the order in which they lie in the file, and the texts beside them.
 ///
 /// # Errors
 /// It is no safetensors file, is cut off, or holds another type of number.
@@ -105,11 +127,13 @@ pub fn read_safetensors(bytes: &[u8]) -> io::Result<(Vec<NamedTensor>, BTreeMap<
     for name in header.offset_keys() {
         let view = file.tensor(&name).map_err(broken)?;
         let values = match view.dtype() {
+            Dtype::F16 => read::<2>(view.data(), width::from_f16),
+            Dtype::BF16 => read::<2>(view.data(), width::from_bf16),
             Dtype::F32 => read::<4>(view.data(), |b| f32::from_le_bytes(b).into()),
             Dtype::F64 => read::<8>(view.data(), f64::from_le_bytes),
             other => {
                 return Err(invalid(format!(
-                    "tensor `{name}` holds {other:?}; expected F32 or F64"
+                    "tensor `{name}` holds {other:?}; expected F16, BF16, F32 or F64"
                 )));
             }
         };

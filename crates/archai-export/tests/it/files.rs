@@ -4,7 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
-use archai_export::{NamedTensor, read_safetensors, write_pt, write_safetensors};
+use archai_export::{
+    Exported, Exporter, ModelInfo, NamedTensor, Options, builtin, read_safetensors, width, write_pt,
+    write_safetensors,
+};
+use archai_spec::desc::{OpCatalog, build, zoo};
+use archai_spec::settings::Settings;
 
 fn pt(tensors: &[NamedTensor]) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -64,6 +69,64 @@ fn safetensors_round_trip() {
         safetensors(&samples(), &texts).unwrap(),
         "same tensors, same bytes"
     );
+}
+
+/// The file of an exporter, with weights in half precision. The network is of no matter.
+fn in_half(name: &str, state: &[NamedTensor]) -> io::Result<Vec<u8>> {
+    let settings = Settings::shipped("cifar10").unwrap();
+    let catalog = OpCatalog::builtin();
+    let builder = zoo::builder("resnet20").unwrap();
+    let desc = &settings.nas.search.model_desc;
+    let desc = build(&*builder, desc, None, true, &catalog).unwrap().desc;
+    let exporters = builtin();
+    let exporter: &dyn Exporter = exporters.iter().find(|e| e.name() == name).unwrap().as_ref();
+    let mut bytes = Vec::new();
+    let model = Exported {
+        desc: &desc,
+        catalog: &catalog,
+        state,
+        info: &ModelInfo::new(&settings.dataset, &[]),
+        options: &Options {
+            half: true,
+            ..Options::default()
+        },
+    };
+    exporter.export(&model, &mut bytes)?;
+    Ok(bytes)
+}
+
+#[test]
+fn weights_in_half_precision() {
+    let third = |name: &str, shape: &[usize]| NamedTensor {
+        values: vec![1.0 / 3.0; shape.iter().product()],
+        ..tensor(name, shape)
+    };
+    let state = vec![
+        third("conv.weight", &[4, 3, 3, 3]),
+        third("bn.weight", &[4]),
+        third("linear.weight", &[10, 4]),
+    ];
+    let options = Options {
+        half: true,
+        ..Options::default()
+    };
+    let rounded = width::rounded(&state, &options).unwrap();
+    // Ten bits of fraction, and 23.
+    assert_eq!(rounded[0].values[0], 1365.0 / 4096.0);
+    assert_eq!(rounded[1].values[0], f64::from(1.0_f32 / 3.0));
+    let bytes = in_half("safetensors", &state).unwrap();
+    assert_eq!(read_safetensors(&bytes).unwrap().0, rounded);
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    assert_eq!(file.tensor("conv.weight").unwrap().data().len(), 2 * 108);
+    assert_eq!(load_pt(&in_half("pt", &state).unwrap()), rounded);
+    for name in ["safetensors", "pt"] {
+        let large = NamedTensor {
+            values: vec![65_520.0, 0.0],
+            ..tensor("conv7.weight", &[2, 1])
+        };
+        let error = in_half(name, &[large]).unwrap_err().to_string();
+        assert!(error.contains("tensor `conv7.weight` holds 65520"), "{error}");
+    }
 }
 
 #[test]
@@ -141,6 +204,7 @@ fn load_pt(bytes: &[u8]) -> Vec<NamedTensor> {
                 Value::Text(name),
                 Value::Tensor {
                     key,
+                    half,
                     shape,
                     strides,
                 },
@@ -152,12 +216,17 @@ fn load_pt(bytes: &[u8]) -> Vec<NamedTensor> {
                 .map(|axis| shape[axis + 1..].iter().map(|&n| n.max(1)).product())
                 .collect();
             assert_eq!(strides, expected, "{name}");
-            let values: Vec<f64> = files[&format!("data/{key}")]
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&b| f32::from_le_bytes(b).into())
-                .collect();
+            let data = &files[&format!("data/{key}")];
+            let numbers: usize = shape.iter().product();
+            let values: Vec<f64> = match half {
+                true => (data.as_chunks::<2>().0.iter())
+                    .map(|&b| half::f16::from_le_bytes(b).to_f64())
+                    .collect(),
+                false => (data.as_chunks::<4>().0.iter())
+                    .map(|&b| f32::from_le_bytes(b).into())
+                    .collect(),
+            };
+            assert_eq!(values.len(), numbers, "{name}");
             NamedTensor {
                 name,
                 shape,
@@ -177,10 +246,12 @@ enum Value {
     Tuple(Vec<Value>),
     Storage {
         key: String,
+        half: bool,
         numbers: usize,
     },
     Tensor {
         key: String,
+        half: bool,
         shape: Vec<usize>,
         strides: Vec<usize>,
     },
@@ -254,12 +325,12 @@ fn unpickle(pickle: &[u8]) -> Value {
                 else {
                     panic!("persistent id {id:?}")
                 };
-                assert_eq!(
-                    (kind.as_str(), class.as_str(), place.as_str()),
-                    ("storage", "torch.FloatStorage", "cpu")
-                );
+                assert_eq!((kind.as_str(), place.as_str()), ("storage", "cpu"));
+                let half = class == "torch.HalfStorage";
+                assert!(half || class == "torch.FloatStorage", "{class}");
                 stack.push(Value::Storage {
                     key: key.clone(),
+                    half,
                     numbers: *numbers,
                 });
             }
@@ -274,7 +345,7 @@ fn unpickle(pickle: &[u8]) -> Value {
                     (
                         "torch._utils._rebuild_tensor_v2",
                         [
-                            Value::Storage { key, numbers },
+                            Value::Storage { key, half, numbers },
                             Value::Int(0),
                             Value::Tuple(shape),
                             Value::Tuple(strides),
@@ -297,6 +368,7 @@ fn unpickle(pickle: &[u8]) -> Value {
                         assert_eq!(shape.iter().product::<usize>(), *numbers);
                         Value::Tensor {
                             key: key.clone(),
+                            half: *half,
                             shape,
                             strides,
                         }

@@ -15,6 +15,9 @@ pub struct ExportOptions {
     /// Batch norms are folded into the convolutions before them: fewer and faster layers, other names of parameters. ONNX
     /// only.
     pub fold_norms: bool,
+    /// Weights of convolutions and linear layers are written in 16 bits, in half the space; networks compute with them in 32
+    /// bits as before. Norms and biases keep 32 bits.
+    pub half: bool,
 }
 
 /// What a written network takes as its input, always in the order batch, channels, height, width.
