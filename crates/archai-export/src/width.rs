@@ -36,11 +36,7 @@ impl Width {
         }
     }
     /// Writes numbers, little-endian.
-    pub(crate) fn write(
-        self,
-        out: &mut (impl Write + ?Sized),
-        values: &[f64],
-    ) -> io::Result<()> {
+    pub(crate) fn write(self, out: &mut (impl Write + ?Sized), values: &[f64]) -> io::Result<()> {
         match self {
             Width::F16 => values
                 .iter()

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
 
 use archai_export::{
-    Exported, Exporter, ModelInfo, NamedTensor, Options, builtin, read_safetensors, width, write_pt,
-    write_safetensors,
+    Exported, Exporter, ModelInfo, NamedTensor, Options, builtin, read_safetensors, width,
+    write_pt, write_safetensors,
 };
 use archai_spec::desc::{OpCatalog, build, zoo};
 use archai_spec::settings::Settings;
@@ -79,7 +79,11 @@ fn in_half(name: &str, state: &[NamedTensor]) -> io::Result<Vec<u8>> {
     let desc = &settings.nas.search.model_desc;
     let desc = build(&*builder, desc, None, true, &catalog).unwrap().desc;
     let exporters = builtin();
-    let exporter: &dyn Exporter = exporters.iter().find(|e| e.name() == name).unwrap().as_ref();
+    let exporter: &dyn Exporter = exporters
+        .iter()
+        .find(|e| e.name() == name)
+        .unwrap()
+        .as_ref();
     let mut bytes = Vec::new();
     let model = Exported {
         desc: &desc,
@@ -125,7 +129,10 @@ fn weights_in_half_precision() {
             ..tensor("conv7.weight", &[2, 1])
         };
         let error = in_half(name, &[large]).unwrap_err().to_string();
-        assert!(error.contains("tensor `conv7.weight` holds 65520"), "{error}");
+        assert!(
+            error.contains("tensor `conv7.weight` holds 65520"),
+            "{error}"
+        );
     }
 }
 
