@@ -279,6 +279,9 @@ pub struct ExportArgs {
     /// Fold batch norms into the convolutions before them
     #[arg(long)]
     pub fold_norms: bool,
+    /// Write weights of convolutions and linear layers in 16 bits: files of half the size
+    #[arg(long)]
+    pub half: bool,
     /// Print what was written as JSON
     #[arg(long)]
     pub json: bool,

@@ -40,6 +40,7 @@ fn options(args: &ExportArgs) -> ExportOptions {
         input: args.input.into(),
         softmax: args.softmax,
         fold_norms: args.fold_norms,
+        half: args.half,
     }
 }
 
