@@ -5,10 +5,12 @@
 //!
 //! What formats there are is an open list of [`Exporter`]s, from which an evaluation takes those that it is asked for.
 
+mod fold;
 mod formats;
 pub mod import;
 mod info;
 mod model_file;
+pub mod onnx;
 pub mod pt;
 pub mod reference;
 pub mod safetensors;
@@ -17,6 +19,7 @@ pub mod testing;
 mod weights;
 pub mod width;
 
+pub use fold::fold_norms;
 pub use formats::{Formats, Product};
 pub use info::{ModelInfo, Provenance, info_path};
 pub use model_file::{MODEL_VERSION, ModelFile, ModelFileError, ModelFileErrorKind};
@@ -179,6 +182,7 @@ pub fn builtin() -> Exporters {
     Exporters::new("exporter")
         .with(Arc::new(safetensors::SafetensorsExporter))
         .with(Arc::new(pt::PtExporter))
+        .with(Arc::new(onnx::OnnxExporter))
 }
 
 /// Refuses what no format can hold: a name twice, or fewer numbers than the shape says.
@@ -202,6 +206,10 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn unsupported(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 fn invalid(message: String) -> io::Error {

@@ -99,7 +99,7 @@ fn formats_that_cannot_be_written_are_refused_before_anything_is_trained() {
     for (names, expect) in [
         (
             ["pt", "size"],
-            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pt, sizes, again",
+            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pt, onnx, sizes, again",
         ),
         (
             ["safetensors", "again"],

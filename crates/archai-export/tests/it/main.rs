@@ -1,6 +1,8 @@
 //! Trained networks as files.
 
+mod cases;
 mod files;
 mod import;
 mod model_file;
+mod onnx;
 mod reference;

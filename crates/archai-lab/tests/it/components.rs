@@ -108,7 +108,7 @@ fn what_a_lab_does_not_know_is_refused_before_anything_runs() {
         ),
         (
             exporting("[pt,names]", tiny()),
-            "`nas.eval.export=[pt,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pt)",
+            "`nas.eval.export=[pt,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pt, onnx)",
         ),
     ] {
         let error = lab.run(&request, &NoObserver).map(drop).unwrap_err();

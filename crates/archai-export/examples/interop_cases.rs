@@ -1,0 +1,167 @@
+//! Writes networks as files for other programs, with images and the logits that they must give, so that the scripts in
+//! `interop/` can compare: `cargo run --release -p archai-export --example interop_cases -- DIR [--networks N]`.
+//!
+//! Each case is a folder with the files of every exporter, called `model`, and `case.safetensors`: `images` (normalised, unless
+//! the case says otherwise) and `output`, by `archai_export::reference`. Its texts say what the case stands for (`group`).
+
+#[path = "../tests/it/cases.rs"]
+mod cases;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use archai_export::reference::{Maps, Reference};
+use archai_export::{
+    ExportInput, Exported, ModelInfo, NamedTensor, Options, builtin, write_safetensors,
+};
+use archai_spec::desc::OpCatalog;
+
+use cases::Case;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (dir, n) = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [dir] => (PathBuf::from(dir), 50),
+        [dir, "--networks", n] => (PathBuf::from(dir), n.parse()?),
+        _ => return Err("usage: interop_cases DIR [--networks N]".into()),
+    };
+    let catalog = cases::catalog();
+    let ops = cases::ops(&catalog);
+    let drawn = cases::drawn(n, &catalog);
+    let zoo = cases::of_zoo(&catalog);
+    let mut written = 0;
+    for (i, case) in ops.iter().chain(&drawn).chain(&zoo).enumerate() {
+        // Every second network has its norms folded.
+        let options = Options {
+            fold_norms: i % 2 == 1,
+            ..Options::default()
+        };
+        write(&dir, case, &catalog, &options)?;
+        written += 1;
+    }
+    // What may be chosen, on one network of each space.
+    for case in drawn.iter().filter(|case| case.name == "0") {
+        for (input, softmax) in [
+            (ExportInput::Unit, false),
+            (ExportInput::Bytes, false),
+            (ExportInput::Bytes, true),
+        ] {
+            let options = Options {
+                input,
+                softmax,
+                fold_norms: true,
+                ..Options::default()
+            };
+            let case = Case {
+                group: format!(
+                    "input {}{}",
+                    input.name(),
+                    if softmax { ", softmax" } else { "" }
+                ),
+                name: case.group.clone(),
+                desc: case.desc.clone(),
+            };
+            write(&dir, &case, &catalog, &options)?;
+            written += 1;
+        }
+    }
+    println!("{written} cases in {}", dir.display());
+    Ok(())
+}
+
+/// Images of a case: as many as no axis of a network has.
+const N_IMAGES: usize = 3;
+
+fn write(
+    dir: &Path,
+    case: &Case,
+    catalog: &OpCatalog,
+    options: &Options,
+) -> Result<(), Box<dyn Error>> {
+    let graph = case.desc.lower(catalog)?.inference();
+    let state = cases::trained(&graph, 11);
+    let image = case.desc.input;
+    let info = ModelInfo {
+        class_names: (0..case.desc.n_classes)
+            .map(|i| format!("class {i}"))
+            .collect(),
+        n_classes: case.desc.n_classes,
+        channels: image.channels,
+        size: [image.height, image.width],
+        mean: vec![0.5, 0.25, 0.375],
+        std: vec![0.25, 0.5, 0.125],
+        transforms: vec!["normalise".to_string()],
+        provenance: Default::default(),
+    };
+    let mut images = cases::images(N_IMAGES, image, 5);
+    // What the network is given, and the numbers that this stands for.
+    let normal = match options.input {
+        ExportInput::Normalised => images.clone(),
+        ExportInput::Unit | ExportInput::Bytes => {
+            let bytes = |v: f64| (v * 60.0 + 127.0).clamp(0.0, 255.0).round();
+            for v in &mut images.values {
+                *v = match options.input {
+                    ExportInput::Bytes => bytes(*v),
+                    _ => f64::from((bytes(*v) / 255.0) as f32),
+                };
+            }
+            let max = if options.input == ExportInput::Bytes {
+                255.0
+            } else {
+                1.0
+            };
+            Maps::from_fn(images.shape, |n, c, y, x| {
+                (images.at(n, c, y, x) / max - f64::from(info.mean[c])) / f64::from(info.std[c])
+            })
+        }
+    };
+    let mut output = Reference::new(&graph, &state)?.logits(&normal)?;
+    if options.softmax {
+        for row in output.values.chunks_exact_mut(info.n_classes) {
+            let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            row.iter_mut().for_each(|v| *v = (*v - max).exp());
+            let sum: f64 = row.iter().sum();
+            row.iter_mut().for_each(|v| *v /= sum);
+        }
+    }
+    let place = dir.join(format!("{} {}", case.group, case.name).replace([' ', ','], "_"));
+    fs::create_dir_all(&place)?;
+    let model = Exported {
+        desc: &case.desc,
+        catalog,
+        state: &state,
+        info: &info,
+        options,
+    };
+    for exporter in builtin().iter() {
+        let mut bytes = Vec::new();
+        exporter.export(&model, &mut bytes)?;
+        fs::write(place.join(format!("model.{}", exporter.extension())), bytes)?;
+        for name in exporter.companions("model") {
+            let (path, mut bytes) = (place.join(&name), Vec::new());
+            exporter.export_companion(&name, &model, &mut bytes)?;
+            fs::create_dir_all(path.parent().unwrap_or(&place))?;
+            fs::write(path, bytes)?;
+        }
+    }
+    let tensor = |name: &str, shape: &[usize], values: &[f64]| NamedTensor {
+        name: name.to_string(),
+        shape: shape.to_vec(),
+        values: values.to_vec(),
+    };
+    let tensors = [
+        tensor("images", &images.shape, &images.values),
+        tensor("output", &[N_IMAGES, info.n_classes], &output.values),
+    ];
+    let texts = [
+        ("group", case.group.as_str()),
+        ("input", options.input.name()),
+    ];
+    let texts: BTreeMap<String, String> = texts.map(|(k, v)| (k.into(), v.into())).into();
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, &tensors, &texts)?;
+    fs::write(place.join("case.safetensors"), bytes)?;
+    Ok(())
+}
