@@ -15,7 +15,7 @@ fi
 if [ $# -eq 0 ]; then
     # Every kernel at least once.
     set -- pointwise_and_factorized_reduce many_channels separable conv::dense affine_norms any_subset \
-        norm_pool_mix elementwise packing::ops
+        norm_pool_mix elementwise packing::ops infer_few
 fi
 
 test=$(cargo test --release -p archai-kernels --test it --no-run 2>&1 | sed -n 's/.*Executable .*(\(.*\))$/\1/p')

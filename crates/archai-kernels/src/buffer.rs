@@ -1,5 +1,6 @@
 //! Memory that is written before it is read, and tensors whose samples several threads read or write at once.
 
+use crate::simd::{Isa, LANES};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
@@ -261,6 +262,102 @@ impl<'a> SharedSamples<'a> {
             len: self.len,
             count: self.count,
             life: PhantomData,
+        }
+    }
+}
+
+/// Numbers that several threads read and write at once, each its own; who holds which is up to its user. No reference to
+/// more than one vector of them is ever made.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    data: *mut f32,
+    len: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: plain numbers; every access is an `unsafe` method that says who must not do what meanwhile.
+unsafe impl Send for Shared<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Shared<'_> {}
+
+impl<'a> Shared<'a> {
+    pub fn whole(data: &'a mut [f32]) -> Self {
+        Shared {
+            data: data.as_mut_ptr(),
+            len: data.len(),
+            life: PhantomData,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// A part.
+    pub fn part(&self, start: usize, len: usize) -> Self {
+        assert!(
+            start <= self.len && len <= self.len - start,
+            "{start} + {len} exceeds {}",
+            self.len
+        );
+        Shared {
+            // Within the numbers, or not read if there are none.
+            data: self.data.wrapping_add(start),
+            len,
+            ..*self
+        }
+    }
+
+    /// All of it to read.
+    ///
+    /// # Safety
+    /// While the result is held, nobody writes any of it.
+    pub unsafe fn read(&self) -> &'a [f32] {
+        // SAFETY: within the borrowed data by the length; that nobody writes is the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.data, self.len) }
+    }
+
+    /// All of it to write.
+    ///
+    /// # Safety
+    /// While the result is held, nobody else reads or writes any of it.
+    pub unsafe fn write(&self) -> &'a mut [f32] {
+        // SAFETY: as above; that it is exclusive is the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }
+    }
+
+    /// Eight numbers from place `i` on.
+    ///
+    /// # Safety
+    /// `i + 8` does not exceed the length, and nobody writes them meanwhile.
+    #[inline(always)]
+    pub unsafe fn load<I: Isa>(&self, i: usize) -> I::V {
+        self.check(i);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let v = std::slice::from_raw_parts(self.data.add(i), LANES);
+            I::load(v, 0)
+        }
+    }
+
+    /// Writes eight numbers from place `i` on.
+    ///
+    /// # Safety
+    /// `i + 8` does not exceed the length, and nobody else reads or writes them meanwhile.
+    #[inline(always)]
+    pub unsafe fn store<I: Isa>(&self, i: usize, v: I::V) {
+        self.check(i);
+        // SAFETY: promised by the caller.
+        unsafe {
+            let d = std::slice::from_raw_parts_mut(self.data.add(i), LANES);
+            I::store(d, 0, v);
+        }
+    }
+
+    #[inline(always)]
+    fn check(&self, i: usize) {
+        if cfg!(any(debug_assertions, feature = "checked")) {
+            assert!(i + LANES <= self.len, "{i} + {LANES} exceeds {}", self.len);
         }
     }
 }

@@ -6,6 +6,7 @@ mod ceiling;
 mod cell;
 mod conv;
 mod exec;
+pub mod infer;
 mod layout;
 mod micro;
 mod mix;

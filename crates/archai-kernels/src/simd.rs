@@ -189,6 +189,10 @@ pub(crate) trait Isa: Copy {
     /// Neither `i + 8` nor `j + 8` exceeds the length of `d`.
     unsafe fn store_pair(d: &mut [f32], i: usize, j: usize, v: Self::Pair);
     fn splat_pair(x: f32) -> Self::Pair;
+    /// A pair of two vectors.
+    fn join(a: Self::V, b: Self::V) -> Self::Pair;
+    /// Its two vectors.
+    fn split(v: Self::Pair) -> (Self::V, Self::V);
     /// [`Isa::fma`] on both vectors.
     fn fma_pair(a: Self::Pair, b: Self::Pair, c: Self::Pair) -> Self::Pair;
     /// `s[i + K * STEP] * b + c` on both vectors, with one instruction where it exists.
@@ -207,6 +211,8 @@ pub(crate) trait Isa: Copy {
     fn mul(a: Self::V, b: Self::V) -> Self::V;
     /// `max(a, 0)`; not-a-number stays what it is, so that a diverging run is seen.
     fn relu(a: Self::V) -> Self::V;
+    /// `min(a, b)`; `a` if it is not a number.
+    fn min(a: Self::V, b: Self::V) -> Self::V;
     /// `v` where `cond > 0`, else 0.
     fn where_positive(cond: Self::V, v: Self::V) -> Self::V;
     /// `v` where `a == b`, else 0.
@@ -257,6 +263,14 @@ macro_rules! pair_of_two {
         #[inline(always)]
         fn splat_pair(x: f32) -> Self::Pair {
             [Self::splat(x); 2]
+        }
+        #[inline(always)]
+        fn join(a: Self::V, b: Self::V) -> Self::Pair {
+            [a, b]
+        }
+        #[inline(always)]
+        fn split(v: Self::Pair) -> (Self::V, Self::V) {
+            (v[0], v[1])
         }
         #[inline(always)]
         fn fma_pair(a: Self::Pair, b: Self::Pair, c: Self::Pair) -> Self::Pair {
@@ -346,6 +360,10 @@ impl Isa for Portable {
     #[inline(always)]
     fn relu(a: Self::V) -> Self::V {
         std::array::from_fn(|i| if a[i] < 0.0 { 0.0 } else { a[i] })
+    }
+    #[inline(always)]
+    fn min(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if b[i] < a[i] { b[i] } else { a[i] })
     }
     #[inline(always)]
     fn where_positive(cond: Self::V, v: Self::V) -> Self::V {
@@ -488,6 +506,11 @@ mod x86 {
                     unsafe { _mm256_max_ps(_mm256_setzero_ps(), a) }
                 }
                 #[inline(always)]
+                fn min(a: __m256, b: __m256) -> __m256 {
+                    // As above.
+                    unsafe { _mm256_min_ps(b, a) }
+                }
+                #[inline(always)]
                 fn where_positive(cond: __m256, v: __m256) -> __m256 {
                     unsafe {
                         _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(cond, _mm256_setzero_ps()), v)
@@ -593,6 +616,20 @@ mod x86 {
         #[inline(always)]
         fn splat_pair(x: f32) -> __m512 {
             unsafe { _mm512_set1_ps(x) }
+        }
+        #[inline(always)]
+        fn join(a: __m256, b: __m256) -> __m512 {
+            unsafe {
+                let (first, second) = (_mm512_castps256_ps512(a), _mm256_castps_pd(b));
+                _mm512_castpd_ps(_mm512_insertf64x4::<1>(_mm512_castps_pd(first), second))
+            }
+        }
+        #[inline(always)]
+        fn split(v: __m512) -> (__m256, __m256) {
+            unsafe {
+                let second = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v));
+                (_mm512_castps512_ps256(v), _mm256_castpd_ps(second))
+            }
         }
         #[inline(always)]
         fn fma_pair(a: __m512, b: __m512, c: __m512) -> __m512 {

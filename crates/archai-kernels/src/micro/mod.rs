@@ -11,4 +11,6 @@ pub(crate) mod pad;
 pub(crate) mod place;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
+pub(crate) mod product;
 pub(crate) mod tile;
+pub(crate) mod window;

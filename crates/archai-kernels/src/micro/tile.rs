@@ -4,7 +4,8 @@
 //! Blocks go in pairs, since a pair fills a register of AVX-512; a single one may follow the pairs. The order in which
 //! a sum's products are added does not depend on the tile's shape, and so neither does the result.
 
-use crate::simd::{Isa, scalar};
+use crate::buffer::Shared;
+use crate::simd::{Isa, LANES, scalar};
 
 /// Runs `$body` for each of at most eight pixels, whose number `$K` is a constant: the address of its scalar then needs
 /// no instruction of its own.
@@ -113,6 +114,76 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
                 }
             }
             total.store(d, at, P);
+        }
+    }
+
+    /// Sums that begin with one vector per block, from `v[at]` on.
+    ///
+    /// # Safety
+    /// A vector for each block of the tile lies within `v`.
+    #[inline(always)]
+    pub unsafe fn per_block(v: &[f32], at: usize) -> Self {
+        // SAFETY: promised by the caller.
+        let (pairs, singles) = unsafe { Self::vectors(v, at, LANES) };
+        Tile {
+            pairs: pairs.map(|pair| [pair; P]),
+            singles: singles.map(|single| [single; P]),
+        }
+    }
+
+    /// Adds what `s` holds for the first `pixels` pixels.
+    ///
+    /// # Safety
+    /// Their vectors lie within `s`, and nobody writes them meanwhile.
+    #[inline(always)]
+    pub unsafe fn add_shared(&mut self, s: &Shared<'_>, at: Places, pixels: usize) {
+        let place = |c: usize, p: usize| at.start + c * at.block + p * at.pixel;
+        // SAFETY: promised by the caller.
+        unsafe {
+            for p in 0..P {
+                if p < pixels {
+                    for c in 0..CP {
+                        let (a, b) = I::split(self.pairs[c][p]);
+                        let first = I::add(s.load::<I>(place(2 * c, p)), a);
+                        let second = I::add(s.load::<I>(place(2 * c + 1, p)), b);
+                        self.pairs[c][p] = I::join(first, second);
+                    }
+                    for c in 0..CS {
+                        let at = place(2 * CP + c, p);
+                        self.singles[c][p] = I::add(s.load::<I>(at), self.singles[c][p]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes `f` of the sums of the first `pixels` pixels.
+    ///
+    /// # Safety
+    /// Their vectors lie within `d`, and nobody else reads or writes them meanwhile.
+    #[inline(always)]
+    pub unsafe fn store_shared(
+        &self,
+        d: &Shared<'_>,
+        at: Places,
+        pixels: usize,
+        f: impl Fn(I::V) -> I::V,
+    ) {
+        let place = |c: usize, p: usize| at.start + c * at.block + p * at.pixel;
+        // SAFETY: promised by the caller.
+        unsafe {
+            for p in 0..P {
+                if p < pixels {
+                    for c in 0..CP {
+                        let (first, second) = I::split(self.pairs[c][p]);
+                        d.store::<I>(place(2 * c, p), f(first));
+                        d.store::<I>(place(2 * c + 1, p), f(second));
+                    }
+                    for c in 0..CS {
+                        d.store::<I>(place(2 * CP + c, p), f(self.singles[c][p]));
+                    }
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod cell;
 mod conv;
 mod determinism;
 mod elementwise;
+mod infer;
 mod norm_pool_mix;
 mod packing;
 mod reference;
