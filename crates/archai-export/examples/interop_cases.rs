@@ -2,7 +2,8 @@
 //! `interop/` can compare: `cargo run --release -p archai-export --example interop_cases -- DIR [--networks N]`.
 //!
 //! Each case is a folder with the files of every exporter, called `model`, and `case.safetensors`: `images` (normalised, unless
-//! the case says otherwise) and `output`, by `archai_export::reference`. Its texts say what the case stands for (`group`).
+//! the case says otherwise) and `output`, by `archai_export::reference`; `model.int8.onnx`, quantised on these images, and
+//! `int8_logits`, what it is simulated to give. Its texts say what the case stands for (`group`).
 
 #[path = "../tests/it/cases.rs"]
 mod cases;
@@ -12,9 +13,11 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use archai_export::onnx::Int8Exporter;
+use archai_export::quant::{Calibration, Method, Quantised};
 use archai_export::reference::{Maps, Reference};
 use archai_export::{
-    ExportInput, Exported, ModelInfo, NamedTensor, Options, builtin, write_safetensors,
+    ExportInput, Exported, Exporter, ModelInfo, NamedTensor, Options, builtin, write_safetensors,
 };
 use archai_spec::desc::OpCatalog;
 
@@ -146,6 +149,16 @@ fn write(
             fs::write(path, bytes)?;
         }
     }
+    let calibration = Calibration {
+        images: &normal,
+        method: Method::MinMax,
+        threads: 1,
+    };
+    let quantised = Quantised::new(&graph, &state, &calibration)?;
+    let int8_logits = quantised.logits(&normal)?;
+    let mut bytes = Vec::new();
+    Int8Exporter::new(quantised).export(&model, &mut bytes)?;
+    fs::write(place.join("model.int8.onnx"), bytes)?;
     let tensor = |name: &str, shape: &[usize], values: &[f64]| NamedTensor {
         name: name.to_string(),
         shape: shape.to_vec(),
@@ -154,6 +167,11 @@ fn write(
     let tensors = [
         tensor("images", &images.shape, &images.values),
         tensor("output", &[N_IMAGES, info.n_classes], &output.values),
+        tensor(
+            "int8_logits",
+            &[N_IMAGES, info.n_classes],
+            &int8_logits.values,
+        ),
     ];
     let texts = [
         ("group", case.group.as_str()),

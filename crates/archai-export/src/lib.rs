@@ -12,6 +12,7 @@ mod info;
 mod model_file;
 pub mod onnx;
 pub mod pt;
+pub mod quant;
 pub mod reference;
 pub mod safetensors;
 mod tensor;

@@ -61,6 +61,20 @@ impl Maps {
         &self.values[(n * channels + c) * h * w..][..h * w]
     }
 
+    /// Some of the images.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    #[must_use]
+    pub fn slice(&self, images: std::ops::Range<usize>) -> Maps {
+        let [_, c, h, w] = self.shape;
+        let size = c * h * w;
+        Maps {
+            shape: [images.len(), c, h, w],
+            values: self.values[images.start * size..images.end * size].to_vec(),
+        }
+    }
+
     fn map(&self, f: impl Fn(f64) -> f64) -> Maps {
         Maps {
             shape: self.shape,
@@ -126,7 +140,7 @@ impl<'a> Reference<'a> {
     /// Images of another shape than the network's; a mixture without weights.
     pub fn values(&self, images: &Maps) -> io::Result<Vec<Maps>> {
         let mut values = Vec::with_capacity(self.graph.values.len());
-        self.execute(images, None, |maps| values.push(maps.clone()))?;
+        self.execute(images, None, |_, maps| values.push(maps.clone()))?;
         Ok(values)
     }
 
@@ -135,7 +149,16 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// As [`Reference::values`].
     pub fn logits(&self, images: &Maps) -> io::Result<Maps> {
-        self.execute(images, Some(self.graph.logits), |_| {})
+        self.walk(images, |_, _| {})
+    }
+
+    /// The logits, where `visit` sees each value (its index in the graph) once it is there, the images first, and may change
+    /// it: layers read what it leaves.
+    ///
+    /// # Errors
+    /// As [`Reference::values`].
+    pub fn walk(&self, images: &Maps, visit: impl FnMut(usize, &mut Maps)) -> io::Result<Maps> {
+        self.execute(images, Some(self.graph.logits), visit)
     }
 
     /// Executes the layers in order and shows each value once it is there. If only one value is `wanted`, the others are
@@ -144,7 +167,7 @@ impl<'a> Reference<'a> {
         &self,
         images: &Maps,
         wanted: Option<usize>,
-        mut visit: impl FnMut(&Maps),
+        mut visit: impl FnMut(usize, &mut Maps),
     ) -> io::Result<Maps> {
         let expected = self.graph.values[0].shape;
         let expected = [expected.channels, expected.height, expected.width];
@@ -159,9 +182,10 @@ impl<'a> Reference<'a> {
             layer.inputs.iter().for_each(|&v| last_use[v] = i);
         }
         let wanted = wanted.unwrap_or(self.graph.values.len() - 1);
-        visit(images);
+        let mut image = images.clone();
+        visit(0, &mut image);
         let mut values: Vec<Option<Maps>> = vec![None; self.graph.values.len()];
-        values[0] = Some(images.clone());
+        values[0] = Some(image);
         for (i, layer) in self.graph.layers.iter().enumerate() {
             let read = |&v: &usize| {
                 values[v]
@@ -169,7 +193,7 @@ impl<'a> Reference<'a> {
                     .expect("a layer comes after what it reads")
             };
             let inputs: Vec<&Maps> = layer.inputs.iter().map(read).collect();
-            let out = self.layer(layer, &inputs)?;
+            let mut out = self.layer(layer, &inputs)?;
             let said = self.graph.values[layer.output].shape;
             let said = [said.channels, said.height, said.width];
             if out.shape[1..] != said {
@@ -179,7 +203,7 @@ impl<'a> Reference<'a> {
                     &out.shape[1..]
                 )));
             }
-            visit(&out);
+            visit(layer.output, &mut out);
             for &v in layer
                 .inputs
                 .iter()
@@ -285,12 +309,6 @@ impl<'a> Reference<'a> {
         let bias = self.weights.get(layer, ParamKind::Bias);
         let (per_group, outs) = (conv.c_in / conv.groups, conv.c_out / conv.groups);
         let ([kh, kw], [n, _, _, w]) = (conv.kernel, shape);
-        // Where tap `k` of output `o` lies on an axis of `size` pixels: nowhere in the padding.
-        let place = |axis: usize, o: usize, k: usize, size: usize| {
-            let place = o * conv.stride[axis] + k * conv.dilation;
-            let place = place.checked_sub(conv.padding[axis])?;
-            (place < size).then_some(place)
-        };
         let mut values = Vec::with_capacity(shape.iter().product());
         for i in 0..n {
             for c in 0..conv.c_out {
@@ -299,15 +317,22 @@ impl<'a> Reference<'a> {
                     let plane = x.plane(i, c / outs * per_group + k);
                     for (r, s) in (0..kh).flat_map(|r| (0..kw).map(move |s| (r, s))) {
                         let tap = weight[((c * per_group + k) * kh + r) * kw + s];
-                        for (y, out) in out.chunks_exact_mut(w).enumerate() {
-                            let Some(row) = place(0, y, r, x.shape[2]) else {
-                                continue;
-                            };
-                            let row = &plane[row * x.shape[3]..][..x.shape[3]];
-                            for (z, out) in out.iter_mut().enumerate() {
-                                if let Some(column) = place(1, z, s, x.shape[3]) {
-                                    *out += tap * row[column];
+                        let rows = seen(conv, 0, r, x.shape[2], shape[2]);
+                        let columns = seen(conv, 1, s, x.shape[3], w);
+                        for (y, row) in rows {
+                            let (out, row) = (&mut out[y * w..][..w], &plane[row * x.shape[3]..]);
+                            let columns = columns.clone();
+                            match conv.stride[1] {
+                                // The same as below, in a form that compilers make wide instructions of.
+                                1 => {
+                                    let Some((first, column)) = columns.clone().next() else {
+                                        continue;
+                                    };
+                                    let out = &mut out[first..first + columns.len()];
+                                    let row = &row[column..];
+                                    out.iter_mut().zip(row).for_each(|(o, x)| *o += tap * x);
                                 }
+                                _ => columns.for_each(|(z, column)| out[z] += tap * row[column]),
                             }
                         }
                     }
@@ -340,6 +365,23 @@ impl<'a> Reference<'a> {
             normal * scale.map_or(1.0, |s| s[c]) + shift.map_or(0.0, |s| s[c])
         })
     }
+}
+
+/// The outputs on an axis that tap `tap` of a convolution takes part in, each with the input that it meets there: none in the
+/// padding.
+fn seen(
+    conv: &ConvShape,
+    axis: usize,
+    tap: usize,
+    size: usize,
+    outputs: usize,
+) -> impl ExactSizeIterator<Item = (usize, usize)> + Clone {
+    let (stride, padding) = (conv.stride[axis], conv.padding[axis]);
+    let offset = tap * conv.dilation;
+    let first = padding.saturating_sub(offset).div_ceil(stride);
+    let end = (size + padding).saturating_sub(offset).div_ceil(stride);
+    let end = end.min(outputs).max(first);
+    (first..end).map(move |o| (o, o * stride + offset - padding))
 }
 
 /// Σ weight·maps, added from first to last.

@@ -11,6 +11,8 @@
 //! `class_names`, `input_size` (channels, height, width), `mean`, `std`, `input` (what numbers an image is made of) and the
 //! description, `model_desc`.
 
+mod half;
+mod int8;
 mod lower;
 pub mod proto;
 
@@ -22,9 +24,10 @@ use archai_spec::registry::Named;
 use prost::Message;
 
 use crate::{
-    Exported, Exporter, ModelInfo, NamedTensor, Options, Weights, fold_norms, unsupported,
+    Exported, Exporter, ModelInfo, NamedTensor, Options, Weights, fold_norms, unsupported, width,
 };
 
+pub use int8::Int8Exporter;
 pub use lower::{LOGITS, PROBABILITIES};
 
 /// Version of the operators.
@@ -66,7 +69,7 @@ impl Exporter for OnnxExporter {
     }
 
     fn options(&self) -> &[&str] {
-        &["input", "softmax", "fold_norms"]
+        &["input", "softmax", "fold_norms", "half"]
     }
 
     fn usage(&self, file: &str) -> Option<String> {
@@ -95,6 +98,7 @@ pub fn network(
     let weights = Weights::new(graph, state)?;
     let mut lowered = lower::lower(graph, &weights, info, options)?;
     lowered.name = "network".to_string();
+    half::halve(&mut lowered, state, &width::widths(state, options)?);
     let mut metadata_props: Vec<proto::Text> = (info.metadata().iter())
         .map(|(name, value)| text(name, value))
         .collect();

@@ -5,4 +5,5 @@ mod files;
 mod import;
 mod model_file;
 mod onnx;
+mod quant;
 mod reference;
