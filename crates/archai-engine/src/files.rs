@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Name of a found description in a run directory.
 pub const FOUND_DESC: &str = "final_model_desc.yaml";
+/// The name of the scaled description in a run's directory, unless `nas.eval.full_desc_filename` says otherwise.
+pub const FULL_DESC: &str = "full_model_desc.yaml";
 /// Name of the drawing of its cells.
 pub const FOUND_DRAWING: &str = "final_model_desc.svg";
 /// Folder beside the found description for the networks of a search that finds several, as `model_desc_<number>.yaml`. The

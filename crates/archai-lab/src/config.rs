@@ -1,5 +1,6 @@
 //! Which configuration a command means: layers, weakest first, from algorithm, data set, mode and files.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use archai_algos::{Algorithm, Algorithms};
@@ -13,6 +14,7 @@ use archai_spec::settings::OWN_SPACE;
 use archai_spec::spaces;
 
 use crate::error::LabError;
+use crate::inputs;
 use crate::message::{Message, Term};
 use crate::request::RunMode;
 
@@ -41,15 +43,29 @@ pub struct ConfigRequest<'a> {
     pub config_only: Option<&'a str>,
     /// Values of the command line.
     pub overrides: Vec<Override>,
+    /// The caller's folder, at which relative paths start that no file gives; empty where it is not known, which leaves them
+    /// as they are.
+    pub folder: &'a Path,
 }
 
 impl ConfigRequest<'_> {
-    /// Loads and checks the configuration.
+    /// Loads and checks the configuration. Relative paths of data sets, and of the description that is evaluated, start at the
+    /// folder of the file in which they stand.
     ///
     /// # Errors
     /// An unknown data set, space or finalizer, what has no meaning beside `config_only`, and everything that is wrong with
     /// files and overrides.
     pub fn load(self) -> Result<ConfigTree, LabError> {
+        let (components, folder) = (self.components, self.folder);
+        Ok(inputs::named(inputs::located(
+            self.load_as_written()?,
+            components,
+            folder,
+        )))
+    }
+
+    /// The same with paths as they were written.
+    pub(crate) fn load_as_written(self) -> Result<ConfigTree, LabError> {
         self.check_alone()?;
         let files = archai_algos::files(self.algos, &Files);
         let files = spaces::files(&self.components.spaces, &files);
@@ -200,6 +216,7 @@ pub fn all_ops(
             config: None,
             config_only: None,
             overrides: Vec::new(),
+            folder: Path::new(""),
         };
         let mut with_own = ops.clone();
         match algo.runner(&request.load()?)?.register_ops(&mut with_own) {

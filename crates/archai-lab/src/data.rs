@@ -129,7 +129,7 @@ impl Seen {
         if let Some((_, _, known)) = known {
             return Ok(known.clone());
         }
-        let found = inspect(&components.formats, &files, split).map_err(LabError::caused)?;
+        let found = inspect(&components.formats, &files, split)?;
         parts.push((files, split, found.clone()));
         Ok(found)
     }

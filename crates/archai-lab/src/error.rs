@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use archai_data::DataError;
 use archai_engine::EngineError;
 use archai_engine::files::FileError;
 use archai_spec::config::ConfigErrors;
+use archai_spec::desc::DescErrors;
 
 use crate::message::Message;
 use crate::phase::Phase;
@@ -81,6 +83,25 @@ impl From<EngineError> for LabError {
             }
             error => LabError::caused(error),
         }
+    }
+}
+
+/// Data that are not there, damaged, or other than the settings say are the caller's to mend; a disk that fails is not.
+impl From<DataError> for LabError {
+    fn from(error: DataError) -> Self {
+        match error {
+            DataError::Absent { .. } | DataError::Malformed { .. } | DataError::Setting { .. } => {
+                LabError::request(error.to_string())
+            }
+            error => LabError::caused(error),
+        }
+    }
+}
+
+/// A description in a file that cannot be used.
+impl From<DescErrors> for LabError {
+    fn from(errors: DescErrors) -> Self {
+        LabError::request(errors.to_string())
     }
 }
 

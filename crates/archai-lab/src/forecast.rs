@@ -458,7 +458,7 @@ impl<'a> Needs<'a> {
             settings.common.seed,
             "forecast",
         )
-        .map_err(LabError::caused)
+        .map_err(LabError::from)
     }
 
     fn training(

@@ -19,6 +19,7 @@ use crate::config::ConfigRequest;
 use crate::data::{Data, Seen};
 use crate::dirs::RunDirs;
 use crate::error::LabError;
+use crate::inputs;
 use crate::lab::Lab;
 use crate::message::{Message, Term};
 use crate::phase::Phase;
@@ -141,6 +142,7 @@ impl<'a> Plan<'a> {
                     config: request.config.as_deref(),
                     config_only: request.config_only.as_deref(),
                     overrides: overrides(request, seed)?,
+                    folder: &lab.host().folder,
                 };
                 let job = config
                     .load()
@@ -294,6 +296,14 @@ impl<'a> Job<'a> {
         seed: Option<u64>,
     ) -> Result<Self, LabError> {
         let settings = tree.settings()?;
+        let wanted = [
+            ("nas.search.loader.dataset.path", request.search),
+            ("nas.eval.loader.dataset.path", request.eval),
+            ("nas.eval.final_desc_filename", request.eval && !request.search),
+        ];
+        let wanted = wanted.into_iter().filter_map(|(key, wanted)| wanted.then_some(key));
+        let wanted: Vec<&str> = wanted.collect();
+        inputs::check_starts(&tree, &wanted, &lab.host().folder)?;
         let mut vars: Vars = lab.host().vars.clone();
         let logdir = expand(&settings.common.logdir, &vars).map_err(|e| {
             let what = format!("common.logdir: {e}; or give the folder with ");

@@ -87,7 +87,6 @@ impl Plan<'_> {
         let components = self.lab.components();
         let check_data = |loader| {
             Loaders::check(loader, &components.formats, &components.transforms)
-                .map_err(LabError::caused)
         };
         // Before the data, which take longer to look at.
         let template = match (self.search, self.eval) {

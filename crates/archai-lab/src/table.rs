@@ -50,9 +50,7 @@ impl Table {
                 path.display()
             )));
         }
-        NasBench201Table::open(path)
-            .map(Table)
-            .map_err(LabError::caused)
+        Ok(Table(NasBench201Table::open(path)?))
     }
 
     /// Whether tables of this kind know the cells of a space: whether what is drawn there is one of NAS-Bench-201.
@@ -116,5 +114,9 @@ impl Table {
 
 fn read_desc(path: &Path, catalog: &OpCatalog) -> Result<ModelDesc, LabError> {
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
-    ModelDesc::from_yaml(&text, &path.display().to_string(), catalog).map_err(LabError::caused)
+    Ok(ModelDesc::from_yaml(
+        &text,
+        &path.display().to_string(),
+        catalog,
+    )?)
 }

@@ -89,7 +89,7 @@ impl Template {
         };
         let name = path.display().to_string();
         let desc = ModelDesc::from_yaml(&template.text, &name, catalog);
-        Ok((template, desc.map_err(LabError::caused)?))
+        Ok((template, desc?))
     }
 
     /// With a search, the evaluation takes what the search found; another file would be ignored or written over.

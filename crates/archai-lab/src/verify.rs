@@ -7,15 +7,17 @@ use std::path::Path;
 use archai_engine::Engine;
 use archai_engine::files::FileError;
 
+use crate::config::ConfigRequest;
 use crate::data::differences;
 use crate::digests;
 use crate::error::LabError;
+use crate::inputs;
 use crate::lab::Lab;
 use crate::message::{Message, Term};
 use crate::observer::Observer;
 use crate::phase::Phase;
 use crate::record::Record;
-use crate::request::Request;
+use crate::request::{Request, RunMode};
 use crate::rundir::{CONFIG_FILE, FOUND_DESC, GALLERY, RunDir};
 use crate::started::{DirState, Started};
 use crate::table::FIGURES;
@@ -97,7 +99,7 @@ impl Repetition {
             exp_prefix: PREFIX.to_string(),
             config_only: Some(text(&config)),
             logdir: Some(text(&scratch.join("logdir"))),
-            overrides: overrides.to_vec(),
+            overrides: [paths_of(lab, &started, &config)?, overrides.to_vec()].concat(),
             table: started
                 .argument("--table")
                 .filter(|_| record.figures.keys().any(|name| name.starts_with(FIGURES)))
@@ -167,6 +169,37 @@ impl Repetition {
         });
         Ok(compared.collect())
     }
+}
+
+/// Overrides that say where the relative paths in a copied configuration lead: programs before this one left them as they were
+/// written, seen from where the run was started.
+fn paths_of(lab: &Lab, started: &Started, config: &Path) -> Result<Vec<String>, LabError> {
+    if started.folder.as_os_str().is_empty() {
+        return Ok(Vec::new());
+    }
+    let algo = lab.algorithms().get(&started.algorithm);
+    let algo = algo.map_err(|e| LabError::request(e.to_string()))?;
+    let file = config.to_string_lossy();
+    let request = ConfigRequest {
+        algos: lab.algorithms(),
+        components: lab.components(),
+        algo,
+        others: Vec::new(),
+        dataset: None,
+        eval_dataset: None,
+        space: None,
+        mode: RunMode::default(),
+        config: None,
+        config_only: Some(&file),
+        overrides: Vec::new(),
+        folder: Path::new(""),
+    };
+    let paths = inputs::relative(&request.load_as_written()?, lab.components());
+    let paths = paths.into_iter().map(|(key, text)| {
+        let path = serde_json::json!(started.folder.join(text));
+        format!("{key}={path}")
+    });
+    Ok(paths.collect())
 }
 
 /// How a run was started and what it gave, if it is finished.

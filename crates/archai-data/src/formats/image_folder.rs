@@ -342,14 +342,63 @@ fn find(dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataE
             return Ok(found);
         }
     }
-    Err(files::absent(
-        dataset,
-        split,
+    let looked_for = format!(
+        "{}/ with one folder of images per class",
+        patterns.join("/ or ")
+    );
+    let mut error = files::absent(dataset, split, looked_for);
+    // Where the training data are, the test data are meant to be.
+    let is_right = split == Split::Test && find(dataset, Split::Train).is_ok();
+    if !is_right
+        && let DataError::Absent { ways_out, .. } = &mut error
+        && let Some(hint) = hint(Path::new(&dataset.path), &patterns)?
+    {
+        *ways_out = format!("{hint}, or {ways_out}");
+    }
+    Err(error)
+}
+
+/// What the folder may be that was named in place of the one above the parts: a part, a class, the one above, or one without parts.
+fn hint(place: &Path, patterns: &[&str]) -> Result<Option<String>, DataError> {
+    let has_part = |folder: &Path| -> Result<bool, DataError> {
+        for pattern in patterns {
+            let found = files::find(folder, pattern)?;
+            if found.iter().any(|path| path.is_dir()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let part = patterns.join("/ or ");
+    // A class lies two levels below the folder that is meant.
+    for above in place.ancestors().skip(1).take(2) {
+        if above != Path::new("") && has_part(above)? {
+            let above = above.display();
+            return Ok(Some(format!(
+                "'{above}' has {part}/: set dataset.path to '{above}' if that is meant"
+            )));
+        }
+    }
+    if !place.is_dir() {
+        return Ok(None);
+    }
+    let mut folders = files::list(place)?;
+    folders.retain(|name| !name.starts_with('.') && place.join(name).is_dir());
+    for name in &folders {
+        let below = place.join(name);
+        if has_part(&below)? {
+            let below = below.display();
+            return Ok(Some(format!(
+                "'{below}' has {part}/: set dataset.path to '{below}' if that is meant"
+            )));
+        }
+    }
+    Ok((!folders.is_empty()).then(|| {
         format!(
-            "{}/ with one folder of images per class",
-            patterns.join("/ or ")
-        ),
-    ))
+            "there are the folders {}: if they are the classes, put them below {part}/",
+            some_of(&folders)
+        )
+    }))
 }
 
 /// The names of the folders below `roots`, sorted; hidden ones are left out.

@@ -67,6 +67,49 @@ fn a_part_without_class_folders_is_an_error() {
 }
 
 #[test]
+fn a_folder_that_is_one_level_off_is_told_from_one_that_is_not_there() {
+    let (folder, set) = two_classes();
+    let place = |path: &Path| settings::Dataset {
+        path: path.to_str().unwrap().to_owned(),
+        ..set.clone()
+    };
+    let top = format!("set dataset.path to '{}'", folder.path().display());
+    let mut cases = Vec::new();
+    for below in ["train", "test", "train/a", "test/b"] {
+        cases.push((folder.path().join(below), top.clone()));
+    }
+    let outer = TempDir::new().unwrap();
+    let inner = outer.path().join("set");
+    fs::create_dir_all(inner.join("train/a")).unwrap();
+    let nowhere = outer.path().join("no/such/folder");
+    cases.push((
+        outer.path().to_path_buf(),
+        format!("set dataset.path to '{}'", inner.display()),
+    ));
+    for (path, expect) in cases {
+        check_error(
+            look(&place(&path), Split::Train),
+            &["was not found", &expect, "--dataset.path DIR"],
+        );
+    }
+    let text = look(&place(&nowhere), Split::Train).unwrap_err().to_string();
+    assert!(!text.contains("if that is meant"), "{text}");
+
+    let classes = TempDir::new().unwrap();
+    for class in ["cat", "dog", ".hidden"] {
+        fs::create_dir(classes.path().join(class)).unwrap();
+    }
+    check_error(
+        look(&place(classes.path()), Split::Train),
+        &["there are the folders cat, dog: if they are the classes, put them below train/, or set"],
+    );
+    // The training data are there, so the folder is the right one.
+    fs::remove_dir_all(folder.path().join("test")).unwrap();
+    let text = look(&set, Split::Test).unwrap_err().to_string();
+    assert!(text.contains("was not found") && !text.contains("if "), "{text}");
+}
+
+#[test]
 fn pictures_are_known_by_what_they_hold() {
     let (folder, set) = two_classes();
     for (name, bytes) in [

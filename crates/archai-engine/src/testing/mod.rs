@@ -62,7 +62,7 @@ use crate::{
     compute::Compute,
     error::EngineError,
     experiment::{Experiment, ExperimentRunner},
-    files::{FOUND_DESC, FileError},
+    files::{FOUND_DESC, FULL_DESC, FileError},
     finalize::Supernet,
     op::OpRegistry,
     phases::{run_eval, run_search},
@@ -521,7 +521,7 @@ impl Place<'_> {
         let file = |name: &str| dir.join(name).display().to_string();
         search.final_desc_filename = file(FOUND_DESC);
         eval.final_desc_filename = file(FOUND_DESC);
-        eval.full_desc_filename = file("full_model_desc.yaml");
+        eval.full_desc_filename = file(FULL_DESC);
         eval.metric_filename = file("eval_train_metrics.yaml");
         eval.model_filename = file("model.pt");
         // Decay moves parameters that no gradient reaches.

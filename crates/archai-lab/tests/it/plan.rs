@@ -133,6 +133,7 @@ fn digests(lab: &Lab, request: &Request) -> Vec<String> {
             config: request.config.as_deref(),
             config_only: None,
             overrides: parse_overrides(&request.overrides).unwrap(),
+            folder: &lab.host().folder,
         };
         config.load().unwrap().digest().unwrap()
     };

@@ -78,9 +78,11 @@ impl<'a> Checker<'a> {
                 node,
                 path,
                 format!(
-                    "expected {}, found {}",
+                    "expected {}, found {}{}",
                     expected(schema, nullable),
-                    node.found()
+                    node.found(),
+                    as_list(node, schema)
+                        .map_or_else(String::new, |list| format!("; write `{list}`"))
                 ),
             ),
         }
@@ -463,6 +465,39 @@ fn format_range(format: &str) -> Option<(i128, i128)> {
 fn limits(schema: &Value) -> (Option<f64>, Option<f64>) {
     let bound = |word: &str| schema.get(word).and_then(Value::as_f64);
     (bound("minimum"), bound("maximum"))
+}
+
+/// What was written as a list, where a list is wanted and what was written could be its items: one for all, or as many as it has
+/// places with commas or blanks between them.
+fn as_list(node: &Node, schema: &Value) -> Option<String> {
+    let Tree::Scalar(scalar) = &node.value else {
+        return None;
+    };
+    let items = schema.get("items").map(types)?;
+    if !types(schema).contains(&"array") || items == ["string"] {
+        return None;
+    }
+    let words = scalar.text.split([',', ' ', 'x']);
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+    let is_item = |word: &&str| {
+        let word = Scalar {
+            text: (*word).to_owned(),
+            style: scalar.style,
+        };
+        (items.iter()).any(|wanted| scalar_value(&word, wanted).is_some())
+    };
+    if words.is_empty() || !words.iter().all(is_item) {
+        return None;
+    }
+    let bound = |word: &str| schema.get(word).and_then(Value::as_u64);
+    let words = match (words.len(), bound("minItems"), bound("maxItems")) {
+        (1, Some(low), Some(high)) if low == high => vec![words[0]; low as usize],
+        (n, low, high) => {
+            let fits = low.is_none_or(|low| n as u64 >= low) && high.is_none_or(|high| n as u64 <= high);
+            fits.then_some(words)?
+        }
+    };
+    Some(format!("[{}]", words.join(", ")))
 }
 
 /// What a key wants, in words.

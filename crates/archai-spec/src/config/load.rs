@@ -5,7 +5,7 @@ use super::copy::{resolve, section_copies};
 use super::error::{ConfigError, ConfigErrors, did_you_mean};
 use super::node::{COPY, Kind, Node, Origin, Style, Value};
 use super::overrides::{Override, apply};
-use super::paths::expand_paths;
+use super::paths::{each_path, expand_paths};
 use super::schema::{Schema, properties};
 use super::source::{FileSource, Shipped, join};
 use super::vars::Vars;
@@ -189,9 +189,13 @@ impl<'a> ConfigLoader<'a> {
 
     fn layer(&self, layer: &Layer, schema: &Schema) -> Result<Node, ConfigErrors> {
         match layer {
-            Layer::File(name) => Ok(self.file(name, None, &mut Vec::new())?),
+            Layer::File(name) => {
+                let file = self.file(name, None, &mut Vec::new())?;
+                refuse_description(&file, name)?;
+                Ok(file)
+            }
             Layer::Dataset(name) => {
-                let mut file = self.file(name, None, &mut Vec::new())?;
+                let mut file = self.dataset_file(name)?;
                 complete_dataset(&mut file, name, schema)?;
                 Ok(file)
             }
@@ -200,7 +204,7 @@ impl<'a> ConfigLoader<'a> {
     }
 
     fn evaluation_data(&self, name: &str, schema: &Schema) -> Result<Node, ConfigErrors> {
-        let mut file = self.file(name, None, &mut Vec::new())?;
+        let mut file = self.dataset_file(name)?;
         complete_dataset(&mut file, name, schema)?;
         let mut errors = Vec::new();
         unknown_keys(&file, &mut Vec::new(), schema, &mut errors);
@@ -227,6 +231,26 @@ impl<'a> ConfigLoader<'a> {
             }
         }
         Ok(layer)
+    }
+
+    /// A data-set file on top of what it includes. Whoever names one that is not there may not know what such a file is.
+    fn dataset_file(&self, name: &str) -> Result<Node, ConfigError> {
+        let file = self.file(name, None, &mut Vec::new());
+        file.map_err(|error| {
+            let message = error.message.strip_prefix(&cannot_read("configuration", name));
+            match (message, &error.origin) {
+                (Some(why), None) => ConfigError::new(
+                    None,
+                    "",
+                    format!(
+                        "{}{why}; `archai datasets` lists the data sets that are known by name, and one of your own is a YAML file \
+                         with a section `dataset:`",
+                        cannot_read("data-set", name)
+                    ),
+                ),
+                _ => error,
+            }
+        })
     }
 
     /// A file on top of what it includes.
@@ -275,7 +299,8 @@ impl<'a> ConfigLoader<'a> {
                     guesses = near.into_iter().map(str::to_owned).collect();
                 }
                 let message = format!(
-                    "cannot read the configuration file {name}: {error}{}",
+                    "{}: {error}{}",
+                    cannot_read("configuration", name),
                     did_you_mean(&guesses)
                 );
                 ConfigError::new(included_at.cloned(), "", message)
@@ -307,6 +332,11 @@ impl<'a> ConfigLoader<'a> {
             None => node,
         })
     }
+}
+
+/// How the error of a file begins that cannot be read.
+fn cannot_read(kind: &str, name: &str) -> String {
+    format!("cannot read the {kind} file {name}")
 }
 
 /// The checked form of a tree in which copies are resolved.
@@ -410,8 +440,21 @@ fn cut_off(below: &Node, layer: &mut Node, path: &[&str], schema: &Schema) {
     }
 }
 
+/// A model description is no configuration: one error that says so is worth more than one for each of its keys.
+fn refuse_description(file: &Node, name: &str) -> Result<(), ConfigError> {
+    if file.child("cells").is_none() || file.child("version").is_none() {
+        return Ok(());
+    }
+    let message = format!(
+        "{name} is a model description and no configuration; `archai train {name}` trains it as it is, `archai run --no-search \
+         --nas.eval.final_desc_filename {name}` scales it up first"
+    );
+    Err(ConfigError::at(&file.origin, "", message))
+}
+
 /// Fills in the fields that a data-set file leaves to their defaults.
 fn complete_dataset(file: &mut Node, name: &str, schema: &Schema) -> Result<(), ConfigError> {
+    refuse_description(file, name)?;
     let origin = file.origin.clone();
     let section = match &mut file.value {
         Value::Section(map) => map.get_mut("dataset"),
@@ -591,6 +634,54 @@ impl ConfigTree {
             return Ok(tree);
         }
         Err(self.errors_at(problems))
+    }
+
+    /// The keys that hold paths (see [`crate::settings`]) with their texts, sections of algorithms included; `null`s are left
+    /// out.
+    pub fn paths(&self) -> Vec<(String, String)> {
+        let (mut value, mut paths) = (self.value.clone(), Vec::new());
+        each_path(&mut value, "", &mut |key, text| {
+            paths.push((key.to_owned(), text.clone()));
+        });
+        paths
+    }
+
+    /// The text of a value as it was written, whatever [`ConfigTree::with_text`] made of it; none for what is no single value, and
+    /// for a key that is not there.
+    pub fn written(&self, path: &str) -> Option<&str> {
+        let mut parts = path.split('.').filter(|part| !part.is_empty());
+        let node = parts.try_fold(&self.root, |node, part| node.child(part))?;
+        match &node.value {
+            Value::Scalar(scalar) => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    /// The same tree with another text for a key that has one: what the caller knows better than the file. Its origin stays,
+    /// unless `why` says another. Other keys stay as they are.
+    ///
+    /// ```
+    /// use archai_spec::config::{ConfigLoader, Schema, Shipped};
+    ///
+    /// let tree = ConfigLoader::new(&Shipped)
+    ///     .files("archai:algos/common.yaml")
+    ///     .dataset("archai:datasets/mnist.yaml")
+    ///     .load(&Schema::settings())?
+    ///     .with_text("dataset.path", "/mine/mnist", None);
+    /// assert_eq!(tree.settings()?.dataset.path, "/mine/mnist");
+    /// assert_eq!(tree.written("dataset.path"), Some("$dataroot/mnist"));
+    /// # Ok::<(), archai_spec::config::ConfigErrors>(())
+    /// ```
+    #[must_use]
+    pub fn with_text(mut self, path: &str, text: &str, why: Option<Origin>) -> ConfigTree {
+        let pointer: String = path.split('.').map(|part| format!("/{part}")).collect();
+        if let Some(serde_json::Value::String(value)) = self.value.pointer_mut(&pointer) {
+            *value = text.to_owned();
+            if let (Some(node), Some(why)) = (self.root.at_mut(path), why) {
+                node.origin = why;
+            }
+        }
+        self
     }
 
     /// What the keys may be.

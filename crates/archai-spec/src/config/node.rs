@@ -184,6 +184,16 @@ impl Node {
         }
     }
 
+    /// What stands at a dotted path below this one.
+    pub(super) fn at_mut(&mut self, path: &str) -> Option<&mut Node> {
+        let mut parts = path.split('.').filter(|part| !part.is_empty());
+        parts.try_fold(self, |node, part| match &mut node.value {
+            Value::Section(map) => map.get_mut(part),
+            Value::List(items) => items.get_mut(part.parse::<usize>().ok()?),
+            Value::Scalar(_) => None,
+        })
+    }
+
     /// Takes away what stands at a path below this one, if anything does.
     pub(super) fn remove(&mut self, path: &[String]) {
         let Some((last, above)) = path.split_last() else {

@@ -237,6 +237,59 @@ impl Schema {
         )
     }
 
+    /// The settings that a bare word may mean: dotted paths of the keys of this name, shortest first. Where there are none, those of
+    /// the most similar name. Sections that others copy stand for their copies.
+    ///
+    /// ```
+    /// use archai_spec::config::Schema;
+    /// let keys = Schema::settings().keys_named("epochs");
+    /// assert_eq!(keys[..2], ["nas.eval.trainer.epochs", "nas.search.trainer.epochs"]);
+    /// assert_eq!(Schema::settings().keys_named("sise"), ["dataset.size"]);
+    /// assert!(Schema::settings().keys_named("frobnicate").is_empty());
+    /// ```
+    pub fn keys_named(&self, name: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        self.each_key(&self.schema, "", &mut all);
+        let last = |key: &String| key.rsplit('.').next().unwrap_or(key).to_owned();
+        let names: Vec<String> = all.iter().map(last).collect();
+        let known = names.iter().map(String::as_str);
+        let wanted = match names.iter().any(|known| known == name) {
+            true => Some(name),
+            false => similar(name, known).into_iter().next(),
+        };
+        let mut keys: Vec<String> = (all.iter().zip(&names))
+            .filter(|(_, last)| Some(last.as_str()) == wanted)
+            .map(|(key, _)| key.clone())
+            .collect();
+        keys.sort_by_key(|key| (key.matches('.').count(), key.len()));
+        let mut kept: Vec<String> = Vec::new();
+        for key in keys {
+            let is_copy = |source: &String| key.ends_with(&format!(".{source}"));
+            if !kept.iter().any(is_copy) {
+                kept.push(key);
+            }
+        }
+        kept
+    }
+
+    /// The dotted paths of all keys that hold a value.
+    fn each_key(&self, schema: &Value, at: &str, found: &mut Vec<String>) {
+        if at.matches('.').count() > 12 {
+            return;
+        }
+        for (name, child) in properties(self.plain(schema)) {
+            let path = if at.is_empty() {
+                name.clone()
+            } else {
+                format!("{at}.{name}")
+            };
+            match properties(self.plain(child)).next() {
+                Some(_) => self.each_key(child, &path, found),
+                None => found.push(path),
+            }
+        }
+    }
+
     fn find(&self, schema: &Value, key: &str, at: &str, found: &mut Vec<String>) {
         if at.matches('.').count() > 12 {
             return;

@@ -1,6 +1,7 @@
 //! Descriptions as YAML files: read with precise errors, written in a stable, documented form.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::version_message;
@@ -19,10 +20,36 @@ const HEAD_OF_ANY: &str = "\
 # before it, each through its stem), and state n+k is node k, the sum of its edges.
 ";
 
-/// The one field that says whether the rest can be read.
+/// The one field that says whether the rest can be read, and the sections that a configuration has.
 #[derive(Deserialize)]
 struct Head {
     version: Option<u32>,
+    dataset: Option<IgnoredAny>,
+    nas: Option<IgnoredAny>,
+    common: Option<IgnoredAny>,
+}
+
+/// What is said of a file without a version.
+fn no_version(head: &Head) -> String {
+    let sections = [
+        ("dataset", head.dataset.is_some()),
+        ("nas", head.nas.is_some()),
+        ("common", head.common.is_some()),
+    ];
+    let section = sections.iter().find(|(_, is_there)| *is_there);
+    match section {
+        Some((section, _)) => format!(
+            "this is a configuration, for it has a section `{section}`, and no model description; it goes behind {}",
+            match *section {
+                "dataset" => "`archai run --datasets`",
+                _ => "`archai run --config`",
+            }
+        ),
+        None => format!(
+            "the field `version` is missing; a model description starts with `version: {FORMAT_VERSION}` (a description of \
+             Archai is read by `archai desc import`)"
+        ),
+    }
 }
 
 /// Turns an error of the YAML reader into ours: `file:line:col: what`, with the nearest known fields.
@@ -175,15 +202,9 @@ impl ModelDesc {
         // A newer layout may have other fields, so its version is read first and alone.
         let head: Head = serde_saphyr::from_str(text).map_err(syntax)?;
         let Some(version) = head.version else {
-            return Err(DescError::new(
-                DescErrorKind::Version,
-                format!(
-                    "the field `version` is missing; a model description starts with `version: {FORMAT_VERSION}` \
-                     (a description of Archai is read by `archai desc import`)"
-                ),
-            )
-            .at(name)
-            .into());
+            return Err(DescError::new(DescErrorKind::Version, no_version(&head))
+                .at(name)
+                .into());
         };
         if version != FORMAT_VERSION {
             return Err(

@@ -61,7 +61,23 @@ fn one_mistake_in_a_file() {
             "nas: {search: {trainer: {lr_schedule: {warmup: 5}}}}",
             "f.yaml:1:40: nas.search.trainer.lr_schedule.warmup: expected a section (epochs, multiplier) or null, found `5`".into(),
         ),
-        ("dataset: {mean: 0.5}", "f.yaml:1:11: dataset.mean: expected a list of numbers, found `0.5`".into()),
+        ("dataset: {mean: 0.5}", "f.yaml:1:11: dataset.mean: expected a list of numbers, found `0.5`; write `[0.5]`".into()),
+        ("dataset: {size: 64}", "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found `64`; write `[64, 64]`".into()),
+        (
+            "dataset: {size: 64x48}",
+            "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found the text `64x48`; write `[64, 48]`".into(),
+        ),
+        (
+            "dataset: {size: '1, 2, 3'}",
+            "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found the text `1, 2, 3`".into(),
+        ),
+        ("dataset: {size: big}", "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found the text `big`".into()),
+        (
+            "version: 1\ncells: []",
+            "f.yaml:1:1: f.yaml is a model description and no configuration; `archai train f.yaml` trains it as it is, `archai \
+             run --no-search --nas.eval.final_desc_filename f.yaml` scales it up first"
+                .into(),
+        ),
         ("dataset: {mean: [1, 2, x]}", "f.yaml:1:24: dataset.mean.2: expected a number, found the text `x`".into()),
         ("dataset: {size: [32]}", "f.yaml:1:11: dataset.size: expected a list of 2 whole numbers, found a list of 1".into()),
         (

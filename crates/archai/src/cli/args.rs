@@ -20,9 +20,9 @@ First steps:
 
 Exit status:
   0    all well
-  1    something failed
-  2    the command line or a configuration cannot be used, or names a file
-       that is not there
+  1    something failed on the way
+  2    what was asked for cannot be done: the command line, a configuration, or
+       a file or folder that they name is missing or cannot be used
   130  interrupted";
 
 /// Neural architecture search: from the first search to the trained network
@@ -68,11 +68,7 @@ pub enum Command {
             given; giving it yourself does the same.\n\n\
             Example:\n  archai resume ~/logdir/darts_cifar10_first_search"
     )]
-    Resume {
-        /// A run directory: NAME_search or NAME_eval
-        #[arg(value_hint = ValueHint::DirPath)]
-        dir: PathBuf,
-    },
+    Resume(ResumeArgs),
     /// Do a finished run again and compare what comes out, byte by byte
     #[command(
         after_help = "The repetition takes its settings from DIR alone, so a run that somebody published can be checked, too. It is\n\
@@ -85,9 +81,9 @@ pub enum Command {
         /// Run directories: NAME_search or NAME_eval
         #[arg(required = true, value_hint = ValueHint::DirPath)]
         dirs: Vec<PathBuf>,
-        /// Threads to compute with; results do not depend on it [default: all processors]
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-        threads: Option<u16>,
+        /// Threads.
+        #[command(flatten)]
+        threads: ThreadsArgs,
     },
     /// Write a trained network for other programs: ONNX, PyTorch, Rust, safetensors
     ///
@@ -197,9 +193,8 @@ after the present step, twice to stop at once. The same command, given again,
 goes on where it stopped, was interrupted or killed; when it had ended well, it
 starts anew, and the older folders are kept under a number: .1, .2, ...
 
-Exit status: 0 all well, 1 something failed, 2 the command line or a
-configuration cannot be used or names a file that is not there, 130
-interrupted.";
+Exit status: 0 all well, 1 something failed on the way, 2 what was asked for
+cannot be done (nothing was begun), 130 interrupted.";
 
 const TRAIN_EXAMPLES: &str = "\
 Nothing is scaled: every cell is trained as it is written, so the data set must
@@ -391,6 +386,7 @@ pub struct RunArgs {
     /// Algorithms, separated by commas; `archai algos` lists them
     #[arg(
         long,
+        alias = "algo",
         value_name = "NAMES",
         default_value = BASE_ALGORITHM,
         value_delimiter = ','
@@ -399,11 +395,11 @@ pub struct RunArgs {
 
     /// Data sets, separated by commas: names that `archai datasets` lists, or paths of YAML files
     /// [default: fashion_mnist_mini, with --full cifar10]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, alias = "dataset", value_name = "NAMES", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
 
     /// Evaluate on another data set than the search
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "eval-datasets", value_name = "NAME")]
     pub eval_dataset: Option<String>,
 
     #[command(flatten)]
@@ -445,28 +441,16 @@ pub struct RunArgs {
           conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "smoke", "space"])]
     pub config_only: Vec<String>,
 
-    /// Where to compute
-    #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
-    pub device: String,
-
-    /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
-    /// bits)
-    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
-    pub engine: EngineArg,
-
-    /// Threads to compute with; results do not depend on it [default: all processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub threads: Option<u16>,
-
-    /// Seed of all random draws [default: common.seed]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    /// How results are computed.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 
     /// One run for each of these seeds, separated by commas; the names of their directories end with _s1, _s2, ...
     #[arg(
         long,
         value_name = "SEEDS",
         value_delimiter = ',',
+        value_parser = seed,
         conflicts_with = "seed"
     )]
     pub seeds: Vec<u64>,
@@ -488,6 +472,41 @@ pub struct RunArgs {
     pub screen: ScreenArgs,
 }
 
+/// Threads, where nothing else can be chosen.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ThreadsArgs {
+    /// Threads to compute with; results do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+}
+
+/// How results are computed.
+#[derive(Clone, Debug, Args)]
+pub struct ComputeArgs {
+    /// Where to compute
+    #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
+    pub device: String,
+
+    /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
+    /// bits)
+    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
+    pub engine: EngineArg,
+
+    /// Threads.
+    #[command(flatten)]
+    pub threads: ThreadsArgs,
+
+    /// Seed of all random draws [default: common.seed]
+    #[arg(long, value_name = "N", value_parser = seed)]
+    pub seed: Option<u64>,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.trim().parse().map_err(|_| {
+        "expected a whole number from 0; --seeds takes several with commas between them, as 1,2,3".into()
+    })
+}
+
 /// What a run shows.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ScreenArgs {
@@ -504,6 +523,22 @@ pub struct ScreenArgs {
     pub verbose: bool,
 }
 
+/// `archai resume`.
+#[derive(Clone, Debug, Args)]
+pub struct ResumeArgs {
+    /// A run directory: NAME_search or NAME_eval
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: PathBuf,
+
+    /// Threads, if not those of the command.
+    #[command(flatten)]
+    pub threads: ThreadsArgs,
+
+    /// What is shown, whatever the command showed.
+    #[command(flatten)]
+    pub screen: ScreenArgs,
+}
+
 /// `archai runs`.
 #[derive(Debug, Args)]
 pub struct RunsArgs {
@@ -513,6 +548,10 @@ pub struct RunsArgs {
     /// Folder of the runs, at any depth [default: common.logdir, which is ~/logdir]
     #[arg(value_name = "LOGDIR", value_hint = ValueHint::DirPath)]
     pub logdir: Option<PathBuf>,
+    /// The same, as the other commands call it
+    #[arg(id = "logdir_option", long = "logdir", value_name = "DIR", hide = true, conflicts_with = "logdir",
+          value_hint = ValueHint::DirPath)]
+    pub logdir_option: Option<PathBuf>,
     /// Only runs in this state
     #[arg(long, value_enum, value_name = "STATE")]
     pub state: Option<StateArg>,
@@ -585,12 +624,12 @@ pub struct TrainArgs {
     pub file: String,
 
     /// The algorithm whose settings of the evaluation count; `archai algos` lists them
-    #[arg(long, value_name = "NAME", default_value = "manual")]
+    #[arg(long, alias = "algos", value_name = "NAME", default_value = "manual")]
     pub algo: String,
 
     /// Data sets, separated by commas: names that `archai datasets` lists, or paths of YAML files
     /// [default: fashion_mnist_mini, with --full cifar10]
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, alias = "dataset", value_name = "NAMES", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
 
     #[command(flatten)]
@@ -609,22 +648,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
     pub config: Vec<String>,
 
-    /// Where to compute
-    #[arg(long, value_name = "NAME", default_value = USUAL_DEVICE)]
-    pub device: String,
-
-    /// What computes: fused kernels, or the framework's plain operations to compare with (results differ in the last
-    /// bits)
-    #[arg(long, value_enum, default_value_t = EngineArg::Fused)]
-    pub engine: EngineArg,
-
-    /// Threads to compute with; results do not depend on it [default: all processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub threads: Option<u16>,
-
-    /// Seed of all random draws [default: common.seed]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
+    /// How results are computed.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
 
     /// Start over instead of resuming what was interrupted; the older run is kept under a number
     #[arg(long)]
@@ -701,7 +727,7 @@ pub enum ConfigCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         file: String,
         /// The algorithm that it is for [default: that of the file's name, or darts]
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, alias = "algos", value_name = "NAME")]
         algo: Option<String>,
         /// Where to write it [default: standard output]
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -734,7 +760,7 @@ pub struct ShowArgs {
     #[arg(long, value_name = "NAME", alias = "dataset")]
     pub datasets: Option<String>,
     /// Evaluate on another data set than the search
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, alias = "eval-datasets", value_name = "NAME")]
     pub eval_dataset: Option<String>,
     #[command(flatten)]
     pub mode: ModeArgs,
@@ -954,7 +980,7 @@ pub struct MacroArgs {
     #[arg(long)]
     pub aux: bool,
     /// Data set whose images and classes the network is for: a name or the path of a YAML file
-    #[arg(long, value_name = "NAME", default_value = CIFAR10)]
+    #[arg(long, alias = "datasets", value_name = "NAME", default_value = CIFAR10)]
     pub dataset: String,
 }
 

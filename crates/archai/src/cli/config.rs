@@ -116,6 +116,7 @@ fn show(args: &ShowArgs, overrides: &[String], lab: &Lab) -> Result<(), CliError
         config: config.as_deref(),
         config_only: config_only.as_deref(),
         overrides: parse_overrides(overrides).map_err(CliError::config)?,
+        folder: &lab.host().folder,
     };
     let tree = request.load()?;
     // Values that contradict each other are an error here too, not only once a run starts.

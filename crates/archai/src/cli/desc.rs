@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use archai_algos::BASE_ALGORITHM;
-use archai_engine::files::{FileError, write_atomically};
+use archai_engine::files::{FOUND_DESC, FileError, write_atomically};
 use archai_lab::{
     Lab, RunMode,
     config::{ConfigRequest, all_ops},
@@ -38,7 +38,7 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
     match command {
         DescCommand::Show { file, json } => {
             let desc = load(file, &catalog)?;
-            let parts = desc.table(&catalog).map_err(CliError::caused)?;
+            let parts = desc.table(&catalog).map_err(CliError::input)?;
             let text = if *json {
                 format!("{:#}\n", as_json(&desc, &parts))
             } else {
@@ -48,7 +48,7 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
         }
         DescCommand::Lower { file, json } => {
             let desc = load(file, &catalog)?;
-            let graph = desc.lower(&catalog).map_err(CliError::caused)?;
+            let graph = desc.lower(&catalog).map_err(CliError::input)?;
             let text = if *json {
                 format!("{:#}\n", json!(graph))
             } else {
@@ -58,7 +58,7 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
         }
         DescCommand::Check { file } => {
             let desc = load(file, &catalog)?;
-            let cost = desc.cost(&catalog).map_err(CliError::caused)?.total(false);
+            let cost = desc.cost(&catalog).map_err(CliError::input)?.total(false);
             let (cells, params) = (desc.cells.len(), thousands(cost.params));
             Ok(writeln!(
                 std::io::stdout(),
@@ -80,26 +80,26 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
                 true,
                 &catalog,
             );
-            let built = built.map_err(CliError::caused)?;
+            let built = built.map_err(CliError::input)?;
             notes(&built.notes)?;
             give(&built.desc, output.as_deref())
         }
         DescCommand::Import { file, output } => {
             let (text, name) = read(file)?;
             let built =
-                import_archai(&text, &name, None, false, &catalog).map_err(CliError::caused)?;
+                import_archai(&text, &name, None, false, &catalog).map_err(CliError::input)?;
             notes(&built.notes)?;
             give(&built.desc, output.as_deref())
         }
         DescCommand::Genotype { file } => {
             let desc = load(file, &catalog)?;
-            let genotype = desc.genotype_by_node().map_err(CliError::caused)?;
+            let genotype = desc.genotype_by_node().map_err(CliError::input)?;
             Ok(writeln!(std::io::stdout(), "{genotype}")?)
         }
         DescCommand::FromGenotype(args) => {
             let (text, name) = read(&args.file)?;
             let genotype = Genotype::find(&text, &which(args));
-            let genotype = genotype.map_err(|e| CliError::caused(e.at(&name)))?;
+            let genotype = genotype.map_err(|e| CliError::input(e.at(&name)))?;
             give(
                 &of_genotype(&genotype, args, lab, &catalog)?,
                 args.output.as_deref(),
@@ -130,7 +130,7 @@ fn of_genotype(
         _ => StemsArg::Two,
     };
     let settings = settings(&args.macro_args, stems, lab)?;
-    let built = from_genotype(genotype, &settings, true, catalog).map_err(CliError::caused)?;
+    let built = from_genotype(genotype, &settings, true, catalog).map_err(CliError::input)?;
     Ok(built.desc)
 }
 
@@ -138,7 +138,7 @@ fn of_genotype(
 fn from(args: &FromArgs, lab: &Lab, catalog: &OpCatalog) -> Result<(), CliError> {
     let (text, name) = read(&args.file)?;
     let found = Foreign::read(&text, &which(args));
-    let found = found.map_err(|e: DescError| CliError::caused(e.at(&name)))?;
+    let found = found.map_err(|e: DescError| CliError::input(e.at(&name)))?;
     let desc = match &found {
         Foreign::Genotype(genotype) => of_genotype(genotype, args, lab, catalog)?,
         Foreign::Cell201(cell) => {
@@ -146,7 +146,7 @@ fn from(args: &FromArgs, lab: &Lab, catalog: &OpCatalog) -> Result<(), CliError>
             notes(&[format!("the cell is {cell}, in digits {}", cell.digits())])?;
             let settings = benchmark(&args.macro_args, ("darts", Some(NASBENCH201)), lab)?;
             let built = cell.to_desc(&settings, catalog);
-            built.map_err(CliError::caused)?.desc
+            built.map_err(CliError::input)?.desc
         }
         Foreign::Cell101(cell) => of_cell101(cell, args, lab, catalog)?,
         Foreign::Archai => {
@@ -164,7 +164,7 @@ fn from(args: &FromArgs, lab: &Lab, catalog: &OpCatalog) -> Result<(), CliError>
             };
             let affine = settings.is_some();
             let built = import_archai(&text, &name, settings.as_ref(), affine, catalog);
-            let built = built.map_err(CliError::caused)?;
+            let built = built.map_err(CliError::input)?;
             notes(&built.notes)?;
             built.desc
         }
@@ -183,7 +183,7 @@ fn of_cell101(
     let builder = NasBench101Builder {
         cell: Some(cell.clone()),
     };
-    let built = build(&builder, &settings, None, true, catalog).map_err(CliError::caused)?;
+    let built = build(&builder, &settings, None, true, catalog).map_err(CliError::input)?;
     Ok(built.desc)
 }
 
@@ -191,7 +191,11 @@ fn of_cell101(
 pub(super) const IMAGENET: &str = "imagenet";
 
 /// The text of a file, or of standard input for `-`, and what to call it.
+///
+/// # Errors
+/// A file that cannot be read.
 pub(super) fn read(file: &str) -> Result<(String, String), CliError> {
+    let file = &description(file)?;
     if file == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -204,9 +208,27 @@ pub(super) fn read(file: &str) -> Result<(String, String), CliError> {
     Ok((text.map_err(CliError::at_named)?, file.to_string()))
 }
 
+/// The description that an argument names: a file, - for standard input or, of a run directory, the network that it found.
+///
+/// # Errors
+/// A folder without a found network.
+pub(super) fn description(file: &str) -> Result<String, CliError> {
+    let path = Path::new(file);
+    if !path.is_dir() {
+        return Ok(file.to_string());
+    }
+    let found = path.join(FOUND_DESC);
+    if found.is_file() {
+        return Ok(found.display().to_string());
+    }
+    Err(CliError::usage(format!(
+        "`{file}` is a folder, and no run directory that holds a found network ({FOUND_DESC}); name the file of a model description"
+    )))
+}
+
 pub(super) fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliError> {
     let (text, name) = read(file)?;
-    ModelDesc::from_yaml(&text, &name, catalog).map_err(CliError::caused)
+    ModelDesc::from_yaml(&text, &name, catalog).map_err(CliError::input)
 }
 
 /// Writes a description to a file or to standard output.
@@ -228,6 +250,7 @@ pub(super) fn notes(notes: &[String]) -> Result<(), CliError> {
 }
 
 fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), CliError> {
+    let file = &description(file)?;
     let desc = load(file, catalog)?;
     let svg = match output {
         Some(path) => path.to_path_buf(),
@@ -278,6 +301,7 @@ fn evaluation(
         config: None,
         config_only: None,
         overrides: Vec::new(),
+        folder: &lab.host().folder,
     };
     let settings = request.load()?.settings().map_err(CliError::config)?;
     Ok(settings.nas.eval.model_desc)

@@ -10,9 +10,10 @@ use archai_spec::config::ConfigErrors;
 
 use super::text::{error_width, wrapped};
 
-/// Exit status of an ordinary failure.
+/// Exit status of a failure on the way: a disk, a network or a training that fails, a result that is not what it should be.
 pub const FAILURE: u8 = 1;
-/// Exit status of a command line or a configuration that cannot be used, or that names a file which is not there.
+/// Exit status of what cannot be done as it is asked for: the command line, a configuration, or a file or folder that they name
+/// is missing or cannot be used. Nothing was begun.
 pub const USAGE: u8 = 2;
 /// Exit status after an interrupt (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
@@ -20,7 +21,7 @@ pub const INTERRUPTED: u8 = 130;
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The command line or a configuration file cannot be used.
+    /// The command line, a configuration, or what they name cannot be used.
     #[error("{0}")]
     Usage(String),
     /// Something went wrong.
@@ -53,15 +54,23 @@ impl CliError {
         CliError::Caused(Box::new(error))
     }
 
+    /// A file of the user's that cannot be used for what it was named for.
+    pub fn input(error: impl std::error::Error) -> Self {
+        CliError::Usage(error.to_string())
+    }
+
     /// A configuration that cannot be used.
     pub fn config(errors: ConfigErrors) -> Self {
         LabError::from(errors).into()
     }
 
-    /// An error at a file that the command line names: one that is not there is the user's to mend.
+    /// An error at a file that the command line names: one that is not there, or is a folder or no text, is the user's to mend.
     pub fn at_named(error: FileError) -> Self {
+        use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound};
         match error.source.kind() {
-            io::ErrorKind::NotFound => CliError::usage(error.to_string()),
+            NotFound | IsADirectory | NotADirectory | InvalidData => {
+                CliError::usage(error.to_string())
+            }
             _ => CliError::caused(error),
         }
     }

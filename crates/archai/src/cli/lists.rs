@@ -97,6 +97,7 @@ pub fn finalizers(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
             config: None,
             config_only: None,
             overrides: Vec::new(),
+            folder: &lab.host().folder,
         };
         let runner = algo.runner(&request.load()?).map_err(CliError::config)?;
         let own = runner.finalizers();

@@ -12,6 +12,7 @@ pub(crate) mod env;
 pub(crate) mod error;
 mod export;
 mod forecast;
+mod hints;
 mod import;
 mod lists;
 mod overrides;
@@ -34,7 +35,7 @@ use archai_lab::rundir::STARTED_FILE;
 use archai_lab::{DirState, Host, Lab, RunDir};
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, ResumeArgs};
 use env::Env;
 use error::CliError;
 
@@ -50,8 +51,8 @@ pub fn host() -> Host {
 }
 
 /// Runs the command line of the process in this lab, and gives its exit status: 0 when all went well, 1 when
-/// something failed, 2 when the command line or a configuration cannot be used or names a file that is not there, 130 after
-/// an interrupt.
+/// something failed on the way, 2 when what was asked for cannot be done (the command line, a configuration, or a file or folder
+/// that they name is missing or cannot be used), 130 after an interrupt.
 ///
 /// ```no_run
 /// fn main() -> std::process::ExitCode {
@@ -78,7 +79,9 @@ fn run_in(lab: Lab, env: &Env) -> ExitCode {
     let (cli, overrides) = match parse(arguments, env) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let error = hint_at_run(&env.command_line, &program(&env.program)).unwrap_or(error);
+            let error = hint_at_run(&env.command_line, &program(&env.program))
+                .or_else(|| hints::unknown_argument(&error, &env.command_line, &lab))
+                .unwrap_or(error);
             // Help goes to standard output, mistakes to standard error; whoever closed it does not want to know.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
@@ -126,10 +129,7 @@ fn hint_at_run(command_line: &[String], program: &clap::Command) -> Option<clap:
     let first = arguments.first()?;
     let name = first.split('=').next().unwrap_or(first);
     let is_of_run = |run: &clap::Command| {
-        let known = |arg: &clap::Arg| {
-            arg.get_long()
-                .is_some_and(|l| name.strip_prefix("--") == Some(l))
-        };
+        let known = |arg: &clap::Arg| overrides::is_called(arg, name);
         let elsewhere =
             program.get_arguments().any(known) || ["--help", "--version"].contains(&name);
         run.get_arguments().any(known) && !elsewhere
@@ -149,7 +149,13 @@ fn hint_at_run(command_line: &[String], program: &clap::Command) -> Option<clap:
 }
 
 /// Gives the command again that made a run directory.
-fn resume(dir: &Path, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
+fn resume(
+    asked: &ResumeArgs,
+    overrides: &[String],
+    lab: &Lab,
+    env: &Env,
+) -> Result<(), CliError> {
+    let dir = asked.dir.as_path();
     if let Some(first) = overrides.first() {
         return Err(CliError::usage(format!(
             "`{first}`: a run goes on with the settings that it has; to change some, give the run's command with them"
@@ -189,14 +195,17 @@ fn resume(dir: &Path, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), 
     let lab = lab.clone().on(env.host());
     let (cli, overrides) =
         parse(started.arguments.clone(), &env).map_err(|e| unusable(e.to_string()))?;
-    match &cli.command {
-        Command::Run(args) => run::resume(args, &overrides, &lab, &env, &dir),
-        Command::Train(args) => {
-            let (args, overrides) = train::as_run(args, &overrides, &lab)?;
-            run::resume(&args, &overrides, &lab, &env, &dir)
-        }
-        _ => Err(unusable("it is no `run` or `train`".to_string())),
+    let (mut args, overrides) = match &cli.command {
+        Command::Run(args) => (args.clone(), overrides),
+        Command::Train(args) => train::as_run(args, &overrides, &lab)?,
+        _ => return Err(unusable("it is no `run` or `train`".to_string())),
+    };
+    // What changes no result is the choice of whoever resumes.
+    args.screen = asked.screen;
+    if asked.threads.threads.is_some() {
+        args.compute.threads = asked.threads;
     }
+    run::resume(&args, &overrides, &lab, &env, &dir)
 }
 
 fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
@@ -207,8 +216,10 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
             run::run(&args, &overrides, lab, env)
         }
         Command::Runs(args) => runs::run(args, lab),
-        Command::Resume { dir } => resume(dir, overrides, lab, env),
-        Command::Verify { dirs, threads } => verify::run(dirs, *threads, overrides, lab, env),
+        Command::Resume(args) => resume(args, overrides, lab, env),
+        Command::Verify { dirs, threads } => {
+            verify::run(dirs, threads.threads, overrides, lab, env)
+        }
         Command::Export(args) => export::run(args, lab),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),

@@ -9,6 +9,21 @@ use clap::Command;
 /// The commands that take overrides, by the words that call them.
 const COMMANDS: [&[&str]; 3] = [&["run"], &["train"], &["config", "show"]];
 
+/// Whether a command line (without the program's name) is of a command that takes overrides.
+pub fn are_taken(args: &[String]) -> bool {
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    COMMANDS.iter().any(|called| words.starts_with(called))
+}
+
+/// Whether a flag is this one, by its name or another that it answers to.
+pub fn is_called(flag: &clap::Arg, written: &str) -> bool {
+    let Some(name) = written.strip_prefix("--") else {
+        return false;
+    };
+    let others = flag.get_all_aliases().unwrap_or_default();
+    flag.get_long() == Some(name) || others.contains(&name)
+}
+
 /// Splits a command line (without the program's name) into flags and overrides.
 pub fn split(args: Vec<String>, program: &Command) -> (Vec<String>, Vec<String>) {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -23,9 +38,7 @@ pub fn split(args: Vec<String>, program: &Command) -> (Vec<String>, Vec<String>)
         command.get_arguments().any(|known| {
             let needed = known.get_num_args().is_none_or(|n| n.min_values() > 0)
                 && known.get_action().takes_values();
-            let long = known
-                .get_long()
-                .is_some_and(|long| arg.strip_prefix("--") == Some(long));
+            let long = is_called(known, arg);
             let short = known
                 .get_short()
                 .is_some_and(|short| arg.strip_prefix('-') == Some(short.to_string().as_str()));
@@ -103,7 +116,7 @@ mod tests {
         let program = Command::new("archai")
             .subcommand(
                 Command::new("run")
-                    .arg(Arg::new("config").long("config"))
+                    .arg(Arg::new("config").long("config").alias("settings"))
                     .arg(Arg::new("full").long("full").num_args(0..=1))
                     .arg(Arg::new("quiet").short('q').action(ArgAction::SetTrue)),
             )
@@ -116,6 +129,7 @@ mod tests {
             ("run --a.b -1 x", "run x", "--a.b -1"),
             ("run --a.b --full", "run --full", "--a.b"),
             ("run --config a.b=1 a.b=2", "run --config a.b=1", "a.b=2"),
+            ("run --settings a.b=1", "run --settings a.b=1", ""),
             (
                 "run --config=a.yaml;b.yaml",
                 "run --config=a.yaml;b.yaml",

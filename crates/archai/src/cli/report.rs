@@ -86,7 +86,7 @@ fn read(args: &CollateArgs) -> Result<Collation, CliError> {
         let dirs: Vec<String> = (args.dirs.iter())
             .map(|d| format!("`{}`", d.display()))
             .collect();
-        return Err(CliError::failure(format!(
+        return Err(CliError::usage(format!(
             "there is no run in {}; runs are folders that `archai run` leaves, NAME_search and NAME_eval",
             dirs.join(", ")
         )));

@@ -46,8 +46,13 @@ pub fn resume(
     let plan = lab.plan(&request(args, overrides, env))?;
     plan.check_works_in(dir)?;
     if plan.progress()? == Progress::Complete {
-        Terminal::new(env, Loudness::Usual)
-            .say(&format!("the run in {} is complete", dir.display()));
+        let text = format!("the run in {} is complete", dir.display());
+        Terminal::new(env, loudness(args)).say(&text);
+        if args.screen.json {
+            // Nothing ran; a program gets a whole document nevertheless.
+            let text = summary::as_json(&[], None).map_err(CliError::caused)?;
+            std::io::stdout().write_all(text.as_bytes())?;
+        }
         return Ok(());
     }
     execute(&plan, args, env)
@@ -84,10 +89,10 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         config: config::files(&args.config),
         config_only: config::files(&args.config_only),
         overrides: overrides.to_vec(),
-        device: args.device.clone(),
-        engine: Engine::from(args.engine),
-        threads: args.threads.map(usize::from),
-        seed: args.seed,
+        device: args.compute.device.clone(),
+        engine: Engine::from(args.compute.engine),
+        threads: args.compute.threads.threads.map(usize::from),
+        seed: args.compute.seed,
         seeds: args.seeds.clone(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
@@ -95,14 +100,17 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
     }
 }
 
-/// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
-fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
-    let loudness = match (args.screen.quiet, args.screen.verbose) {
+fn loudness(args: &RunArgs) -> Loudness {
+    match (args.screen.quiet, args.screen.verbose) {
         (true, _) => Loudness::Quiet,
         (_, true) => Loudness::Loud,
         _ => Loudness::Usual,
-    };
-    let live = Live::new(env, loudness)?;
+    }
+}
+
+/// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
+fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
+    let live = Live::new(env, loudness(args))?;
     let result = plan.execute(&live);
     let outcomes = live.outcomes();
     if args.screen.json {

@@ -24,7 +24,8 @@ pub fn run(args: &RunsArgs, lab: &Lab) -> Result<(), CliError> {
     if let Some(RunsCommand::Rm(args)) = &args.command {
         return remove_runs(args, lab);
     }
-    let folder = folder(args.logdir.as_deref(), lab)?;
+    let given = args.logdir.as_deref().or(args.logdir_option.as_deref());
+    let folder = folder(given, lab)?;
     let state = args.state.map(RunState::from);
     let is_wanted = |run: &RunInfo| {
         let texts = [

@@ -9,6 +9,7 @@ use archai_lab::{Lab, config::all_ops};
 use archai_spec::desc::{ModelDesc, nasbench201::Cell201};
 
 use super::args::TableArgs;
+use super::desc::description;
 use super::error::CliError;
 
 /// Prints what a table says of a cell.
@@ -16,12 +17,13 @@ use super::error::CliError;
 /// # Errors
 /// A table or a description that cannot be read, a cell that is none.
 pub fn run(args: &TableArgs, lab: &Lab) -> Result<(), CliError> {
-    let path = Path::new(&args.cell);
+    let file = description(&args.cell)?;
+    let path = Path::new(&file);
     let cell = if path.is_file() {
         let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
         let (ops, _) = all_ops(lab.algorithms(), lab.components())?;
-        let desc = ModelDesc::from_yaml(&text, &args.cell, ops.catalog());
-        Cell201::from_desc(&desc.map_err(CliError::caused)?).map_err(CliError::caused)?
+        let desc = ModelDesc::from_yaml(&text, &file, ops.catalog());
+        Cell201::from_desc(&desc.map_err(CliError::input)?).map_err(CliError::input)?
     } else {
         args.cell.parse().map_err(|e| {
             CliError::usage(format!(

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use archai_engine::files::FileError;
+use archai_engine::files::{FOUND_DESC, FULL_DESC, FileError};
 use archai_lab::{Lab, config::all_ops};
 use archai_spec::desc::ModelDesc;
 
@@ -21,10 +21,11 @@ pub fn as_run(
     lab: &Lab,
 ) -> Result<(RunArgs, Vec<String>), CliError> {
     let path = Path::new(&args.file);
+    refuse_folder(path)?;
     let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e));
     let text = text.map_err(CliError::at_named)?;
     let (ops, _) = all_ops(lab.algorithms(), lab.components())?;
-    let desc = ModelDesc::from_yaml(&text, &args.file, ops.catalog()).map_err(CliError::caused)?;
+    let desc = ModelDesc::from_yaml(&text, &args.file, ops.catalog()).map_err(CliError::input)?;
     // The tower belongs to the description; whether it is trained is the weight of its loss.
     let has_tower = desc.cells.iter().any(|cell| cell.aux_tower.is_some());
     let aux_weight = if has_tower { PAPERS_AUX_WEIGHT } else { 0.0 };
@@ -50,10 +51,7 @@ pub fn as_run(
         logdir: args.logdir.clone(),
         config: args.config.clone(),
         config_only: Vec::new(),
-        device: args.device.clone(),
-        engine: args.engine,
-        threads: args.threads,
-        seed: args.seed,
+        compute: args.compute.clone(),
         seeds: Vec::new(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
@@ -61,4 +59,28 @@ pub fn as_run(
         screen: args.screen,
     };
     Ok((run, all))
+}
+
+/// A run directory holds the found network and, after an evaluation, the scaled one. Which of them to train is the user's to say.
+fn refuse_folder(path: &Path) -> Result<(), CliError> {
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let there = [
+        ("the scaled network", FULL_DESC),
+        ("the found one, small as it was searched for", FOUND_DESC),
+    ];
+    let there = there.map(|(what, name)| (what, path.join(name)));
+    let there = there.iter().filter(|(_, file)| file.is_file());
+    let there: Vec<String> = there
+        .map(|(what, file)| format!("`{}` ({what})", file.display()))
+        .collect();
+    let hint = match there.is_empty() {
+        true => "no run directory either: a run's descriptions are not in it".to_string(),
+        false => format!("name what to train: {}", there.join(" or ")),
+    };
+    Err(CliError::usage(format!(
+        "`{}` is a folder and no model description; {hint}",
+        path.display()
+    )))
 }

@@ -184,7 +184,7 @@ fn broken_descriptions_are_refused() {
     ] {
         let broken = world.write("broken.yaml", &whole.replacen(from, to, 1));
         for command in ["check", "show", "draw", "genotype", "scale"] {
-            world.run(&["desc", command, &broken]).fails(1, &expect);
+            world.run(&["desc", command, &broken]).fails(2, &expect);
         }
     }
     world
@@ -193,7 +193,7 @@ fn broken_descriptions_are_refused() {
     let bad = world.write("bad.txt", "Genotype(normal=[('sep_conv_3x3', 0)");
     world
         .run(&["desc", "from-genotype", &bad])
-        .fails(1, &["bad.txt"]);
+        .fails(2, &["bad.txt"]);
 }
 
 /// What `archai desc show --json` says of the description that a command writes.
@@ -258,8 +258,7 @@ fn genotypes_of_other_programs_are_read() {
     ] {
         assert_eq!(shown(&world, &args)["genotype"], DARTS_V2, "{args:?}");
     }
-    world.run(&["desc", "from-genotype", &module]).fails(
-        1,
+    world.run(&["desc", "from-genotype", &module]).fails(2,
         &[
             "genotypes.py",
             "2 genotypes",
@@ -272,7 +271,7 @@ fn genotypes_of_other_programs_are_read() {
         .run(&["desc", "from", &module, "--nth", "1", "--name", "FIRST"])
         .fails(2, &["cannot be used with"]);
     let noise = world.write("noise.txt", &DARTS_V2.replace("dil_conv_3x3", "noise"));
-    world.run(&["desc", "from", &noise]).fails(1, &["noise"]);
+    world.run(&["desc", "from", &noise]).fails(2, &["noise"]);
     // One edge for a node: what is printed is by node.
     let sparse = "Genotype(normal=[('sep_conv_3x3', 2, 0)], normal_concat=[2], reduce=[('skip_connect', 2, 1)], reduce_concat=[2])";
     let sparse = world.write("sparse.txt", sparse);
@@ -335,7 +334,7 @@ fn cells_of_benchmarks_get_the_benchmarks_network() {
     let poem = world.write("poem.txt", "to be or not to be");
     world
         .run(&["desc", "from", &poem])
-        .fails(1, &["poem.txt", "in no notation that is known"]);
+        .fails(2, &["poem.txt", "in no notation that is known"]);
     let archai = world.write(
         "archai.yaml",
         "_cell_descs:\n- cell_type: regular\n  _nodes:\n  - edges:\n    - input_ids: [0]\n      op_desc: {name: skip_connect}\n",

@@ -171,10 +171,55 @@ fn mistakes_say_what_was_meant() {
             "config show darts --config nowhere.yaml",
             vec!["cannot read the configuration file nowhere.yaml"],
         ),
-        ("run --datasets nowhere.yaml", vec!["nowhere.yaml"]),
+        (
+            "run --datasets nowhere.yaml",
+            vec![
+                "cannot read the data-set file nowhere.yaml",
+                "`archai datasets` lists",
+                "a YAML file with a section `dataset:`",
+            ],
+        ),
+        (
+            "run --epochs 3",
+            vec![
+                "there is no option `--epochs`; a setting is given by its whole name: `--nas.eval.trainer.epochs 3` or \
+                 `--nas.search.trainer.epochs 3`",
+            ],
+        ),
+        (
+            "run --full --epoch=3",
+            vec!["there is no option `--epoch`", "`--nas.eval.trainer.epochs 3`"],
+        ),
+        (
+            "config show darts --size 64",
+            vec!["`--dataset.size 64`"],
+        ),
+        (
+            "train net.yaml --n-classes 3",
+            vec!["`--dataset.n_classes 3`"],
+        ),
+        ("run --frobnicate 3", vec!["unexpected argument '--frobnicate'"]),
+        ("run pics.yaml", vec!["`--datasets pics.yaml` (a data set)"]),
+        ("run --full darts,random", vec!["write `--algos darts,random`"]),
+        ("run cifar10", vec!["write `--datasets cifar10`"]),
+        ("run nasbench201", vec!["write `--space nasbench201`"]),
+        (
+            "run --seeds 1,a",
+            vec!["invalid value 'a' for '--seeds <SEEDS>'", "as 1,2,3"],
+        ),
+        ("run --seed -1", vec!["--seed"]),
+        ("run --algo dats", vec!["did you mean `darts`?"]),
+        (
+            "run --dataset cifar11",
+            vec!["did you mean `cifar10`?"],
+        ),
+        ("run --dataset.size 64", vec!["write `[64, 64]`"]),
+        ("desc show .", vec!["`.` is a folder, and no run directory"]),
+        ("train .", vec!["`.` is a folder and no model description"]),
+        ("runs --logdir nowhere", vec!["nowhere"]),
         (
             "run --no-search --nas.eval.final_desc_filename nowhere.yaml",
-            vec!["`nowhere.yaml` is not there"],
+            vec!["nowhere.yaml` is not there"],
         ),
         ("run --table nowhere.csv", vec!["nowhere.csv"]),
         ("resume nowhere", vec!["nowhere"]),

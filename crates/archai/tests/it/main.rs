@@ -5,6 +5,7 @@ mod arrows;
 mod config;
 mod crash;
 mod desc;
+mod first_use;
 mod front_door;
 mod help;
 mod includes;

@@ -615,5 +615,5 @@ fn an_own_op_is_known_to_every_command() {
         assert!(std::fs::read_to_string(&drawing).unwrap().contains(op));
     }
     // A program without the op says so.
-    world.run(&["desc", "check", &hushed]).fails(1, &["hush"]);
+    world.run(&["desc", "check", &hushed]).fails(2, &["hush"]);
 }

@@ -101,5 +101,5 @@ fn runs_are_collated_and_none_is_forgotten() {
         .fails(2, &["`nowhere` is no folder"]);
     world
         .run(&["report", "collate", "out"])
-        .fails(1, &["no run in `out`"]);
+        .fails(2, &["no run in `out`"]);
 }

@@ -287,7 +287,7 @@ fn older_runs_are_kept_in_pairs() {
     .fails(
         2,
         &[
-            "`nowhere.yaml` is not there",
+            "nowhere.yaml` is not there",
             "nas.eval.final_desc_filename",
         ],
     );
@@ -298,7 +298,7 @@ fn older_runs_are_kept_in_pairs() {
         &world,
         &["--no-search", "--nas.eval.final_desc_filename", &broken],
     )
-    .fails(1, &["broken.yaml"]);
+    .fails(2, &["broken.yaml"]);
     assert_eq!(
         world
             .names("logdir")
@@ -315,7 +315,7 @@ fn what_is_missing_is_named_before_anything_is_moved() {
     tiny(&world, &["--no-eval"]).ok();
     let before = world.names("logdir");
     tiny(&world, &["--datasets", "cifar10"])
-        .fails(1, &["cifar10", "was not found", "archai data get cifar10"]);
+        .fails(2, &["cifar10", "was not found", "archai data get cifar10"]);
     assert_eq!(world.names("logdir"), before);
 
     let data = world.write("mine.yaml", "dataset:\n  format: image_folder\n  path: $nowhere/x\n  n_classes: 2\n  channels: 3\n  size: [24, 24]\n  mean: [0, 0, 0]\n  std: [1, 1, 1]\n");
@@ -333,7 +333,7 @@ fn what_is_missing_is_named_before_anything_is_moved() {
         world.path("pictures").display()
     );
     let data = world.write("pictures.yaml", &text);
-    tiny(&world, &["--datasets", &data]).fails(1, &["(test data) was not found", "test/ or val/"]);
+    tiny(&world, &["--datasets", &data]).fails(2, &["(test data) was not found", "test/ or val/"]);
     assert_eq!(world.names("logdir"), before);
 
     std::fs::write(world.path("file"), "").unwrap();

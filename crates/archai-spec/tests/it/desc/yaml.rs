@@ -134,6 +134,18 @@ fn check(from: &str, to: &str, kind: DescErrorKind, says: &[&str]) {
 #[test]
 fn broken_files() {
     use DescErrorKind::{Reference, Shape, Syntax, UnknownOp, Version};
+    for (text, section, place) in [
+        ("dataset: {name: pets}\n", "dataset", "--datasets"),
+        ("nas: {eval: {trainer: {epochs: 2}}}\n", "nas", "--config"),
+        ("common: {seed: 2}\n", "common", "--config"),
+    ] {
+        let error = ModelDesc::from_yaml(text, "net.yaml", &OpCatalog::builtin()).unwrap_err();
+        let expect = format!(
+            "net.yaml: this is a configuration, for it has a section `{section}`, and no model description; it goes behind \
+             `archai run {place}`"
+        );
+        assert_eq!(error.to_string(), expect);
+    }
     check(
         "n_classes: 10",
         "n_clases: 10",
