@@ -96,15 +96,16 @@ pub(crate) fn check_starts(
         if !is_relative(text) || text.contains('$') || meant.exists() || !other.exists() {
             continue;
         }
-        let [meant, other] =
-            [meant, other].map(|path| path.components().collect::<PathBuf>());
+        let [meant, other] = [meant, other].map(|path| path.components().collect::<PathBuf>());
         return Err(LabError::from(ConfigErrors(vec![ConfigError {
             origin: Some(origin.clone()),
             key: key.to_string(),
             message: format!(
                 "{}: a relative path in a file starts at the folder of that file, so `{text}` means `{}`, which is not there; \
                  there is `{}`: if that is meant, write it instead",
-                key.strip_prefix("nas.search.loader.").or_else(|| key.strip_prefix("nas.eval.loader.")).unwrap_or(key),
+                key.strip_prefix("nas.search.loader.")
+                    .or_else(|| key.strip_prefix("nas.eval.loader."))
+                    .unwrap_or(key),
                 meant.display(),
                 other.display()
             ),
@@ -136,7 +137,10 @@ pub(crate) fn named(tree: ConfigTree) -> ConfigTree {
                 "the name of the folder of the data".to_string(),
             ),
         };
-        if let Some(name) = name.map(|name| name.to_string_lossy()).filter(|n| !n.is_empty()) {
+        if let Some(name) = name
+            .map(|name| name.to_string_lossy())
+            .filter(|n| !n.is_empty())
+        {
             named = named.with_text(&name_key, &name, Some(Origin::Program(why.into())));
         }
     }

@@ -299,9 +299,14 @@ impl<'a> Job<'a> {
         let wanted = [
             ("nas.search.loader.dataset.path", request.search),
             ("nas.eval.loader.dataset.path", request.eval),
-            ("nas.eval.final_desc_filename", request.eval && !request.search),
+            (
+                "nas.eval.final_desc_filename",
+                request.eval && !request.search,
+            ),
         ];
-        let wanted = wanted.into_iter().filter_map(|(key, wanted)| wanted.then_some(key));
+        let wanted = wanted
+            .into_iter()
+            .filter_map(|(key, wanted)| wanted.then_some(key));
         let wanted: Vec<&str> = wanted.collect();
         inputs::check_starts(&tree, &wanted, &lab.host().folder)?;
         let mut vars: Vars = lab.host().vars.clone();

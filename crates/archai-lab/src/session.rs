@@ -85,9 +85,8 @@ impl Plan<'_> {
     /// there is no search.
     fn check_job(&self, job: &Job<'_>) -> Result<Option<Template>, LabError> {
         let components = self.lab.components();
-        let check_data = |loader| {
-            Loaders::check(loader, &components.formats, &components.transforms)
-        };
+        let check_data =
+            |loader| Loaders::check(loader, &components.formats, &components.transforms);
         // Before the data, which take longer to look at.
         let template = match (self.search, self.eval) {
             (false, _) => {

@@ -92,7 +92,9 @@ fn a_folder_that_is_one_level_off_is_told_from_one_that_is_not_there() {
             &["was not found", &expect, "--dataset.path DIR"],
         );
     }
-    let text = look(&place(&nowhere), Split::Train).unwrap_err().to_string();
+    let text = look(&place(&nowhere), Split::Train)
+        .unwrap_err()
+        .to_string();
     assert!(!text.contains("if that is meant"), "{text}");
 
     let classes = TempDir::new().unwrap();
@@ -106,7 +108,10 @@ fn a_folder_that_is_one_level_off_is_told_from_one_that_is_not_there() {
     // The training data are there, so the folder is the right one.
     fs::remove_dir_all(folder.path().join("test")).unwrap();
     let text = look(&set, Split::Test).unwrap_err().to_string();
-    assert!(text.contains("was not found") && !text.contains("if "), "{text}");
+    assert!(
+        text.contains("was not found") && !text.contains("if "),
+        "{text}"
+    );
 }
 
 #[test]

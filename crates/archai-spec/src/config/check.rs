@@ -493,7 +493,8 @@ fn as_list(node: &Node, schema: &Value) -> Option<String> {
     let words = match (words.len(), bound("minItems"), bound("maxItems")) {
         (1, Some(low), Some(high)) if low == high => vec![words[0]; low as usize],
         (n, low, high) => {
-            let fits = low.is_none_or(|low| n as u64 >= low) && high.is_none_or(|high| n as u64 <= high);
+            let fits =
+                low.is_none_or(|low| n as u64 >= low) && high.is_none_or(|high| n as u64 <= high);
             fits.then_some(words)?
         }
     };

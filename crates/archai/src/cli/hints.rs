@@ -53,7 +53,10 @@ fn setting(name: &str, written: &str, arguments: &[String], lab: &Lab) -> Option
     });
     let given = given.filter(|value| !value.starts_with("--"));
     let value = given.map_or_else(String::new, |value| format!(" {value}"));
-    let offered = keys.iter().take(MOST).map(|key| format!("`--{key}{value}`"));
+    let offered = keys
+        .iter()
+        .take(MOST)
+        .map(|key| format!("`--{key}{value}`"));
     let offered: Vec<String> = offered.collect();
     Some(format!(
         "there is no option `{flag}`; a setting is given by its whole name: {}",
@@ -66,7 +69,8 @@ fn value(written: &str, arguments: &[String], lab: &Lab) -> Option<String> {
     let is_train = arguments.first().is_some_and(|command| command == "train");
     let algo = if is_train { "--algo" } else { "--algos" };
     let first = written.split(',').next()?;
-    let is_file = || written.ends_with(".yaml") || written.ends_with(".yml") || Path::new(written).exists();
+    let is_file =
+        || written.ends_with(".yaml") || written.ends_with(".yml") || Path::new(written).exists();
     Some(if lab.algorithms().get(first).is_ok() {
         format!("`{written}` is an algorithm; write `{algo} {written}`")
     } else if shipped_datasets().any(|known| known == first) {

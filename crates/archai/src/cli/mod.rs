@@ -149,12 +149,7 @@ fn hint_at_run(command_line: &[String], program: &clap::Command) -> Option<clap:
 }
 
 /// Gives the command again that made a run directory.
-fn resume(
-    asked: &ResumeArgs,
-    overrides: &[String],
-    lab: &Lab,
-    env: &Env,
-) -> Result<(), CliError> {
+fn resume(asked: &ResumeArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     let dir = asked.dir.as_path();
     if let Some(first) = overrides.first() {
         return Err(CliError::usage(format!(

@@ -258,7 +258,8 @@ fn genotypes_of_other_programs_are_read() {
     ] {
         assert_eq!(shown(&world, &args)["genotype"], DARTS_V2, "{args:?}");
     }
-    world.run(&["desc", "from-genotype", &module]).fails(2,
+    world.run(&["desc", "from-genotype", &module]).fails(
+        2,
         &[
             "genotypes.py",
             "2 genotypes",

@@ -128,7 +128,10 @@ fn a_run_is_named_after_the_data_that_it_uses() {
     let whose = "name: pets  # the name of pets.yaml, which describes the data";
     assert_eq!(name(&["--config", "pets.yaml"]), whose);
     assert_eq!(name(&["--full", "--config", "pets.yaml"]), whose);
-    assert_eq!(name(&["--config", "named.yaml"]), "name: mine  # named.yaml:2:3");
+    assert_eq!(
+        name(&["--config", "named.yaml"]),
+        "name: mine  # named.yaml:2:3"
+    );
     assert_eq!(
         name(&["--datasets", "named.yaml", "--config", "pets.yaml"]),
         "name: mine  # named.yaml:2:3"
@@ -138,8 +141,16 @@ fn a_run_is_named_after_the_data_that_it_uses() {
     assert!(shown.starts_with("name: mnist  #"), "{shown}");
     let shown = name(&["--datasets", "mnist", "--dataset.path", "/data/x"]);
     assert!(shown.starts_with("name: mnist  #"), "{shown}");
-    let single = ["--dataset.format", "image_folder", "--dataset.path", "some/birds"];
-    assert_eq!(name(&single), "name: birds  # the name of the folder of the data");
+    let single = [
+        "--dataset.format",
+        "image_folder",
+        "--dataset.path",
+        "some/birds",
+    ];
+    assert_eq!(
+        name(&single),
+        "name: birds  # the name of the folder of the data"
+    );
 
     pictures(&world, "pics", &["cat", "dog"], 6);
     world.write("tiny.yaml", TINY);
@@ -184,7 +195,10 @@ fn what_cannot_be_done_as_it_is_asked_for_has_one_status() {
     let place = |name: &str| world.path(name).canonicalize().unwrap();
     let top = format!("set dataset.path to '{}'", place("pics").display());
     for (line, expect) in [
-        ("run --datasets nowhere.yaml", vec!["was not found", "not/there'"]),
+        (
+            "run --datasets nowhere.yaml",
+            vec!["was not found", "not/there'"],
+        ),
         (
             "run --datasets pets.yaml --dataset.n_classes 3",
             vec!["dataset.n_classes: is 3", "2 class folders: cat, dog"],

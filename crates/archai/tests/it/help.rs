@@ -188,19 +188,25 @@ fn mistakes_say_what_was_meant() {
         ),
         (
             "run --full --epoch=3",
-            vec!["there is no option `--epoch`", "`--nas.eval.trainer.epochs 3`"],
+            vec![
+                "there is no option `--epoch`",
+                "`--nas.eval.trainer.epochs 3`",
+            ],
         ),
-        (
-            "config show darts --size 64",
-            vec!["`--dataset.size 64`"],
-        ),
+        ("config show darts --size 64", vec!["`--dataset.size 64`"]),
         (
             "train net.yaml --n-classes 3",
             vec!["`--dataset.n_classes 3`"],
         ),
-        ("run --frobnicate 3", vec!["unexpected argument '--frobnicate'"]),
+        (
+            "run --frobnicate 3",
+            vec!["unexpected argument '--frobnicate'"],
+        ),
         ("run pics.yaml", vec!["`--datasets pics.yaml` (a data set)"]),
-        ("run --full darts,random", vec!["write `--algos darts,random`"]),
+        (
+            "run --full darts,random",
+            vec!["write `--algos darts,random`"],
+        ),
         ("run cifar10", vec!["write `--datasets cifar10`"]),
         ("run nasbench201", vec!["write `--space nasbench201`"]),
         (
@@ -209,10 +215,7 @@ fn mistakes_say_what_was_meant() {
         ),
         ("run --seed -1", vec!["--seed"]),
         ("run --algo dats", vec!["did you mean `darts`?"]),
-        (
-            "run --dataset cifar11",
-            vec!["did you mean `cifar10`?"],
-        ),
+        ("run --dataset cifar11", vec!["did you mean `cifar10`?"]),
         ("run --dataset.size 64", vec!["write `[64, 64]`"]),
         ("desc show .", vec!["`.` is a folder, and no run directory"]),
         ("train .", vec!["`.` is a folder and no model description"]),

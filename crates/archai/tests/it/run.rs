@@ -286,10 +286,7 @@ fn older_runs_are_kept_in_pairs() {
     )
     .fails(
         2,
-        &[
-            "nowhere.yaml` is not there",
-            "nas.eval.final_desc_filename",
-        ],
+        &["nowhere.yaml` is not there", "nas.eval.final_desc_filename"],
     );
     tiny(&world, &["--no-search", "--exp-prefix", "never"])
         .fails(2, &["no found network", "search first"]);
