@@ -249,7 +249,8 @@ struct Saving<'a> {
 
 impl Saving<'_> {
     /// Writes weights and running statistics in every format, as [`Formats::products`] names the files after `path`. Auxiliary
-    /// towers, which may be most of the numbers, stay in the checkpoints.
+    /// towers, which may be most of the numbers, stay in the checkpoints unless a training shall go on from
+    /// the files.
     fn save(
         &self,
         path: &Path,
@@ -265,7 +266,11 @@ impl Saving<'_> {
         let towers = towers.map(|(c, _)| format!("{}.", names::aux_tower(c, n_towers)));
         let towers: Vec<String> = towers.collect();
         let mut state = model.named_state();
-        state.retain(|tensor| !towers.iter().any(|tower| tensor.name.starts_with(tower)));
+        let without = desc.without_towers();
+        let goes_on = self.formats.options().training;
+        if !goes_on {
+            state.retain(|tensor| !towers.iter().any(|tower| tensor.name.starts_with(tower)));
+        }
         let info = ModelInfo {
             provenance: Provenance {
                 epochs: Some(reached.epochs),
@@ -275,7 +280,7 @@ impl Saving<'_> {
             ..self.info.clone()
         };
         let exported = Exported {
-            desc: &desc.without_towers(),
+            desc: if goes_on { desc } else { &without },
             catalog: model.catalog(),
             state: &state,
             info: &info,

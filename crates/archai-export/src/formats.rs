@@ -14,12 +14,12 @@ use crate::{Exported, Exporter, Exporters, Options};
 /// ```
 /// use archai_export::{Formats, Options, builtin};
 /// use std::path::Path;
-/// let formats = Formats::new(&builtin(), &["safetensors", "pt"], &Options::default())?;
+/// let formats = Formats::new(&builtin(), &["safetensors", "pytorch"], &Options::default())?;
 /// let names = |path: &str| -> Vec<String> {
 ///     formats.products(Path::new(path)).iter().map(|p| p.path().display().to_string()).collect()
 /// };
-/// assert_eq!(names("model.pt"), ["model.safetensors", "model.pt"]);
-/// assert_eq!(names("model.bin"), ["model.safetensors", "model.bin"]);
+/// assert_eq!(names("model.pt"), ["model.safetensors", "model.pt", "model.py"]);
+/// assert_eq!(names("model.bin"), ["model.safetensors", "model.bin", "model.py"]);
 /// let formats = Formats::new(&builtin(), &["safetensors"], &Options::default())?;
 /// assert_eq!(formats.products(Path::new("model.bin"))[0].path(), Path::new("model.safetensors"));
 /// let unknown = Formats::new(&builtin(), &["safetensor"], &Options::default()).unwrap_err();
@@ -115,7 +115,10 @@ impl Formats {
     /// # Errors
     /// Says which format cannot, and which op is why.
     pub fn check(&self, desc: &ModelDesc, catalog: &OpCatalog) -> Result<(), String> {
-        let desc = desc.without_towers();
+        let desc = match self.options.training {
+            true => desc.clone(),
+            false => desc.without_towers(),
+        };
         self.exporters.iter().try_for_each(|exporter| {
             let checked = exporter.check(&desc, catalog, &self.options);
             checked.map_err(|e| {

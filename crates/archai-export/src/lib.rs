@@ -1,4 +1,4 @@
-//! Trained networks as files: [`safetensors`] for everything, [`pt`] for PyTorch. Both hold named 32-bit
+//! Trained networks as files: [`safetensors`] for everything, [`pytorch`] for PyTorch. Both hold named 32-bit
 //! tensors; the names are those of the parameters (`cell0.node1.edge2.sep_conv_3x3.conv1.weight`).
 //!
 //! The same tensors always give the same bytes: no time stamp, no order that depends on a hash.
@@ -11,7 +11,8 @@ pub mod import;
 mod info;
 mod model_file;
 pub mod onnx;
-pub mod pt;
+mod pt;
+pub mod pytorch;
 pub mod quant;
 pub mod reference;
 pub mod safetensors;
@@ -41,12 +42,12 @@ use archai_spec::registry::{Named, Registry};
 /// What is exported: a network and its numbers.
 #[derive(Clone, Copy, Debug)]
 pub struct Exported<'a> {
-    /// The network's description, without auxiliary towers: they exist in training only.
+    /// The network's description. Auxiliary towers exist in training only: without [`Options::training`] it has none.
     pub desc: &'a ModelDesc,
     /// What the names of its ops mean, those that a program or the algorithm added included: for formats that need the
     /// ops as lists of layers.
     pub catalog: &'a OpCatalog,
-    /// Weights and running statistics by name, each once, those of auxiliary towers left out.
+    /// Weights and running statistics by name, each once, those of the description's parts and no others.
     pub state: &'a [NamedTensor],
     /// What the network takes and gives.
     pub info: &'a ModelInfo,
@@ -182,7 +183,7 @@ pub type Exporters = Registry<dyn Exporter>;
 pub fn builtin() -> Exporters {
     Exporters::new("exporter")
         .with(Arc::new(safetensors::SafetensorsExporter))
-        .with(Arc::new(pt::PtExporter))
+        .with(Arc::new(pytorch::PytorchExporter))
         .with(Arc::new(onnx::OnnxExporter))
 }
 

@@ -39,7 +39,7 @@ pub(crate) const DESC_TEXT: &str = "model_desc";
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFile {
-    /// The network's description, without auxiliary towers.
+    /// The network's description; without auxiliary towers, unless the file was written for training to go on.
     pub desc: ModelDesc,
     /// Weights and running statistics by name.
     pub state: Vec<NamedTensor>,
@@ -216,13 +216,14 @@ impl ModelFile {
     /// [`ModelFileErrorKind::Incomplete`] for an op that is not made of layers, by name and place;
     /// [`ModelFileErrorKind::Mismatch`] for parameters that are missing, too many, or of another shape, by name.
     pub fn graph(&self, catalog: &OpCatalog) -> Result<Graph, ModelFileError> {
-        let graph = self.exported(catalog, &Options::default()).graph();
+        let graph = self.desc.lower(catalog);
         let graph = graph.map_err(|e| {
             let message = format!("its network cannot be written as layers: {e}");
             ModelFileError::new(ModelFileErrorKind::Incomplete, message)
         })?;
+        // A file from which training can go on has the auxiliary towers too.
         check_tensors(&graph, &self.state)?;
-        Ok(graph)
+        Ok(graph.inference())
     }
 
     /// The network to be written in another format.

@@ -11,43 +11,14 @@ use std::io::{self, Cursor, Write};
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zip::{CompressionMethod, result::ZipError};
 
-use archai_spec::registry::Named;
-
 use crate::width::{self, Width};
-use crate::{Exported, Exporter, NamedTensor, check};
+use crate::{Exported, NamedTensor, check};
 
-/// Writes PyTorch state dicts.
-#[derive(Clone, Copy, Debug)]
-pub struct PtExporter;
-
-impl Named for PtExporter {
-    fn name(&self) -> &str {
-        "pt"
-    }
-    fn about(&self) -> &str {
-        "a PyTorch state dict"
-    }
-}
-
-impl Exporter for PtExporter {
-    fn extension(&self) -> &str {
-        "pt"
-    }
-    /// `nas.eval.model_filename` has always named the state dict.
-    fn takes_any_name(&self) -> bool {
-        true
-    }
-    fn usage(&self, file: &str) -> Option<String> {
-        Some(format!("torch.load(\"{file}\", weights_only=True)"))
-    }
-    fn options(&self) -> &[&str] {
-        &["half"]
-    }
-    fn export(&self, model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
-        let widths = width::widths(model.state, model.options)?;
-        check(model.state)?;
-        out.write_all(&archive(model.state, &widths)?)
-    }
+/// Writes a network's numbers, those of convolutions in 16 bits if that is asked for.
+pub(crate) fn write_model(model: &Exported<'_>, out: &mut dyn Write) -> io::Result<()> {
+    let widths = width::widths(model.state, model.options)?;
+    check(model.state)?;
+    out.write_all(&archive(model.state, &widths)?)
 }
 
 /// The folder that all entries lie in; readers take whatever name they find.

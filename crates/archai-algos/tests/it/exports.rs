@@ -56,7 +56,8 @@ fn an_evaluation_writes_the_formats_that_it_is_told() {
     bench.search().expect("a search");
     let models = |result: EvalResult| -> Vec<(String, String)> {
         let files = result.files.into_iter();
-        let models = files.filter(|f| f.what.starts_with("weights"));
+        let models =
+            files.filter(|f| f.what.starts_with("weights") || f.what.starts_with("source"));
         let names = models.map(|f| {
             let name = f.path.file_name().expect("a file").to_string_lossy();
             (name.into_owned(), f.what)
@@ -64,6 +65,7 @@ fn an_evaluation_writes_the_formats_that_it_is_told() {
         names.collect()
     };
     let entry = |name: &str, what: &str| (name.to_string(), what.to_string());
+    let source = "source of the network in PyTorch, to read and to edit; as a program it classifies pictures";
     let last = "weights after the last epoch";
     let found = evaluate(&bench).expect("an evaluation");
     assert_eq!(
@@ -71,16 +73,18 @@ fn an_evaluation_writes_the_formats_that_it_is_told() {
         [
             entry("model.safetensors", last),
             entry("model.pt", &format!("{last}, as a PyTorch state dict")),
+            entry("model.py", source),
         ]
     );
     let (tensors, _) = load_safetensors(&dir.path().join("model.safetensors")).expect("a file");
 
-    bench.settings.nas.eval.export = vec!["pt".to_string(), "sizes".to_string()];
+    bench.settings.nas.eval.export = vec!["pytorch".to_string(), "sizes".to_string()];
     let found = evaluate(&bench).expect("an evaluation");
     assert_eq!(
         models(found),
         [
             entry("model.pt", &format!("{last}, as a PyTorch state dict")),
+            entry("model.py", source),
             entry("model.txt", &format!("{last}, as a list of its tensors")),
         ]
     );
@@ -98,8 +102,8 @@ fn formats_that_cannot_be_written_are_refused_before_anything_is_trained() {
     bench.search().expect("a search");
     for (names, expect) in [
         (
-            ["pt", "size"],
-            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pt, onnx, sizes, again",
+            ["pytorch", "size"],
+            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pytorch, onnx, sizes, again",
         ),
         (
             ["safetensors", "again"],

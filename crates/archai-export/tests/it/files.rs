@@ -122,8 +122,8 @@ fn weights_in_half_precision() {
     assert_eq!(read_safetensors(&bytes).unwrap().0, rounded);
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(file.tensor("conv.weight").unwrap().data().len(), 2 * 108);
-    assert_eq!(load_pt(&in_half("pt", &state).unwrap()), rounded);
-    for name in ["safetensors", "pt"] {
+    assert_eq!(load_pt(&in_half("pytorch", &state).unwrap()), rounded);
+    for name in ["safetensors", "pytorch"] {
         let large = NamedTensor {
             values: vec![65_520.0, 0.0],
             ..tensor("conv7.weight", &[2, 1])

@@ -5,5 +5,6 @@ mod files;
 mod import;
 mod model_file;
 mod onnx;
+mod pytorch;
 mod quant;
 mod reference;

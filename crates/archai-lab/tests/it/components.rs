@@ -107,8 +107,8 @@ fn what_a_lab_does_not_know_is_refused_before_anything_runs() {
             "`device`: there is no device `slo`; did you mean `slow`? known are cpu, slow",
         ),
         (
-            exporting("[pt,names]", tiny()),
-            "`nas.eval.export=[pt,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pt, onnx)",
+            exporting("[pytorch,names]", tiny()),
+            "`nas.eval.export=[pytorch,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pytorch, onnx)",
         ),
     ] {
         let error = lab.run(&request, &NoObserver).map(drop).unwrap_err();

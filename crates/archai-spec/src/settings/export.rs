@@ -18,6 +18,9 @@ pub struct ExportOptions {
     /// Weights of convolutions and linear layers are written in 16 bits, in half the space; networks compute with them in 32
     /// bits as before. Norms and biases keep 32 bits.
     pub half: bool,
+    /// What matters in training alone is written too, so that training can go on: auxiliary towers with their weights, and
+    /// the places of drop-path. PyTorch only.
+    pub training: bool,
 }
 
 /// What a written network takes as its input, always in the order batch, channels, height, width.

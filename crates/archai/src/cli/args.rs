@@ -277,6 +277,9 @@ pub struct ExportArgs {
     /// Write weights of convolutions and linear layers in 16 bits: files of half the size
     #[arg(long)]
     pub half: bool,
+    /// Write drop-path too, and auxiliary towers if the model has them, so that training can go on in PyTorch
+    #[arg(long)]
+    pub training: bool,
     /// Print what was written as JSON
     #[arg(long)]
     pub json: bool,

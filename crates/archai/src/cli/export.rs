@@ -41,6 +41,7 @@ fn options(args: &ExportArgs) -> ExportOptions {
         softmax: args.softmax,
         fold_norms: args.fold_norms,
         half: args.half,
+        training: args.training,
     }
 }
 

@@ -54,7 +54,7 @@ fn lists_have_a_line_each() {
             "ops",
             vec!["sep_conv_3x3", "skip_connect", "none", "max_pool_3x3"],
         ),
-        ("exporters", vec!["safetensors", "pt"]),
+        ("exporters", vec!["safetensors", "pytorch"]),
         ("devices", vec!["cpu"]),
         (
             "datasets",
