@@ -17,7 +17,8 @@ use archai_export::onnx::Int8Exporter;
 use archai_export::quant::{Calibration, Method, Quantised};
 use archai_export::reference::{Maps, Reference};
 use archai_export::{
-    ExportInput, Exported, Exporter, ModelInfo, NamedTensor, Options, builtin, write_safetensors,
+    ExportInput, Exported, Exporter, Formats, ModelInfo, NamedTensor, Options, builtin,
+    write_safetensors,
 };
 use archai_spec::desc::OpCatalog;
 
@@ -138,15 +139,14 @@ fn write(
         info: &info,
         options,
     };
+    // Each format with the options that it heeds.
     for exporter in builtin().iter() {
-        let mut bytes = Vec::new();
-        exporter.export(&model, &mut bytes)?;
-        fs::write(place.join(format!("model.{}", exporter.extension())), bytes)?;
-        for name in exporter.companions("model") {
-            let (path, mut bytes) = (place.join(&name), Vec::new());
-            exporter.export_companion(&name, &model, &mut bytes)?;
-            fs::create_dir_all(path.parent().unwrap_or(&place))?;
-            fs::write(path, bytes)?;
+        let formats = Formats::new(&builtin(), &[exporter.name()], &Options::default())?;
+        for product in formats.products(&place.join("model")) {
+            let mut bytes = Vec::new();
+            product.write(&model, &mut bytes)?;
+            fs::create_dir_all(product.path().parent().unwrap_or(&place))?;
+            fs::write(product.path(), bytes)?;
         }
     }
     let calibration = Calibration {

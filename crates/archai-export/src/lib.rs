@@ -15,6 +15,7 @@ mod pt;
 pub mod pytorch;
 pub mod quant;
 pub mod reference;
+pub mod rust;
 pub mod safetensors;
 mod tensor;
 pub mod testing;
@@ -185,6 +186,7 @@ pub fn builtin() -> Exporters {
         .with(Arc::new(safetensors::SafetensorsExporter))
         .with(Arc::new(pytorch::PytorchExporter))
         .with(Arc::new(onnx::OnnxExporter))
+        .with(Arc::new(rust::RustExporter))
 }
 
 /// Refuses what no format can hold: a name twice, or fewer numbers than the shape says.

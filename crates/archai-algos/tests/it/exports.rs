@@ -112,7 +112,7 @@ fn formats_that_cannot_be_written_are_refused_before_anything_is_trained() {
     ] {
         bench.settings.nas.eval.export = names.map(str::to_string).to_vec();
         let error = evaluate(&bench).expect_err("they do not fit").to_string();
-        assert_eq!(error, expect);
+        assert!(error.starts_with(expect), "{error}");
         assert!(!dir.path().join("full_model_desc.yaml").exists());
     }
 }

@@ -8,3 +8,4 @@ mod onnx;
 mod pytorch;
 mod quant;
 mod reference;
+mod rust;

@@ -113,7 +113,10 @@ pub fn finalizers(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
 pub fn exporters(args: ListArgs, lab: &Lab) -> Result<(), CliError> {
     let entries = lab.components().exporters.iter().map(|exporter| Entry {
         name: exporter.name().to_string(),
-        about: format!("{} (.{})", exporter.about(), exporter.extension()),
+        about: match exporter.extension() {
+            "" => format!("{} (a folder)", exporter.about()),
+            extension => format!("{} (.{extension})", exporter.about()),
+        },
         more: json!({ "extension": exporter.extension() }),
     });
     print(args, entries)
