@@ -22,6 +22,7 @@ use archai_engine::{
     trainer::{Fit, Step, TrainerHooks},
 };
 use archai_spec::desc::{DartsModelDescBuilder, EdgeDesc, ModelDescBuilder, NodeDesc, OpDesc};
+use archai_spec::ops::MULTI_OP;
 use archai_spec::{settings, values};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -450,7 +451,7 @@ impl Finalizers for GumbelFinalizers {
             let op = match ops.len() {
                 0 => continue,
                 1 => ops.swap_remove(0),
-                _ => OpDesc::new("multi_op", edge.op.ch_in, edge.op.ch_out).with_children(ops),
+                _ => OpDesc::new(MULTI_OP, edge.op.ch_in, edge.op.ch_out).with_children(ops),
             };
             let inputs = edge.inputs.clone();
             // The probability is at most 1: it decides between equal numbers of hits.

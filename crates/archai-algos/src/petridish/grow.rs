@@ -7,6 +7,7 @@ use archai_engine::{
     finalize::{DefaultFinalizers, Finalizers},
 };
 use archai_spec::desc::{CellType, EdgeDesc, ModelDesc, NodeDesc};
+use archai_spec::ops::MULTI_OP;
 
 use super::op::petridish_op;
 
@@ -68,7 +69,7 @@ pub fn settled(model: &Model) -> Result<ModelDesc, EngineError> {
         .iter_mut()
         .flat_map(|cell| &mut cell.nodes)
         .flat_map(|node| &mut node.edges);
-    for edge in edges.filter(|edge| edge.op.name == "multi_op") {
+    for edge in edges.filter(|edge| edge.op.name == MULTI_OP) {
         let children = &mut edge.op.children;
         let used = |i: usize| children.iter().any(|child| child.input == i);
         let kept: Vec<usize> = (0..edge.inputs.len()).filter(|&i| used(i)).collect();

@@ -8,6 +8,7 @@ use archai_spec::desc::{
     Arity, ChildDesc, Cost, DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, PRIMITIVES,
     ParamInfo, ParamType, ParamValue, Shape,
 };
+use archai_spec::ops::MULTI_OP;
 use archai_spec::settings::ModelDescSettings;
 
 /// Name of the op in descriptions.
@@ -126,7 +127,9 @@ fn keep(desc: &OpDesc) -> usize {
     }
 }
 
-/// What the op means for shapes and costs.
+/// What the op means for shapes and costs. It is not made of layers: a layer says what goes forward, and forward this op is zero,
+/// so layers without its candidates would be true and show nothing of it. It exists during a search alone; what remains of it, a
+/// `multi_op`, is made of layers.
 struct Info;
 
 impl OpInfo for Info {
@@ -165,7 +168,7 @@ impl OpInfo for Info {
         order.sort_by(|&a, &b| weights[b].abs().total_cmp(&weights[a].abs()));
         order.truncate(keep(op));
         order.sort_unstable();
-        let mut desc = OpDesc::new("multi_op", op.ch_in, op.ch_out);
+        let mut desc = OpDesc::new(MULTI_OP, op.ch_in, op.ch_out);
         desc.affine = op.affine;
         for k in order {
             let ChildDesc { input, op } = &op.children[k];

@@ -463,7 +463,7 @@ pub trait ModelDescBuilder: Send + Sync {
     fn notes(&self, model: &ModelPlan<'_>, desc: &ModelDesc) -> Vec<String> {
         let wanted = model.settings.cell.n_nodes;
         let decides = match model.template {
-            Some(_) => "template",
+            Some(_) => "found network, the template that is scaled,",
             None => "builder",
         };
         let counts: Vec<(String, usize)> = [CellType::Regular, CellType::Reduction]

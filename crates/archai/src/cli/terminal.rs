@@ -5,6 +5,7 @@
 //! beside them counts from 1.
 
 use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Terminal {
     width: Option<usize>,
     /// Warnings that were shown.
     said: Mutex<Vec<String>>,
+    /// Notes that were shown: what is true of every network of a search need not be read of each.
+    noted: Mutex<BTreeSet<String>>,
 }
 
 enum Mode {
@@ -124,6 +127,7 @@ impl Terminal {
             loudness,
             width: error_width(),
             said: Mutex::default(),
+            noted: Mutex::default(),
         }
     }
 
@@ -174,6 +178,13 @@ impl Terminal {
             .push(text.to_string());
     }
 
+    /// Whether a note was not shown yet. Who wants all of the log gets repetitions, too.
+    fn is_news(&self, text: &str) -> bool {
+        let noted = self.noted.lock();
+        let mut noted = noted.unwrap_or_else(PoisonError::into_inner);
+        noted.insert(text.to_string()) || self.loudness == Loudness::Loud
+    }
+
     /// Shows what happens in a lab, in words.
     pub fn show(&self, event: &LabEvent<'_>) {
         match event {
@@ -212,7 +223,11 @@ impl Terminal {
                 }
                 _ if self.loudness == Loudness::Quiet => {}
                 Event::Values { path, values } => self.values(path, values, time),
-                Event::Message { level, text } => self.message(*level, text, time),
+                Event::Message { level, text } => {
+                    if self.is_news(text) {
+                        self.message(*level, text, time);
+                    }
+                }
             },
             LabEvent::PhaseEnds { .. } | LabEvent::JobEnds { .. } => self.clear(),
             // Events that are for files alone, and whatever later versions of the lab report besides.

@@ -328,3 +328,17 @@ fn a_cell_that_is_named_is_the_one_that_is_evaluated() {
     );
     assert_eq!(desc.cells.len(), 3);
 }
+
+#[test]
+fn a_cell_that_is_none_is_found_in_the_file_that_has_it() {
+    let world = World::new();
+    let bad = "nas:\n  search:\n    nasbench101:\n      cell:\n        matrix: [[0, 2], [0, 0]]\n        ops: [input, output]\n";
+    let bad = world.write("bad.yaml", bad);
+    let args = ["run", "--smoke", "--algos", "nasbench101", "--config", &bad];
+    let expect = [
+        "bad.yaml:4:7: nas.search.nasbench101: entry 2 at row 0, column 1 of the matrix",
+        "1 above the diagonal",
+    ];
+    world.run(&args).fails(2, &expect);
+    assert!(world.names("logdir").is_empty());
+}
