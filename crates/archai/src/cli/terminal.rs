@@ -4,8 +4,8 @@
 //! Places in the log (`arch_search/arch_train/epochs/0/train`) are keys, which count from 0 as in all files. What is said
 //! beside them counts from 1.
 
-use std::fmt::Write as _;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
