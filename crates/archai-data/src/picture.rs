@@ -1,6 +1,7 @@
 //! Single images: decoding files and fitting images to the size that the network sees.
 
 use std::borrow::Cow;
+use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
@@ -16,6 +17,36 @@ const PIXELS_FLOOR: u64 = 16 << 20;
 
 /// How many times its size the pixels of a larger file may take. Photographs reach 30; the formats could reach thousands.
 const PIXELS_RATIO: u64 = 256;
+
+/// Largest file that is read.
+const MAX_FILE: u64 = 256 << 20;
+
+/// Reads a PNG or JPEG file; see [`decode`].
+///
+/// # Errors
+/// [`DataError::Io`] if it cannot be read; as [`decode`].
+pub fn read(path: &Path) -> Result<Image<'static>, DataError> {
+    decode(path, &|| "byte 0".to_owned(), &bytes(path)?)
+}
+
+/// Whether these first bytes of a file are those of a picture of a kind that [`read`] reads.
+pub fn is_picture(beginning: &[u8]) -> bool {
+    matches!(
+        image::guess_format(beginning),
+        Ok(ImageFormat::Png | ImageFormat::Jpeg)
+    )
+}
+
+/// The bytes of a file that may be a picture.
+pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
+    let found = fs::metadata(path).map_err(DataError::io("read", path))?;
+    if found.len() > MAX_FILE {
+        let expected = format!("at most {} MiB", MAX_FILE >> 20);
+        let found = format!("{} bytes", found.len());
+        return Err(DataError::malformed(path, "its length", expected, found));
+    }
+    fs::read(path).map_err(DataError::io("read", path))
+}
 
 /// Decodes a PNG or JPEG file, whatever its name is. Sixteen-bit channels are cut to eight bits, palettes are looked up,
 /// transparency is dropped. `path` and `at` say where the bytes come from, for messages.

@@ -3,20 +3,22 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use archai_algos::{Algorithm, Algorithms};
+use archai_algos::{Algorithm, Algorithms, BASE_ALGORITHM};
 use archai_engine::experiment::{known_finalizers, space_of};
 use archai_engine::{Components, EngineError, OpRegistry};
 use archai_spec::config::{
     ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, shipped_datasets,
 };
 use archai_spec::names::unknown;
-use archai_spec::settings::OWN_SPACE;
+use archai_spec::settings::{Dataset, OWN_SPACE, Settings};
 use archai_spec::spaces;
 
 use crate::error::LabError;
 use crate::inputs;
+use crate::lab::Lab;
 use crate::message::{Message, Term};
 use crate::request::RunMode;
+use crate::rundir::{CONFIG_FILE, RunDir};
 
 /// What a configuration is made from.
 #[derive(Clone, Debug)]
@@ -48,7 +50,25 @@ pub struct ConfigRequest<'a> {
     pub folder: &'a Path,
 }
 
-impl ConfigRequest<'_> {
+impl<'a> ConfigRequest<'a> {
+    /// The defaults of an algorithm.
+    fn plain(lab: &'a Lab, algo: &'a Algorithm) -> Self {
+        ConfigRequest {
+            algos: lab.algorithms(),
+            components: lab.components(),
+            algo,
+            others: Vec::new(),
+            dataset: None,
+            eval_dataset: None,
+            space: None,
+            mode: RunMode::default(),
+            config: None,
+            config_only: None,
+            overrides: Vec::new(),
+            folder: &lab.host().folder,
+        }
+    }
+
     /// Loads and checks the configuration. Relative paths of data sets, and of the description that is evaluated, start at the
     /// folder of the file in which they stand.
     ///
@@ -230,6 +250,74 @@ pub fn all_ops(
         ops = with_own;
     }
     Ok((ops, brought))
+}
+
+/// The section of a data set on its own, with the variables in its paths expanded: of one that comes with the program, by its
+/// name, or of a user's file, by its path. `overrides` are values over it.
+///
+/// # Errors
+/// An unknown name, a file that cannot be read or used, overrides that do not fit.
+pub fn dataset_section(
+    lab: &Lab,
+    name: &str,
+    overrides: Vec<Override>,
+) -> Result<Dataset, LabError> {
+    check_of_dataset(&overrides)?;
+    let algo = lab.algorithms().get(BASE_ALGORITHM);
+    let algo = algo.map_err(|e| LabError::request(e.to_string()))?;
+    let request = ConfigRequest {
+        dataset: Some(name),
+        mode: RunMode::Full,
+        overrides,
+        ..ConfigRequest::plain(lab, algo)
+    };
+    Ok(expanded(lab, &request.load()?)?.dataset)
+}
+
+/// The section of the data set of the evaluation in a run directory, as its configuration has it; none if the directory does
+/// not say how it was made. `overrides` are values over it.
+///
+/// # Errors
+/// Files that cannot be read or used, an algorithm that is not known, overrides that do not fit.
+pub fn dataset_of_run(
+    lab: &Lab,
+    dir: &RunDir,
+    overrides: Vec<Override>,
+) -> Result<Option<Dataset>, LabError> {
+    check_of_dataset(&overrides)?;
+    let Some(started) = dir.started()? else {
+        return Ok(None);
+    };
+    let algo = lab.algorithms().get(&started.algorithm);
+    let algo = algo.map_err(|e| LabError::request(e.to_string()))?;
+    let file = dir.file(CONFIG_FILE).to_string_lossy().into_owned();
+    let request = ConfigRequest {
+        config_only: Some(&file),
+        overrides,
+        ..ConfigRequest::plain(lab, algo)
+    };
+    let settings = expanded(lab, &request.load()?)?;
+    Ok(Some(settings.nas.eval.loader.dataset))
+}
+
+fn check_of_dataset(overrides: &[Override]) -> Result<(), LabError> {
+    match overrides.iter().find(|o| !o.key().starts_with("dataset.")) {
+        None => Ok(()),
+        Some(other) => Err(LabError::request(format!(
+            "`{}` has no meaning here: a trained network is used as it is, and of the settings only those of the data set count \
+             (dataset.path, for example)",
+            other.key()
+        ))),
+    }
+}
+
+/// Settings whose data sets lie where they say. There are no run directories, so that paths in them stay as they are.
+fn expanded(lab: &Lab, tree: &ConfigTree) -> Result<Settings, LabError> {
+    let mut vars = lab.host().vars.clone();
+    for name in ["logdir", "expdir"] {
+        vars.insert(name.into(), format!("${name}"));
+    }
+    Ok(tree.expanded(&vars)?.settings()?)
 }
 
 /// The file of a data set that was named, or the path that was given.

@@ -9,6 +9,28 @@
 //! `my_darts run --algos my_darts` then searches, scales the found network up, trains and saves it; `my_darts algos` lists
 //! your algorithm beside the built-in ones. To run experiments from Rust without a command line, see [`Lab`].
 //!
+//! # A trained network at work
+//!
+//! One file is a whole model, and using it takes nothing of the training:
+//!
+//! ```
+//! # let folder = tempfile::tempdir()?;
+//! # let (model, picture) = (folder.path().join("model.safetensors"), folder.path().join("picture.png"));
+//! # archai::engine::export::testing::write_brightness(&model, &["night", "day"], [3, 32, 32])?;
+//! # image::RgbImage::from_pixel(32, 48, image::Rgb([240; 3])).save(&picture)?;
+//! let model = archai::load(&model)?; // a model.safetensors, or the run directory of an evaluation
+//! let image = archai::read_picture(&picture)?;
+//! let prediction = model.predict(&image)?;
+//! for guess in prediction.top(5) {
+//!     println!("{} {:.1} %", guess.name, 100.0 * guess.probability);
+//! }
+//! # assert_eq!(prediction.best().name, "day");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`Classifier`] has the rest: batches, files, class names, and how often it is right about a data set. A program that only
+//! predicts is better off with the crate `archai-predict` alone, which is built without the tensor framework.
+//!
 //! # The nine names
 //!
 //! | name | what it is |
@@ -36,6 +58,7 @@ pub use archai_data as data;
 pub use archai_engine as engine;
 pub use archai_kernels::PoolAllocator;
 pub use archai_lab as lab;
+pub use archai_predict as predict;
 pub use archai_spec as spec;
 
 pub use archai_algos::{Algorithm, NoSettings};
@@ -48,6 +71,7 @@ pub use archai_engine::{
     trainer::{ArchTrainer, Fit, Step, TrainerHooks},
 };
 pub use archai_lab::{Lab, LabError, LabEvent, NoObserver, Observer, Request, RunDir, RunMode};
+pub use archai_predict::{Classifier, Prediction, load, read_picture};
 pub use archai_spec::{
     desc::{
         CellPlan, DescError, EdgeDesc, ModelDesc, ModelDescBuilder, NodeDesc, OpDesc, PRIMITIVES,

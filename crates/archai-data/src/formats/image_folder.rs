@@ -21,9 +21,6 @@ use crate::error::DataError;
 use crate::format::{DataFormat, some_of};
 use crate::{files, in_order, picture};
 
-/// Largest image file that is read.
-const MAX_FILE: u64 = 256 << 20;
-
 /// Deepest folder below a class; deeper ones are loops of links.
 const MAX_DEPTH: usize = 16;
 
@@ -171,7 +168,7 @@ impl Folder {
                 return Ok(is_good);
             }
             let at = || "byte 0".to_owned();
-            let read = self.bytes(path).and_then(|bytes| {
+            let read = picture::bytes(path).and_then(|bytes| {
                 picture::check(path, &at, &bytes)?;
                 picture::decode(path, &at, &bytes)
             });
@@ -216,20 +213,6 @@ impl Folder {
         let path = path.strip_prefix(&self.place).unwrap_or(path);
         path.to_string_lossy().replace('\\', "/")
     }
-
-    fn bytes(&self, path: &Path) -> Result<Vec<u8>, DataError> {
-        let length = length(path)?;
-        if length > MAX_FILE {
-            let expected = format!("at most {} MiB", MAX_FILE >> 20);
-            return Err(DataError::malformed(
-                path,
-                "its length",
-                expected,
-                format!("{length} bytes"),
-            ));
-        }
-        fs::read(path).map_err(DataError::io("read", path))
-    }
 }
 
 impl Dataset for Folder {
@@ -251,9 +234,8 @@ impl Dataset for Folder {
 
     fn image(&self, index: usize) -> Result<Image<'_>, DataError> {
         let path = &self.images[index].0;
-        let bytes = self.bytes(path)?;
         let at = || "byte 0".to_owned();
-        let image = picture::decode(path, &at, &bytes)?;
+        let image = picture::read(path)?;
         picture::fit(path, &at, image, self.channels, self.size)
     }
 
@@ -274,7 +256,7 @@ impl Dataset for Folder {
             let path = &self.images[index].0;
             let at = || "byte 0".to_owned();
             if is_read_whole {
-                let bytes = self.bytes(path)?;
+                let bytes = picture::bytes(path)?;
                 picture::check(path, &at, &bytes)?;
                 return Ok(blake3::hash(&bytes));
             }

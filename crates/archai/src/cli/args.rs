@@ -90,6 +90,12 @@ pub enum Command {
     /// All files are written, or none. What is there already is replaced only if it is the same, or with --replace.
     #[command(after_help = EXPORT_EXAMPLES)]
     Export(ExportArgs),
+    /// Say what pictures show, in the eyes of a trained network
+    #[command(after_help = PREDICT_EXAMPLES)]
+    Predict(PredictArgs),
+    /// Measure how often a trained network is right, and how fast it is
+    #[command(after_help = EVALUATE_EXAMPLES)]
+    Evaluate(EvaluateArgs),
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
     Algos(ListArgs),
@@ -219,6 +225,34 @@ Examples:
   archai runs --filter cifar10 --json
   archai runs rm darts_cifar10_throwaway";
 
+const PREDICT_EXAMPLES: &str = "\
+Pictures are PNG or JPEG files. They are prepared as those that the network was
+trained on: grey is repeated and colours are averaged where the network takes
+the other, transparency is dropped; a side that is longer than the network's is
+scaled down to it (each side on its own), a shorter one is padded with black at
+both ends; then come the data set's transforms as far as they are not random.
+In folders and those below, hidden files are not looked at, and files that are
+no pictures by name and content are passed over. Pictures that cannot be read
+are named; the others are classified all the same, and the exit status is 1.
+
+Examples:
+  archai predict --model ~/logdir/darts_cifar10_first_eval photo.jpg
+  archai predict --model model.safetensors --top 3 photos/ more/*.png
+  archai predict --model model.safetensors --format csv photos/ > classes.csv
+  archai predict --model model.safetensors --format json my_data.yaml";
+
+const EVALUATE_EXAMPLES: &str = "\
+Settings of the data set can be changed by their names: --dataset.path DIR.
+Classes of data and model are matched by their names. As CSV, the confusion
+matrix is printed: a row for each class, a column for what it was taken for.
+
+Examples:
+  archai evaluate --model ~/logdir/darts_fashion_mnist_mini_throwaway_eval
+  archai evaluate --model model.safetensors --datasets my_data.yaml
+  archai evaluate --model model.safetensors --latency --batch 96 --threads 2
+  archai evaluate --model model.safetensors --split none --latency
+  archai evaluate --model model.safetensors --format csv > confusion.csv";
+
 const BENCH_EXAMPLES: &str = "\
 The first five steps are at the sizes of the DARTS paper: the search network has
 16 channels and 8 cells, the evaluated one 36 channels, 20 cells and the
@@ -302,6 +336,101 @@ impl From<InputArg> for ExportInput {
             InputArg::Bytes => ExportInput::Bytes,
         }
     }
+}
+
+/// A trained model.
+#[derive(Clone, Debug, Args)]
+pub struct ModelArgs {
+    /// A model file (model.safetensors), or the run directory of an evaluation, whose weights after the last epoch are taken
+    #[arg(long, value_name = "MODEL", value_hint = ValueHint::AnyPath)]
+    pub model: PathBuf,
+
+    /// Of a run directory, the weights that were best on validation data
+    #[arg(long)]
+    pub best: bool,
+
+    /// Names of the classes, one a line in the order of the network's outputs, for a model that does not name them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub classes: Option<PathBuf>,
+}
+
+/// `archai predict`.
+#[derive(Clone, Debug, Args)]
+pub struct PredictArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// Pictures, folders with pictures, data sets (a name or a YAML file: its test data)
+    #[arg(required = true, value_name = "PICTURES", value_hint = ValueHint::AnyPath)]
+    pub inputs: Vec<PathBuf>,
+
+    /// How many classes are named for each picture, the most likely first [default: 5 for a single picture, 1 for more]
+    #[arg(long, value_name = "N", value_parser = count)]
+    pub top: Option<usize>,
+
+    /// How it is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+
+    /// Pictures that are classified at a time; classes do not depend on it, memory does
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    pub batch: usize,
+
+    /// Threads to compute with; results do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+}
+
+/// `archai evaluate`.
+#[derive(Clone, Debug, Args)]
+pub struct EvaluateArgs {
+    /// The model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+
+    /// The data set: a name that `archai datasets` lists, or the path of a YAML file [default: the one that the model was
+    /// trained on]
+    #[arg(long, value_name = "NAME", alias = "dataset")]
+    pub datasets: Option<String>,
+
+    /// Which part of it; none measures no accuracy
+    #[arg(long, value_enum, value_name = "SPLIT", default_value_t = SplitArg::Test)]
+    pub split: SplitArg,
+
+    /// Also measure how long the network takes for one picture and for a batch
+    #[arg(long)]
+    pub latency: bool,
+
+    /// Pictures in a batch
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    pub batch: usize,
+
+    /// How it is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    pub format: OutputFormat,
+
+    /// Threads to compute with; accuracies do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    // No help text, so that the list stays on one line.
+    Table,
+    Json,
+    Csv,
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SplitArg {
+    // No help text, so that the list stays on one line.
+    Test,
+    Train,
+    None,
 }
 
 /// `archai bench`.

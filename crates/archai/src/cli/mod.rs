@@ -10,12 +10,15 @@ mod data;
 mod desc;
 pub(crate) mod env;
 pub(crate) mod error;
+mod evaluate;
 mod export;
 mod forecast;
 mod hints;
 mod import;
 mod lists;
+mod model;
 mod overrides;
+mod predict;
 mod report;
 mod run;
 mod runs;
@@ -216,6 +219,8 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
             verify::run(dirs, threads.threads, overrides, lab, env)
         }
         Command::Export(args) => export::run(args, lab),
+        Command::Predict(args) => predict::run(args, overrides, lab, env),
+        Command::Evaluate(args) => evaluate::run(args, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
         Command::Spaces(args) => lists::spaces(*args, lab),

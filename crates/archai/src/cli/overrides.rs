@@ -1,13 +1,19 @@
 //! Which arguments are overrides of the configuration, and which are flags of the program.
 //!
 //! An override is an argument whose name has a dot: `--nas.eval.trainer.epochs 200`, `--nas.eval.trainer.epochs=200` or
-//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train` and `config show`. Everything else is left to the
-//! parser of flags, so that a misspelt flag is an error there.
+//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train` and `config show`, and those of a data set behind
+//! `evaluate` and `predict`. Everything else is left to the parser of flags, so that a misspelt flag is an error there.
 
 use clap::Command;
 
 /// The commands that take overrides, by the words that call them.
-const COMMANDS: [&[&str]; 3] = [&["run"], &["train"], &["config", "show"]];
+const COMMANDS: [&[&str]; 5] = [
+    &["run"],
+    &["train"],
+    &["evaluate"],
+    &["predict"],
+    &["config", "show"],
+];
 
 /// Whether a command line (without the program's name) is of a command that takes overrides.
 pub fn are_taken(args: &[String]) -> bool {

@@ -80,6 +80,14 @@ pub fn table(header: &[&str], left: usize, rows: &[Vec<String>], width: Option<u
     paragraphs.collect::<Vec<_>>().join("\n\n")
 }
 
+/// A field of CSV (RFC 4180).
+pub fn csv_field(text: &str) -> String {
+    match text.contains([',', '"', '\n', '\r']) {
+        true => format!("\"{}\"", text.replace('"', "\"\"")),
+        false => text.to_string(),
+    }
+}
+
 /// Narrowest that a column becomes in which words are broken into lines.
 const NARROWEST: usize = 16;
 

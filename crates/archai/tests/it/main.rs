@@ -12,6 +12,7 @@ mod includes;
 mod lab;
 mod open;
 mod pages;
+mod predict;
 mod report;
 mod run;
 mod runs;
