@@ -41,7 +41,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     Target {
         name: "config",
         run: text::config,
@@ -87,6 +87,12 @@ pub const TARGETS: [Target; 20] = [
         name: "safetensors",
         run: run::safetensors,
         memory: Memory::Factor(4),
+    },
+    // Its description may take as much as any other.
+    Target {
+        name: "model_file",
+        run: run::model_file,
+        memory: Memory::Fixed(256 * MIB),
     },
     // A byte may be an empty list, and a number of 16 bits becomes one of 64.
     Target {

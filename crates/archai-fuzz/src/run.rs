@@ -5,12 +5,13 @@ use std::path::Path;
 
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy};
 use archai::engine::export::import::Weights;
-use archai::engine::export::load_safetensors;
+use archai::engine::export::{ModelFile, load_safetensors, testing};
 use archai::engine::run::NoClock;
 use archai::lab::log::{Follower, read_entries};
 use archai::lab::report::{FinishedRun, collate};
 use archai::lab::rundir::CONFIG_FILE;
 use archai::lab::{Record, RunDir, Started};
+use archai::spec::desc::OpCatalog;
 use serde_json::{Value, json};
 
 use crate::SEPARATOR;
@@ -33,6 +34,20 @@ pub fn safetensors(bytes: &[u8]) -> bool {
         }
         true
     })
+}
+
+/// A whole model in one file: what is read is written as it was, and comes to layers or is refused by name.
+pub fn model_file(bytes: &[u8]) -> bool {
+    let catalog = OpCatalog::builtin();
+    let Ok(model) = ModelFile::from_bytes(bytes, &catalog) else {
+        return false;
+    };
+    assert_eq!(model.info.dataset().check(), []);
+    model.graph(&catalog).map(drop).unwrap_or_default();
+    let written = testing::bytes(&model).expect("it was read from such bytes");
+    let again = ModelFile::from_bytes(&written, &catalog).expect("what was written");
+    assert_eq!(testing::bytes(&again).expect("it was read from such bytes"), written);
+    true
 }
 
 /// A file of weights of PyTorch (what is none is read as safetensors).

@@ -341,6 +341,10 @@ fn runs(add: &mut Add<'_>) {
         entry("a", &format!("[{}]", vec!["1"; 100_000].join(",")), "[0,0]")
     );
     add("safetensors", "many_dimensions", whole(&dims));
+    // A description that unfolds to a thousand million values.
+    let texts = serde_json::json!({"archai_model": "1", "model_desc": format!("version: 1\n{}", aliases(9, "x"))});
+    let header = serde_json::json!({ "__metadata__": texts });
+    add("model_file", "aliases", whole(&header.to_string()));
 
     let magic = b"archai checkpoint 1\n";
     add(

@@ -74,6 +74,7 @@ fn whole_files_are_read() {
             ],
         ),
         ("safetensors", &["plain", "metadata", "wide"]),
+        ("model_file", &["brightness"]),
         ("pt", &["written", "kinds", "kinds_old"]),
         ("checkpoint", &["whole"]),
         ("record", &["result.json", "log.jsonl"]),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use archai::engine::checkpoint::{CheckpointStore, Checkpoints, Policy, Snapshot};
-use archai::engine::export::{save_safetensors, write_pt};
+use archai::engine::export::{save_safetensors, testing, write_pt};
 use archai::engine::params::NamedTensor;
 use archai::engine::run::NoClock;
 use archai::spec::config::{FileSource, Shipped};
@@ -175,6 +175,9 @@ fn runs(all: &mut Vec<Sample>) {
         save_safetensors(&path, &tensors(), &metadata).unwrap();
         all.push(("safetensors", name.into(), fs::read(&path).unwrap()));
     }
+    let model = testing::brightness(&["night", "day"], [1, 4, 4]);
+    let model = testing::bytes(&model).unwrap();
+    all.push(("model_file", "brightness".into(), model));
     let mut written = Vec::new();
     write_pt(&mut written, &tensors()).unwrap();
     all.push(("pt", "written".into(), written));
