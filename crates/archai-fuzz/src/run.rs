@@ -46,7 +46,10 @@ pub fn model_file(bytes: &[u8]) -> bool {
     model.graph(&catalog).map(drop).unwrap_or_default();
     let written = testing::bytes(&model).expect("it was read from such bytes");
     let again = ModelFile::from_bytes(&written, &catalog).expect("what was written");
-    assert_eq!(testing::bytes(&again).expect("it was read from such bytes"), written);
+    assert_eq!(
+        testing::bytes(&again).expect("it was read from such bytes"),
+        written
+    );
     true
 }
 
