@@ -178,6 +178,10 @@ pub(crate) trait Isa: Copy {
     /// `i` lies within `s`.
     unsafe fn prefetch(s: &[f32], i: usize);
     fn splat(x: f32) -> Self::V;
+    /// Keeps loads behind it where they stand, for loops that need all registers: the compiler would load early what comes
+    /// later, and store registers to make room.
+    #[inline(always)]
+    fn hold() {}
     /// Two vectors, the first from `s[i]` and the second from `s[j]` on.
     ///
     /// # Safety
@@ -205,6 +209,29 @@ pub(crate) trait Isa: Copy {
         b: Self::Pair,
         c: Self::Pair,
     ) -> Self::Pair;
+    /// Adds the products of three vectors, `block` elements apart from `v[i + K * 8]` on, and four scalars, eight elements apart
+    /// from `s[j + K]` on, to twelve sums: those of the first vector, of the second, of the third.
+    ///
+    /// # Safety
+    /// All of them lie within their slices.
+    #[inline(always)]
+    unsafe fn three_by_four<const K: usize>(
+        sums: &mut [Self::V; 12],
+        (v, i, block): (&[f32], usize, usize),
+        (s, j): (&[f32], usize),
+    ) {
+        // SAFETY: promised by the caller.
+        unsafe {
+            let at = |c: usize| Self::load(v, i + K * LANES + c * block);
+            let v: [Self::V; 3] = std::array::from_fn(at);
+            for p in 0..4 {
+                let x = Self::splat(scalar(s, j + K + p * LANES));
+                for (c, &v) in v.iter().enumerate() {
+                    sums[4 * c + p] = Self::fma(x, v, sums[4 * c + p]);
+                }
+            }
+        }
+    }
     /// `a * b + c`, rounded once where the instruction exists.
     fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn add(a: Self::V, b: Self::V) -> Self::V;
@@ -592,8 +619,91 @@ mod x86 {
         sum
     }
 
+    /// [`Isa::three_by_four`] in exactly the sixteen registers that there are: the compiler would load early what comes next,
+    /// and store sums to make room for it.
+    ///
+    /// # Safety
+    /// Three vectors, `block` elements apart from `v[K * 8]` on, and four scalars, eight elements apart from `s[K]` on, may be
+    /// read.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn multiply_three_by_four<const K: usize>(
+        sums: &mut [__m256; 12],
+        v: *const f32,
+        block: usize,
+        s: *const f32,
+    ) {
+        let [
+            mut a0,
+            mut a1,
+            mut a2,
+            mut a3,
+            mut b0,
+            mut b1,
+            mut b2,
+            mut b3,
+            mut c0,
+            mut c1,
+            mut c2,
+            mut c3,
+        ] = *sums;
+        // SAFETY: the instructions exist, and read what the caller says may be read.
+        unsafe {
+            asm!(
+                "vmovups {a}, ymmword ptr [{v} + {k}]",
+                "vmovups {b}, ymmword ptr [{v} + 4*{block} + {k}]",
+                "vmovups {c}, ymmword ptr [{v} + 8*{block} + {k}]",
+                "vbroadcastss {x}, dword ptr [{s} + {s0}]",
+                "vfmadd231ps {a0}, {a}, {x}",
+                "vfmadd231ps {b0}, {b}, {x}",
+                "vfmadd231ps {c0}, {c}, {x}",
+                "vbroadcastss {x}, dword ptr [{s} + {s1}]",
+                "vfmadd231ps {a1}, {a}, {x}",
+                "vfmadd231ps {b1}, {b}, {x}",
+                "vfmadd231ps {c1}, {c}, {x}",
+                "vbroadcastss {x}, dword ptr [{s} + {s2}]",
+                "vfmadd231ps {a2}, {a}, {x}",
+                "vfmadd231ps {b2}, {b}, {x}",
+                "vfmadd231ps {c2}, {c}, {x}",
+                "vbroadcastss {x}, dword ptr [{s} + {s3}]",
+                "vfmadd231ps {a3}, {a}, {x}",
+                "vfmadd231ps {b3}, {b}, {x}",
+                "vfmadd231ps {c3}, {c}, {x}",
+                a0 = inout(ymm_reg) a0, a1 = inout(ymm_reg) a1, a2 = inout(ymm_reg) a2, a3 = inout(ymm_reg) a3,
+                b0 = inout(ymm_reg) b0, b1 = inout(ymm_reg) b1, b2 = inout(ymm_reg) b2, b3 = inout(ymm_reg) b3,
+                c0 = inout(ymm_reg) c0, c1 = inout(ymm_reg) c1, c2 = inout(ymm_reg) c2, c3 = inout(ymm_reg) c3,
+                a = out(ymm_reg) _, b = out(ymm_reg) _, c = out(ymm_reg) _, x = out(ymm_reg) _,
+                v = in(reg) v, block = in(reg) block, s = in(reg) s,
+                k = const 4 * LANES * K,
+                s0 = const 4 * K,
+                s1 = const 4 * (K + LANES),
+                s2 = const 4 * (K + 2 * LANES),
+                s3 = const 4 * (K + 3 * LANES),
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        *sums = [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3];
+    }
+
     vectors_of_eight!(Avx2, false, {
         pair_of_two!();
+        #[inline(always)]
+        unsafe fn three_by_four<const K: usize>(
+            sums: &mut [__m256; 12],
+            (v, i, block): (&[f32], usize, usize),
+            (s, j): (&[f32], usize),
+        ) {
+            check_bounds!(v, i + K * LANES + 2 * block, LANES);
+            check_bounds!(s, j + K + 3 * LANES, 1);
+            unsafe {
+                multiply_three_by_four::<K>(sums, v.as_ptr().add(i), block, s.as_ptr().add(j))
+            };
+        }
+        #[inline(always)]
+        fn hold() {
+            // It has no instructions, but for all that the compiler knows it might write to memory.
+            unsafe { asm!("", options(nostack, preserves_flags)) };
+        }
     });
     vectors_of_eight!(Avx512, true, {
         type Pair = __m512;

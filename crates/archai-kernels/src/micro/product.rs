@@ -209,11 +209,7 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
         for segment in part.segments {
             let q = s + segment.offset;
             match (segment.lanes, args.from.step) {
-                (LANES, LANES) => {
-                    for i in 0..LANES {
-                        sums.step::<LANES>(args.weights, w + i * LANES, w_block, args.src, q + i);
-                    }
-                }
+                (LANES, LANES) => sums.step_block(args.weights, w, w_block, args.src, q),
                 (lanes, LANES) => {
                     for i in 0..lanes {
                         sums.step::<LANES>(args.weights, w + i * LANES, w_block, args.src, q + i);

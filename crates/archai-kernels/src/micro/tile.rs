@@ -208,6 +208,45 @@ impl<I: Isa, const CP: usize, const CS: usize, const P: usize> Tile<I, CP, CS, P
         }
     }
 
+    /// As eight times [`Tile::step`]: vectors and scalars that follow each other, pixels eight elements apart.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn step_block(
+        &mut self,
+        v: &[f32],
+        at: usize,
+        block: usize,
+        s: &[f32],
+        from: usize,
+    ) {
+        if !I::WIDE && CP == 1 && CS == 1 && P == 4 {
+            let mut sums = [I::zero(); 12];
+            for p in 0..P {
+                (sums[p], sums[4 + p]) = I::split(self.pairs[0][p]);
+                sums[8 + p] = self.singles[0][p];
+            }
+            // SAFETY: promised by the caller.
+            unsafe {
+                for_pixels!(LANES, |K| I::three_by_four::<K>(
+                    &mut sums,
+                    (v, at, block),
+                    (s, from)
+                ));
+            }
+            for p in 0..P {
+                self.pairs[0][p] = I::join(sums[p], sums[4 + p]);
+                self.singles[0][p] = sums[8 + p];
+            }
+            return;
+        }
+        for i in 0..LANES {
+            // SAFETY: promised by the caller.
+            unsafe { self.step::<LANES>(v, at + i * LANES, block, s, from + i) };
+        }
+    }
+
     /// As [`Tile::step`], with the scalars any number of elements apart.
     ///
     /// # Safety

@@ -185,60 +185,103 @@ impl Kernel for Depthwise<'_> {
         assert!(src.len() >= last);
         // SAFETY: the assert bounds the last pixel that a tile reads, which may hang over the row's end.
         unsafe {
-            match (kernel, dilation, stride) {
-                ((3, 3), 1, (1, 1)) => self.rows_of::<I>((3, 3), 1, 1),
-                ((5, 5), 1, (1, 1)) => self.rows_of::<I>((5, 5), 1, 1),
-                ((7, 7), 1, (1, 1)) => self.rows_of::<I>((7, 7), 1, 1),
-                ((3, 3), 2, (1, 1)) => self.rows_of::<I>((3, 3), 2, 1),
-                ((5, 5), 2, (1, 1)) => self.rows_of::<I>((5, 5), 2, 1),
-                ((3, 3), 1, (2, 2)) => self.rows_of::<I>((3, 3), 1, 2),
-                ((5, 5), 1, (2, 2)) => self.rows_of::<I>((5, 5), 1, 2),
-                _ => self.rows_of::<I>(kernel, dilation, stride.1),
+            match (kernel, dilation, stride.1) {
+                ((3, 3), 1, 1) => self.rows_of::<I, 3, 1, 1>(),
+                ((5, 5), 1, 1) => self.rows_of::<I, 5, 1, 1>(),
+                ((7, 7), 1, 1) => self.rows_of::<I, 7, 1, 1>(),
+                ((3, 3), 2, 1) => self.rows_of::<I, 3, 2, 1>(),
+                ((5, 5), 2, 1) => self.rows_of::<I, 5, 2, 1>(),
+                ((3, 3), 1, 2) => self.rows_of::<I, 3, 1, 2>(),
+                ((5, 5), 1, 2) => self.rows_of::<I, 5, 1, 2>(),
+                _ => self.tiles::<I>(|acc, line, ky| self.any_row::<I>(acc, line, ky)),
             }
         }
     }
 }
 
 impl Depthwise<'_> {
+    /// All tiles; `row` adds the products of one row of the window.
+    ///
     /// # Safety
     /// As [`Depthwise::run`] asserts.
     #[inline(always)]
-    unsafe fn rows_of<I: Isa>(&self, kernel: (usize, usize), dilation: usize, step: usize) {
-        let Depthwise {
-            src,
-            row,
-            weights,
-            bias,
-            cols,
-            dst,
-            act,
-            ..
-        } = *self;
+    unsafe fn tiles<I: Isa>(&self, row: impl Fn(&mut [I::V; TILE], usize, usize)) {
         for y in 0..self.rows {
-            for x in (0..cols).step_by(TILE) {
-                let s = y * self.stride.0 * row + x * step * LANES;
-                let d = (y * cols + x) * LANES;
-                let m = (cols - x).min(TILE);
+            for x in (0..self.cols).step_by(TILE) {
+                let s = y * self.stride.0 * self.row + x * self.stride.1 * LANES;
+                let d = (y * self.cols + x) * LANES;
+                let m = (self.cols - x).min(TILE);
                 // SAFETY: promised by the caller; `m` pixels are stored.
                 unsafe {
-                    let mut acc = [I::load(bias, 0); TILE];
-                    for ky in 0..kernel.0 {
-                        let line = s + ky * dilation * row;
-                        for kx in 0..kernel.1 {
-                            let w = I::load(weights, (ky * kernel.1 + kx) * LANES);
-                            let q = line + kx * dilation * LANES;
-                            for (i, acc) in acc.iter_mut().enumerate() {
-                                *acc = I::fma(I::load(src, q + i * step * LANES), w, *acc);
-                            }
-                        }
+                    let mut acc = [I::load(self.bias, 0); TILE];
+                    for ky in 0..self.kernel.0 {
+                        row(&mut acc, s + ky * self.dilation * self.row, ky);
                     }
-                    for (i, acc) in acc.iter().enumerate() {
-                        if i < m {
-                            dst.store::<I>(d + i * LANES, act.apply::<I>(*acc));
-                        }
+                    match self.act {
+                        Act::None => store::<I>(&self.dst, d, &acc, m, |v| v),
+                        act => store::<I>(&self.dst, d, &acc, m, |v| act.apply::<I>(v)),
                     }
                 }
             }
+        }
+    }
+
+    /// Windows of `K` columns at a distance of `D`, every `S`-th.
+    ///
+    /// # Safety
+    /// As [`Depthwise::run`] asserts.
+    #[inline(always)]
+    unsafe fn rows_of<I: Isa, const K: usize, const D: usize, const S: usize>(&self) {
+        let row = |acc: &mut [I::V; TILE], line: usize, ky: usize| {
+            for kx in 0..K {
+                // SAFETY: promised by the caller.
+                unsafe {
+                    // A pixel is read again by the next tap: kept in registers, it would take the place of the sums.
+                    I::hold();
+                    let w = I::load(self.weights, (ky * K + kx) * LANES);
+                    for i in 0..TILE {
+                        let v = I::load(self.src, line + (i * S + kx * D) * LANES);
+                        acc[i] = I::fma(v, w, acc[i]);
+                    }
+                }
+            }
+        };
+        // SAFETY: promised by the caller.
+        unsafe { self.tiles::<I>(row) };
+    }
+
+    /// One row of any window.
+    #[inline(always)]
+    fn any_row<I: Isa>(&self, acc: &mut [I::V; TILE], line: usize, ky: usize) {
+        for kx in 0..self.kernel.1 {
+            // SAFETY: within what `run` asserts.
+            unsafe {
+                let w = I::load(self.weights, (ky * self.kernel.1 + kx) * LANES);
+                let q = line + kx * self.dilation * LANES;
+                for (i, acc) in acc.iter_mut().enumerate() {
+                    *acc = I::fma(I::load(self.src, q + i * self.stride.1 * LANES), w, *acc);
+                }
+            }
+        }
+    }
+}
+
+/// Writes `f` of the first `m` of a tile's pixels.
+///
+/// # Safety
+/// They lie within `d`, and nobody else reads or writes them meanwhile.
+#[inline(always)]
+unsafe fn store<I: Isa>(
+    d: &Shared<'_>,
+    at: usize,
+    tile: &[I::V; TILE],
+    m: usize,
+    f: impl Fn(I::V) -> I::V,
+) {
+    for (i, &v) in tile.iter().enumerate() {
+        if i < m {
+            // SAFETY: promised by the caller.
+            unsafe { d.store::<I>(at + i * LANES, f(v)) };
         }
     }
 }
