@@ -10,7 +10,8 @@ mod cases;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use archai_export::onnx::Int8Exporter;
@@ -20,7 +21,8 @@ use archai_export::{
     ExportInput, Exported, Exporter, Formats, ModelInfo, NamedTensor, Options, builtin,
     write_safetensors,
 };
-use archai_spec::desc::OpCatalog;
+use archai_spec::desc::{OpCatalog, Shape};
+use flate2::read::GzDecoder;
 
 use cases::Case;
 
@@ -71,6 +73,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             written += 1;
         }
     }
+    // Real pictures, as a user's program would hand them in.
+    for case in cases::for_pictures(&catalog) {
+        let options = Options {
+            input: ExportInput::Bytes,
+            ..Options::default()
+        };
+        write_with(&dir, &case, &catalog, &options, pictures(case.desc.input)?)?;
+        written += 1;
+    }
     println!("{written} cases in {}", dir.display());
     Ok(())
 }
@@ -78,11 +89,46 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Images of a case: as many as no axis of a network has.
 const N_IMAGES: usize = 3;
 
+/// The first test pictures of Fashion-MNIST, of which a part comes with the program, as bytes.
+fn pictures(shape: Shape) -> Result<Maps, Box<dyn Error>> {
+    let file = "../archai-data/assets/fashion_mnist_mini/t10k-images-idx3-ubyte.gz";
+    let file = File::open(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    // Four numbers of four bytes come before the pixels.
+    let n: usize = [N_IMAGES, shape.channels, shape.height, shape.width]
+        .iter()
+        .product();
+    let mut bytes = vec![0; 16 + n];
+    GzDecoder::new(file).read_exact(&mut bytes)?;
+    let values = bytes[16..].iter().map(|&b| f64::from(b)).collect();
+    let shape = [N_IMAGES, shape.channels, shape.height, shape.width];
+    Ok(Maps::new(shape, values)?)
+}
+
 fn write(
     dir: &Path,
     case: &Case,
     catalog: &OpCatalog,
     options: &Options,
+) -> Result<(), Box<dyn Error>> {
+    let mut images = cases::images(N_IMAGES, case.desc.input, 5);
+    let bytes = |v: f64| (v * 60.0 + 127.0).clamp(0.0, 255.0).round();
+    for v in &mut images.values {
+        *v = match options.input {
+            ExportInput::Normalised => *v,
+            ExportInput::Unit => f64::from((bytes(*v) / 255.0) as f32),
+            ExportInput::Bytes => bytes(*v),
+        };
+    }
+    write_with(dir, case, catalog, options, images)
+}
+
+/// Writes a case with the images that its network is given.
+fn write_with(
+    dir: &Path,
+    case: &Case,
+    catalog: &OpCatalog,
+    options: &Options,
+    images: Maps,
 ) -> Result<(), Box<dyn Error>> {
     let graph = case.desc.lower(catalog)?.inference();
     let state = cases::trained(&graph, 11);
@@ -94,28 +140,17 @@ fn write(
         n_classes: case.desc.n_classes,
         channels: image.channels,
         size: [image.height, image.width],
-        mean: vec![0.5, 0.25, 0.375],
-        std: vec![0.25, 0.5, 0.125],
+        mean: vec![0.5, 0.25, 0.375][..image.channels].to_vec(),
+        std: vec![0.25, 0.5, 0.125][..image.channels].to_vec(),
         transforms: vec!["normalise".to_string()],
         provenance: Default::default(),
     };
-    let mut images = cases::images(N_IMAGES, image, 5);
-    // What the network is given, and the numbers that this stands for.
+    // The numbers that the images stand for.
     let normal = match options.input {
         ExportInput::Normalised => images.clone(),
         ExportInput::Unit | ExportInput::Bytes => {
-            let bytes = |v: f64| (v * 60.0 + 127.0).clamp(0.0, 255.0).round();
-            for v in &mut images.values {
-                *v = match options.input {
-                    ExportInput::Bytes => bytes(*v),
-                    _ => f64::from((bytes(*v) / 255.0) as f32),
-                };
-            }
-            let max = if options.input == ExportInput::Bytes {
-                255.0
-            } else {
-                1.0
-            };
+            let bytes = options.input == ExportInput::Bytes;
+            let max = if bytes { 255.0 } else { 1.0 };
             Maps::from_fn(images.shape, |n, c, y, x| {
                 (images.at(n, c, y, x) / max - f64::from(info.mean[c])) / f64::from(info.std[c])
             })

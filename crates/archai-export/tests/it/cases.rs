@@ -349,6 +349,17 @@ pub fn of_zoo(catalog: &OpCatalog) -> Vec<Case> {
     cases
 }
 
+/// Networks for the pictures of Fashion-MNIST.
+pub fn for_pictures(catalog: &OpCatalog) -> Vec<Case> {
+    let network = |name: &str| {
+        let mut s = settings(5, 2, 4, 8);
+        (s.dataset.size, s.dataset.channels) = ([28, 28], 1);
+        let builder = zoo::builder(name).expect("a name of the zoo");
+        case("pictures", name, built(&*builder, &s, None, catalog))
+    };
+    ["darts_v2", "resnet20"].map(network).into()
+}
+
 /// Random images, each number normal.
 pub fn images(n: usize, shape: Shape, seed: u64) -> Maps {
     let shape = [n, shape.channels, shape.height, shape.width];

@@ -11,7 +11,7 @@ use archai_spec::desc::{ModelDesc, OpDesc};
 use archai_spec::ops::{ConvShape, Layer};
 use prost::Message;
 
-use crate::cases::{catalog, drawn, images, of_zoo, ops, trained};
+use crate::cases::{catalog, drawn, for_pictures, images, of_zoo, ops, trained};
 use crate::reference::graph;
 
 fn info(n_classes: usize, channels: usize, size: [usize; 2]) -> ModelInfo {
@@ -132,7 +132,7 @@ fn a_file_says_what_it_takes_and_gives_and_calls_things_by_their_names() {
 #[test]
 fn the_normalisation_and_the_softmax_may_be_part_of_the_network() {
     let catalog = catalog();
-    let case = drawn(1, &catalog).swap_remove(0);
+    let case = for_pictures(&catalog).swap_remove(0);
     let state = trained(&case.desc.lower(&catalog).unwrap().inference(), 3);
     let options = Options {
         input: ExportInput::Bytes,
@@ -143,7 +143,7 @@ fn the_normalisation_and_the_softmax_may_be_part_of_the_network() {
     let written = model.graph.unwrap();
     assert_eq!(
         shape(&written.input[0]),
-        "Uint8 Param(\"batch\") Value(3) Value(8) Value(8)"
+        "Uint8 Param(\"batch\") Value(1) Value(28) Value(28)"
     );
     let ops: Vec<&str> = written.node[..5]
         .iter()
@@ -158,12 +158,12 @@ fn the_normalisation_and_the_softmax_may_be_part_of_the_network() {
     );
 
     let lowered = case.desc.lower(&catalog).unwrap().inference();
-    let other = info(10, 1, [8, 8]);
+    let other = info(10, 3, [28, 28]);
     let text = network(&lowered, &state, &other, &options)
         .unwrap_err()
         .to_string();
     assert!(
-        text.contains("mean") && text.contains("3 channels"),
+        text.contains("mean") && text.contains("1 channels"),
         "{text}"
     );
 }
