@@ -583,6 +583,7 @@ pub struct RunArgs {
         value_name = "SEEDS",
         value_delimiter = ',',
         value_parser = seed,
+        allow_negative_numbers = true,
         conflicts_with = "seed"
     )]
     pub seeds: Vec<u64>,
@@ -629,7 +630,7 @@ pub struct ComputeArgs {
     pub threads: ThreadsArgs,
 
     /// Seed of all random draws [default: common.seed]
-    #[arg(long, value_name = "N", value_parser = seed)]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true)]
     pub seed: Option<u64>,
 }
 

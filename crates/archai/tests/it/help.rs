@@ -204,7 +204,7 @@ fn mistakes_say_what_was_meant() {
         ),
         ("run pics.yaml", vec!["`--datasets pics.yaml` (a data set)"]),
         (
-            "run --full darts,random",
+            "run darts,random --full",
             vec!["write `--algos darts,random`"],
         ),
         ("run cifar10", vec!["write `--datasets cifar10`"]),
@@ -213,7 +213,7 @@ fn mistakes_say_what_was_meant() {
             "run --seeds 1,a",
             vec!["invalid value 'a' for '--seeds <SEEDS>'", "as 1,2,3"],
         ),
-        ("run --seed -1", vec!["--seed"]),
+        ("run --seed -1", vec!["invalid value '-1' for '--seed <N>'", "a whole number from 0"]),
         ("run --algo dats", vec!["did you mean `darts`?"]),
         ("run --dataset cifar11", vec!["did you mean `cifar10`?"]),
         ("run --dataset.size 64", vec!["write `[64, 64]`"]),
