@@ -213,7 +213,13 @@ fn mistakes_say_what_was_meant() {
             "run --seeds 1,a",
             vec!["invalid value 'a' for '--seeds <SEEDS>'", "as 1,2,3"],
         ),
-        ("run --seed -1", vec!["invalid value '-1' for '--seed <N>'", "a whole number from 0"]),
+        (
+            "run --seed -1",
+            vec![
+                "invalid value '-1' for '--seed <N>'",
+                "a whole number from 0",
+            ],
+        ),
         ("run --algo dats", vec!["did you mean `darts`?"]),
         ("run --dataset cifar11", vec!["did you mean `cifar10`?"]),
         ("run --dataset.size 64", vec!["write `[64, 64]`"]),
