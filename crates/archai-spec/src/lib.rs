@@ -6,7 +6,7 @@
 //! - [`ops`] and [`graph`]: ops as lists of layers, and a network as one graph of them;
 //! - [`spaces`] and [`finalize`]: what a search chooses from, and what it keeps;
 //! - [`event`]: what happens during a run; [`rng`]: keyed random numbers; [`registry`] and [`names`]: open lists, and the
-//!   nearest names in errors; [`numbers`]: numbers as people read them.
+//!   nearest names in errors; [`numbers`]: numbers as people read them; [`parts`]: parts of a network by name.
 //!
 //! Nothing here knows of tensors, threads, clocks, environment variables or networks. Files come in through
 //! [`config::FileSource`], so every function can be tested on strings.
@@ -19,6 +19,7 @@ pub mod graph;
 pub mod names;
 pub mod numbers;
 pub mod ops;
+pub mod parts;
 pub mod registry;
 pub mod rng;
 pub mod settings;

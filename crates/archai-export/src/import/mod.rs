@@ -5,9 +5,11 @@
 mod layout;
 mod pickle;
 mod pt;
+mod start;
 
 pub use layout::{Darts, Layout, Layouts, Own, Placed, layouts};
 pub use pt::{PtTensor, StateDict, is_pt, read_pt};
+pub use start::{Start, start};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -224,18 +226,23 @@ pub fn place(
             .map(|name| format!("`{name}` has no place in the network")),
     );
     if !wrong.is_empty() {
-        let n = wrong.len();
-        wrong.truncate(MOST_NAMED);
-        if n > MOST_NAMED {
-            wrong.push(format!("and {} more", n - MOST_NAMED));
-        }
         return Err(invalid(format!(
             "the weights are not those of this network: {}; check the architecture and the network's size",
-            wrong.join("; ")
+            listed(wrong)
         )));
     }
     let is_statistic =
         |t: &NamedTensor| t.name.ends_with(".running_mean") || t.name.ends_with(".running_var");
     state.sort_by_key(is_statistic);
     Ok((state, idle))
+}
+
+/// What is wrong, one after the other, but not hundreds.
+fn listed(mut wrong: Vec<String>) -> String {
+    let n = wrong.len();
+    wrong.truncate(MOST_NAMED);
+    if n > MOST_NAMED {
+        wrong.push(format!("and {} more", n - MOST_NAMED));
+    }
+    wrong.join("; ")
 }

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 
-use archai_export::import::{DartsSize, Weights, layouts, place, read_pt};
+use archai_export::import::{DartsSize, Weights, layouts, place, read_pt, start};
 use archai_export::reference::{Maps, Reference};
 use archai_export::{NamedTensor, read_safetensors, write_pt};
-use archai_spec::desc::{CellType, Genotype, ModelDesc, OpCatalog, Which, from_genotype};
+use archai_spec::desc::{
+    CellType, Genotype, ModelDesc, OpCatalog, Shape, Which, adapted, from_genotype,
+};
 use archai_spec::settings::{Settings, StemWiring};
 use zip::write::{SimpleFileOptions, ZipWriter};
 
@@ -281,6 +283,105 @@ fn networks_that_the_layout_has_no_names_for_are_refused() {
     let two = from_genotype(&genotype, &settings, true, &OpCatalog::builtin());
     let error = placed(&weights, &two.unwrap().desc, "darts").unwrap_err();
     assert!(error.to_string().contains("2 stems"), "{error}");
+}
+
+/// A description of five cells on CIFAR-10, and drawn weights for it.
+fn drawn(name: &str, tower: bool) -> (ModelDesc, Weights) {
+    let whole = Weights::read(CIFAR).unwrap();
+    let desc = desc(&whole, name, tower);
+    let graph = desc.lower(&OpCatalog::builtin()).unwrap();
+    let params = graph
+        .layers
+        .iter()
+        .filter(|l| !l.only_training)
+        .flat_map(|l| &l.params);
+    let tensors = params.map(|param| tensor(&param.name, &param.shape));
+    let text = desc.without_towers().to_yaml().unwrap();
+    let weights = Weights {
+        tensors: tensors.collect(),
+        texts: [("model_desc".to_string(), text)].into(),
+        ..Weights::default()
+    };
+    (desc, weights)
+}
+
+#[test]
+fn a_training_starts_from_weights_of_the_same_network() {
+    let catalog = OpCatalog::builtin();
+    let (desc, weights) = drawn("CIFAR", false);
+    let all = start(&weights, &desc, &catalog).unwrap();
+    assert_eq!(
+        (all.taken.len(), all.notes),
+        (weights.tensors.len(), Vec::new())
+    );
+
+    // Other classes, other images: the classifier and the stem start anew, and are named.
+    let other = adapted(&desc, Shape::new(1, 28, 28), 7, &catalog).unwrap();
+    assert_eq!(other.notes.len(), 3, "{:?}", other.notes);
+    let some = start(&weights, &other.desc, &catalog).unwrap();
+    assert_eq!(some.taken.len(), weights.tensors.len() - 7);
+    let [note] = some.notes.as_slice() else {
+        panic!("{:?}", some.notes)
+    };
+    for expect in [
+        "classifier, stem start(s) anew",
+        "`classifier.linear1.weight` has shape [3, ",
+        "`stem.conv1.weight` has shape [6, 3, 3, 3] in the file and [6, 1, 3, 3] here",
+        "`stem.bn1.running_var`",
+    ] {
+        assert!(note.contains(expect), "{expect:?} is missing in {note}");
+    }
+
+    // A tower, which files of models do not have.
+    let (with_tower, _) = drawn("CIFAR", true);
+    let some = start(&weights, &with_tower, &catalog).unwrap();
+    assert_eq!(some.taken.len(), weights.tensors.len());
+    assert!(
+        some.notes[0].starts_with("aux start(s) anew"),
+        "{:?}",
+        some.notes
+    );
+}
+
+#[test]
+fn a_training_does_not_start_from_another_network() {
+    let catalog = OpCatalog::builtin();
+    let (desc, weights) = drawn("CIFAR", false);
+    let refused = |weights: &Weights, desc: &ModelDesc, expect: &str| {
+        let error = start(weights, desc, &catalog).unwrap_err().to_string();
+        assert!(error.contains(expect), "{expect:?} is missing in {error}");
+    };
+    // Ops without weights: only the description tells.
+    let mut pooled = desc.clone();
+    let edge = &mut pooled.cells[0].nodes[1].edges[0].op;
+    assert_eq!(edge.name, "max_pool_3x3");
+    edge.name = "avg_pool_3x3".into();
+    refused(
+        &weights,
+        &pooled,
+        "`cell0.node1.edge0.max_pool_3x3.max_pool1` = ",
+    );
+    let bare = Weights {
+        texts: BTreeMap::new(),
+        ..weights.clone()
+    };
+    assert!(
+        start(&bare, &pooled, &catalog).is_ok(),
+        "without a description nobody knows"
+    );
+    let mut missing = bare.clone();
+    missing
+        .tensors
+        .retain(|t| t.name != "cell2.pre0.conv1.weight");
+    refused(&missing, &desc, "`cell2.pre0.conv1.weight` (shape ");
+    let mut more = bare.clone();
+    more.tensors.push(tensor("cell9.pre0.conv1.weight", &[1]));
+    refused(&more, &desc, "`cell9.pre0.conv1.weight` has no place");
+    let none = Weights {
+        tensors: Vec::new(),
+        ..bare
+    };
+    refused(&none, &desc, " is missing");
 }
 
 fn tensor(name: &str, shape: &[usize]) -> NamedTensor {

@@ -6,7 +6,7 @@ use super::vars::{ExpandError, Vars, expand};
 
 /// Whether a key holds a path: the settings' keys, and those of algorithms' own sections.
 pub(crate) fn is_path(key: &str) -> bool {
-    key == "path" || key == "logdir" || key.ends_with("_filename")
+    ["path", "logdir", "init_weights"].contains(&key) || key.ends_with("_filename")
 }
 
 /// Calls `act` with every path of a section and its key; `key` is the section's own, empty for the whole tree.

@@ -676,7 +676,83 @@ pub fn evaluated(
                 notes: Vec::new(),
             })
         }
+        TemplateUse::Adapt => {
+            let data = &eval.model_desc.dataset;
+            let [height, width] = data.size;
+            let image = Shape::new(data.channels, height, width);
+            let built = adapted(template, image, data.n_classes, catalog)?;
+            check_as_is(eval, &built.desc)?;
+            Ok(built)
+        }
     }
+}
+
+/// A network for other images and classes: every cell stays as it is, and shapes follow from the image. Stems that read an
+/// image of another number of channels, a classifier of another size and auxiliary towers are made anew, and the notes say so.
+///
+/// # Errors
+/// The description is none; images that its reductions or its pool cannot take.
+pub fn adapted(
+    desc: &ModelDesc,
+    image: Shape,
+    n_classes: usize,
+    catalog: &OpCatalog,
+) -> Result<Built, DescErrors> {
+    desc.check(catalog)?;
+    let (mut new, mut notes) = (desc.clone(), Vec::new());
+    new.input = image;
+    new.n_classes = n_classes;
+    for (i, stem) in desc.stems.iter().enumerate() {
+        let input = match stem.input {
+            StemInput::Image => image,
+            StemInput::Stem(from) => new.stems[from].out,
+        };
+        let (now, place) = (&mut new.stems[i], format!("stem {i}"));
+        if stem.input == StemInput::Image && now.op.ch_in != image.channels {
+            notes.push(format!(
+                "{place} reads images of {} channel(s) in place of {}",
+                image.channels, now.op.ch_in
+            ));
+            now.op.ch_in = image.channels;
+        }
+        let out = catalog
+            .check(&now.op)
+            .and_then(|()| catalog.out_shape(&now.op, &[input]));
+        now.out = out.map_err(|e| e.at(place))?;
+    }
+    let mut outputs: Vec<Shape> = desc
+        .stem_outputs
+        .iter()
+        .map(|&i| new.stems[i].out)
+        .collect();
+    for (i, cell) in new.cells.iter_mut().enumerate() {
+        cell.out = cell_out(catalog, i, cell, last(&outputs, cell.stems.len()))?;
+        push(&mut outputs, cell.out);
+        if let Some(tower) = &mut cell.aux_tower {
+            let fitted = AuxTowerDesc::on(cell.out, n_classes, tower.stride, tower.second_norm);
+            *tower = fitted.map_err(|e| e.at(format!("cell {i}")))?;
+        }
+    }
+    let features = last(&outputs, 1);
+    let pooled = catalog
+        .out_shape(&new.pool, features)
+        .map_err(|e| e.at("pool"))?;
+    new.logits.ch_in = catalog.get(&new.logits.name)?.in_features(pooled);
+    new.logits.ch_out = n_classes;
+    if new.logits != desc.logits {
+        notes.push(format!(
+            "the classifier goes from {} numbers to {n_classes} classes in place of {} to {}",
+            new.logits.ch_in, desc.logits.ch_in, desc.n_classes
+        ));
+    }
+    if image != desc.input {
+        notes.push(format!(
+            "the network is fitted to images of {image} in place of {}",
+            desc.input
+        ));
+    }
+    new.check(catalog)?;
+    Ok(Built { desc: new, notes })
 }
 
 /// Checks that a description fits the data and the training that it is given to.

@@ -23,7 +23,7 @@ pub mod zoo;
 pub use architecture::{CellGroup, Difference};
 pub use builder::{
     Built, CellPlan, DartsModelDescBuilder, DefaultModelDescBuilder, ModelDescBuilder, ModelPlan,
-    StemsDesc, build, check_primitives, evaluated,
+    StemsDesc, adapted, build, check_primitives, evaluated,
 };
 pub use catalog::{Arity, MAX_CHANNELS, OpCatalog, OpInfo, ParamInfo, ParamType};
 pub use check::{CellShapes, MAX_CELL_INPUTS, MAX_SIZE, ModelShapes};

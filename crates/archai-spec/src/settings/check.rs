@@ -1,9 +1,10 @@
 //! What the types and ranges of single keys cannot say: values that do not go together.
 
 use crate::config::problem_of;
+use crate::parts::Part;
 
 use super::{
-    Dataset, ForeignKey, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind,
+    Dataset, Eval, ForeignKey, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind,
     ScheduleKind, Settings, StemWiring, Trainer,
 };
 
@@ -41,6 +42,7 @@ impl Settings {
                 "the evaluation trains what was found and chooses nothing; set nas.search.model_desc.primitives".to_owned(),
             ));
         }
+        parts(eval, &mut problems);
         if search.darts_pt.measure_batches == 0 {
             problems.push((
                 "nas.search.darts_pt.measure_batches".to_owned(),
@@ -55,6 +57,47 @@ impl Settings {
             ));
         }
         problems
+    }
+}
+
+/// Parts that are frozen or learn at rates of their own.
+fn parts(eval: &Eval, problems: &mut Problems) {
+    let mut read = |key: &str, text: &String| match text.parse::<Part>() {
+        Ok(part) => Some(part),
+        Err(problem) => {
+            problems.push((format!("nas.eval.{key}"), problem));
+            None
+        }
+    };
+    let frozen: Vec<Part> = eval
+        .freeze
+        .iter()
+        .filter_map(|text| read("freeze", text))
+        .collect();
+    let factors: Vec<(Part, f64)> = (eval.lr_factors.iter())
+        .filter_map(|(text, &factor)| Some((read("lr_factors", text)?, factor)))
+        .collect();
+    for (part, factor) in &factors {
+        let at = format!("nas.eval.lr_factors.{part}");
+        if !(factor.is_finite() && *factor > 0.0) {
+            let message = format!(
+                "{factor} is no factor of a learning rate; expected a number above 0, and to hold the part still, freeze it: \
+                 nas.eval.freeze=[{part}]"
+            );
+            problems.push((at, message));
+        } else if frozen.contains(part) {
+            problems.push((at, "the part is frozen, so that it has no learning rate; take it out of one of the two".into()));
+        }
+    }
+    for (i, (part, _)) in factors.iter().enumerate() {
+        let alike =
+            |(other, _): &&(Part, f64)| other.closeness() == part.closeness() && other.meets(part);
+        if let Some((other, _)) = factors[..i].iter().find(alike) {
+            let message = format!(
+                "`{part}` and `{other}` may cover the same parameter, and neither is closer; say which by another word or without a star"
+            );
+            problems.push(("nas.eval.lr_factors".into(), message));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! Defaults are not here but in `confs/`, where users read them; code gets them from there too, with
 //! [`Settings::shipped`]. An algorithm's own section (`nas.search.<algorithm>`) is typed by the algorithm.
 //!
-//! Three things are said by a key itself. A key that is named `path` or `logdir`, or whose name ends in `_filename`, holds a
+//! Three things are said by a key itself. A key that is named `path`, `logdir` or `init_weights`, or whose name ends in `_filename`, holds a
 //! path: variables in it are expanded, and no digest depends on it. A field with `x-names` in its schema holds a name (or
 //! names) of the open list of that kind: see [`Schema::naming`](crate::config::Schema::naming). A field with `x-unit` is a number
 //! whose unit is easily mistaken; `config/units.rs` has the table of units, their ranges and what a wrong one was meant as.
@@ -19,6 +19,8 @@ mod tree;
 
 pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
 pub use export::{ExportInput, ExportOptions};
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -183,6 +185,9 @@ pub enum TemplateUse {
     /// The network is trained as it is written, every cell by itself. Of `nas.eval.model_desc` the data set and `aux_weight`
     /// count.
     AsIs,
+    /// As `as_is`, but first it is fitted to the images and classes of the data set: stems that read an image with another
+    /// number of channels and a classifier of another size become new ones. This is what fine-tuning takes.
+    Adapt,
 }
 
 impl TemplateUse {
@@ -198,9 +203,23 @@ pub struct Eval {
     /// The found description that is scaled up: the template.
     pub final_desc_filename: String,
     /// What becomes of the found description: `scale` makes a network of the size in `model_desc` from its cells, `as_is`
-    /// trains it as it is written. Left out, it is `scale`.
+    /// trains it as it is written, `adapt` as it is written but for the images and classes of the data set. Left out, it is
+    /// `scale`.
     #[serde(default, skip_serializing_if = "TemplateUse::is_scale")]
     pub template: TemplateUse,
+    /// Weights that the training starts from: a model file or a state dict of this program (safetensors or PyTorch) for the
+    /// same description. Stems, classifier and auxiliary tower may differ: such a part starts anew, and its tensors are named in
+    /// the log and in the summary. Null draws all weights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_weights: Option<String>,
+    /// Parts that are not trained: `stem`, `cell*`, `cell3.node0`, the front of the names that `archai desc lower` lists, where `*`
+    /// stands for any letters. Their weights stay, without decay, and their norms compute with their running statistics, which stay, too:
+    /// such a part is the same function in training and afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub freeze: Vec<String>,
+    /// Factors of the learning rate by part, named as in `freeze`; where several cover a parameter, the closest counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lr_factors: BTreeMap<String, f64>,
     /// Where the scaled description is written.
     pub full_desc_filename: String,
     /// Where the metrics of the training are written.
