@@ -1,7 +1,7 @@
 //! How a found network is evaluated: [`DefaultEvaluater`] scales it up and trains it from scratch, from the description's
 //! file alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -16,10 +16,14 @@ pub use crate::experiment::{EvalResult, Evaluater};
 use crate::{
     error::EngineError,
     experiment::{Experiment, ExperimentRunner, RunFile},
-    export::{self, Exported, Formats, ModelInfo, Provenance},
+    export::{
+        self, Exported, Formats, ModelInfo, Provenance,
+        import::{self, Weights},
+    },
     files::{FOUND_DESC, FileError, make_folder},
     metrics::{Metrics, has_top5},
     model::Model,
+    parts::Parts,
     run::Run,
     searcher::{draw_cells, save_desc},
     trainer::{ArchTrainer, FitState, measure},
@@ -94,10 +98,14 @@ pub fn evaluate_template(
     let what = match settings.template {
         TemplateUse::Scale => "scaled description",
         TemplateUse::AsIs => "trained description",
+        TemplateUse::Adapt => "description fitted to the data",
     };
     let mut files = vec![RunFile::new(what, &settings.full_desc_filename)];
 
     let mut model = experiment.compile(&desc, runner)?;
+    let parts = Parts::new(settings)?;
+    model.freeze(&parts)?;
+    let notes = start_from(experiment, settings, &mut model)?;
     let loaders = experiment.loaders(&settings.loader, phase)?;
     let mut info = ModelInfo::new(&settings.loader.dataset, loaders.class_names());
     info.provenance = Provenance {
@@ -107,7 +115,8 @@ pub fn evaluate_template(
     };
     let saving = Saving { run, formats, info };
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
-        .with_test_every_epoch(settings.test_every_epoch);
+        .with_test_every_epoch(settings.test_every_epoch)
+        .with_parts(&parts, &model);
     let mut fitted = trainer.start()?;
     let outcome = trainer.fit_from(&mut fitted, &mut model, &loaders);
     if let Err(EngineError::Stopped) = outcome {
@@ -180,8 +189,45 @@ pub fn evaluate_template(
         epochs: fitted.epoch,
         seconds: run.clock.now() - start,
         warnings: fitted.metrics.skip_warning().into_iter().collect(),
+        notes,
         files,
     })
+}
+
+/// Puts the weights of `nas.eval.init_weights` into a model, if there are any, and logs which parts start anew. Gives the
+/// sentences that it logged.
+fn start_from(
+    experiment: &Experiment<'_>,
+    settings: &settings::Eval,
+    model: &mut Model,
+) -> Result<Vec<String>, EngineError> {
+    let Some(path) = &settings.init_weights else {
+        return Ok(Vec::new());
+    };
+    let failed = |e| FileError::new("start from", Path::new(path), e);
+    let bytes = experiment.run.disk.read(Path::new(path)).map_err(failed)?;
+    let weights = Weights::read(&bytes).map_err(failed)?;
+    let start = import::start(&weights, model.desc(), model.catalog()).map_err(failed)?;
+    // Without the file's name, so that the log of a repetition elsewhere is the same.
+    let said = format!(
+        "the training starts from given weights: {} tensors",
+        start.taken.len()
+    );
+    let mut state = model.named_state();
+    let places: HashMap<String, usize> = (state.iter().enumerate())
+        .map(|(i, tensor)| (tensor.name.clone(), i))
+        .collect();
+    for tensor in start.taken {
+        if let Some(&i) = places.get(&tensor.name) {
+            state[i] = tensor;
+        }
+    }
+    model.set_named_state(&state)?;
+    let mut notes = vec![said];
+    notes.extend(start.notes);
+    let log = experiment.run.log(LogPath::root());
+    notes.iter().try_for_each(|note| log.info(note))?;
+    Ok(notes)
 }
 
 /// Logs an evaluation's closing figures.

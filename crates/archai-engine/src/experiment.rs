@@ -519,6 +519,9 @@ pub struct EvalResult {
     /// What the user must know before trusting the result.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What the summary should say beside the figures: which parts started anew, for example.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// All files that were written.
     pub files: Vec<RunFile>,
 }

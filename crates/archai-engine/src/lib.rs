@@ -38,6 +38,7 @@ pub mod op;
 pub mod ops;
 pub mod optim;
 pub mod params;
+pub mod parts;
 pub mod perturbation;
 pub mod phases;
 pub mod preview;

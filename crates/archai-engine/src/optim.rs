@@ -10,6 +10,7 @@ use crate::{
     compute::Compute,
     error::EngineError,
     params::{NamedTensor, ParamRole, ParamVec, Roles},
+    parts::Rate,
 };
 
 /// A list of flat tensors with names and roles: what an optimizer moves.
@@ -143,6 +144,8 @@ pub struct Optimizer<V> {
     decay_norm: f64,
     steps: u64,
     memory: Memory<V>,
+    /// Factors of the learning rate by tensor, where they are not all 1.
+    rates: Option<Vec<Rate>>,
 }
 
 impl<V: Vector> Optimizer<V> {
@@ -197,15 +200,31 @@ impl<V: Vector> Optimizer<V> {
             decay_norm: settings.decay_bn.unwrap_or(settings.decay),
             steps: 0,
             memory: Memory::Nothing,
+            rates: None,
         })
     }
 
-    /// Takes a step: `numbers − lr·direction`.
+    /// The same with a factor of the learning rate for each tensor, as many as there are.
+    pub(crate) fn with_rates(self, rates: Option<Vec<Rate>>) -> Self {
+        Optimizer { rates, ..self }
+    }
+
+    /// Takes a step: `numbers − lr·direction`, where the learning rate of some tensors may have a factor.
     pub fn step(&mut self, numbers: &V, grads: &V, lr: f64) -> V {
         let (direction, memory) = self.advance(numbers, grads);
         self.memory = memory;
         self.steps += 1;
-        zip(numbers, &direction, |w, d| w.clone() - d.clone() * lr)
+        let usual = |w: &Tensor<1>, d: &Tensor<1>| w.clone() - d.clone() * lr;
+        let Some(rates) = &self.rates else {
+            return zip(numbers, &direction, usual);
+        };
+        let mut rates = rates.iter();
+        zip(numbers, &direction, |w, d| match rates.next() {
+            None | Some(Rate::All(1.0)) => usual(w, d),
+            Some(Rate::All(0.0)) => w.clone(),
+            Some(Rate::All(factor)) => w.clone() - d.clone() * (lr * factor),
+            Some(Rate::Each(factors)) => w.clone() - d.clone() * (*factors.clone() * lr),
+        })
     }
 
     /// Where the next step would go, per unit of learning rate, without taking it: for SGD with momentum

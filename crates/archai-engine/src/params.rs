@@ -6,6 +6,7 @@
 //! [`ParamVec::from_named`] alone.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 pub use archai_export::NamedTensor;
@@ -117,15 +118,10 @@ impl ParamSpec {
             .collect()
     }
 
-    /// What the numbers of the flat tensor are for.
-    pub fn roles(&self) -> Roles {
-        let first = self.pieces.first().map_or(ParamRole::Weight, |p| p.role);
-        if self.pieces.iter().all(|p| p.role == first) {
-            return Roles::All(first);
-        }
-        let mut is_norm = vec![false; self.flat_len()];
+    /// Where in the flat tensor each piece lies.
+    fn ranges(&self) -> Vec<Range<usize>> {
         let mut end = 0;
-        for (i, piece) in self.pieces.iter().enumerate() {
+        let range = |(i, piece): (usize, &Piece)| {
             let range = match &self.packing {
                 Some(packing) => {
                     let place = &packing.tensors()[i];
@@ -134,10 +130,46 @@ impl ParamSpec {
                 None => end..end + piece.n_numbers(),
             };
             end = range.end;
+            range
+        };
+        self.pieces.iter().enumerate().map(range).collect()
+    }
+
+    /// A number for each piece, as it falls to the numbers of the flat tensor; 1 between the pieces.
+    pub(crate) fn spread(&self, of: impl Fn(&Piece) -> f64) -> Spread {
+        let numbers: Vec<f64> = self.pieces.iter().map(of).collect();
+        match numbers.split_first() {
+            None => Spread::All(1.0),
+            Some((&first, rest)) if rest.iter().all(|&n| n == first) => Spread::All(first),
+            Some(_) => {
+                let mut each = vec![1.0; self.flat_len()];
+                for (number, range) in numbers.into_iter().zip(self.ranges()) {
+                    each[range].fill(number);
+                }
+                Spread::Each(each)
+            }
+        }
+    }
+
+    /// What the numbers of the flat tensor are for.
+    pub fn roles(&self) -> Roles {
+        let first = self.pieces.first().map_or(ParamRole::Weight, |p| p.role);
+        if self.pieces.iter().all(|p| p.role == first) {
+            return Roles::All(first);
+        }
+        let mut is_norm = vec![false; self.flat_len()];
+        for (piece, range) in self.pieces.iter().zip(self.ranges()) {
             is_norm[range].fill(piece.role == ParamRole::Norm);
         }
         Roles::IsNorm(is_norm)
     }
+}
+
+/// A number for all numbers of a flat tensor, or one for each.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Spread {
+    All(f64),
+    Each(Vec<f64>),
 }
 
 /// What the numbers of one flat tensor are for.

@@ -11,6 +11,7 @@ use archai_engine::Components;
 use archai_spec::config::{ConfigError, ConfigErrors, ConfigTree, Origin};
 
 use crate::error::LabError;
+use crate::initial::INIT_WEIGHTS;
 
 /// The key of the description that an evaluation starts from.
 const GIVEN_DESC: &str = "nas.eval.final_desc_filename";
@@ -26,7 +27,8 @@ pub(crate) fn relative(tree: &ConfigTree, components: &Components) -> Vec<(Strin
         let format = format.and_then(|name| components.formats.get(name).ok());
         format.is_some_and(|format| format.needs_path())
     };
-    let is_read = |key: &str| key == GIVEN_DESC || (is_data(key) && needs_path(key));
+    let is_read =
+        |key: &str| [GIVEN_DESC, INIT_WEIGHTS].contains(&key) || (is_data(key) && needs_path(key));
     let mut paths = tree.paths();
     paths.retain(|(key, text)| is_relative(text) && is_read(key));
     paths

@@ -46,6 +46,7 @@ mod error;
 pub mod export;
 pub mod forecast;
 mod host;
+mod initial;
 mod inputs;
 mod lab;
 mod lock;

@@ -1,5 +1,6 @@
 //! What a request comes to: one job for each algorithm on each data set, with its configuration and directories, checked.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use archai_algos::Algorithm;
 use archai_engine::ahead::{self, Ahead};
 use archai_engine::device::USUAL_DEVICE;
 use archai_engine::experiment::{ExperimentRunner, finalizers_of, space_of};
+use archai_engine::parts::Parts;
 use archai_engine::preview::{self, check_eval, check_search};
 use archai_engine::{Components, Compute, Engine, device, export};
 use archai_spec::config::{
@@ -15,10 +17,13 @@ use archai_spec::config::{
 use archai_spec::desc::{ModelDesc, OpCatalog, build, check_primitives};
 use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
 
+use serde_json::Value;
+
 use crate::config::ConfigRequest;
 use crate::data::{Data, Seen};
 use crate::dirs::RunDirs;
 use crate::error::LabError;
+use crate::initial::{INIT_WEIGHTS, InitialWeights};
 use crate::inputs;
 use crate::lab::Lab;
 use crate::message::{Message, Term};
@@ -65,6 +70,8 @@ pub(crate) struct Job<'a> {
     pub eval: Settings,
     /// Sentences about settings that the request gives and nothing reads.
     pub without_effect: Vec<String>,
+    /// The weights that the evaluation starts from, if they are given.
+    pub initial: Option<InitialWeights>,
     /// The seed, where the request has several.
     pub seed: Option<u64>,
 }
@@ -235,7 +242,7 @@ impl<'a> Plan<'a> {
             eval_follows: self.search && self.eval,
             digest: job.digest.clone(),
             given_desc: given.map(str::to_string),
-            settings: job.tree.digested()?,
+            settings: job.digested()?,
             data: self.data(job, phase)?,
             ..Started::new(phase, &host.version, &self.arguments, &host.folder)
         })
@@ -303,6 +310,7 @@ impl<'a> Job<'a> {
                 "nas.eval.final_desc_filename",
                 request.eval && !request.search,
             ),
+            (INIT_WEIGHTS, request.eval),
         ];
         let wanted = wanted
             .into_iter()
@@ -362,6 +370,13 @@ impl<'a> Job<'a> {
         if device != USUAL_DEVICE {
             digest.push_str(&format!("+{device}"));
         }
+        let initial = match request.eval {
+            true => InitialWeights::of(&eval, request.search)?,
+            false => None,
+        };
+        if let Some(initial) = &initial {
+            digest.push_str(&format!("+weights {:.16}", initial.digest));
+        }
         Ok(Job {
             algo,
             tree,
@@ -374,8 +389,18 @@ impl<'a> Job<'a> {
             search,
             eval,
             without_effect,
+            initial,
             seed,
         })
+    }
+
+    /// All settings that change results, by dotted names; the weights that an evaluation starts from by their digest.
+    pub fn digested(&self) -> Result<BTreeMap<String, Value>, LabError> {
+        let mut all = self.tree.digested()?;
+        if let Some(initial) = &self.initial {
+            all.insert(INIT_WEIGHTS.to_string(), initial.digest.clone().into());
+        }
+        Ok(all)
     }
 
     /// The algorithm, with the settings of its own section.
@@ -417,11 +442,27 @@ impl<'a> Job<'a> {
             LabError::request(format!("`{}` cannot be evaluated: {e}", path.display()))
         })?;
         let formats = export::chosen(&components.exporters, &self.eval.nas.eval)?;
-        Ok(export::check_expressed(
-            &formats,
-            &built.desc,
-            ops.catalog(),
-        )?)
+        export::check_expressed(&formats, &built.desc, ops.catalog())?;
+        self.check_start(&built.desc, ops.catalog())
+    }
+
+    /// Checks that the network of an evaluation can start from the weights that are given, and has the parts that are frozen or
+    /// learn at rates of their own.
+    fn check_start(&self, desc: &ModelDesc, catalog: &OpCatalog) -> Result<(), LabError> {
+        let parts = Parts::new(&self.eval.nas.eval)?;
+        if self.initial.is_none() && parts.is_usual() {
+            return Ok(());
+        }
+        let graph = desc.lower(catalog).map_err(LabError::caused)?;
+        let params = || graph.layers.iter().flat_map(|layer| &layer.params);
+        let learnt = params().filter(|param| param.kind.is_learnt());
+        let learnt: Vec<&str> = learnt.map(|param| param.name.as_str()).collect();
+        let all: Vec<&str> = params().map(|param| param.name.as_str()).collect();
+        parts.check(&learnt, &all)?;
+        match &self.initial {
+            Some(initial) => initial.check(desc, catalog),
+            None => Ok(()),
+        }
     }
 
     /// The settings of a phase.
@@ -553,7 +594,7 @@ fn without_effect(
         let unread = algo.unread_section().filter(|section| !read(section));
         keys.extend(unread.map(str::to_string));
     }
-    if request.eval && settings.nas.eval.template == TemplateUse::AsIs {
+    if request.eval && settings.nas.eval.template != TemplateUse::Scale {
         keys.extend(OF_SCALING.map(|key| format!("nas.eval.model_desc.{key}")));
     }
     let config = request.config.as_deref();

@@ -346,7 +346,7 @@ impl Session<'_> {
             engine: job.engine.to_string(),
             device: job.device.clone(),
             given_desc,
-            settings: job.tree.digested()?,
+            settings: job.digested()?,
             data: self.plan.data(job, phase)?,
             figures,
             outcome,

@@ -101,9 +101,9 @@ impl Outcome {
     /// What is to be said beside the figures: warnings first.
     pub fn remarks(&self) -> Vec<String> {
         let (search, eval) = (self.search.iter(), self.eval.iter());
-        let warnings =
-            (search.clone().flat_map(|s| &s.warnings)).chain(eval.flat_map(|e| &e.warnings));
-        let notes = search.flat_map(|s| &s.notes);
+        let warnings = (search.clone().flat_map(|s| &s.warnings))
+            .chain(eval.clone().flat_map(|e| &e.warnings));
+        let notes = (search.flat_map(|s| &s.notes)).chain(eval.flat_map(|e| &e.notes));
         let table = self.table.iter().flat_map(|entry| &entry.lines);
         (warnings.map(|text| format!("warning: {text}")))
             .chain(notes.map(|text| format!("note: {text}")))

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use archai_engine::export::read_safetensors;
 use archai_engine::files::{FileError, write_atomically};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::settings::Settings;
@@ -36,9 +37,20 @@ impl Template {
         })
     }
 
-    /// A description that was named, which is evaluated alone.
+    /// A description that was named, which is evaluated alone: a file of its own, or the header of a model file.
     fn named(path: &Path) -> Result<Self, LabError> {
-        let text = std::fs::read_to_string(path).map_err(|e| FileError::new("read", path, e))?;
+        let bytes = std::fs::read(path).map_err(|e| FileError::new("read", path, e))?;
+        let invalid = |e: String| {
+            FileError::new(
+                "read",
+                path,
+                std::io::Error::new(std::io::ErrorKind::InvalidData, e),
+            )
+        };
+        let text = match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(e) => desc_of_model(e.as_bytes()).map_err(invalid)?,
+        };
         Ok(Template {
             path: path.to_path_buf(),
             text,
@@ -133,6 +145,13 @@ impl Template {
         }
         Ok(())
     }
+}
+
+/// The description in the header of a model file.
+fn desc_of_model(bytes: &[u8]) -> Result<String, String> {
+    let expected = "expected a description, or a model file (safetensors), whose header holds one";
+    let (_, mut texts) = read_safetensors(bytes).map_err(|e| format!("{e}; {expected}"))?;
+    (texts.remove("model_desc")).ok_or_else(|| format!("it holds weights alone; {expected}"))
 }
 
 /// Names and texts of the descriptions in the gallery beside a found description, sorted.

@@ -6,11 +6,13 @@ use std::path::Path;
 
 use archai_engine::Engine;
 use archai_engine::files::FileError;
+use serde_json::Value;
 
 use crate::config::ConfigRequest;
 use crate::data::differences;
 use crate::digests;
 use crate::error::LabError;
+use crate::initial::INIT_WEIGHTS;
 use crate::inputs;
 use crate::lab::Lab;
 use crate::message::{Message, Term};
@@ -109,7 +111,18 @@ impl Repetition {
             threads,
             ..Request::new(&started.algorithm)
         };
+        let started_from = record.settings.get(INIT_WEIGHTS).and_then(Value::as_str);
         let plan = lab.plan(&request)?;
+        let now = plan.jobs[0]
+            .initial
+            .as_ref()
+            .map(|initial| initial.digest.as_str());
+        if now != started_from {
+            return Err(LabError::failure(format!(
+                "the run in `{}` cannot be verified: the weights that it started from ({INIT_WEIGHTS}) changed since",
+                dir.path().display()
+            )));
+        }
         let again = plan.dirs()[0].clone();
         // Other images would change every file, and nobody would know why.
         let now = plan.data(&plan.jobs[0], record.phase)?;

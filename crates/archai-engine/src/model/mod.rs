@@ -25,6 +25,7 @@ use crate::error::EngineError;
 use crate::features::Features;
 use crate::op::{Declared, DropPath, Mode, NormTable, OpRegistry, Pass};
 use crate::params::{NamedTensor, ParamLayout, ParamVec};
+use crate::parts::{Frozen, Parts, Rate};
 use network::{Network, build, unique_names};
 
 /// How a description is compiled.
@@ -125,6 +126,8 @@ pub struct Model {
     arch: ArchParams,
     norms: NormTable,
     relaxation: Arc<dyn Relaxation>,
+    /// What training passes leave as it is.
+    frozen: Option<Arc<Frozen>>,
 }
 
 impl Model {
@@ -166,7 +169,32 @@ impl Model {
             arch: ArchParams { keys, values },
             norms: NormTable::new(declared.norms, compute),
             relaxation: options.relaxation.clone(),
+            frozen: None,
         })
+    }
+
+    /// Freezes some parts: training passes give no gradient of their weights, compute with the running statistics of their
+    /// norms, leave those as they are, and drop none of their paths.
+    ///
+    /// # Errors
+    /// As [`Parts::check`]; a network that still has choices, whose weights are a search's.
+    pub fn freeze(&mut self, parts: &Parts) -> Result<(), EngineError> {
+        let pieces: Vec<&str> = (self.weights.layout().pieces())
+            .map(|piece| piece.name.as_str())
+            .collect();
+        let mut all = pieces.clone();
+        all.extend(self.norms.names());
+        parts.check(&pieces, &all)?;
+        if !parts.is_usual() && self.net.desc.has_alphas() {
+            return Err(EngineError::setting(
+                "nas.eval.freeze",
+                "the network has choices that a search weighs; parts of networks that are finalised can be frozen",
+            ));
+        }
+        let (layout, compute) = (self.weights.layout(), &self.net.compute);
+        let frozen = parts.frozen(layout, self.norms.names(), &self.net.desc, compute);
+        self.frozen = frozen.map(Arc::new);
+        Ok(())
     }
 
     /// The description that this model was compiled from.
@@ -534,6 +562,26 @@ impl Model {
         self.net.compute.tensor_f32(values, [n, c, h, w])
     }
 
+    /// Whether all numbers of a flat tensor are frozen.
+    fn is_frozen(&self, i: usize) -> bool {
+        let frozen = self.frozen.as_deref();
+        frozen.is_some_and(|frozen| matches!(frozen.tensors[i], Rate::All(0.0)))
+    }
+
+    /// Gradients that are zero where tensors are frozen in part.
+    fn thawed(&self, grads: Vec<Tensor<1>>) -> Vec<Tensor<1>> {
+        let Some(frozen) = &self.frozen else {
+            return grads;
+        };
+        let masked = grads.into_iter().zip(&frozen.tensors);
+        masked
+            .map(|(grad, mask)| match mask {
+                Rate::All(_) => grad,
+                Rate::Each(mask) => grad * *mask.clone(),
+            })
+            .collect()
+    }
+
     /// Forward and backward in training mode, chunk by chunk; the second result is the running statistics afterwards.
     fn pass(
         &self,
@@ -556,11 +604,9 @@ impl Model {
             let (start, end) = (chunk * n / chunks, (chunk + 1) * n / chunks);
             let labels = &batch.labels[start..end];
             let share = (end - start) as f64 / n as f64;
-            let weights: Vec<Tensor<1>> = self
-                .weights
-                .tensors()
-                .iter()
-                .map(leaf(want.weights))
+            let tensors = self.weights.tensors().iter().enumerate();
+            let weights: Vec<Tensor<1>> = tensors
+                .map(|(i, tensor)| leaf(want.weights && !self.is_frozen(i))(tensor))
                 .collect();
             let alphas: Vec<Tensor<1>> = self.arch.values.iter().map(leaf(want.arch)).collect();
             let edge_weights = self.relaxation.weights(&self.arch.keys, &alphas, draw);
@@ -577,6 +623,7 @@ impl Model {
                 Mode::Training,
                 drop_path,
             );
+            pass.hold(self.frozen.as_deref());
             let images = self.images(batch, start..end);
             let outputs = self.net.forward(
                 &mut pass,
@@ -623,7 +670,7 @@ impl Model {
             aux_loss: aux,
             weights: ParamVec {
                 layout: self.weights.layout().clone(),
-                tensors: fill(weight_sums, self.weights.tensors()),
+                tensors: self.thawed(fill(weight_sums, self.weights.tensors())),
             },
             arch: ArchParams {
                 keys: self.arch.keys.clone(),

@@ -105,6 +105,11 @@ impl NormTable {
         }
     }
 
+    /// Names of the norms, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.specs.iter().map(|spec| spec.name.as_str())
+    }
+
     /// Takes over what a pass changed.
     pub fn apply(&mut self, updates: HashMap<usize, NormStats>) {
         for (i, stats) in updates {

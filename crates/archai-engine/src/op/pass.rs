@@ -13,6 +13,7 @@ use crate::compute::Compute;
 use crate::features::Features;
 use crate::fused::{self, kernels};
 use crate::params::{ParamId, ParamLayout, Piece};
+use crate::parts::Frozen;
 
 /// What a primitive of a mixed edge gave, see [`Model::visit_candidates`](crate::Model::visit_candidates).
 #[derive(Clone, Debug)]
@@ -56,6 +57,8 @@ pub struct Pass<'a> {
     updates: HashMap<usize, NormStats>,
     /// Outputs of primitives, where somebody wants to see them.
     shown: Option<Shown>,
+    /// What is not trained.
+    frozen: Option<&'a Frozen>,
 }
 
 /// Outputs of primitives: of the edge that is being computed, and of nodes that are done.
@@ -83,7 +86,19 @@ impl<'a> Pass<'a> {
             drop_path,
             updates: HashMap::new(),
             shown: None,
+            frozen: None,
         }
+    }
+
+    /// Holds still what is not trained.
+    pub(crate) fn hold(&mut self, frozen: Option<&'a Frozen>) {
+        self.frozen = frozen;
+    }
+
+    /// Whether a norm computes with the batch's statistics, and its running ones move: in training, unless it is frozen.
+    pub(crate) fn uses_batch(&self, norm: &Norm) -> bool {
+        let is_frozen = |frozen: &Frozen| frozen.norms.contains(&norm.id.0);
+        self.is_training() && !self.frozen.is_some_and(is_frozen)
     }
 
     /// Keeps the outputs of the primitives of mixed ops.
@@ -124,7 +139,7 @@ impl<'a> Pass<'a> {
         nodes
     }
 
-    /// Whether norms use the batch's statistics.
+    /// Whether the pass is one of training. Norms that are not frozen use the batch's statistics then.
     pub fn is_training(&self) -> bool {
         self.mode == Mode::Training
     }
@@ -213,7 +228,7 @@ impl<'a> Pass<'a> {
             .affine
             .map(|(id, piece)| (self.param::<1>(id, piece), self.param::<1>(id, piece + 1)));
         let (old_mean, old_var) = self.stats(norm).tensors(self.compute);
-        if self.mode == Mode::Evaluation {
+        if !self.uses_batch(norm) {
             let mut scale = (old_var + NORM_EPSILON).sqrt().recip();
             if let Some((gamma, _)) = &affine {
                 scale = scale * gamma.clone();
@@ -263,6 +278,12 @@ impl<'a> Pass<'a> {
     /// samples depend on the place, the pass's key and the sample alone. `None` where nothing is dropped.
     pub(crate) fn drop_path(&self, place: [usize; 3], n: usize) -> Option<Vec<f64>> {
         let drop = self.drop_path.as_ref().filter(|_| self.drops_paths())?;
+        if self
+            .frozen
+            .is_some_and(|frozen| frozen.edges.contains(&place))
+        {
+            return None;
+        }
         let key = place
             .iter()
             .fold(drop.draw.with("drop_path"), |key, &i| key.with(i));

@@ -231,10 +231,11 @@ impl FusedConv {
             ConvNorm::new(map, self.c_out, self.kind, self.relu, self.norm_kind)
         })?;
         let params = pass.packed(&self.param);
-        let given = match pass.is_training() {
+        let norm = self.norm.as_ref();
+        let given = match norm.map_or(pass.is_training(), |norm| pass.uses_batch(norm)) {
             true => None,
             false if x.is_tracked() || params.is_tracked() => return None,
-            false => Some(self.norm.as_ref().map(|n| (*pass.running(n)).clone())),
+            false => Some(norm.map(|n| (*pass.running(n)).clone())),
         };
         let map = op.output();
         let inputs = vec![x.input(exec), params.into_dispatch()];

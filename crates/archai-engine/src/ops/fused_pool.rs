@@ -50,7 +50,8 @@ impl FusedPool {
     pub fn forward(&self, pass: &mut Pass<'_>, x: &Features) -> Option<Features> {
         let exec = pass.exec()?;
         let norm = self.norm.as_ref();
-        if norm.is_some_and(|n| n.affine.is_some() || !pass.is_training() && x.is_tracked()) {
+        let uses_batch = norm.map_or(pass.is_training(), |n| pass.uses_batch(n));
+        if norm.is_some_and(|n| n.affine.is_some() || !uses_batch && x.is_tracked()) {
             return None;
         }
         let PoolShape {
@@ -62,7 +63,7 @@ impl FusedPool {
             Pool::new(map, self.kind, kernel, stride, padding, norm.is_some())
         })?;
         // In evaluation without gradients the notes of the backward pass are not kept.
-        let given = match (pass.is_training(), x.is_tracked()) {
+        let given = match (uses_batch, x.is_tracked()) {
             (false, false) => Some(norm.map(|n| (*pass.running(n)).clone())),
             _ => None,
         };

@@ -289,8 +289,8 @@ impl Draft {
 }
 
 impl MixedCell {
-    /// All nodes, joined; `None` where edges must be taken one by one: for gradients in evaluation mode, and for sizes
-    /// without a kernel. `mixing` holds the weights of each edge's primitives, edge after edge, if they are mixed;
+    /// All nodes, joined; `None` where edges must be taken one by one: for gradients in evaluation mode or through norms that are
+    /// frozen, and for sizes without a kernel. `mixing` holds the weights of each edge's primitives, edge after edge, if they are mixed;
     /// `factors` those that drop-path gives the samples of each edge, if any.
     pub fn forward(
         &self,
@@ -316,11 +316,15 @@ impl MixedCell {
             true => Tensor::ones([plan.mixing_len()], pass.compute().options()),
             false => Tensor::cat(mixing, 0),
         };
-        let given = match pass.is_training() {
+        let learning = self.norms.iter().filter(|n| pass.uses_batch(n)).count();
+        let given = match pass.is_training() && learning == self.norms.len() {
             true => None,
+            // Some norms are frozen and some not.
+            false if learning > 0 => return None,
             false => {
                 let tracked = states.iter().any(|s| s.is_tracked());
-                if tracked || params.is_tracked() || mixing.is_tracked() {
+                let drops = factors.iter().any(Option::is_some);
+                if drops || tracked || params.is_tracked() || mixing.is_tracked() {
                     return None;
                 }
                 let stats = self.norms.iter().map(|n| (*pass.running(n)).clone());

@@ -33,6 +33,7 @@ use crate::{
     model::{Model, Objective},
     optim::Optimizer,
     params::ParamVec,
+    parts::{Parts, Rate},
     run::{Log, Run},
     schedule::{Schedule, drop_path_prob},
 };
@@ -59,6 +60,7 @@ pub struct ArchTrainer<'a> {
     path: LogPath,
     hooks: &'a mut [Box<dyn TrainerHooks>],
     test_every_epoch: bool,
+    rates: Option<Vec<Rate>>,
 }
 
 impl<'a> ArchTrainer<'a> {
@@ -76,7 +78,14 @@ impl<'a> ArchTrainer<'a> {
             path,
             hooks,
             test_every_epoch: false,
+            rates: None,
         }
+    }
+
+    /// With learning rates of their own for some parts of `model`; those that it [froze](Model::freeze) do not move.
+    pub fn with_parts(mut self, parts: &Parts, model: &Model) -> Self {
+        self.rates = parts.rates(model.weights().layout(), model.compute());
+        self
     }
 
     /// Also tests after every epoch, for curves. Nothing is chosen by it.
@@ -91,7 +100,7 @@ impl<'a> ArchTrainer<'a> {
         Ok(FitState {
             epoch: 0,
             step: 0,
-            optimizer: Optimizer::new(&self.settings.optimizer)?,
+            optimizer: Optimizer::new(&self.settings.optimizer)?.with_rates(self.rates.clone()),
             valid_taken: 0,
             metrics: Metrics::new(&self.settings.title, self.settings.logger_freq, now),
             current: EpochMetrics::default(),

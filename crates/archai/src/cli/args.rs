@@ -212,7 +212,16 @@ ALGO_DATASET_PREFIX_eval.
 Examples:
   archai desc from-genotype darts_v2.txt --aux > v2.yaml
   archai train v2.yaml --datasets cifar10 --full
-  archai train mine.yaml --algo darts --nas.eval.trainer.epochs 100";
+  archai train mine.yaml --algo darts --nas.eval.trainer.epochs 100
+
+With --model a training goes on, on the same data or on others (fine-tuning).
+A classifier for another number of classes, or a stem for images of other
+channels, starts anew, and the log and the summary name its tensors. Parts can be
+held still or learn at rates of their own:
+  archai train --model run_eval --datasets mine.yaml --full \\
+    --nas.eval.freeze '[stem, cell*]'
+  archai train --model model.safetensors --datasets mine.yaml --full \\
+    --nas.eval.trainer.optimizer.lr 0.001 --nas.eval.lr_factors '{classifier: 10}'";
 
 const RUNS_EXAMPLES: &str = "\
 States: running (a process works there), failed (it ended with an error),
@@ -753,8 +762,13 @@ impl From<StateArg> for RunState {
 #[derive(Clone, Debug, Args)]
 pub struct TrainArgs {
     /// A model description
-    #[arg(value_name = "NETWORK", value_hint = ValueHint::FilePath)]
-    pub file: String,
+    #[arg(value_name = "NETWORK", value_hint = ValueHint::FilePath, required_unless_present = "model")]
+    pub file: Option<String>,
+
+    /// Goes on with a trained network instead: a model file, or the run directory of an evaluation. The network is fitted to the
+    /// images and classes of the data set, and starts from its weights
+    #[arg(long, value_name = "MODEL", conflicts_with = "file", value_hint = ValueHint::AnyPath)]
+    pub model: Option<PathBuf>,
 
     /// The algorithm whose settings of the evaluation count; `archai algos` lists them
     #[arg(long, alias = "algos", value_name = "NAME", default_value = "manual")]

@@ -29,7 +29,7 @@ pub fn run(args: &ImportArgs, lab: &Lab) -> Result<(), CliError> {
     let path = &args.weights;
     let bytes = std::fs::read(path);
     let bytes = bytes.map_err(|e| CliError::at_named(FileError::new("read", path, e)))?;
-    let in_file = |e: std::io::Error| CliError::caused(FileError::new("use", path, e));
+    let in_file = |e: std::io::Error| CliError::input(FileError::new("use", path, e));
     let weights = Weights::read(&bytes).map_err(in_file)?;
     drop(bytes);
     let mut notes = weights.notes.clone();
@@ -46,7 +46,7 @@ pub fn run(args: &ImportArgs, lab: &Lab) -> Result<(), CliError> {
         (None, None) => match weights.texts.get(DESC_TEXT) {
             Some(text) => {
                 let name = format!("the header of `{}`", path.display());
-                ModelDesc::from_yaml(text, &name, catalog).map_err(CliError::caused)?
+                ModelDesc::from_yaml(text, &name, catalog).map_err(CliError::input)?
             }
             None => {
                 return Err(CliError::usage(format!(
@@ -127,7 +127,7 @@ fn of_genotype(
         None => Which::Only,
     };
     let genotype = Genotype::find(&text, &which);
-    let genotype = genotype.map_err(|e| CliError::caused(e.at(&name)))?;
+    let genotype = genotype.map_err(|e| CliError::input(e.at(&name)))?;
     let size = DartsSize::of(weights).ok_or_else(|| {
         CliError::usage(format!(
             "--genotype is for weights of the original DARTS code, whose tensors are called `stem.0.weight`, \
@@ -169,7 +169,7 @@ fn of_genotype(
     settings.aux_tower_second_norm =
         (weights.tensors.iter()).any(|t| t.name == "auxiliary_head.features.6.running_mean");
     let built = archai_spec::desc::from_genotype(&genotype, &settings, true, catalog);
-    Ok(built.map_err(CliError::caused)?.desc)
+    Ok(built.map_err(CliError::input)?.desc)
 }
 
 /// The first names of a file's tensors.
@@ -214,8 +214,7 @@ fn info(
                 "image size, normalisation and classes are those of `{}`",
                 file.display()
             ));
-            import::read_info(&text)
-                .map_err(|e| CliError::caused(FileError::new("use", file, e)))?
+            import::read_info(&text).map_err(|e| CliError::input(FileError::new("use", file, e)))?
         }
         None => {
             notes.push(format!(

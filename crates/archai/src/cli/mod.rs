@@ -103,7 +103,7 @@ fn program(name: &str) -> clap::Command {
     let usage = |words: &str| format!("{name} {words} [--a.b.c VALUE]...");
     let (run, train, show) = (
         usage("run [OPTIONS]"),
-        usage("train [OPTIONS] <NETWORK>"),
+        usage("train [OPTIONS] <NETWORK|--model MODEL>"),
         usage("config show [OPTIONS] <ALGO>"),
     );
     Cli::command()
