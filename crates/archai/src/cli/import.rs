@@ -67,7 +67,7 @@ pub fn run(args: &ImportArgs, lab: &Lab) -> Result<(), CliError> {
     let layout: &dyn Layout = layout.map_err(|e| CliError::usage(e.to_string()))?.as_ref();
     let (mut state, idle) = import::place(&weights, &desc, catalog, layout).map_err(in_file)?;
 
-    let info = info(args, dataset, &desc, lab, &mut notes)?;
+    let info = info(args, &weights, dataset, &desc, lab, &mut notes)?;
     // Towers are for training, and model files hold what is used after it.
     let without = desc.without_towers();
     let main = without.lower(catalog).map_err(CliError::caused)?;
@@ -188,6 +188,7 @@ fn some_names(weights: &Weights) -> String {
 /// What the network takes and gives: from a `model.yaml` that is named or lies beside the weights, or from the data set.
 fn info(
     args: &ImportArgs,
+    weights: &Weights,
     dataset: &str,
     desc: &ModelDesc,
     lab: &Lab,
@@ -215,6 +216,14 @@ fn info(
                 file.display()
             ));
             import::read_info(&text).map_err(|e| CliError::input(FileError::new("use", file, e)))?
+        }
+        // A model file says it itself.
+        None if args.dataset.is_none()
+            && args.genotype.is_none()
+            && weights.texts.contains_key(DESC_TEXT) =>
+        {
+            let info = ModelInfo::from_metadata(&weights.texts, desc.n_classes);
+            info.map_err(CliError::failure)?
         }
         None => {
             notes.push(format!(

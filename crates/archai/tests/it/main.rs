@@ -8,6 +8,7 @@ mod desc;
 mod first_use;
 mod front_door;
 mod help;
+mod import;
 mod includes;
 mod lab;
 mod open;

@@ -108,3 +108,124 @@ fn a_setting_that_counts_for_scaled_networks_alone_is_named() {
     assert!(done.err.contains(expect), "{}", done.err);
     done.ok();
 }
+
+/// The tensors of a model file.
+fn tensors(path: &std::path::Path) -> std::collections::BTreeMap<String, Vec<f64>> {
+    let (tensors, _) = archai::engine::export::load_safetensors(path).unwrap();
+    tensors.into_iter().map(|t| (t.name, t.values)).collect()
+}
+
+#[test]
+fn a_training_goes_on_from_a_model_with_parts_held_still() {
+    let world = World::new();
+    network(&world, "net.yaml", &[]);
+    let mut args = vec!["train", "net.yaml", "--exp-prefix", "first"];
+    args.extend(FEW);
+    world.run(&args).ok();
+    let first = "logdir/manual_fashion_mnist_mini_first_eval";
+
+    // Images of another size, which the convolutions take as well.
+    let mut args = vec![
+        "train",
+        "--model",
+        first,
+        "--exp-prefix",
+        "second",
+        "dataset.size=[24, 24]",
+    ];
+    args.extend(["--nas.eval.freeze", "[stem*, cell*]"]);
+    args.extend(FEW);
+    world.run(&args).ok();
+    let second = "logdir/manual_fashion_mnist_mini_second_eval";
+    let summary = std::fs::read_to_string(world.path(second).join("summary.md")).unwrap();
+    for expect in [
+        "description fitted to the data",
+        "starts from given weights",
+    ] {
+        assert!(
+            summary.contains(expect),
+            "{expect:?} is missing in {summary}"
+        );
+    }
+    assert!(!summary.contains("anew"), "{summary}");
+    let [before, after] =
+        [first, second].map(|dir| tensors(&world.path(dir).join("model.safetensors")));
+    assert_eq!(before.len(), after.len());
+    for (name, values) in &before {
+        let stays = !name.starts_with("classifier.");
+        assert_eq!(values == &after[name], stays, "{name}");
+    }
+    // The run is a run like any other: it can be done again from its directory.
+    world.run(&["verify", "--threads", "1", second]).ok();
+
+    for (more, expect) in [
+        (
+            vec!["--nas.eval.freeze", "[cell7]"],
+            "the network has no part `cell7`",
+        ),
+        (
+            vec!["--nas.eval.freeze", "['*']"],
+            "nothing is left to train",
+        ),
+        (
+            vec!["--nas.eval.lr_factors", "{classifier: 0}"],
+            "0 is no factor of a learning rate",
+        ),
+        (vec!["--nas.eval.lr_factors", "{cell0: fast}"], "lr_factors"),
+    ] {
+        let mut args = vec!["train", "--model", first, "--exp-prefix", "third"];
+        args.extend(FEW);
+        args.extend(more);
+        world.run(&args).fails(2, &[expect]);
+    }
+    let names = world.names("logdir");
+    assert!(
+        names.iter().all(|name| !name.contains("third")),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn weights_of_another_network_are_refused_before_anything_is_written() {
+    let world = World::new();
+    let plain = network(&world, "net.yaml", &[]);
+    let mut args = vec!["train", "net.yaml", "--exp-prefix", "first"];
+    args.extend(FEW);
+    world.run(&args).ok();
+    let model = "logdir/manual_fashion_mnist_mini_first_eval/model.safetensors";
+    let at = plain.rfind("sep_conv_3x3").unwrap();
+    world.write(
+        "other.yaml",
+        &format!("{}dil_conv_3x3{}", &plain[..at], &plain[at + 12..]),
+    );
+    let weights = format!("nas.eval.init_weights={model}");
+    for (command, expect) in [
+        (vec!["train", "other.yaml", &weights], "of another network"),
+        (
+            vec!["run", "--smoke", &weights],
+            "this run searches for a network",
+        ),
+        (
+            vec!["train", "net.yaml", "nas.eval.init_weights=net.yaml"],
+            "safetensors",
+        ),
+        (
+            vec!["train", "net.yaml", "nas.eval.init_weights=nowhere.pt"],
+            "nowhere.pt",
+        ),
+    ] {
+        let mut args = command;
+        args.extend(["--exp-prefix", "second"]);
+        args.extend(FEW);
+        world.run(&args).fails(2, &[expect]);
+    }
+    let names = world.names("logdir");
+    assert!(
+        names.iter().all(|name| !name.contains("second")),
+        "{names:?}"
+    );
+    world
+        .run(&["train", "--model", "nowhere"])
+        .fails(1, &["nowhere"]);
+    world.run(&["train"]).fails(2, &["--model"]);
+}

@@ -2,7 +2,7 @@
 
 use archai_spec::desc::{
     CellType, DefaultModelDescBuilder, DescErrorKind, EdgeDesc, ModelDesc, OpCatalog, OpDesc,
-    build, draw_dot, draw_svg, evaluated, import_archai, zoo,
+    Shape, adapted, build, draw_dot, draw_svg, evaluated, import_archai, zoo,
 };
 use archai_spec::settings::{Eval, Settings, TemplateUse};
 
@@ -279,4 +279,49 @@ fn an_import_does_not_pass_over_an_edit() {
         text.contains("found.yaml: cell 2") && text.contains("differs from the first regular cell"),
         "{text}"
     );
+}
+
+#[test]
+fn a_description_is_fitted_to_other_data() {
+    let catalog = OpCatalog::builtin();
+    let mut settings = cifar(5, 2, 4, 8);
+    settings.aux_weight = 0.4;
+    let desc = network(&super::DARTS_V2.parse().unwrap(), &settings);
+    let same = adapted(&desc, desc.input, desc.n_classes, &catalog).unwrap();
+    assert_eq!((&same.desc, same.notes.len()), (&desc, 0));
+
+    let other = adapted(&desc, Shape::new(1, 28, 28), 7, &catalog).unwrap();
+    let notes = other.notes.join("\n");
+    for expect in [
+        "stem 0 reads images of 1 channel(s) in place of 3",
+        "to 7 classes",
+        "images of 1×28×28",
+    ] {
+        assert!(notes.contains(expect), "{expect:?} is missing in {notes}");
+    }
+    let new = other.desc;
+    assert_eq!((new.input, new.n_classes), (Shape::new(1, 28, 28), 7));
+    assert_eq!(new.cells[4].out.height, 7);
+    let tower = new.cells[3].aux_tower.as_ref().unwrap();
+    assert_eq!((tower.n_classes, tower.window, tower.stride), (7, 5, 2));
+    // The cells are the same ones.
+    for (a, b) in new.cells.iter().zip(&desc.cells) {
+        assert_eq!(
+            (&a.nodes, &a.stems, &a.post_op),
+            (&b.nodes, &b.stems, &b.post_op)
+        );
+    }
+    let back = adapted(&new, desc.input, desc.n_classes, &catalog)
+        .unwrap()
+        .desc;
+    assert_eq!(back.without_towers(), desc.without_towers());
+
+    let odd = adapted(&desc, Shape::new(3, 30, 30), 10, &catalog).unwrap_err();
+    assert!(odd.to_string().contains("even"), "{odd}");
+    let mut fitted = eval(TemplateUse::Adapt);
+    fitted.model_desc.dataset.n_classes = 100;
+    let plain = edited();
+    let built = evaluated(&DefaultModelDescBuilder, &fitted, &plain, &catalog).unwrap();
+    assert_eq!(built.desc.n_classes, 100);
+    assert_eq!(built.desc.logits.ch_out, 100);
 }
