@@ -97,11 +97,11 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
         (
             &weights,
             vec!["--layout", "archai"],
-            1,
+            2,
             "`stem.conv1.weight` (shape [6, 3, 3, 3]) is missing",
         ),
         ("nowhere.pt", vec![], 2, "nowhere.pt"),
-        ("attack.pt", vec![], 1, "no file of PyTorch"),
+        ("attack.pt", vec![], 2, "no file of PyTorch"),
     ] {
         let mut args = vec!["import", weights, "--out", "out.safetensors"];
         args.extend(cifar);
@@ -119,7 +119,7 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
         "out.safetensors",
     ];
     world.run(&other).fails(
-        1,
+        2,
         &["the weights are not those of this network", "is missing"],
     );
     let alone = ["import", &weights, "--out", "out.safetensors"];

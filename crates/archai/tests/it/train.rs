@@ -226,6 +226,6 @@ fn weights_of_another_network_are_refused_before_anything_is_written() {
     );
     world
         .run(&["train", "--model", "nowhere"])
-        .fails(1, &["nowhere"]);
+        .fails(2, &["nowhere"]);
     world.run(&["train"]).fails(2, &["--model"]);
 }
