@@ -7,11 +7,13 @@ EVAL_DIR is a run's evaluation directory. Read from it:
   full_model_desc.yaml    the description, from which the network is built here, independently of archai's code
   model.pt                opened with torch.load(weights_only=True) and a strict load_state_dict; auxiliary towers, which are
                           for training, are not in it
+  model.py                the network's source, written by archai: must give the same logits
   model.yaml              class names, image size and normalisation
   model.safetensors       must hold the same numbers
   reference.safetensors   images and logits written by `cargo run --release --example load_model -- EVAL_DIR`
 """
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -36,6 +38,13 @@ def read_safetensors(path):
         begin, end = info["data_offsets"]
         out[name] = np.frombuffer(body[begin:end], types[info["dtype"]]).reshape(info["shape"])
     return out
+
+
+def import_source(path):
+    spec = importlib.util.spec_from_file_location("model", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def norm(channels):
@@ -197,7 +206,9 @@ def main():
     net.eval()
     with torch.no_grad():
         logits = net(torch.from_numpy(reference["images"].copy())).numpy()
-    error = float(np.abs(logits - reference["logits"]).max())
+        written = import_source(run / "model.py").load()
+        from_source = written(torch.from_numpy(reference["images"].copy())).numpy()
+    error = float(max(np.abs(given - reference["logits"]).max() for given in (logits, from_source)))
     size = float(np.abs(reference["logits"]).max())
     print(f"{len(state)} tensors, {sum(t.numel() for t in state.values())} numbers; "
           f"logits differ by at most {error:.2e} (largest logit {size:.3f})")
