@@ -3,9 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use archai_engine::experiment::RunFile;
-use archai_engine::export::{Formats, ModelFile, ModelFileErrorKind, Options};
+use archai_engine::export::{Exporter, Formats, ModelFile, ModelFileErrorKind, Options};
 use archai_engine::files::{Disk, FileError, RealDisk, make_folder, write_atomically};
 
 use crate::config::all_ops;
@@ -30,6 +31,8 @@ pub struct ExportRequest {
     pub best: bool,
     /// The names of exporters.
     pub formats: Vec<String>,
+    /// Exporters that belong to these weights (a quantised network), beside those of the lab; each writes.
+    pub own: Vec<Arc<dyn Exporter>>,
     /// How they write.
     pub options: Options,
     /// The folder for the files, which is made if it is not there. None stands for the folder of a model file, and for
@@ -46,6 +49,7 @@ impl ExportRequest {
             model: model.into(),
             best: false,
             formats: formats.iter().map(|name| (*name).to_string()).collect(),
+            own: Vec::new(),
             options: Options::default(),
             out: None,
             replace: false,
@@ -62,8 +66,15 @@ impl Lab {
     /// express, by name, and a model that is not there; another for a model file that cannot be used (see
     /// [`ModelFileErrorKind`]) and for files that cannot be written.
     pub fn export(&self, request: &ExportRequest) -> Result<Vec<RunFile>, LabError> {
-        let exporters = &self.components().exporters;
-        let formats = Formats::new(exporters, &request.formats, &request.options);
+        let mut exporters = self.components().exporters.clone();
+        let mut names: Vec<&str> = request.formats.iter().map(String::as_str).collect();
+        for own in &request.own {
+            exporters
+                .register(Arc::clone(own))
+                .map_err(|e| LabError::request(e.to_string()))?;
+            names.push(own.name());
+        }
+        let formats = Formats::new(&exporters, &names, &request.options);
         let formats = formats.map_err(LabError::request)?;
         let (ops, _) = all_ops(self.algorithms(), self.components())?;
         let catalog = ops.catalog();

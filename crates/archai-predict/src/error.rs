@@ -20,6 +20,9 @@ pub enum PredictError {
     /// The data are of another kind than the model was trained for.
     #[error("{0}")]
     Mismatch(String),
+    /// The network cannot be quantised.
+    #[error("the network cannot be quantised: {0}")]
+    Quantise(#[from] std::io::Error),
     /// The network gives numbers that are none.
     #[error(
         "the network gives numbers that are infinite or not a number: its weights are damaged, or its training went wrong; \

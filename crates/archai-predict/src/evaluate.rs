@@ -57,6 +57,9 @@ impl Evaluation {
     }
 }
 
+/// What a network makes of prepared images.
+type Logits<'a> = dyn Fn(&[f32]) -> Result<Vec<f32>, PredictError> + 'a;
+
 impl Classifier {
     /// Measures how often the model is right about a data set, in batches of so many pictures, on all threads of the caller's
     /// pool. `section` is what `data` was opened from; its pictures are normalised as the model says. `progress` is told after
@@ -71,44 +74,66 @@ impl Classifier {
         batch: usize,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Evaluation, PredictError> {
+        let items: Vec<usize> = (0..data.len()).collect();
+        let logits = |numbers: &[f32]| self.logits(numbers);
+        self.evaluate_items(section, data, &items, batch, &logits, progress)
+    }
+
+    /// [`Classifier::evaluate`] on some of the pictures, by what `logits` makes of prepared ones.
+    pub(crate) fn evaluate_items(
+        &self,
+        section: &settings::Dataset,
+        data: &dyn Dataset,
+        items: &[usize],
+        batch: usize,
+        logits: &Logits<'_>,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Evaluation, PredictError> {
         let (classes, by_number) = self.classes_of(section, data)?;
         let n = self.info().n_classes;
         let mut confusion = vec![vec![0; n]; n];
-        let (mut within_five, mut loss) = (0, 0.0);
-        let size = self.numbers();
-        let batch = batch.max(1);
-        let mut numbers = vec![0.0; batch.min(data.len()) * size];
-        let place = Path::new(&section.path);
-        for start in (0..data.len()).step_by(batch) {
-            let items = start..data.len().min(start + batch);
-            let numbers = &mut numbers[..items.len() * size];
-            (numbers.par_chunks_exact_mut(size))
-                .zip(items.clone())
-                .try_for_each(|(out, item)| {
-                    let at = || format!("image {item}");
-                    self.prepare(place, &at, data.image(item)?, out)
-                })?;
-            let logits = self.logits(numbers)?;
-            for (item, logits) in items.clone().zip(logits.chunks_exact(n)) {
+        let (mut within_five, mut loss, mut done) = (0, 0.0, 0);
+        for items in items.chunks(batch.max(1)) {
+            let logits = logits(&self.prepared(section, data, items)?)?;
+            for (&item, logits) in items.iter().zip(logits.chunks_exact(n)) {
                 let truth = classes[data.label(item) as usize];
                 let ranked = ranked(logits);
                 confusion[truth][ranked[0]] += 1;
                 within_five += u64::from(ranked.iter().take(5).any(|class| *class == truth));
                 loss += log_sum_exp(logits) - f64::from(logits[truth]);
             }
-            progress(items.end);
+            done += items.len();
+            progress(done);
         }
         Ok(Evaluation {
             class_names: self.class_names().to_vec(),
             confusion,
             within_five: (n > 5).then_some(within_five),
-            loss: loss / data.len() as f64,
+            loss: loss / items.len() as f64,
             by_number,
         })
     }
 
+    /// Pictures as the network takes them, one after the other.
+    pub(crate) fn prepared(
+        &self,
+        section: &settings::Dataset,
+        data: &dyn Dataset,
+        items: &[usize],
+    ) -> Result<Vec<f32>, PredictError> {
+        let (size, place) = (self.numbers(), Path::new(&section.path));
+        let mut numbers = vec![0.0; items.len() * size];
+        (numbers.par_chunks_exact_mut(size))
+            .zip(items)
+            .try_for_each(|(out, &item)| {
+                let at = || format!("image {item}");
+                self.prepare(place, &at, data.image(item)?, out)
+            })?;
+        Ok(numbers)
+    }
+
     /// The output of the network for each class of a data set, and whether that was told by numbers alone.
-    fn classes_of(
+    pub(crate) fn classes_of(
         &self,
         section: &settings::Dataset,
         data: &dyn Dataset,

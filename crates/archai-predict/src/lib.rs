@@ -21,6 +21,7 @@ mod error;
 mod evaluate;
 mod pictures;
 mod prediction;
+mod quantise;
 
 pub use archai_data::picture::read as read_picture;
 pub use archai_export::{ModelFile, ModelFileError, ModelFileErrorKind, ModelInfo, Provenance};
@@ -29,3 +30,4 @@ pub use error::PredictError;
 pub use evaluate::Evaluation;
 pub use pictures::Pictures;
 pub use prediction::{Guess, Prediction};
+pub use quantise::Comparison;

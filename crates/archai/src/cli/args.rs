@@ -288,7 +288,8 @@ those of nas.eval.export at its end. docs/export.md has the rest.
 
 Examples:
   archai export ~/logdir/darts_cifar10_first_eval --to onnx,pytorch,rust
-  archai export model.safetensors --to onnx --input bytes --softmax --out served";
+  archai export model.safetensors --to onnx --input bytes --softmax --out served
+  archai export ~/logdir/darts_cifar10_first_eval --to onnx --int8";
 
 /// `archai export`.
 #[derive(Clone, Debug, Args)]
@@ -323,6 +324,16 @@ pub struct ExportArgs {
     /// Write drop-path too, and auxiliary towers if the model has them, so that training can go on in PyTorch
     #[arg(long)]
     pub training: bool,
+    /// Also write the ONNX file in 8 bits (NAME.int8.onnx), calibrated with pictures of the training data; its accuracy on test
+    /// data is simulated and shown
+    #[arg(long)]
+    pub int8: bool,
+    /// How many pictures it is calibrated with
+    #[arg(long, value_name = "N", default_value = "256", requires = "int8", value_parser = count)]
+    pub calibration: usize,
+    /// The data set for --int8, and for the accuracy with --half [default: the one that the model was trained on]
+    #[arg(long, value_name = "NAME", alias = "dataset")]
+    pub datasets: Option<String>,
     /// Print what was written as JSON
     #[arg(long)]
     pub json: bool,

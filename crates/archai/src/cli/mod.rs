@@ -218,7 +218,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Verify { dirs, threads } => {
             verify::run(dirs, threads.threads, overrides, lab, env)
         }
-        Command::Export(args) => export::run(args, lab),
+        Command::Export(args) => export::run(args, overrides, lab, env),
         Command::Predict(args) => predict::run(args, overrides, lab, env),
         Command::Evaluate(args) => evaluate::run(args, overrides, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
