@@ -160,3 +160,39 @@ fn classes_without_names_are_told_apart_by_numbers() {
     let found = evaluate(&named, &data(&[], 3, &[(0, 0), (255, 2), (255, 0)])).unwrap();
     assert_eq!((found.correct(), found.by_number), (2, true));
 }
+
+#[test]
+fn eight_bits_are_compared_on_the_same_pictures() {
+    let model = model(&NAMES);
+    let class = |level: u8| u32::from(level > 63) + u32::from(level > 191);
+    let pictures: Vec<(u8, u32)> = (0..=255).map(|level| (level, class(level))).collect();
+    let data = data(&NAMES, 3, &pictures);
+    let section = section(&model);
+    let file = brightness(&NAMES, [1, 4, 4]);
+    let catalog = OpCatalog::builtin();
+    let quantised = model.quantise(&file, &catalog, &section, &data, 64);
+    let quantised = quantised.unwrap();
+    assert_eq!(quantised.n_images, 64);
+    let mut done = 0;
+    let compared = model.compare(&quantised, &section, &data, 100, &mut |n| done = n);
+    let compared = compared.unwrap();
+    let pictures = [&compared.before, &compared.after].map(Evaluation::pictures);
+    assert_eq!((pictures, done), ([100, 100], 100));
+    assert_eq!(compared.before.top1(), 1.0);
+    // Those at the borders alone may change sides.
+    assert!(compared.after.top1() >= 0.97, "{}", compared.after.top1());
+
+    let other = settings::Dataset {
+        size: [8, 8],
+        ..section
+    };
+    let error = model
+        .quantise(&file, &catalog, &other, &data, 64)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("the model takes pictures of 1x4x4"),
+        "{error}"
+    );
+}
