@@ -6,7 +6,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma};
+use image::{ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma};
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
@@ -18,10 +18,20 @@ const PIXELS_FLOOR: u64 = 16 << 20;
 /// How many times its size the pixels of a larger file may take. Photographs reach 30; the formats could reach thousands.
 const PIXELS_RATIO: u64 = 256;
 
+/// The formats that are read.
+const FORMATS: [ImageFormat; 6] = [
+    ImageFormat::Png,
+    ImageFormat::Jpeg,
+    ImageFormat::WebP,
+    ImageFormat::Bmp,
+    ImageFormat::Gif,
+    ImageFormat::Tiff,
+];
+
 /// Largest file that is read.
 const MAX_FILE: u64 = 256 << 20;
 
-/// Reads a PNG or JPEG file; see [`decode`].
+/// Reads a picture file; see [`decode`].
 ///
 /// # Errors
 /// [`DataError::Io`] if it cannot be read; as [`decode`].
@@ -31,10 +41,7 @@ pub fn read(path: &Path) -> Result<Image<'static>, DataError> {
 
 /// Whether these first bytes of a file are those of a picture of a kind that [`read`] reads.
 pub fn is_picture(beginning: &[u8]) -> bool {
-    matches!(
-        image::guess_format(beginning),
-        Ok(ImageFormat::Png | ImageFormat::Jpeg)
-    )
+    image::guess_format(beginning).is_ok_and(|format| FORMATS.contains(&format))
 }
 
 /// The bytes of a file that may be a picture.
@@ -48,8 +55,9 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     fs::read(path).map_err(DataError::io("read", path))
 }
 
-/// Decodes a PNG or JPEG file, whatever its name is. Sixteen-bit channels are cut to eight bits, palettes are looked up,
-/// transparency is dropped. `path` and `at` say where the bytes come from, for messages.
+/// Decodes a PNG, JPEG, WebP, BMP, GIF or TIFF file, whatever its name is: of several pictures in one file the first.
+/// Channels of sixteen bits are rounded to eight, palettes are looked up, transparency is dropped. `path` and `at` say where
+/// the bytes come from, for messages.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if the bytes are not such a file, or one that was cut off, or one that would take far more
@@ -66,12 +74,16 @@ pub fn decode(
     if format == ImageFormat::Jpeg && !jpeg::is_whole(bytes) {
         return Err(cut_off(path, at));
     }
+    if matches!(image.color(), ColorType::Rgb32F | ColorType::Rgba32F) {
+        let found = "one whose pixels are fractions, of which no scale is known";
+        return Err(damaged(path, at, found));
+    }
     Ok(planes(image))
 }
 
-/// What can be seen of a PNG or JPEG file without decoding its pixels: that it is one, that its sides are not too long, that it
-/// is whole, that no part of a PNG that matters has changed, and that a JPEG holds as many data as its picture needs. It costs
-/// less than decoding.
+/// What can be seen of a picture without keeping its pixels: that it is one, that its sides are not too long, that it is
+/// whole, that no part of a PNG that matters has changed, and that a JPEG holds as many data as its picture needs. For these
+/// two formats it costs less than decoding; files of the others, which are rare in data sets, are decoded.
 ///
 /// # Errors
 /// As [`decode`].
@@ -85,25 +97,22 @@ pub fn check(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<(), D
         let found = format!("{height} x {width} (height, width)");
         return Err(DataError::malformed(path, at(), expected, found));
     }
-    if format == ImageFormat::Jpeg {
-        if !jpeg::is_whole(bytes) {
-            return Err(cut_off(path, at));
-        }
-        return match jpeg_scans::damage(bytes) {
+    match format {
+        ImageFormat::Jpeg if !jpeg::is_whole(bytes) => Err(cut_off(path, at)),
+        ImageFormat::Jpeg => match jpeg_scans::damage(bytes) {
             None => Ok(()),
             Some(what) => {
                 let found = format!("a JPEG image that is damaged: {what}");
                 Err(damaged(path, at, found))
             }
-        };
-    }
-    match png::is_sound(bytes) {
-        true => Ok(()),
-        false => Err(damaged(path, at, "a PNG image that was cut off or changed")),
+        },
+        ImageFormat::Png if png::is_sound(bytes) => Ok(()),
+        ImageFormat::Png => Err(damaged(path, at, "a PNG image that was cut off or changed")),
+        _ => decode(path, at, bytes).map(drop),
     }
 }
 
-/// Checks by its first bytes that a file is a PNG or JPEG file.
+/// Checks by its first bytes that a file is a picture.
 pub(crate) fn check_kind(
     path: &Path,
     at: &dyn Fn() -> String,
@@ -115,7 +124,7 @@ pub(crate) fn check_kind(
 /// Which of the formats that are read the bytes are, by their first ones.
 fn format(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<ImageFormat, DataError> {
     let found = match image::guess_format(bytes) {
-        Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => return Ok(format),
+        Ok(format) if FORMATS.contains(&format) => return Ok(format),
         Ok(other) => {
             return Err(DataError::Malformed {
                 path: path.to_owned(),
@@ -139,7 +148,7 @@ fn format(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<ImageFor
 }
 
 /// What every picture must be.
-const EXPECTED: &str = "a PNG or JPEG image";
+const EXPECTED: &str = "a PNG, JPEG, WebP, BMP, GIF or TIFF image";
 
 /// What to do about a file that is no picture.
 const NO_PICTURE: &str = "if it is no picture, move it elsewhere; if it is damaged, get it again, or set dataset.on_damaged to \
@@ -422,6 +431,7 @@ mod tests {
         for damaged in [
             &b""[..],
             b"GIF89a",
+            b"P6 1 1 255 abc",
             b"hello world",
             &png[..png.len() / 2],
             &jpeg[..20],
@@ -431,7 +441,7 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(
-                error.contains("'a.png': at row 7: expected a PNG or JPEG image"),
+                error.contains("'a.png': at row 7: expected a PNG, JPEG, WebP, BMP, GIF or TIFF image"),
                 "{error}"
             );
         }

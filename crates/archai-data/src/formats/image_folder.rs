@@ -1,4 +1,4 @@
-//! One folder of PNG or JPEG files per class, the layout of torchvision's `ImageFolder` and of ImageNet: classes are
+//! One folder of pictures per class, the layout of torchvision's `ImageFolder` and of ImageNet: classes are
 //! numbered in the order of their names. Images are read when they are needed.
 //!
 //! No picture is passed over in silence. Every file in the folder of a class is one, whatever its name says; what is not is
@@ -49,7 +49,7 @@ impl Named for ImageFolder {
     }
 
     fn about(&self) -> &str {
-        "one folder of PNG or JPEG files per class, below train/ and test/ (or val/)"
+        "one folder of pictures (PNG, JPEG, WebP, BMP, GIF, TIFF) per class, below train/ and test/ (or val/)"
     }
 }
 
@@ -297,7 +297,7 @@ fn no_image(folder: &Path, found: &str) -> DataError {
     DataError::Malformed {
         path: folder.to_owned(),
         at: "its files".into(),
-        expected: "PNG or JPEG images".into(),
+        expected: "pictures (PNG, JPEG, WebP, BMP, GIF, TIFF)".into(),
         found: found.into(),
         mend: "put images of the class there, or move the folder away".into(),
     }

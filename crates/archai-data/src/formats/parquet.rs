@@ -1,5 +1,5 @@
 //! Parquet tables of images as Hugging Face lays them out: a column `img` or `image` (a structure of `bytes` and
-//! `path`, or plain binary) with PNG or JPEG files, and a column of whole numbers, `label` or `labels`. Names of classes are
+//! `path`, or plain binary) with picture files, and a column of whole numbers, `label` or `labels`. Names of classes are
 //! read from the notes that the library of Hugging Face leaves in a table.
 
 use std::fs::File;
@@ -43,7 +43,7 @@ impl Named for Parquet {
     }
 
     fn about(&self) -> &str {
-        "Parquet tables with a column img or image (PNG or JPEG bytes) and label, as Hugging Face lays them out"
+        "Parquet tables with a column img or image (bytes of picture files) and label, as Hugging Face lays them out"
     }
 }
 

@@ -63,7 +63,7 @@ fn a_part_without_class_folders_is_an_error() {
     );
     // A folder that only names classes holds no data either.
     fs::create_dir(place.join("a")).unwrap();
-    check_error(test(&set), &["a'", "PNG or JPEG images", "none"]);
+    check_error(test(&set), &["a'", "pictures (PNG", "none"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn what_is_no_picture_is_named() {
     check(
         "train/a/notes.txt",
         b"hello",
-        &["notes.txt", "PNG or JPEG image", "move it elsewhere"],
+        &["notes.txt", "PNG, JPEG, WebP", "move it elsewhere"],
     );
     check("train/a/x.jpg", b"", &["x.jpg", "found nothing"]);
     check(
@@ -225,7 +225,7 @@ fn damage_is_found_before_the_training() {
         assert_eq!(look(&set, Split::Test).unwrap().per_class, [1, 2]);
         for length in [20, whole.len() / 2, whole.len() - 20] {
             write(&file, &whole[..length]);
-            check_error(look(&set, Split::Test), &["test/b/x'", "PNG or JPEG image"]);
+            check_error(look(&set, Split::Test), &["test/b/x'", "PNG, JPEG, WebP"]);
         }
     }
     let mut changed = png(flat_rgb(30, 30, [1, 2, 3]));
@@ -268,7 +268,7 @@ fn jpeg_files_with_damage_in_the_middle_are_named() {
                 write(&file, damaged);
                 let result = look(&set, Split::Train);
                 assert!(result.is_err(), "kind {kind}, part {part}");
-                check_error(result, &["train/a/x.jpg'", "PNG or JPEG image"]);
+                check_error(result, &["train/a/x.jpg'", "PNG, JPEG, WebP"]);
             }
         }
     }

@@ -9,5 +9,6 @@ mod hostile;
 mod loader;
 mod loaders;
 mod nasbench201;
+mod pictures;
 mod readers;
 mod transform;

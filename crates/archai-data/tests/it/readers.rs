@@ -355,7 +355,7 @@ fn parquet_damage() {
             good.clone(),
             (Some(b"GIF89a..".to_vec()), 1),
         ],
-        &["row 3", "PNG or JPEG", "Gif"],
+        &["row 3", "PNG, JPEG, WebP", "Gif"],
     );
     check(&[], &["at least one image"]);
 
@@ -438,11 +438,11 @@ fn image_folders() {
     );
     write(root.join("train/bee/broken.png"), b"not a picture");
     let data = train(&set).unwrap();
-    check_error(data.image(1), &["broken.png", "PNG or JPEG"]);
-    check_error(data.digest(), &["broken.png", "PNG or JPEG"]);
+    check_error(data.image(1), &["broken.png", "PNG, JPEG, WebP"]);
+    check_error(data.digest(), &["broken.png", "PNG, JPEG, WebP"]);
     fs::remove_dir_all(root.join("train/bee")).unwrap();
     fs::create_dir(root.join("train/bee")).unwrap();
-    check_error(train(&set), &["bee'", "PNG or JPEG images", "none"]);
+    check_error(train(&set), &["bee'", "pictures (PNG", "none"]);
 }
 
 #[test]
@@ -685,8 +685,8 @@ fn a_jpeg_that_was_cut_off_is_named() {
     ] {
         put(&whole[..length]);
         let data = train(&pictures).unwrap();
-        check_error(data.image(0), &[picture, "PNG or JPEG image"]);
-        check_error(train(&tables), &[table, "at row 1", "PNG or JPEG image"]);
+        check_error(data.image(0), &[picture, "PNG, JPEG, WebP"]);
+        check_error(train(&tables), &[table, "at row 1", "PNG, JPEG, WebP"]);
     }
     // The last cut left all rows and took half of the marker behind them.
     let data = train(&pictures).unwrap();
