@@ -70,7 +70,6 @@ def main(folder):
         ("raw.tiff", rgb(), {}, 0),
         ("grey.tiff", grey, {}, 0),
         ("bits.tiff", grey.convert("1"), {}, 0),
-        ("palette.tiff", few, {}, 0),
         ("transparent.tiff", transparent(), {}, 0),
         ("lzw.tiff", rgb(), {"compression": "tiff_lzw"}, 0),
         ("deflate.tiff", rgb(), {"compression": "tiff_adobe_deflate"}, 0),

@@ -6,7 +6,9 @@ use std::io::Cursor;
 use std::path::Path;
 
 use image::imageops::{self, FilterType};
-use image::{ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma};
+use image::{
+    ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma,
+};
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
@@ -441,7 +443,9 @@ mod tests {
                 .unwrap_err()
                 .to_string();
             assert!(
-                error.contains("'a.png': at row 7: expected a PNG, JPEG, WebP, BMP, GIF or TIFF image"),
+                error.contains(
+                    "'a.png': at row 7: expected a PNG, JPEG, WebP, BMP, GIF or TIFF image"
+                ),
                 "{error}"
             );
         }

@@ -151,13 +151,13 @@ fn what_is_no_picture_is_named() {
     check("train/a/x.jpg", b"", &["x.jpg", "found nothing"]);
     check(
         "train/b/y.png",
-        b"GIF89a..",
-        &["y.png", "a Gif image", "convert it"],
+        b"P6 2 2 255\n............",
+        &["y.png", "a Pnm image", "convert it"],
     );
     check(
         "train/b/z.webp",
         b"RIFF\x0c\0\0\0WEBPVP8 ",
-        &["z.webp", "WebP image", "convert it"],
+        &["z.webp", "cannot be decoded", "get it again"],
     );
     let beside = png(flat_grey(2, 2, 1));
     check(

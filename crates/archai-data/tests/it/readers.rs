@@ -353,9 +353,9 @@ fn parquet_damage() {
             good.clone(),
             good.clone(),
             good.clone(),
-            (Some(b"GIF89a..".to_vec()), 1),
+            (Some(b"P6 2 2 255\n".to_vec()), 1),
         ],
-        &["row 3", "PNG, JPEG, WebP", "Gif"],
+        &["row 3", "PNG, JPEG, WebP", "Pnm"],
     );
     check(&[], &["at least one image"]);
 
