@@ -145,7 +145,7 @@ impl Classifier {
         self.classify(&numbers)
     }
 
-    /// What the pictures in files show, PNG or JPEG, all at once, on all threads of the caller's pool: an error in the place of
+    /// What the pictures in files show, all at once, on all threads of the caller's pool: an error in the place of
     /// each that cannot be read.
     ///
     /// # Errors

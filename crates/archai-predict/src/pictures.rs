@@ -27,8 +27,8 @@ const ENDINGS: [&str; 15] = [
 
 impl Pictures {
     /// Finds pictures. A file that is named is one, whatever it is; in a folder and those below it, files are pictures whose
-    /// names end as those of pictures do or whose first bytes are those of a PNG or JPEG file, and hidden files are not looked
-    /// at.
+    /// names end as those of pictures do or whose first bytes are those of a picture that can be read, and hidden files are not
+    /// looked at.
     ///
     /// # Errors
     /// What is not there, a folder that cannot be listed or that holds no picture.
@@ -50,7 +50,7 @@ impl Pictures {
                 return Err(DataError::Malformed {
                     path: path.to_owned(),
                     at: "its files".into(),
-                    expected: "PNG or JPEG pictures, there or in folders below".into(),
+                    expected: "pictures, there or in folders below".into(),
                     found: others,
                     mend: "name the folder that holds the pictures".into(),
                 });

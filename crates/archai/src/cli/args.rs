@@ -235,8 +235,8 @@ Examples:
   archai runs rm darts_cifar10_throwaway";
 
 const PREDICT_EXAMPLES: &str = "\
-Pictures are PNG or JPEG files. They are prepared as those that the network was
-trained on: grey is repeated and colours are averaged where the network takes
+Pictures are PNG, JPEG, WebP, BMP, GIF or TIFF files. They are prepared as those
+that the network was trained on: grey is repeated and colours are averaged where the network takes
 the other, transparency is dropped; a side that is longer than the network's is
 scaled down to it (each side on its own), a shorter one is padded with black at
 both ends; then come the data set's transforms as far as they are not random.

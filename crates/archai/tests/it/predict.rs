@@ -91,11 +91,11 @@ fn what_cannot_be_read_is_named_and_counted() {
         ("table", "photos/c.jpg"),
         (
             "csv",
-            "photos/d.png,,,,,\"expected a PNG or JPEG image, found",
+            "photos/d.png,,,,,\"expected a PNG, JPEG, WebP, BMP, GIF or TIFF image, found",
         ),
         (
             "json",
-            "{\"picture\":\"photos/d.png\",\"error\":\"expected a PNG or JPEG image",
+            "{\"picture\":\"photos/d.png\",\"error\":\"expected a PNG, JPEG, WebP, BMP, GIF or TIFF image",
         ),
     ] {
         let done = run(
@@ -109,7 +109,7 @@ fn what_cannot_be_read_is_named_and_counted() {
         done.fails(
             1,
             &[
-                "cannot read `photos/d.png`: expected a PNG or JPEG image",
+                "cannot read `photos/d.png`: expected a PNG, JPEG, WebP, BMP, GIF or TIFF image",
                 "1 of 4 pictures could not be read",
                 "1 files are no pictures",
             ],
@@ -178,7 +178,7 @@ fn mistakes_are_told_before_anything_is_printed() {
         (
             "predict --model model.safetensors empty",
             2,
-            vec!["'empty'", "PNG or JPEG pictures", "no file"],
+            vec!["'empty'", "pictures, there", "no file"],
         ),
         (
             "predict --model model.safetensors nowhere.yaml",
