@@ -3,8 +3,8 @@
 //! The file is written from the graph of layers, by the protobuf messages of `proto` and about twenty operators. The
 //! framework's own exporter records what a program of the framework computes, so that it knows neither names nor the fused
 //! ops, and it would bring the framework to where only descriptions are known; crates that hold ONNX messages alone are young
-//! and hold more than what is needed here. What is written is checked with the `onnx` package, onnxruntime and tract
-//! (`interop/onnx_check.py`, `interop/tract`).
+//! and hold more than what is needed here. What is written is checked with the `onnx` package and onnxruntime
+//! (`interop/onnx_check.py`).
 //!
 //! The batch is as large as each call makes it. Values are called as in the graph, parameters as in the state dict; the
 //! input is `image`, the output `logits` or `probabilities`. Texts beside the network say what it takes and gives:
