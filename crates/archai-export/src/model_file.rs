@@ -28,14 +28,14 @@ pub(crate) const DESC_TEXT: &str = "model_desc";
 /// ```
 /// use archai_export::ModelFile;
 /// use archai_spec::desc::OpCatalog;
-/// # fn f(bytes: &[u8]) -> Result<(), archai_export::ModelFileError> {
+/// # let model = archai_export::testing::brightness(&["night", "day"], [1, 4, 4]);
+/// # let bytes = archai_export::testing::bytes(&model)?;
 /// let catalog = OpCatalog::builtin();
-/// let model = ModelFile::from_bytes(bytes, &catalog)?;
-/// println!("{} classes, trained on {}", model.info.n_classes, model.info.provenance.dataset);
+/// let model = ModelFile::from_bytes(&bytes, &catalog)?;
+/// assert_eq!(model.info.class_names, ["night", "day"]);
 /// let graph = model.graph(&catalog)?;
-/// # Ok(()) }
-/// # let error = f(b"no model").unwrap_err().to_string();
-/// # assert!(error.contains("not a whole safetensors file"), "{error}");
+/// assert_eq!(graph.values[graph.logits].shape.channels, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelFile {

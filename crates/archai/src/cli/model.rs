@@ -19,17 +19,19 @@ impl From<PredictError> for CliError {
     fn from(error: PredictError) -> Self {
         match error {
             PredictError::Model(error) => error.into(),
+            // Data and model that do not go together: nothing was begun.
+            PredictError::Mismatch(_) => CliError::input(error),
             error => CliError::caused(error),
         }
     }
 }
 
-/// A file that is not there is the user's to mend.
+/// A file that is not there or is no model is the user's to mend.
 impl From<ModelFileError> for CliError {
     fn from(error: ModelFileError) -> Self {
         match error.kind {
-            Kind::Absent => CliError::usage(error.to_string()),
-            _ => CliError::caused(error),
+            Kind::Unreadable => CliError::caused(error),
+            _ => CliError::input(error),
         }
     }
 }
@@ -136,8 +138,8 @@ pub fn data(
     lab: &Lab,
 ) -> Result<Arc<dyn Dataset>, CliError> {
     open(&lab.components().formats, section, split).map_err(|error| match error {
-        error @ DataError::Absent { .. } => CliError::usage(error.to_string()),
-        error => CliError::caused(error),
+        DataError::Io { .. } => CliError::caused(error),
+        error => CliError::input(error),
     })
 }
 

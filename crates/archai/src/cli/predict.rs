@@ -88,7 +88,7 @@ fn sources(args: &PredictArgs, overrides: &[String], lab: &Lab) -> Result<Vec<So
     }
     if others > 0 {
         note(&format!(
-            "{others} files are no pictures by name and content, and are not looked at"
+            "files that are no pictures by name and content, and are not looked at: {others}"
         ));
     }
     Ok(sources)

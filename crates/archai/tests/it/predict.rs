@@ -111,7 +111,7 @@ fn what_cannot_be_read_is_named_and_counted() {
             &[
                 "cannot read `photos/d.png`: expected a PNG, JPEG, WebP, BMP, GIF or TIFF image",
                 "1 of 4 pictures could not be read",
-                "1 files are no pictures",
+                "and are not looked at: 1",
             ],
         );
     }
@@ -153,7 +153,7 @@ fn mistakes_are_told_before_anything_is_printed() {
         ),
         (
             "predict --model weights photos",
-            1,
+            2,
             vec![
                 "weights/model.safetensors",
                 "a text",
@@ -162,7 +162,7 @@ fn mistakes_are_told_before_anything_is_printed() {
         ),
         (
             "predict --model half.safetensors photos",
-            1,
+            2,
             vec!["half.safetensors", "not a whole safetensors file"],
         ),
         (
@@ -224,13 +224,13 @@ fn mistakes_are_told_before_anything_is_printed() {
         ),
         (
             "evaluate --model model.safetensors --datasets fashion_mnist_mini",
-            1,
+            2,
             vec!["pictures of 3x8x8", "as 1x32x32", "dataset.size to [8, 8]"],
         ),
         (
             "evaluate --model model.safetensors --datasets fashion_mnist_mini --dataset.channels 3 --dataset.size [8,8] \
              --dataset.mean [0.5,0.5,0.5] --dataset.std [0.5,0.5,0.5]",
-            1,
+            2,
             vec![
                 "3 classes: night, dusk, day",
                 "10 classes: T-shirt/top, Trouser",
