@@ -37,7 +37,7 @@ fn the_zoo_at_small_sizes() {
         } else {
             [16, 16]
         };
-        let mut settings = cifar(3, 2, 6, size);
+        let mut settings = cifar(5, 2, 6, size);
         // Whole networks have widths of their own; a few of these are too much for plain loops.
         if zoo::genotype(name).is_none()
             && !matches!(name, "resnet20" | "mobilenet_v2" | "densenet_bc_100_12")
@@ -55,10 +55,10 @@ fn the_zoo_at_small_sizes() {
 #[test]
 fn drawn_cells_of_darts_and_of_nasbench201() {
     let catalog = OpCatalog::builtin();
-    let sizes = [[16, 16], [13, 18], [9, 9]];
+    let sizes = [[16, 16], [12, 20], [8, 8]];
     for (i, channels) in [6, 3, 8, 9, 4, 12].into_iter().enumerate() {
         let size = sizes[i % sizes.len()];
-        let mut darts = cifar(4, 2, channels, size);
+        let mut darts = cifar(5, 2, channels, size);
         darts.cell.n_nodes = 3;
         let cases: [(&dyn Space, ModelDescSettings); 2] =
             [(&DartsSpace, darts), (&NasBench201Space, nasbench201(size))];
