@@ -74,6 +74,10 @@ fn an_evaluation_writes_the_formats_that_it_is_told() {
             entry("model.safetensors", last),
             entry("model.pt", &format!("{last}, as a PyTorch state dict")),
             entry("model.py", source),
+            entry(
+                "model.onnx",
+                &format!("{last}, as ONNX, for onnxruntime and many more")
+            ),
         ]
     );
     let (tensors, _) = load_safetensors(&dir.path().join("model.safetensors")).expect("a file");

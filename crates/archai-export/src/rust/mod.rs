@@ -2,8 +2,7 @@
 //! a crate below it. It needs nothing else but the thread pool `rayon`, and builds in an empty folder.
 //!
 //! The kernels are those of `archai-kernels`, whose sources travel inside this crate. The other choice, tract with the ONNX
-//! file, takes more than a hundred crates and minutes to build where this takes seconds, and its source says nothing of the
-//! network; docs/export.md has the figures.
+//! file, brings 120 packages where this brings 8, and its source says nothing of the network.
 
 mod source;
 

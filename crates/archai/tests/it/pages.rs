@@ -368,6 +368,11 @@ fn own_algorithms() {
 }
 
 #[test]
+fn exports() {
+    follow("docs/export.md", |_| {});
+}
+
+#[test]
 fn the_files_of_a_run() {
     follow("docs/run_directory.md", |_| {});
 }
