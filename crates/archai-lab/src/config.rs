@@ -7,7 +7,8 @@ use archai_algos::{Algorithm, Algorithms, BASE_ALGORITHM};
 use archai_engine::experiment::{known_finalizers, space_of};
 use archai_engine::{Components, EngineError, OpRegistry};
 use archai_spec::config::{
-    ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, shipped_datasets,
+    ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, parse_overrides,
+    shipped_datasets,
 };
 use archai_spec::names::unknown;
 use archai_spec::settings::{Dataset, OWN_SPACE, Settings};
@@ -265,6 +266,10 @@ pub fn dataset_section(
     check_of_dataset(&overrides)?;
     let algo = lab.algorithms().get(BASE_ALGORITHM);
     let algo = algo.map_err(|e| LabError::request(e.to_string()))?;
+    // What trainings do to pictures has no part in the section, and its default may not fit small ones.
+    let mut overrides = overrides;
+    let off = ["nas.search", "nas.eval"].map(|phase| format!("{phase}.loader.cutout=0"));
+    overrides.extend(parse_overrides(&off)?);
     let request = ConfigRequest {
         dataset: Some(name),
         mode: RunMode::Full,

@@ -158,13 +158,22 @@ impl ExperimentRunner for OwnOps {
     }
 }
 
+/// Its settings. Formats that are made of layers cannot hold what is computed by `swish`.
+const SETTINGS: &str = "\
+__include__: archai:algos/common.yaml
+nas:
+  eval:
+    export: [safetensors]
+";
+
 /// Everything that comes with archai, the two ops, and an algorithm that searches among them.
 pub fn lab() -> Result<Lab, LabError> {
     let own_ops = Algorithm::new(
         "own_ops",
         "DARTS among ops of one's own",
         |_: NoSettings| OwnOps,
-    );
+    )
+    .yaml(SETTINGS);
     Ok(Lab::builtin()
         .with_layers(GhostConv)?
         .with_op(SwishInfo, Arc::new(make_swish))?

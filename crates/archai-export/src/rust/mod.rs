@@ -33,9 +33,9 @@ const KERNELS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/kernels.deflate
 
 /// The files that are the same for every network.
 const FIXED: [(&str, &str); 3] = [
-    ("src/builder.rs", include_str!("template/builder.rs")),
-    ("src/weights.rs", include_str!("template/weights.rs")),
-    ("src/main.rs", include_str!("template/main.rs")),
+    ("src/builder.rs", include_str!("../../template/builder.rs")),
+    ("src/weights.rs", include_str!("../../template/weights.rs")),
+    ("src/main.rs", include_str!("../../template/main.rs")),
 ];
 
 /// The files that depend on the network. The manifest is the last one: without it the folder is no crate.
@@ -215,14 +215,14 @@ fn lib(info: &ModelInfo, graph: &Graph) -> String {
         classes.concat(),
         numbers(&info.mean),
         numbers(&info.std),
-        include_str!("template/lib_tail.rs"),
+        include_str!("../../template/lib_tail.rs"),
     )
 }
 
 fn readme(info: &ModelInfo) -> String {
     let [height, width] = info.size;
     let kind = if info.channels == 1 { "pgm" } else { "ppm" };
-    include_str!("template/README.md")
+    include_str!("../../template/README.md")
         .replace("WIDTHxHEIGHT", &format!("{width}x{height}"))
         .replace("KIND", kind)
 }

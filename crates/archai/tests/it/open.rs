@@ -580,6 +580,7 @@ fn an_own_op_is_known_to_every_command() {
             "nas.eval.loader.train_batch=8",
             "nas.eval.loader.cutout=0",
             "nas.eval.model_desc.aux_weight=0",
+            "nas.eval.export=[safetensors]",
         ]
         .map(String::from)
         .to_vec(),
