@@ -30,10 +30,11 @@ const QUICK: &str = "\
     nas.eval.model_desc.aux_weight=0 nas.eval.model_desc.model_stems.init_node_ch=2";
 
 /// The sources whose text the pages show.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "crates/archai/examples/my_darts.rs",
     "crates/archai/examples/own_op.rs",
     "crates/archai/examples/own_data.rs",
+    "crates/archai/examples/use_model.rs",
     "templates/own_algorithm/Cargo.toml",
     "templates/own_algorithm/src/main.rs",
     "templates/own_algorithm/src/my_algorithm.rs",
