@@ -52,7 +52,8 @@ def learns(module, images):
     """Whether the loss falls when training goes on from the file."""
     network = module.load().train()
     if hasattr(network, "set_drop_path"):
-        network.set_drop_path(0.1)
+        # A few steps show that training goes on, not how noise averages out.
+        network.set_drop_path(0.0)
     labels = torch.arange(len(images)) % module.N_CLASSES
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
     losses = []

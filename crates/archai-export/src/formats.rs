@@ -140,6 +140,26 @@ impl Formats {
             .iter()
             .position(|e| has_extension(e.as_ref()));
         let own = own.or_else(|| self.exporters.iter().position(|e| e.takes_any_name()));
+        self.products_with(path, own)
+    }
+
+    /// The files of a network beside `path`, a file that is read: each has the stem of its name and the extension of its own
+    /// format.
+    ///
+    /// ```
+    /// use archai_export::{Formats, Options, builtin};
+    /// use std::path::Path;
+    /// let formats = Formats::new(&builtin(), &["pytorch"], &Options::default())?;
+    /// let products = formats.products_beside(Path::new("served/v1.safetensors"));
+    /// assert_eq!(products[0].path(), Path::new("served/v1.pt"));
+    /// # Ok::<(), String>(())
+    /// ```
+    pub fn products_beside(&self, path: &Path) -> Vec<Product> {
+        self.products_with(path, None)
+    }
+
+    /// Where the format of index `own`, if there is one, writes `path` itself.
+    fn products_with(&self, path: &Path, own: Option<usize>) -> Vec<Product> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut products = Vec::new();
         for (i, exporter) in self.exporters.iter().enumerate() {

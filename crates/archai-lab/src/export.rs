@@ -97,7 +97,7 @@ impl Lab {
             false => out,
         };
         let name = source.file_name().unwrap_or_default();
-        let products = formats.products(&out.join(name));
+        let products = formats.products_beside(&out.join(name));
         let same = |path: &Path| match (path.canonicalize(), source.canonicalize()) {
             (Ok(a), Ok(b)) => a == b,
             _ => false,
