@@ -37,7 +37,8 @@ const MAX_FILE: u64 = 256 << 20;
 ///
 /// # Errors
 /// [`DataError::Io`] if it cannot be read; as [`decode`].
-pub fn read(path: &Path) -> Result<Image<'static>, DataError> {
+pub fn read(path: impl AsRef<Path>) -> Result<Image<'static>, DataError> {
+    let path = path.as_ref();
     decode(path, &|| "byte 0".to_owned(), &bytes(path)?)
 }
 

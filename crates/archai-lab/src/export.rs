@@ -57,6 +57,26 @@ impl ExportRequest {
     }
 }
 
+impl ExportRequest {
+    /// The folder in which the files will stand: the one that is asked for, `export` in a run directory, or that of the model
+    /// file.
+    pub fn folder(&self) -> PathBuf {
+        let out = match &self.out {
+            Some(out) => out.clone(),
+            None if self.model.is_dir() => self.model.join(EXPORTS),
+            None => self
+                .model
+                .parent()
+                .map(Path::to_path_buf)
+                .unwrap_or_default(),
+        };
+        match out.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => out,
+        }
+    }
+}
+
 impl Lab {
     /// Writes a trained network in the formats of other programs, and gives the files. All of them are written before the
     /// first one gets its name, so that what goes wrong leaves nothing behind.
@@ -87,15 +107,7 @@ impl Lab {
         formats
             .check(&model.desc, catalog)
             .map_err(LabError::request)?;
-        let out = match &request.out {
-            Some(out) => out.clone(),
-            None if request.model.is_dir() => request.model.join(EXPORTS),
-            None => source.parent().map(Path::to_path_buf).unwrap_or_default(),
-        };
-        let out = match out.as_os_str().is_empty() {
-            true => PathBuf::from("."),
-            false => out,
-        };
+        let out = request.folder();
         let name = source.file_name().unwrap_or_default();
         let products = formats.products_beside(&out.join(name));
         let same = |path: &Path| match (path.canonicalize(), source.canonicalize()) {

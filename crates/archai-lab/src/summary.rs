@@ -157,7 +157,7 @@ impl Outcome {
             let (Some(dir), Some(files)) = (dir, files) else {
                 continue;
             };
-            let mut list: Vec<(String, String)> = files
+            let mut list: Vec<(String, String)> = by_folder(files, dir)
                 .iter()
                 .map(
                     |RunFile {
@@ -231,6 +231,46 @@ pub fn clock(time: Duration) -> String {
     } else {
         format!("{m}:{s:02}")
     }
+}
+
+/// The files of trained networks in `folder`, those in a folder of their own (a crate, say) as one: under the folder's name, with
+/// the size of all and the words of the one that a user begins with. Other files stay as they are.
+pub fn by_folder(files: &[RunFile], folder: &Path) -> Vec<RunFile> {
+    let mut folded: Vec<RunFile> = Vec::new();
+    let mut counts: Vec<usize> = Vec::new();
+    for file in files {
+        let below = file.path.strip_prefix(folder).unwrap_or(&file.path);
+        let mut parts = below.components();
+        let inner = (parts.next(), parts.next().is_some(), file.bytes);
+        let (Some(first), true, Some(bytes)) = inner else {
+            folded.push(file.clone());
+            counts.push(0);
+            continue;
+        };
+        let path = folder.join(first);
+        match folded.iter().position(|other| other.path == path) {
+            Some(place) => {
+                counts[place] += 1;
+                let whole = &mut folded[place];
+                whole.bytes = whole.bytes.map(|all| all + bytes);
+                if file.usage.is_some() {
+                    whole.what.clone_from(&file.what);
+                    whole.usage.clone_from(&file.usage);
+                }
+            }
+            None => {
+                counts.push(1);
+                folded.push(RunFile {
+                    path,
+                    ..file.clone()
+                });
+            }
+        }
+    }
+    for (file, n) in folded.iter_mut().zip(counts).filter(|(_, n)| *n > 0) {
+        file.what = format!("{} ({n} files)", file.what);
+    }
+    folded
 }
 
 #[cfg(test)]

@@ -107,7 +107,7 @@ impl Exporter for RustExporter {
 
     fn describe_companion(&self, name: &str, what: &str) -> String {
         match name.split_once('/').map_or(name, |(_, file)| file) {
-            "Cargo.toml" => format!("{what}, as {}: its manifest", self.about()),
+            "Cargo.toml" => format!("{what}, as {}", self.about()),
             "model.safetensors" => format!("{what}, of the Rust crate"),
             "src/network.rs" => "the network as Rust source".to_string(),
             "README.md" => "how the Rust crate is used".to_string(),
@@ -118,6 +118,10 @@ impl Exporter for RustExporter {
 
     fn usage(&self, file: &str) -> Option<String> {
         let folder = file.strip_suffix("/Cargo.toml")?;
+        // The kernels below it are a crate, too, which nobody begins with.
+        if folder.contains('/') {
+            return None;
+        }
         Some(format!(
             "cargo run --release --manifest-path {file} -- {folder}/model.safetensors IMAGE.ppm"
         ))

@@ -11,6 +11,7 @@ use archai_engine::export::{Exporter, ModelFile, width};
 use archai_lab::Lab;
 use archai_lab::export::ExportRequest;
 use archai_lab::forecast::bytes;
+use archai_lab::summary::by_folder;
 use archai_predict::{Classifier, Evaluation, PredictError};
 use archai_spec::numbers::{percent, thousands};
 use archai_spec::settings::ExportOptions;
@@ -68,7 +69,7 @@ pub fn run(args: &ExportArgs, overrides: &[String], lab: &Lab, env: &Env) -> Res
     let files = lab.export(&request)?;
     let text = match args.json {
         true => format!("{:#}\n", as_json(&files, &losses)),
-        false => as_text(&files, &losses),
+        false => as_text(&by_folder(&files, &request.folder()), &losses),
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
