@@ -107,7 +107,7 @@ fn formats_that_cannot_be_written_are_refused_before_anything_is_trained() {
     for (names, expect) in [
         (
             ["pytorch", "size"],
-            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pytorch, onnx, sizes, again",
+            "nas.eval.export: there is no exporter `size`; did you mean `sizes`? known are safetensors, pytorch, onnx, rust, sizes, again",
         ),
         (
             ["safetensors", "again"],

@@ -204,7 +204,8 @@ fn follow(name: &str, prepare: impl FnOnce(&World)) {
                     "{place}: the text stands in none of {SOURCES:?}:\n{text}"
                 );
             }
-            "" | "text" => {}
+            // Snippets of Python are run by interop/use_the_model.py.
+            "" | "text" | "python" => {}
             other => panic!("{place}: nothing is known of blocks of {other:?}"),
         }
     }
