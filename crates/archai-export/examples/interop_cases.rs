@@ -192,7 +192,7 @@ fn write_with(
     // Each format with the options that it heeds.
     for exporter in builtin().iter() {
         let formats = Formats::new(&builtin(), &[exporter.name()], &Options::default())?;
-        for product in formats.products(&place.join("model")) {
+        for product in formats.products_beside(&place.join("model")) {
             let mut bytes = Vec::new();
             product.write(&model, &mut bytes)?;
             fs::create_dir_all(product.path().parent().unwrap_or(&place))?;
