@@ -33,6 +33,12 @@ use weights::Weights;
 #[derive(Debug)]
 pub struct Error(pub String);
 
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl From<archai_kernels::Unsupported> for Error {
     fn from(e: archai_kernels::Unsupported) -> Self {
         Error(e.to_string())

@@ -108,7 +108,7 @@ fn what_a_lab_does_not_know_is_refused_before_anything_runs() {
         ),
         (
             exporting("[pytorch,names]", tiny()),
-            "`nas.eval.export=[pytorch,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pytorch, onnx)",
+            "`nas.eval.export=[pytorch,names]`: nas.eval.export.1: unknown value `names` (valid: safetensors, pytorch, onnx, rust)",
         ),
     ] {
         let error = lab.run(&request, &NoObserver).map(drop).unwrap_err();
