@@ -141,7 +141,10 @@ fn kernels() -> Vec<(String, String)> {
     let mut all = Vec::new();
     // The bytes are this crate's own: a test reads them.
     let read = flate2::read::DeflateDecoder::new(KERNELS).read_to_end(&mut all);
-    assert!(read.is_ok(), "the sources of the kernels, which are part of the program, are whole");
+    assert!(
+        read.is_ok(),
+        "the sources of the kernels, which are part of the program, are whole"
+    );
     let mut rest = all.as_slice();
     let mut take = || -> Option<String> {
         let (length, after) = rest.split_first_chunk::<4>()?;
