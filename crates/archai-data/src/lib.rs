@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod batch;
 mod bounded;
 mod dataset;
 pub mod download;
@@ -41,6 +42,7 @@ mod jpeg;
 mod jpeg_scans;
 mod loader;
 mod loaders;
+mod mix;
 pub mod nasbench201;
 pub mod picture;
 mod png;
@@ -49,11 +51,12 @@ mod transform;
 pub mod transforms;
 
 pub use archai_spec::rng;
+pub use batch::{Batch, Mixed};
 pub use dataset::{Dataset, Image, InMemory, Split};
 pub use error::DataError;
 pub use format::{Contents, DataFormat, Formats, check_place, inspect, open};
 pub use gather::Gather;
-pub use loader::{Batch, Batches, Loader};
+pub use loader::{Batches, Loader};
 pub use loaders::Loaders;
 pub use transform::{Pipeline, Pixels, Scope, Step, Transform, Transforms};
 pub use transforms::{Square, cutout_square};

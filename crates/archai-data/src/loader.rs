@@ -9,21 +9,14 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use archai_spec::settings::Mix;
+
+use crate::batch::Batch;
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::mix::mix;
 use crate::rng::Key;
 use crate::transform::Pipeline;
-
-/// Images and labels that are trained on together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// Normalised pixels: image after image, each channel after channel, each row by row.
-    pub images: Vec<f32>,
-    /// One class per image.
-    pub labels: Vec<i64>,
-    /// Images, channels, height, width.
-    pub shape: [usize; 4],
-}
 
 /// Makes batches out of (a part of) a data set.
 ///
@@ -55,6 +48,9 @@ impl Loader {
             batch: batch.max(1),
             key,
             shuffle: false,
+            balanced: false,
+            mix: None,
+            class_weights: None,
             orders: Mutex::default(),
         };
         Loader {
@@ -82,6 +78,35 @@ impl Loader {
         self.map(|batching| (batching.key, batching.shuffle) = (key, true))
     }
 
+    /// As many images a pass as there are, each time one of a class that is drawn with equal probability; `key` decides as in
+    /// [`Loader::shuffled`]. Classes without images are passed over.
+    #[must_use]
+    pub fn balanced(self, key: Key) -> Loader {
+        self.map(|batching| {
+            (batching.key, batching.shuffle, batching.balanced) = (key, true, true);
+        })
+    }
+
+    /// Mixes the images of each batch with each other, and their classes with them.
+    #[must_use]
+    pub fn mixed(self, mix: Option<Mix>) -> Loader {
+        self.map(|batching| batching.mix = mix)
+    }
+
+    /// With weights of the classes in the loss, one for each class of the data set.
+    ///
+    /// # Panics
+    /// If their number is another.
+    #[must_use]
+    pub fn weighted(self, class_weights: Arc<[f64]>) -> Loader {
+        assert_eq!(
+            class_weights.len(),
+            self.batching.data.n_classes(),
+            "one weight for each class"
+        );
+        self.map(|batching| batching.class_weights = Some(class_weights))
+    }
+
     /// Prepares batches in this many threads, up to one more than that ahead; 0 prepares each when it is asked for, in
     /// the calling thread. The batches are the same for any number.
     #[must_use]
@@ -98,6 +123,9 @@ impl Loader {
             batch,
             key,
             shuffle,
+            balanced,
+            mix,
+            class_weights,
             orders: _,
         } = &*self.batching;
         let mut batching = Batching {
@@ -107,6 +135,9 @@ impl Loader {
             batch: *batch,
             key: *key,
             shuffle: *shuffle,
+            balanced: *balanced,
+            mix: *mix,
+            class_weights: class_weights.clone(),
             orders: Mutex::default(),
         };
         change(&mut batching);
@@ -191,6 +222,10 @@ struct Batching {
     batch: usize,
     key: Key,
     shuffle: bool,
+    /// Whether all classes come equally often; only of use with `shuffle`.
+    balanced: bool,
+    mix: Option<Mix>,
+    class_weights: Option<Arc<[f64]>>,
     /// The orders of the last passes that were asked for: workers are in two passes at most times, at their boundary.
     orders: Mutex<Vec<(u64, Arc<Vec<usize>>)>>,
 }
@@ -204,6 +239,9 @@ impl fmt::Debug for Batching {
             batch,
             key,
             shuffle,
+            balanced,
+            mix,
+            class_weights,
             orders: _,
         } = self;
         f.debug_struct("Batching")
@@ -212,6 +250,9 @@ impl fmt::Debug for Batching {
             .field("batch", batch)
             .field("key", key)
             .field("shuffle", shuffle)
+            .field("balanced", balanced)
+            .field("mix", mix)
+            .field("class_weights", class_weights)
             .finish_non_exhaustive()
     }
 }
@@ -236,11 +277,13 @@ impl Batching {
                 .apply(&self.data.image(item)?, key.with(item), out)?;
             labels.push(self.data.label(item).into());
         }
-        Ok(Batch {
-            images,
-            labels,
-            shape: [items.len(), channels, height, width],
-        })
+        let shape = [items.len(), channels, height, width];
+        let mut batch = Batch::new(images, labels, shape);
+        if let Some(settings) = &self.mix {
+            mix(&mut batch, settings, self.key.with("mix").with(counter));
+        }
+        batch.class_weights.clone_from(&self.class_weights);
+        Ok(batch)
     }
 
     fn order(&self, pass: u64) -> Arc<Vec<usize>> {
@@ -252,16 +295,41 @@ impl Batching {
         {
             return Arc::clone(order);
         }
-        let mut order = self.items.clone();
-        if self.shuffle {
-            self.key.with("order").with(pass).rng().shuffle(&mut order);
-        }
+        let key = self.key.with("order").with(pass);
+        let order = match (self.shuffle, self.balanced) {
+            (true, true) => self.drawn_by_class(key),
+            (true, false) => {
+                let mut order = self.items.clone();
+                key.rng().shuffle(&mut order);
+                order
+            }
+            (false, _) => self.items.clone(),
+        };
         let order = Arc::new(order);
         if orders.len() == KEPT {
             orders.remove(0);
         }
         orders.push((pass, Arc::clone(&order)));
         order
+    }
+}
+
+impl Batching {
+    /// As many images as there are, drawn with replacement: first a class, then one of its images.
+    fn drawn_by_class(&self, key: Key) -> Vec<usize> {
+        let mut classes = vec![Vec::new(); self.data.n_classes()];
+        for &item in &self.items {
+            classes[self.data.label(item) as usize].push(item);
+        }
+        classes.retain(|items| !items.is_empty());
+        let mut rng = key.rng();
+        let mut one_of = |n: usize| rng.uniform_u32_below(n as u32) as usize;
+        (0..self.items.len())
+            .map(|_| {
+                let class = &classes[one_of(classes.len())];
+                class[one_of(class.len())]
+            })
+            .collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use archai_spec::settings;
+use archai_spec::settings::{self, ClassWeights, Sampler};
 
 use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
@@ -162,9 +162,20 @@ impl Loaders {
         let valid = (!valid.is_empty()).then(|| {
             loader(valid, &plain, settings.test_batch).with_workers(settings.test_workers)
         });
-        let train = loader(train, &augmented, settings.train_batch)
-            .shuffled(key.with("train"))
-            .with_workers(train_workers);
+        let weights = match settings.class_weights {
+            ClassWeights::Equal => None,
+            ClassWeights::Balanced => Some(balanced(&*data, &train)),
+        };
+        let train = loader(train, &augmented, settings.train_batch);
+        let train = match settings.sampler {
+            Sampler::Shuffled => train.shuffled(key.with("train")),
+            Sampler::Balanced => train.balanced(key.with("train")),
+        };
+        let train = train.mixed(settings.mix).with_workers(train_workers);
+        let train = match weights {
+            Some(weights) => train.weighted(weights),
+            None => train,
+        };
         Ok(Loaders {
             train,
             valid,
@@ -237,6 +248,20 @@ fn divide(
             .collect()
     };
     Ok((pick(train), pick(valid)))
+}
+
+/// n / (K·n_c) for each class c of the `items`; 0 for one that none of them has, so that it cannot matter.
+fn balanced(data: &dyn Dataset, items: &[usize]) -> Arc<[f64]> {
+    let mut counts = vec![0_usize; data.n_classes()];
+    for &item in items {
+        counts[data.label(item) as usize] += 1;
+    }
+    let share = items.len() as f64 / counts.len() as f64;
+    let weight = |&count: &usize| match count {
+        0 => 0.0,
+        count => share / count as f64,
+    };
+    counts.iter().map(weight).collect()
 }
 
 fn labels(data: &dyn Dataset) -> Vec<u32> {

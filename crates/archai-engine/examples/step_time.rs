@@ -55,11 +55,8 @@ fn describe(what: &str) -> Result<ModelDesc, Box<dyn std::error::Error>> {
 fn batch(n: usize, seed: u64) -> Batch {
     let mut rng = Key::new(seed).with("images").rng();
     let images = (0..n * 3 * 32 * 32).map(|_| 2.0 * rng.uniform_f64() as f32 - 1.0);
-    Batch {
-        images: images.collect(),
-        labels: (0..n).map(|i| (i % 10) as i64).collect(),
-        shape: [n, 3, 32, 32],
-    }
+    let labels = (0..n).map(|i| (i % 10) as i64).collect();
+    Batch::new(images.collect(), labels, [n, 3, 32, 32])
 }
 
 fn settings_of_sgd() -> archai_spec::settings::Optimizer {

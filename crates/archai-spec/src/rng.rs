@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A key is a chain of BLAKE3 hashes; a generator is ChaCha with 8 rounds seeded by it. Values are the same on every
-//! platform, except [`Rng::normal`], which is as exact as the platform's logarithm and cosine.
+//! platform, except [`Rng::normal`], [`Rng::gamma`] and [`Rng::beta`], which are as exact as the platform's logarithm, power and
+//! cosine.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng};
@@ -126,6 +127,39 @@ impl Rng {
         radius * (std::f64::consts::TAU * self.uniform_f64()).cos()
     }
 
+    /// A number of the gamma distribution of the given shape and scale 1 (Marsaglia and Tsang, "A simple method for generating
+    /// gamma variables", 2000). A shape that is not positive gives 0.
+    pub fn gamma(&mut self, shape: f64) -> f64 {
+        if shape.is_nan() || shape <= 0.0 {
+            return 0.0;
+        }
+        // Their method needs a shape of at least 1; a smaller one is made of the next larger one.
+        let boost = match shape < 1.0 {
+            true => (1.0 - self.uniform_f64()).powf(1.0 / shape),
+            false => 1.0,
+        };
+        let d = if shape < 1.0 { shape + 1.0 } else { shape } - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            let u = 1.0 - self.uniform_f64();
+            if v > 0.0 && u.ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return boost * d * v;
+            }
+        }
+    }
+
+    /// A number of the beta distribution, in [0, 1]. Parameters so small that neither of the two gamma numbers differs from 0
+    /// give 1/2.
+    pub fn beta(&mut self, alpha: f64, beta: f64) -> f64 {
+        let (x, y) = (self.gamma(alpha), self.gamma(beta));
+        match x + y > 0.0 {
+            true => x / (x + y),
+            false => 0.5,
+        }
+    }
+
     /// Puts the items into a random order, each equally likely (Fisher and Yates).
     ///
     /// # Panics
@@ -148,6 +182,39 @@ mod tests {
 
     fn base() -> Key {
         Key::new(42).with("purpose").with(3u64)
+    }
+
+    #[test]
+    fn gamma_and_beta_have_their_means_and_variances() {
+        let moments = |values: &[f64]| {
+            let n = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / n;
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+            (mean, variance)
+        };
+        let near = |found: f64, expected: f64| (found - expected).abs() < 0.1 * expected;
+        for shape in [0.2, 1.0, 4.5] {
+            let mut rng = base().with("gamma").rng();
+            let values: Vec<f64> = (0..100_000).map(|_| rng.gamma(shape)).collect();
+            let (mean, variance) = moments(&values);
+            assert!(
+                near(mean, shape) && near(variance, shape),
+                "{shape}: {mean} {variance}"
+            );
+        }
+        for (a, b) in [(0.2, 0.2), (1.0, 1.0), (2.0, 5.0)] {
+            let mut rng = base().with("beta").rng();
+            let values: Vec<f64> = (0..100_000).map(|_| rng.beta(a, b)).collect();
+            assert!(values.iter().all(|v| (0.0..=1.0).contains(v)));
+            let (mean, variance) = moments(&values);
+            let expected = a * b / ((a + b) * (a + b) * (a + b + 1.0));
+            assert!(
+                near(mean, a / (a + b)) && near(variance, expected),
+                "{a} {b}: {mean} {variance}"
+            );
+        }
+        assert_eq!(base().rng().gamma(0.0), 0.0);
+        assert_eq!(base().rng().beta(0.0, 0.0), 0.5);
     }
 
     #[test]

@@ -144,14 +144,9 @@ impl Reference {
         let (size, n) = (shape.iter().product::<usize>(), shape[0]);
         let x = self.supernet.get(&format!("x_{which}"));
         let y = self.supernet.get(&format!("y_{which}"));
-        Batch {
-            images: x[i * size..(i + 1) * size]
-                .iter()
-                .map(|&v| v as f32)
-                .collect(),
-            shape,
-            labels: y[i * n..(i + 1) * n].iter().map(|&v| v as i64).collect(),
-        }
+        let images = x[i * size..(i + 1) * size].iter().map(|&v| v as f32);
+        let labels = y[i * n..(i + 1) * n].iter().map(|&v| v as i64);
+        Batch::new(images.collect(), labels.collect(), shape)
     }
 
     /// Values per edge as the reference's table `normal` or `reduce`.

@@ -309,13 +309,8 @@ fn noise_batch(model: &Model) -> Batch {
     let input = model.desc().input;
     let shape = [16, input.channels, input.height, input.width];
     let mut rng = Key::new(7).rng();
-    Batch {
-        images: (0..shape.iter().product::<usize>())
-            .map(|_| rng.normal() as f32)
-            .collect(),
-        labels: (0..16).map(|i| i % 10).collect(),
-        shape,
-    }
+    let images = (0..shape.iter().product::<usize>()).map(|_| rng.normal() as f32);
+    Batch::new(images.collect(), (0..16).map(|i| i % 10).collect(), shape)
 }
 
 #[test]

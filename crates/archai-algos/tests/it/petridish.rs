@@ -115,11 +115,9 @@ fn compile(desc: &ModelDesc, registry: &OpRegistry, compute: Compute, seed: u64)
 
 fn batch(n: usize) -> Batch {
     let mut rng = archai_data::rng::Key::new(9).rng();
-    Batch {
-        images: (0..n * 64).map(|_| rng.normal() as f32).collect(),
-        labels: (0..n as i64).map(|i| i % 10).collect(),
-        shape: [n, 1, 8, 8],
-    }
+    let images = (0..n * 64).map(|_| rng.normal() as f32).collect();
+    let labels = (0..n as i64).map(|i| i % 10).collect();
+    Batch::new(images, labels, [n, 1, 8, 8])
 }
 
 #[test]

@@ -79,6 +79,9 @@ fn section(dataset: settings::Dataset) -> settings::Loader {
         test_workers: 0,
         val_ratio: 0.0,
         val_augment: false,
+        mix: None,
+        sampler: settings::Sampler::Shuffled,
+        class_weights: settings::ClassWeights::Equal,
     }
 }
 

@@ -16,6 +16,9 @@ fn section(dataset: settings::Dataset) -> settings::Loader {
         test_workers: 1,
         val_ratio: 0.5,
         val_augment: true,
+        mix: None,
+        sampler: settings::Sampler::Shuffled,
+        class_weights: settings::ClassWeights::Equal,
     }
 }
 
@@ -266,4 +269,30 @@ fn what_cannot_work_is_found_out_before_anything_begins() {
         transforms(&["crop", "flip", "normalise"], 4),
         &["does not list `cutout`, but loader.cutout is 4"],
     );
+}
+
+#[test]
+fn weights_of_classes_stand_in_training_batches_alone() {
+    let mut settings = mini();
+    settings.class_weights = settings::ClassWeights::Balanced;
+    let loaders = open(&settings, 1, "search").unwrap();
+    let weights = first(&loaders.train, 0).class_weights.unwrap();
+    // All classes of this data set have as many images.
+    assert_eq!(weights.to_vec(), vec![1.0; 10]);
+    let others = [loaders.valid, loaders.valid_arch, loaders.test];
+    for loader in others.iter().flatten() {
+        assert_eq!(first(loader, 0).class_weights, None);
+    }
+    settings.mix = Some(settings::Mix {
+        mixup: 0.2,
+        cutmix: 0.0,
+        prob: 1.0,
+        switch_prob: 0.5,
+    });
+    let loaders = open(&settings, 1, "search").unwrap();
+    assert!(first(&loaders.train, 0).mixed.is_some());
+    let others = [loaders.valid, loaders.valid_arch, loaders.test];
+    for loader in others.iter().flatten() {
+        assert_eq!(first(loader, 0).mixed, None);
+    }
 }

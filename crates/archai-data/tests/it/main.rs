@@ -8,6 +8,7 @@ mod golden;
 mod hostile;
 mod loader;
 mod loaders;
+mod mix;
 mod nasbench201;
 mod pictures;
 mod readers;

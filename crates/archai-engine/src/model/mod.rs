@@ -10,14 +10,14 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use archai_data::{Batch, rng::Key};
+use archai_data::{Batch, Mixed, rng::Key};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::finalize::{Finalized, Supernet};
 use archai_spec::settings::Loss;
 use burn::tensor::Tensor;
 
 pub use crate::op::Candidate;
-pub use objective::{Objective, Regular, cross_entropy};
+pub use objective::{Objective, Regular, Targets, cross_entropy};
 
 use crate::arch::{AlphaInit, ArchGrads, ArchKey, ArchParams, Relaxation, Softmax};
 use crate::compute::{Compute, to_host, track};
@@ -408,12 +408,8 @@ impl Model {
         self.check_batch(batch)?;
         let images = self.images(batch, samples.clone());
         let outputs = self.forward(images, Mode::Evaluation);
-        let value = cross_entropy(
-            outputs.logits.clone(),
-            &batch.labels[samples],
-            loss,
-            &self.net.compute,
-        );
+        let targets = self.targets(batch, samples, loss);
+        let value = cross_entropy(outputs.logits.clone(), &targets, &self.net.compute);
         Ok((to_host(&value)[0], logits(&[outputs.logits])))
     }
 
@@ -543,9 +539,26 @@ impl Model {
             )));
         }
         let classes = self.net.desc.n_classes;
-        match batch
-            .labels
-            .iter()
+        if let Some(Mixed { others, shares }) = &batch.mixed
+            && (others.len(), shares.len()) != (batch.labels.len(), batch.labels.len())
+        {
+            return Err(EngineError::Batch(format!(
+                "a batch of {} mixed images has {} other labels with {} shares",
+                batch.labels.len(),
+                others.len(),
+                shares.len()
+            )));
+        }
+        if let Some(weights) = &batch.class_weights
+            && weights.len() != classes
+        {
+            return Err(EngineError::Batch(format!(
+                "{} weights of classes do not fit the model's {classes} classes",
+                weights.len()
+            )));
+        }
+        let others = batch.mixed.iter().flat_map(|mixed| &mixed.others);
+        match (batch.labels.iter().chain(others))
             .find(|&&l| usize::try_from(l).map_or(true, |l| l >= classes))
         {
             Some(l) => Err(EngineError::Batch(format!(
@@ -553,6 +566,10 @@ impl Model {
             ))),
             None => Ok(()),
         }
+    }
+
+    fn targets(&self, batch: &Batch, samples: Range<usize>, loss: &Loss) -> Targets {
+        Targets::new(batch, samples, self.net.desc.n_classes, loss)
     }
 
     fn images(&self, batch: &Batch, samples: Range<usize>) -> Tensor<4> {
@@ -602,8 +619,8 @@ impl Model {
         let mut all_logits = Vec::with_capacity(chunks);
         for chunk in 0..chunks {
             let (start, end) = (chunk * n / chunks, (chunk + 1) * n / chunks);
-            let labels = &batch.labels[start..end];
-            let share = (end - start) as f64 / n as f64;
+            let targets = self.targets(batch, start..end, &objective.loss);
+            let share = batch.weight(start..end) / batch.weight(0..n);
             let tensors = self.weights.tensors().iter().enumerate();
             let weights: Vec<Tensor<1>> = tensors
                 .map(|(i, tensor)| leaf(want.weights && !self.is_frozen(i))(tensor))
@@ -632,10 +649,10 @@ impl Model {
                 objective.aux_weight != 0.0,
             );
             let updates = pass.into_updates();
-            let mut loss = cross_entropy(outputs.logits.clone(), labels, &objective.loss, compute);
+            let mut loss = cross_entropy(outputs.logits.clone(), &targets, compute);
             main += share * to_host(&loss)[0];
             for logits in outputs.aux {
-                let l = cross_entropy(logits, labels, &objective.loss, compute);
+                let l = cross_entropy(logits, &targets, compute);
                 *aux.get_or_insert(0.0) += share * to_host(&l)[0];
                 loss = loss + l * objective.aux_weight;
             }

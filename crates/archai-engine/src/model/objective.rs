@@ -1,6 +1,8 @@
 //! What a training minimises, how a step is regularised, and the loss itself.
 
-use archai_data::rng::Key;
+use std::ops::Range;
+
+use archai_data::{Batch, rng::Key};
 use archai_spec::settings::{self, Loss, LossKind};
 use burn::tensor::{Tensor, activation::log_softmax};
 
@@ -66,19 +68,40 @@ pub struct Regular {
     pub draw: Key,
 }
 
-/// Mean cross entropy of `logits` `[n, K]` against targets (1 − ε)·one-hot + ε/K: one number. Labels must be below K.
-pub fn cross_entropy(
-    logits: Tensor<2>,
-    labels: &[i64],
-    loss: &Loss,
-    compute: &Compute,
-) -> Tensor<1> {
-    let LossKind::CrossEntropyLoss = loss.kind;
-    let [n, k] = logits.dims();
-    let mut targets = vec![loss.smoothing / k as f64; n * k];
-    for (row, &label) in labels.iter().enumerate() {
-        targets[row * k + label as usize] += 1.0 - loss.smoothing;
+/// What the logits of some images of a batch are compared with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Targets {
+    /// A row of K numbers for each image.
+    rows: Vec<f64>,
+    /// What the images count together.
+    weight: f64,
+}
+
+impl Targets {
+    /// (1 − ε)·t + ε/K for each image, where t has the shares of its classes (one-hot, unless images are mixtures), times the
+    /// weight of each class. Labels must be below `n_classes`.
+    pub fn new(batch: &Batch, images: Range<usize>, n_classes: usize, loss: &Loss) -> Self {
+        let LossKind::CrossEntropyLoss = loss.kind;
+        let mut rows = vec![loss.smoothing / n_classes as f64; images.len() * n_classes];
+        for (row, image) in rows.chunks_exact_mut(n_classes).zip(images.clone()) {
+            for (class, share) in batch.classes(image) {
+                row[class as usize] += share * (1.0 - loss.smoothing);
+            }
+            if batch.class_weights.is_some() {
+                let weights = (0..n_classes).map(|class| batch.class_weight(class));
+                row.iter_mut().zip(weights).for_each(|(t, w)| *t *= w);
+            }
+        }
+        Targets {
+            rows,
+            weight: batch.weight(images),
+        }
     }
-    let targets = compute.tensor(targets, [n, k]);
-    (log_softmax(logits, 1) * targets).sum() * (-1.0 / n as f64)
+}
+
+/// Mean cross entropy of `logits` `[n, K]` against targets for as many images: one number. Where classes have weights, the mean
+/// is over the images' weights, as in PyTorch's `CrossEntropyLoss`.
+pub fn cross_entropy(logits: Tensor<2>, targets: &Targets, compute: &Compute) -> Tensor<1> {
+    let rows = compute.tensor(targets.rows.clone(), logits.dims());
+    (log_softmax(logits, 1) * rows).sum() * (-1.0 / targets.weight)
 }

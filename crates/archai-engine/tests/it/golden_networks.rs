@@ -53,11 +53,9 @@ fn set_weights(model: &mut Model, weights: &[NamedTensor]) {
 }
 
 fn batch(images: &NamedTensor, labels: &NamedTensor) -> Batch {
-    Batch {
-        images: images.values.iter().map(|&v| v as f32).collect(),
-        labels: labels.values.iter().map(|&v| v as i64).collect(),
-        shape: shape(images),
-    }
+    let numbers = images.values.iter().map(|&v| v as f32).collect();
+    let labels = labels.values.iter().map(|&v| v as i64).collect();
+    Batch::new(numbers, labels, shape(images))
 }
 
 fn images(batch: &Batch, compute: &Compute) -> Tensor<4> {

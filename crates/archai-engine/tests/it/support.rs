@@ -78,9 +78,5 @@ pub fn batch(n: usize, desc: &ModelDesc, seed: u64) -> Batch {
         .map(|_| 2.0 * rng.uniform_f64() as f32 - 1.0)
         .collect();
     let labels = (0..n).map(|i| (i * 7 % desc.n_classes) as i64).collect();
-    Batch {
-        images,
-        labels,
-        shape,
-    }
+    Batch::new(images, labels, shape)
 }

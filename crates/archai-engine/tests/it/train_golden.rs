@@ -1,9 +1,10 @@
 //! Schedules, optimisers, clipping, drop-path and finalizers against reference numbers.
 
+use archai_data::{Batch, Mixed};
 use archai_engine::{
     Compute, Model, OpRegistry, Precision,
     finalize::{DefaultFinalizers, Finalizers},
-    model::{ModelOptions, cross_entropy},
+    model::{ModelOptions, Targets, cross_entropy},
     optim::{Optimizer, clip_factor},
     schedule::{Schedule, drop_path_prob},
 };
@@ -301,7 +302,10 @@ fn golden_label_smoothing() {
             .tensor::<2>(logits.clone(), [shape[0], shape[1]])
             .autodiff()
             .require_grad();
-        let value = cross_entropy(x.clone(), &labels, &loss, &compute);
+        let n = labels.len();
+        let batch = Batch::new(Vec::new(), labels.clone(), [n, 0, 0, 0]);
+        let targets = Targets::new(&batch, 0..n, shape[1], &loss);
+        let value = cross_entropy(x.clone(), &targets, &compute);
         let number: Vec<f64> = value.clone().inner().to_data().iter::<f64>().collect();
         close(
             &number,
@@ -319,4 +323,44 @@ fn golden_label_smoothing() {
             smoothing,
         );
     }
+}
+
+/// Figures of PyTorch 1.13 in f64: `F.cross_entropy` with `weight`, and of a mixture 0.7 : 0.3 of two targets.
+#[test]
+fn weighted_classes_and_mixtures_as_in_pytorch() {
+    let compute = Compute::cpu().with_precision(Precision::F64);
+    let logits = vec![
+        0.5, -1.0, 2.0, 1.5, 0.25, -0.75, 0.0, 3.0, 1.0, -2.0, 0.5, 0.125,
+    ];
+    let loss_of = |batch: &Batch, smoothing| {
+        let loss = settings::Loss {
+            kind: settings::LossKind::CrossEntropyLoss,
+            smoothing,
+        };
+        let targets = Targets::new(batch, 0..4, 3, &loss);
+        let value = cross_entropy(
+            compute.tensor::<2>(logits.clone(), [4, 3]),
+            &targets,
+            &compute,
+        );
+        value.to_data().iter::<f64>().next().expect("a number")
+    };
+    let close = |found: f64, expected: f64| {
+        assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+    };
+    let plain = Batch::new(Vec::new(), vec![2, 0, 1, 1], [4, 0, 0, 0]);
+    let weighted = Batch {
+        class_weights: Some(vec![2.0, 0.5, 1.25].into()),
+        ..plain.clone()
+    };
+    close(loss_of(&weighted, 0.0), 0.3136989020385445);
+    close(loss_of(&weighted, 0.1), 0.4927443812695985);
+    let mixed = Batch {
+        mixed: Some(Mixed {
+            others: vec![1, 1, 0, 2],
+            shares: vec![0.7; 4],
+        }),
+        ..plain
+    };
+    close(loss_of(&mixed, 0.1), 0.975093140196722);
 }

@@ -389,11 +389,9 @@ fn chunks_add_up_to_the_gradient_of_the_batch() {
     // Both halves of the batch are the same images, so that the norms see the same statistics in each chunk.
     let half = loaders(16, 8).train.batch_at(0, 0).expect("a batch");
     let [n, c, h, w] = half.shape;
-    let both = Batch {
-        images: [half.images.clone(), half.images.clone()].concat(),
-        labels: [half.labels.clone(), half.labels.clone()].concat(),
-        shape: [2 * n, c, h, w],
-    };
+    let images = [half.images.clone(), half.images.clone()].concat();
+    let labels = [half.labels.clone(), half.labels.clone()].concat();
+    let both = Batch::new(images, labels, [2 * n, c, h, w]);
     let model = supernet(Precision::F64);
     let grads = |chunks: usize| {
         let objective = Objective {

@@ -366,6 +366,84 @@ pub struct Loader {
     /// Validation batches that move the architecture are augmented like training data, as in the original DARTS code.
     /// Metrics on validation data never are.
     pub val_augment: bool,
+    /// Training images of a batch that are mixed with each other, and their targets with them. Null: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mix: Option<Mix>,
+    /// Which images a pass over the training data takes.
+    #[serde(default, skip_serializing_if = "Sampler::is_shuffled")]
+    pub sampler: Sampler,
+    /// How much each class counts in the training loss; measured losses are never weighted.
+    #[serde(default, skip_serializing_if = "ClassWeights::is_equal")]
+    pub class_weights: ClassWeights,
+}
+
+/// Mixing of training images with each other (mixup: Zhang et al., 2018; CutMix: Yun et al., 2019). One share λ holds for a
+/// batch, whose images are mixed with those of the same batch in reverse order, as timm does; a class counts by its share in
+/// the targets.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mix {
+    /// α of mixup, whose share λ is drawn from Beta(α, α): the images are averaged with weights λ and 1 − λ. 0: no mixup.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub mixup: f64,
+    /// α of CutMix: a rectangle of 1 − λ of the area comes from the other image. 0: no CutMix.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub cutmix: f64,
+    /// Share of the batches that are mixed.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-unit" = "share"))]
+    pub prob: f64,
+    /// Share of CutMix in the batches that are mixed, where both are asked for.
+    #[serde(default = "half")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    #[schemars(extend("x-unit" = "share"))]
+    pub switch_prob: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+fn half() -> f64 {
+    0.5
+}
+
+/// Which images a pass over training data takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampler {
+    /// Each image once, in random order.
+    #[default]
+    Shuffled,
+    /// As many images as there are, each time one of a class that is drawn with equal probability: images of rare classes
+    /// come several times, some of common ones not at all.
+    Balanced,
+}
+
+impl Sampler {
+    fn is_shuffled(&self) -> bool {
+        *self == Sampler::Shuffled
+    }
+}
+
+/// How much each class counts in the training loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeights {
+    /// As much as any other.
+    #[default]
+    Equal,
+    /// n / (K·n_c) for n training images of K classes, n_c of class c, so that all classes together count the same
+    /// (scikit-learn's `balanced`). The loss is then the weighted mean, as PyTorch's `CrossEntropyLoss(weight=…)` has it.
+    Balanced,
+}
+
+impl ClassWeights {
+    fn is_equal(&self) -> bool {
+        *self == ClassWeights::Equal
+    }
 }
 
 /// Training: schedule, optimisers, regularisation.

@@ -119,11 +119,7 @@ fn noise(n: usize, seed: u64, model: &Model) -> Batch {
     let shape = [n, input.channels, input.height, input.width];
     let mut rng = Key::new(seed).with("bench").rng();
     let classes = model.desc().n_classes;
-    Batch {
-        images: (0..shape.iter().product())
-            .map(|_| rng.normal() as f32)
-            .collect(),
-        labels: (0..n).map(|i| (i % classes) as i64).collect(),
-        shape,
-    }
+    let images = (0..shape.iter().product()).map(|_| rng.normal() as f32);
+    let labels = (0..n).map(|i| (i % classes) as i64);
+    Batch::new(images.collect(), labels.collect(), shape)
 }
