@@ -12,8 +12,13 @@ const RATIO: u64 = 100;
 
 /// Reads the gzip stream of a file of `length` bytes.
 pub(crate) fn gunzip<'a>(file: impl BufRead + 'a, length: u64) -> impl Read + 'a {
+    bounded(MultiGzDecoder::new(file), length)
+}
+
+/// Reads what `length` bytes decompress to, which `from` does.
+pub(crate) fn bounded<'a>(from: impl Read + 'a, length: u64) -> impl Read + 'a {
     Bounded {
-        from: MultiGzDecoder::new(file),
+        from,
         left: length.saturating_mul(RATIO).max(FLOOR),
         length,
     }

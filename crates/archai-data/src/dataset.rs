@@ -105,17 +105,34 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// As [`Dataset::image`], for whatever can be seen to be damaged.
     fn digest(&self) -> Result<String, DataError> {
+        let mut hasher = PixelHasher::new();
+        for index in 0..self.len() {
+            hasher.add(&self.image(index)?, self.label(index));
+        }
+        Ok(hasher.finish())
+    }
+}
+
+/// The digest of the labels and pixels of all images, which [`Dataset::digest`] gives by default.
+pub(crate) struct PixelHasher(blake3::Hasher);
+
+impl PixelHasher {
+    pub(crate) fn new() -> PixelHasher {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"archai images 1\n");
-        for index in 0..self.len() {
-            let image = self.image(index)?;
-            for number in [image.channels, image.height, image.width] {
-                hasher.update(&(number as u64).to_le_bytes());
-            }
-            hasher.update(&self.label(index).to_le_bytes());
-            hasher.update(&image.pixels);
+        PixelHasher(hasher)
+    }
+
+    pub(crate) fn add(&mut self, image: &Image<'_>, label: u32) {
+        for number in [image.channels, image.height, image.width] {
+            self.0.update(&(number as u64).to_le_bytes());
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        self.0.update(&label.to_le_bytes());
+        self.0.update(&image.pixels);
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0.finalize().to_hex().to_string()
     }
 }
 

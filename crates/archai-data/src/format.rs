@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_spec::registry::{Named, Registry};
-use archai_spec::settings;
+use archai_spec::settings::{self, OnDamaged};
 
 use crate::dataset::{self, Dataset, Split};
 use crate::error::DataError;
@@ -75,6 +75,12 @@ pub trait DataFormat: Named + Send + Sync {
     fn needs_path(&self) -> bool {
         true
     }
+
+    /// Those of the keys that only some formats know (`columns`, `on_damaged`) that this one reads. A section that sets
+    /// another of them is refused. By default none.
+    fn keys(&self) -> &[&str] {
+        &[]
+    }
 }
 
 /// Formats by name.
@@ -97,7 +103,9 @@ pub fn open(
     split: Split,
 ) -> Result<Arc<dyn Dataset>, DataError> {
     dataset::check(dataset)?;
-    let data = of(formats, dataset)?.open(dataset, split)?;
+    let format = of(formats, dataset)?;
+    check_keys(&**format, dataset)?;
+    let data = format.open(dataset, split)?;
     if data.n_classes() != dataset.n_classes {
         let problem = format!(
             "is {}, but the {} data of format `{}` has {} classes",
@@ -133,7 +141,9 @@ pub fn check_place(
 ) -> Result<(), DataError> {
     dataset::check(dataset)?;
     let place = Path::new(&dataset.path);
-    for file in of(formats, dataset)?.files(dataset, split)? {
+    let format = of(formats, dataset)?;
+    check_keys(&**format, dataset)?;
+    for file in format.files(dataset, split)? {
         if !file.exists() {
             let below = file.strip_prefix(place).unwrap_or(&file);
             let looked_for = match below.as_os_str().is_empty() {
@@ -225,6 +235,27 @@ pub(crate) fn some_of(names: &[String]) -> String {
     match names.len() > SHOWN {
         true => format!("{shown}, …"),
         false => shown,
+    }
+}
+
+/// Refuses a key that the format would ignore.
+fn check_keys(format: &dyn DataFormat, dataset: &settings::Dataset) -> Result<(), DataError> {
+    let set = [
+        ("columns", dataset.columns.is_some()),
+        ("on_damaged", dataset.on_damaged != OnDamaged::Stop),
+    ];
+    match set
+        .into_iter()
+        .find(|(key, is_set)| *is_set && !format.keys().contains(key))
+    {
+        None => Ok(()),
+        Some((key, _)) => Err(DataError::setting(
+            format!("dataset.{key}"),
+            format!(
+                "is set, but the format `{}` does not read it; leave it out",
+                dataset.format
+            ),
+        )),
     }
 }
 

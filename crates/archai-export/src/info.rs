@@ -232,6 +232,7 @@ impl ModelInfo {
             max_batches: -1,
             transforms: Some(self.transforms.clone()),
             on_damaged: settings::OnDamaged::Stop,
+            columns: None,
         }
     }
 

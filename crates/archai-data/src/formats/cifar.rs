@@ -1,5 +1,5 @@
-//! The binary version of CIFAR-10 and CIFAR-100 (Krizhevsky, 2009): records of one or two label bytes and 3072 bytes of
-//! pixels, as a folder of files or as the archive that its authors publish.
+//! CIFAR-10 and CIFAR-100 (Krizhevsky, 2009), as a folder of files or as the archives that their author publishes: the binary
+//! version, records of one or two label bytes and 3072 bytes of pixels, and the Python version, pickled dictionaries.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -9,6 +9,8 @@ use std::sync::Arc;
 use archai_spec::registry::Named;
 use archai_spec::settings;
 
+use super::columns;
+use super::pickle::Pickle;
 use crate::bounded::gunzip;
 use crate::dataset::{Dataset, Image, Split};
 use crate::error::DataError;
@@ -16,7 +18,7 @@ use crate::files;
 use crate::format::DataFormat;
 use crate::gather::Gather;
 
-/// The formats `cifar10_binary` and `cifar100_binary`.
+/// The formats `cifar10_binary`, `cifar100_binary`, `cifar10_python` and `cifar100_python`.
 pub(super) struct Cifar(&'static Variant);
 
 impl Cifar {
@@ -28,6 +30,16 @@ impl Cifar {
     /// Records of 2 + 3072 bytes; the fine label is used.
     pub(super) fn cifar100() -> Self {
         Cifar(&CIFAR100)
+    }
+
+    /// Pickled dictionaries of `data` and `labels`.
+    pub(super) fn cifar10_python() -> Self {
+        Cifar(&CIFAR10_PYTHON)
+    }
+
+    /// Pickled dictionaries of `data`, `fine_labels` and `coarse_labels`.
+    pub(super) fn cifar100_python() -> Self {
+        Cifar(&CIFAR100_PYTHON)
     }
 }
 
@@ -48,32 +60,41 @@ impl DataFormat for Cifar {
         split: Split,
     ) -> Result<Arc<dyn Dataset>, DataError> {
         let (Cifar(variant), path) = (self, Path::new(&dataset.path));
+        columns::refuse_test_names(dataset)?;
+        let label = variant.label(dataset)?;
         let mut gather = Gather::new(dataset);
         if path.is_file() {
             let names = variant.names(dataset, split);
             let (files, class_names) = from_archive(dataset, split, &names, variant.class_names)?;
-            gather.name_classes(class_names);
+            gather.name_classes(variant.class_names(&class_names, label));
             for (name, bytes) in files {
                 let length = bytes.len() as u64;
-                records(&name, length, &mut &*bytes, variant, &mut gather)?;
+                match variant.labels {
+                    Labels::Bytes(n) => records(&name, length, &mut &*bytes, n, &mut gather)?,
+                    Labels::Key { .. } => batch(&name, &bytes, label, &mut gather)?,
+                }
             }
         } else {
             let files = self.files(dataset, split)?;
             if let Some(folder) = files.first().and_then(|file| file.parent()) {
                 let names = folder.join(variant.class_names);
                 if names.is_file() {
-                    let names = fs::read(&names).map_err(DataError::io("read", &names))?;
-                    gather.name_classes(lines(&names));
+                    gather.name_classes(variant.class_names(&whole(&names)?, label));
                 }
             }
             for file in files {
-                let reader = File::open(&file).map_err(DataError::io("open", &file))?;
-                let length = reader
-                    .metadata()
-                    .map_err(DataError::io("read", &file))?
-                    .len();
-                let mut reader = BufReader::with_capacity(1 << 16, reader);
-                records(&file, length, &mut reader, variant, &mut gather)?;
+                match variant.labels {
+                    Labels::Bytes(n) => {
+                        let reader = File::open(&file).map_err(DataError::io("open", &file))?;
+                        let length = reader
+                            .metadata()
+                            .map_err(DataError::io("read", &file))?
+                            .len();
+                        let mut reader = BufReader::with_capacity(1 << 16, reader);
+                        records(&file, length, &mut reader, n, &mut gather)?;
+                    }
+                    Labels::Key { .. } => batch(&file, &whole(&file)?, label, &mut gather)?,
+                }
             }
         }
         Ok(Arc::new(gather.finish(path)?))
@@ -86,9 +107,16 @@ impl DataFormat for Cifar {
         }
         from_folder(dataset, split, self.0)
     }
+
+    fn keys(&self) -> &[&str] {
+        match self.0.labels {
+            Labels::Bytes(_) => &[],
+            Labels::Key { .. } => &["columns"],
+        }
+    }
 }
 
-/// What differs between the two.
+/// What differs between them.
 struct Variant {
     name: &'static str,
     about: &'static str,
@@ -96,10 +124,22 @@ struct Variant {
     folder: &'static str,
     train: &'static [&'static str],
     test: &'static [&'static str],
-    /// The file beside them that names the classes, one in a line.
+    /// The file beside them that names the classes.
     class_names: &'static str,
-    /// Label bytes of a record; the last one is the label.
-    label_bytes: usize,
+    labels: Labels,
+}
+
+/// Where labels stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Labels {
+    /// So many bytes in front of the pixels, of which the last one is the label.
+    Bytes(usize),
+    /// Under a key of the dictionary. The names of classes stand under `label_names`, `fine_label_names`, …
+    Key {
+        labels: &'static str,
+        /// Keys that `dataset.columns.label` may name instead.
+        others: &'static [&'static str],
+    },
 }
 
 static CIFAR10: Variant = Variant {
@@ -115,7 +155,7 @@ static CIFAR10: Variant = Variant {
     ],
     test: &["test_batch.bin"],
     class_names: "batches.meta.txt",
-    label_bytes: 1,
+    labels: Labels::Bytes(1),
 };
 
 static CIFAR100: Variant = Variant {
@@ -125,7 +165,39 @@ static CIFAR100: Variant = Variant {
     train: &["train.bin"],
     test: &["test.bin"],
     class_names: "fine_label_names.txt",
-    label_bytes: 2,
+    labels: Labels::Bytes(2),
+};
+
+static CIFAR10_PYTHON: Variant = Variant {
+    name: "cifar10_python",
+    about: "CIFAR-10's Python version: pickled batches, of which no program is run",
+    folder: "cifar-10-batches-py",
+    train: &[
+        "data_batch_1",
+        "data_batch_2",
+        "data_batch_3",
+        "data_batch_4",
+        "data_batch_5",
+    ],
+    test: &["test_batch"],
+    class_names: "batches.meta",
+    labels: Labels::Key {
+        labels: "labels",
+        others: &[],
+    },
+};
+
+static CIFAR100_PYTHON: Variant = Variant {
+    name: "cifar100_python",
+    about: "CIFAR-100's Python version: pickled batches, of which the fine labels are used unless dataset.columns names others",
+    folder: "cifar-100-python",
+    train: &["train"],
+    test: &["test"],
+    class_names: "meta",
+    labels: Labels::Key {
+        labels: "fine_labels",
+        others: &["coarse_labels"],
+    },
 };
 
 /// Most bytes of a member that are read out of an archive: several times the largest.
@@ -140,6 +212,45 @@ impl Variant {
             (Some(pattern), _) => vec![pattern],
             (None, Split::Train) => self.train.to_vec(),
             (None, Split::Test) => self.test.to_vec(),
+        }
+    }
+
+    /// The key of the labels; empty where they have none.
+    fn label<'a>(&self, dataset: &'a settings::Dataset) -> Result<&'a str, DataError> {
+        let Labels::Key { labels, others } = self.labels else {
+            return Ok("");
+        };
+        let Some(columns) = &dataset.columns else {
+            return Ok(labels);
+        };
+        if columns.image.is_some() {
+            let problem = "is set, but the pictures of CIFAR's batches are always called `data`; leave it out";
+            return Err(DataError::setting("dataset.columns.image", problem));
+        }
+        match columns.label.as_deref() {
+            None => Ok(labels),
+            Some(label) if label == labels || others.contains(&label) => Ok(label),
+            Some(label) => Err(DataError::setting(
+                "dataset.columns.label",
+                format!(
+                    "is `{label}`, expected {}",
+                    [&[labels], others].concat().join(" or ")
+                ),
+            )),
+        }
+    }
+
+    /// The names of the classes in the file that has them; none if they are not there.
+    fn class_names(&self, bytes: &[u8], label: &str) -> Vec<String> {
+        match self.labels {
+            Labels::Bytes(_) => lines(bytes),
+            Labels::Key { .. } => {
+                let key = format!("{}_names", label.trim_end_matches('s'));
+                let names = Pickle::read(bytes)
+                    .ok()
+                    .and_then(|pickle| pickle.texts(&key));
+                names.unwrap_or_default()
+            }
         }
     }
 }
@@ -178,13 +289,13 @@ fn lines(text: &[u8]) -> Vec<String> {
 /// A file's name and what it holds.
 type Member = (PathBuf, Vec<u8>);
 
-/// The same files out of the authors' archive (`.tar.gz`), in the order of their names, and the names of the classes.
+/// The same files out of the authors' archive (`.tar.gz`), in the order of their names, and that of the names of the classes.
 fn from_archive(
     dataset: &settings::Dataset,
     split: Split,
     names: &[&str],
     class_names: &str,
-) -> Result<(Vec<Member>, Vec<String>), DataError> {
+) -> Result<(Vec<Member>, Vec<u8>), DataError> {
     let path = Path::new(&dataset.path);
     let file = File::open(path).map_err(DataError::io("open", path))?;
     let length = file.metadata().map_err(DataError::io("read", path))?.len();
@@ -215,7 +326,7 @@ fn from_archive(
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(damaged)?;
             if names_classes {
-                classes = lines(&bytes);
+                classes = bytes.clone();
             }
             if is_wanted {
                 found.push((path.join(member), bytes));
@@ -243,10 +354,10 @@ fn records(
     path: &Path,
     length: u64,
     reader: &mut dyn Read,
-    variant: &Variant,
+    label_bytes: usize,
     gather: &mut Gather,
 ) -> Result<(), DataError> {
-    let record = variant.label_bytes + PIXELS;
+    let record = label_bytes + PIXELS;
     if length == 0 || !length.is_multiple_of(record as u64) {
         return Err(DataError::malformed(
             path,
@@ -261,17 +372,67 @@ fn records(
         reader
             .read_exact(&mut bytes)
             .map_err(DataError::io("read", path))?;
-        let (labels, pixels) = bytes.split_at(variant.label_bytes);
+        let (labels, pixels) = bytes.split_at(label_bytes);
         let image = Image {
             pixels: pixels.into(),
             channels: 3,
             height: 32,
             width: 32,
         };
-        let label_at = index * record as u64 + variant.label_bytes as u64 - 1;
-        gather.push(path, image, labels[variant.label_bytes - 1].into(), || {
+        let label_at = index * record as u64 + label_bytes as u64 - 1;
+        gather.push(path, image, labels[label_bytes - 1].into(), || {
             format!("byte {label_at} (record {index})")
         })?;
+    }
+    Ok(())
+}
+
+/// A file that is read as a whole.
+fn whole(path: &Path) -> Result<Vec<u8>, DataError> {
+    let length = fs::metadata(path)
+        .map_err(DataError::io("read", path))?
+        .len();
+    if length > MAX_MEMBER {
+        let expected = format!("at most {} MiB", MAX_MEMBER >> 20);
+        return Err(DataError::malformed(
+            path,
+            "its length",
+            expected,
+            format!("{length} bytes"),
+        ));
+    }
+    fs::read(path).map_err(DataError::io("read", path))
+}
+
+/// Adds the pictures of a pickled batch.
+fn batch(path: &Path, bytes: &[u8], label: &str, gather: &mut Gather) -> Result<(), DataError> {
+    let expected = "a batch of CIFAR's Python version: `data`, an array of unsigned bytes with 3072 in each row, and as many \
+                    labels";
+    let wrong = |found: String| DataError::malformed(path, "its pickle", expected, found);
+    let pickle = Pickle::read(bytes).map_err(wrong)?;
+    let there = || format!("the keys {}", pickle.keys().join(", "));
+    let data = pickle.array("data").ok_or_else(|| wrong(there()))?;
+    let labels = pickle
+        .numbers(label)
+        .ok_or_else(|| wrong(format!("no list `{label}` of numbers among {}", there())))?;
+    let n = labels.len() as u64;
+    let is_sound = data.shape == [n, PIXELS as u64] && data.bytes.len() as u64 == n * PIXELS as u64;
+    if !is_sound {
+        return Err(wrong(format!(
+            "an array of shape {:?} in {} bytes and {n} labels",
+            data.shape,
+            data.bytes.len()
+        )));
+    }
+    gather.expect(path, n)?;
+    for (index, (pixels, label)) in data.bytes.chunks_exact(PIXELS).zip(labels).enumerate() {
+        let image = Image {
+            pixels: pixels.into(),
+            channels: 3,
+            height: 32,
+            width: 32,
+        };
+        gather.push(path, image, label, || format!("row {index}"))?;
     }
     Ok(())
 }

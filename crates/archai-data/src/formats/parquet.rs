@@ -1,41 +1,35 @@
 //! Parquet tables of images as Hugging Face lays them out: a column `img` or `image` (a structure of `bytes` and
-//! `path`, or plain binary) with picture files, and a column of whole numbers, `label` or `labels`. Names of classes are
-//! read from the notes that the library of Hugging Face leaves in a table.
+//! `path`, or plain binary) with picture files, and a column of labels, `label` or `labels`: whole numbers, or the names of
+//! classes. Names of numbered classes are read from the notes that the library of Hugging Face leaves in a table.
+//!
+//! Pictures that are small once they are fitted are kept so, in memory. Others are kept as they are encoded, and beyond some
+//! size in a file without a name, for the pages of a table can only be unpacked one after the other.
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archai_spec::registry::Named;
 use archai_spec::settings::{self, OnDamaged};
-use parquet::basic::{Compression, Type};
-use parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use parquet::data_type::{ByteArray, DataType};
-use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::parquet_guard;
+use super::columns;
+use super::labels::{Labels, numbered};
+use super::parquet_table::{Found, Table};
+use super::pictures::{Digest, Holder, Judged, Pictures, Unpacked};
 use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
 use crate::format::DataFormat;
-use crate::gather::Gather;
+use crate::gather::{Gather, check_label};
 use crate::{files, picture};
 
-const IMAGES: [&str; 4] = ["img.bytes", "image.bytes", "img", "image"];
-const LABELS: [&str; 3] = ["label", "fine_label", "labels"];
-
-/// Rows that are held in memory as encoded images at a time.
-const ROWS: usize = 256;
-
-/// Rows that any table may have, however small its file is.
-const ROWS_FLOOR: u64 = 10_000;
-
-/// Fewest bytes that a row of a larger table takes.
-const ROW_BYTES: u64 = 16;
+/// The bytes of fitted pictures up to which they are kept so.
+const MAX_PIXELS: u64 = 1 << 30;
 
 /// The format `parquet`.
-pub(super) struct Parquet;
+#[derive(Default)]
+pub(super) struct Parquet {
+    judged: Judged,
+}
 
 impl Named for Parquet {
     fn name(&self) -> &str {
@@ -53,272 +47,175 @@ impl DataFormat for Parquet {
         dataset: &settings::Dataset,
         split: Split,
     ) -> Result<Arc<dyn Dataset>, DataError> {
-        let mut gather = Gather::new(dataset);
-        for file in &self.files(dataset, split)? {
-            // The parquet library panics on some damaged tables instead of reporting them. What was gathered so far is
-            // dropped then, so nothing half-done survives.
-            catch_unwind(AssertUnwindSafe(|| table(file, dataset, &mut gather))).unwrap_or_else(
-                |_| {
-                    Err(DataError::malformed(
-                        file,
-                        "its pages",
-                        "a readable parquet table",
-                        "damage that stopped the reader",
-                    ))
-                },
-            )?;
+        let paths = self.files(dataset, split)?;
+        let mut tables = tables(&paths, dataset)?;
+        let labels = labels(self, dataset, split, &mut tables)?;
+        let rows = tables
+            .iter()
+            .map(|table| table.rows)
+            .fold(0, u64::saturating_add);
+        let shape = [dataset.channels, dataset.size[0], dataset.size[1]];
+        let pixels = shape
+            .iter()
+            .fold(rows, |product, side| product.saturating_mul(*side as u64));
+        match pixels <= MAX_PIXELS {
+            true => Ok(Arc::new(fitted(dataset, tables, labels)?)),
+            false => {
+                let list = encoded(dataset, tables, labels, Digest::Pixels)?;
+                Ok(Arc::new(list.as_asked(&self.judged)?))
+            }
         }
-        Ok(Arc::new(gather.finish(Path::new(&dataset.path))?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
-        let usual: &[&str] = match split {
-            Split::Train => &["train*.parquet", "data/train*.parquet", "train/*.parquet"],
-            Split::Test => &["test*.parquet", "data/test*.parquet", "test/*.parquet"],
+        columns::refuse_test_names(dataset)?;
+        let usual: &[&[&str]] = match split {
+            Split::Train => &[&["train*.parquet", "data/train*.parquet", "train/*.parquet"]],
+            Split::Test => &[
+                &["test*.parquet", "data/test*.parquet", "test/*.parquet"],
+                &["val*.parquet", "data/val*.parquet", "val/*.parquet"],
+            ],
         };
-        let patterns = split
-            .pattern(dataset)
-            .map_or(usual.to_vec(), |pattern| vec![pattern]);
-        let mut all: Vec<(&str, Vec<PathBuf>)> = Vec::new();
-        for pattern in patterns.iter().copied() {
-            let found = files::find(Path::new(&dataset.path), pattern)?;
-            if !found.is_empty() {
-                all.push((pattern, found));
-            }
-        }
-        match all.len() {
-            0 => Err(files::absent(dataset, split, patterns.join(" or "))),
-            1 => Ok(all.swap_remove(0).1),
-            // One of them may be a copy of the other, or the other half.
-            _ => {
-                let found: Vec<&str> = all.iter().map(|(pattern, _)| *pattern).collect();
-                let problem = format!(
-                    "in '{}' there is {}; say which are meant",
-                    dataset.path,
-                    found.join(" and ")
-                );
-                Err(DataError::setting(split.key(), problem))
-            }
-        }
+        files::of_part(dataset, split, usual)
+    }
+
+    fn keys(&self) -> &[&str] {
+        &["columns", "on_damaged"]
     }
 }
 
-fn table(path: &Path, dataset: &settings::Dataset, gather: &mut Gather) -> Result<(), DataError> {
-    let mut file = File::open(path).map_err(DataError::io("open", path))?;
-    let length = file.metadata().map_err(DataError::io("read", path))?.len();
-    let unsound = |at: &str| {
-        let at = at.to_owned();
-        move |error: std::io::Error| {
-            DataError::malformed(path, at, "a readable parquet table", error.to_string())
-        }
-    };
-    parquet_guard::check_footer(&mut file).map_err(unsound("its footer"))?;
-    let mut pages = file.try_clone().map_err(DataError::io("open", path))?;
-    let damaged = |at: String| {
-        move |error: ParquetError| {
-            DataError::malformed(path, at, "a readable parquet table", error.to_string())
-        }
-    };
-    let reader = SerializedFileReader::new(file).map_err(damaged("its footer".into()))?;
-    let meta = reader.metadata().file_metadata();
-    let rows = u64::try_from(meta.num_rows()).map_err(|_| {
-        DataError::malformed(
-            path,
-            "its footer",
-            "a number of rows",
-            meta.num_rows().to_string(),
-        )
-    })?;
-    // Equal rows take few bits, but the smallest picture has 67 bytes.
-    let most = ROWS_FLOOR.max(length / ROW_BYTES);
-    if rows > most {
-        let expected = format!("at most {most} pictures in {length} bytes");
-        return Err(DataError::malformed(
-            path,
-            "its footer",
-            expected,
-            format!("{rows} rows"),
-        ));
-    }
-    gather.expect(path, rows)?;
+fn tables<'a>(
+    paths: &'a [PathBuf],
+    dataset: &settings::Dataset,
+) -> Result<Vec<Table<'a>>, DataError> {
+    paths
+        .iter()
+        .map(|path| Table::open(path, dataset))
+        .collect()
+}
 
-    let columns = meta.schema_descr().columns();
-    let column = |names: &[&str], what: &str| {
-        names
-            .iter()
-            .find_map(|name| {
-                columns
-                    .iter()
-                    .position(|column| column.path().string() == *name)
-            })
-            .ok_or_else(|| {
-                let found = columns
-                    .iter()
-                    .map(|column| column.path().string())
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                DataError::malformed(
-                    path,
-                    "its columns",
-                    format!("a column of {what}: {}", names.join(" or ")),
-                    found,
-                )
-            })
-    };
-    let (images, labels) = (column(&IMAGES, "images")?, column(&LABELS, "labels")?);
-    for (index, types) in [
-        (images, &[Type::BYTE_ARRAY][..]),
-        (labels, &[Type::INT32, Type::INT64][..]),
-    ] {
-        let column = &columns[index];
-        if !types.contains(&column.physical_type()) || column.max_rep_level() != 0 {
-            let at = format!("column {}", column.path().string());
-            let expected = types
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join(" or ");
-            let found = format!(
-                "{} (repetition level {})",
-                column.physical_type(),
-                column.max_rep_level()
-            );
-            return Err(DataError::malformed(path, at, expected, found));
-        }
-    }
-    let notes = meta.key_value_metadata().into_iter().flatten();
-    let notes = notes.filter(|note| note.key == "huggingface");
-    for note in notes.filter_map(|note| note.value.as_deref()) {
-        gather.name_classes(class_names(note, &columns[labels].path().string()));
-    }
+/// The labels of all rows, and the names of the classes.
+struct Numbered {
+    labels: Vec<i64>,
+    class_names: Vec<String>,
+}
 
-    let mut row = 0;
-    for group in 0..reader.num_row_groups() {
-        let at = || damaged(format!("row group {group}"));
-        for column in [images, labels] {
-            let column = reader.metadata().row_group(group).column(column);
-            check_compression(path, column.compression())?;
-            let (start, size) = column.byte_range();
-            parquet_guard::check_pages(&mut pages, start, size)
-                .map_err(unsound(&format!("row group {group}")))?;
+fn labels(
+    format: &Parquet,
+    dataset: &settings::Dataset,
+    split: Split,
+    tables: &mut [Table<'_>],
+) -> Result<Numbered, DataError> {
+    let mut found = None;
+    for table in tables.iter_mut() {
+        table.labels(&mut found)?;
+    }
+    let texts = match found {
+        None => Labels::default(),
+        Some(Found::Texts(texts)) => texts,
+        Some(Found::Numbers(labels)) => {
+            let mut names = tables.iter().map(|table| &table.class_names);
+            let names = names.find(|names| names.len() == dataset.n_classes);
+            return Ok(Numbered {
+                labels,
+                class_names: names.cloned().unwrap_or_default(),
+            });
         }
-        let group = reader.get_row_group(group).map_err(at())?;
-        let ColumnReader::ByteArrayColumnReader(mut image_column) =
-            group.get_column_reader(images).map_err(at())?
-        else {
-            return Err(DataError::malformed(
-                path,
-                format!("row {row}"),
-                "images as bytes",
-                "another type",
-            ));
-        };
-        let mut label_column = match group.get_column_reader(labels).map_err(at())? {
-            ColumnReader::Int32ColumnReader(column) => Labels::Int32(column),
-            ColumnReader::Int64ColumnReader(column) => Labels::Int64(column),
-            _ => {
-                return Err(DataError::malformed(
-                    path,
-                    format!("row {row}"),
-                    "labels as whole numbers",
-                    "another type",
-                ));
+    };
+    let train = || {
+        let paths = format.files(dataset, Split::Train)?;
+        let mut found = None;
+        for path in &paths {
+            Table::open(path, dataset)?.labels(&mut found)?;
+        }
+        match found {
+            Some(Found::Texts(texts)) => Ok(texts),
+            None | Some(Found::Numbers(_)) => {
+                let expected = "labels of one kind in training and test data";
+                let place = Path::new(&dataset.path);
+                Err(DataError::malformed(
+                    place,
+                    "its labels",
+                    expected,
+                    "texts in the test data alone",
+                ))
             }
-        };
-        let end = row + u64::try_from(group.metadata().num_rows()).unwrap_or_default();
-        while row < end {
-            let n = ROWS.min((end - row) as usize);
-            let images: Vec<ByteArray> = values(&mut image_column, n).map_err(at())?;
-            let labels: Vec<i64> = match &mut label_column {
-                Labels::Int32(column) => values(column, n)
-                    .map_err(at())?
-                    .into_iter()
-                    .map(i64::from)
-                    .collect(),
-                Labels::Int64(column) => values(column, n).map_err(at())?,
-            };
-            if images.len() != n || labels.len() != n {
-                let at = format!("rows {row}..{}", row + n as u64);
-                let found = format!("{} images and {} labels", images.len(), labels.len());
-                return Err(DataError::malformed(
-                    path,
-                    at,
-                    format!("{n} images and {n} labels, none of them null"),
-                    found,
-                ));
+        }
+    };
+    let place = |row: usize| {
+        let mut first = 0;
+        for table in tables.iter() {
+            if ((row - first) as u64) < table.rows {
+                return (table.path.to_owned(), format!("row {}", row - first));
             }
-            for (bytes, label) in images.iter().zip(labels) {
-                let at = || format!("row {row}");
-                let image = picture::check(path, &at, bytes.data())
-                    .and_then(|()| picture::decode(path, &at, bytes.data()));
-                match image {
-                    Ok(image) => gather.push(path, image, label, at)?,
-                    Err(_) if dataset.on_damaged == OnDamaged::Skip => {
-                        let name = path.strip_prefix(&dataset.path).unwrap_or(path);
-                        gather.leave_out(format!("{} {}", name.display(), at()));
-                    }
-                    Err(error) => return Err(error),
+            first += table.rows as usize;
+        }
+        (PathBuf::from(&dataset.path), format!("row {row}"))
+    };
+    let (numbers, class_names) = numbered(dataset, split, &texts, train, &place)?;
+    Ok(Numbered {
+        labels: numbers.into_iter().map(i64::from).collect(),
+        class_names,
+    })
+}
+
+/// All pictures, fitted, in memory.
+fn fitted(
+    dataset: &settings::Dataset,
+    tables: Vec<Table<'_>>,
+    numbered: Numbered,
+) -> Result<crate::InMemory, DataError> {
+    let mut gather = Gather::new(dataset);
+    gather.name_classes(numbered.class_names);
+    let mut labels = numbered.labels.into_iter();
+    for mut table in tables {
+        let path = table.path;
+        table.images(&mut |row, bytes| {
+            let at = || format!("row {row}");
+            let label = labels.next().unwrap_or(-1);
+            let image =
+                picture::check(path, &at, bytes).and_then(|()| picture::decode(path, &at, bytes));
+            match image {
+                Ok(image) => gather.push(path, image, label, at),
+                Err(_) if dataset.on_damaged == OnDamaged::Skip => {
+                    let name = path.strip_prefix(&dataset.path).unwrap_or(path);
+                    gather.leave_out(format!("{} {}", name.display(), at()));
+                    Ok(())
                 }
-                row += 1;
+                Err(error) => Err(error),
             }
-        }
+        })?;
     }
-    Ok(())
+    gather.finish(Path::new(&dataset.path))
 }
 
-/// Refuses what is compressed in a way that this program cannot undo. Gzip is among it because the library unpacks such pages
-/// without a limit, and a file of some megabytes may hold gigabytes.
-fn check_compression(path: &Path, compression: Compression) -> Result<(), DataError> {
-    match compression {
-        Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) => Ok(()),
-        Compression::GZIP(_)
-        | Compression::LZO
-        | Compression::BROTLI(_)
-        | Compression::LZ4
-        | Compression::LZ4_RAW => {
-            let name = compression.to_string();
-            Err(DataError::Malformed {
-                path: path.to_owned(),
-                at: "its columns".into(),
-                expected: "no compression, snappy or zstd, which are what this program can read"
-                    .into(),
-                found: name.split('(').next().unwrap_or_default().to_lowercase(),
-                mend: "the file may well be sound: write it again with one of these (in Python: \
-                       pyarrow.parquet.write_table(table, path, compression='zstd'))"
-                    .into(),
-            })
-        }
+/// All pictures as they are encoded.
+fn encoded(
+    dataset: &settings::Dataset,
+    tables: Vec<Table<'_>>,
+    numbered: Numbered,
+    digest: Digest,
+) -> Result<Pictures, DataError> {
+    let mut unpacked = Unpacked::new(Path::new(&dataset.path));
+    let mut rows: Vec<(usize, Range<u64>, u64)> = Vec::new();
+    let mut paths = Vec::new();
+    for mut table in tables {
+        let (path, number) = (table.path, paths.len());
+        table.images(&mut |row, bytes| {
+            rows.push((number, unpacked.push(path, bytes)?, row));
+            Ok(())
+        })?;
+        paths.push(path.to_owned());
     }
-}
-
-/// The names of the classes in the notes of Hugging Face's library, which say what each column is; none if they do not say.
-fn class_names(notes: &str, column: &str) -> Vec<String> {
-    let notes: serde_json::Value = serde_json::from_str(notes).unwrap_or_default();
-    let names = &notes["info"]["features"][column]["names"];
-    let names = names.as_array().map(Vec::as_slice).unwrap_or_default();
-    let names = names.iter().filter_map(|name| name.as_str());
-    names.map(str::to_owned).collect()
-}
-
-enum Labels {
-    Int32(ColumnReaderImpl<parquet::data_type::Int32Type>),
-    Int64(ColumnReaderImpl<parquet::data_type::Int64Type>),
-}
-
-/// The values of the next `n` rows; fewer where rows are null or the column ends.
-fn values<T: DataType>(
-    column: &mut ColumnReaderImpl<T>,
-    n: usize,
-) -> Result<Vec<T::T>, ParquetError> {
-    let (mut levels, mut values) = (Vec::new(), Vec::new());
-    let mut records = 0;
-    while records < n {
-        let (read, _, _) =
-            column.read_records(n - records, Some(&mut levels), None, &mut values)?;
-        if read == 0 {
-            break;
-        }
-        records += read;
+    let mut list = Pictures::new(dataset, numbered.class_names, digest);
+    let unpacked = Arc::new(unpacked);
+    for path in &paths {
+        list.hold(Holder::unpacked(path.clone(), Arc::clone(&unpacked)));
     }
-    Ok(values)
+    for ((table, bytes, row), label) in rows.into_iter().zip(numbered.labels) {
+        let at = || format!("row {row}");
+        let label = check_label(&paths[table], label, dataset.n_classes, &at)?;
+        list.push_part(table, bytes, at(), label)?;
+    }
+    Ok(list)
 }

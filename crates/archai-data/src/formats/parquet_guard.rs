@@ -7,6 +7,9 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
+use flate2::bufread::MultiGzDecoder;
+use parquet::basic::Compression;
+
 /// What a page may become, however small it is: several times what writers put into one.
 const PAGE_FLOOR: i64 = 16 << 20;
 
@@ -59,11 +62,17 @@ pub(super) fn check_footer(file: &mut File) -> io::Result<()> {
     Ok(())
 }
 
-/// Checks what the pages of a column claim to become. They lie at `start`, `size` bytes in all.
+/// Checks what the pages of a column claim to become, and, where the parquet library unpacks without a limit, that they
+/// become no more. They lie at `start`, `size` bytes in all.
 ///
 /// # Errors
 /// What is wrong with a page's header, or with reading it.
-pub(super) fn check_pages(file: &mut File, start: u64, size: u64) -> io::Result<()> {
+pub(super) fn check_pages(
+    file: &mut File,
+    start: u64,
+    size: u64,
+    compression: Compression,
+) -> io::Result<()> {
     let length = file.metadata()?.len();
     if start.checked_add(size).is_none_or(|end| end > length) {
         return Err(damaged(format!(
@@ -75,14 +84,22 @@ pub(super) fn check_pages(file: &mut File, start: u64, size: u64) -> io::Result<
         file.seek(SeekFrom::Start(start + at))?;
         let mut thrift = Thrift::new(BufReader::new(file.take(size - at)));
         let (mut unpacked, mut packed, mut rows) = (0, 0, 0);
-        // PageHeader: 2 and 3 are its sizes; 1 of 5, 7 and 8 is the number of values. Of a field that stands twice, the
-        // larger counts.
+        let (mut levels, mut fields) = (0_i64, 0);
+        // PageHeader: 2 and 3 are its sizes; 1 of 5, 7 and 8 is the number of values; 5 and 6 of 8 are the bytes in front of
+        // the values that are never compressed. Of a field that stands twice, the larger counts.
         thrift.structure(&mut Vec::new(), &mut |path, value| match path {
             [2] => unpacked = value.max(unpacked),
             [3] => packed = value,
             [5 | 7 | 8, 1] => rows = value.max(rows),
+            [8, 5 | 6] => {
+                levels = levels.saturating_add(value.max(0));
+                fields += 1;
+            }
             _ => {}
         })?;
+        if fields > 2 {
+            return Err(damaged("a page that says its lengths twice"));
+        }
         let header = thrift.read;
         let size_of_body = u64::try_from(packed)
             .map_err(|_| damaged(format!("a page of {packed} bytes at byte {}", start + at)))?;
@@ -99,7 +116,41 @@ pub(super) fn check_pages(file: &mut File, start: u64, size: u64) -> io::Result<
                 start + at
             )));
         }
+        let body = start + at + header;
+        check_size(file, body, size_of_body, levels, unpacked, compression)?;
         at += header + size_of_body;
+    }
+    Ok(())
+}
+
+/// Checks that the page of `size` bytes at `start`, of which the first `levels` are not compressed, becomes no more than the
+/// `most` bytes that it claims. What cannot be unpacked is the library's to report.
+fn check_size(
+    file: &mut File,
+    start: u64,
+    size: u64,
+    levels: i64,
+    most: i64,
+    compression: Compression,
+) -> io::Result<()> {
+    let (levels, most) = (levels.unsigned_abs(), most.unsigned_abs());
+    if !matches!(compression, Compression::GZIP(_) | Compression::BROTLI(_)) {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(start + levels.min(size)))?;
+    let page = BufReader::new(file.take(size.saturating_sub(levels)));
+    let mut becomes: Box<dyn Read> = match compression {
+        Compression::GZIP(_) => Box::new(MultiGzDecoder::new(page)),
+        _ => Box::new(brotli::Decompressor::new(page, 1 << 16)),
+    };
+    let (mut chunk, mut unpacked) = (vec![0; 1 << 16], levels);
+    while let Ok(n @ 1..) = becomes.read(&mut chunk) {
+        unpacked += n as u64;
+        if unpacked > most {
+            return Err(damaged(format!(
+                "a page of {size} bytes at byte {start} that becomes more than the {most} bytes that it claims"
+            )));
+        }
     }
     Ok(())
 }

@@ -346,7 +346,7 @@ fn parquet_damage() {
     );
     check(
         &[good.clone(), (None, 1)],
-        &["rows 0..2", "1 images and 2 labels", "null"],
+        &["rows 0..2", "2 images, none of them null", "found 1"],
     );
     check(
         &[
@@ -565,9 +565,15 @@ fn every_format_says_which_files_it_reads() {
             "embedded",
             "cifar10_binary",
             "cifar100_binary",
+            "cifar10_python",
+            "cifar100_python",
             "idx",
             "parquet",
-            "image_folder"
+            "image_folder",
+            "csv",
+            "webdataset",
+            "npz",
+            "mat"
         ]
     );
     let folder = TempDir::new().unwrap();

@@ -291,10 +291,33 @@ pub struct Dataset {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-names" = "transform"))]
     pub transforms: Option<Vec<String>>,
-    /// What happens to a picture of an image folder or a table that is damaged or no picture at all. Other formats are read
-    /// whole or not at all.
+    /// What happens to a picture of an image folder, a table or an archive that is damaged or no picture at all. Formats
+    /// that hold pixels are read whole or not at all, and refuse the key.
     #[serde(default, skip_serializing_if = "OnDamaged::is_stop")]
     pub on_damaged: OnDamaged,
+    /// What a table or a file of arrays calls its pictures and labels, where it is not one of the usual names. Formats
+    /// without names refuse the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Columns>,
+}
+
+/// The names of what a format looks up by name: columns of a table, arrays of a file, members of an archive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Columns {
+    /// The pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Their labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The pictures of the test data, where one file has the arrays of both parts. Left out, they are called as those of
+    /// the training data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_image: Option<String>,
+    /// The labels of the test data, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_label: Option<String>,
 }
 
 /// What happens to pictures that cannot be read.
