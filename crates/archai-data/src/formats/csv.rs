@@ -74,7 +74,7 @@ impl DataFormat for Csv {
         for (path, label) in list.paths.into_iter().zip(numbers) {
             pictures.push_file(path, label);
         }
-        Ok(Arc::new(pictures.as_asked(&self.judged)?))
+        Ok(Arc::new(pictures.cleaned(&self.judged)?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {

@@ -55,7 +55,7 @@ impl DataFormat for ImageFolder {
             OnDamaged::Stop => return Ok(Arc::new(folder)),
             OnDamaged::Skip => first_of_classes(&folder),
         };
-        let folder = folder.as_asked(&self.judged)?;
+        let folder = folder.cleaned(&self.judged)?;
         let mut remains = vec![false; dataset.n_classes];
         for item in &folder.items {
             remains[item.label as usize] = true;

@@ -102,7 +102,7 @@ impl Labels {
         classes: &Classes,
         at: &dyn Fn(usize) -> (std::path::PathBuf, String),
     ) -> Result<Vec<u32>, DataError> {
-        let number = |text: &Box<str>| match classes {
+        let number = |text: &str| match classes {
             Classes::Numbers => {
                 let number = text.parse::<u32>().ok();
                 number.filter(|&number| (number as usize) < dataset.n_classes)
@@ -112,7 +112,7 @@ impl Labels {
                 found.ok().map(|number| number as u32)
             }
         };
-        let numbers: Vec<Option<u32>> = self.texts.iter().map(number).collect();
+        let numbers: Vec<Option<u32>> = self.texts.iter().map(|text| number(text)).collect();
         let of = |(index, &text): (usize, &u32)| {
             numbers[text as usize].ok_or_else(|| {
                 let (path, at) = at(index);

@@ -62,7 +62,7 @@ impl DataFormat for Parquet {
             true => Ok(Arc::new(fitted(dataset, tables, labels)?)),
             false => {
                 let list = encoded(dataset, tables, labels, Digest::Pixels)?;
-                Ok(Arc::new(list.as_asked(&self.judged)?))
+                Ok(Arc::new(list.cleaned(&self.judged)?))
             }
         }
     }

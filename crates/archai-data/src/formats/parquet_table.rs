@@ -27,6 +27,9 @@ const ROWS_FLOOR: u64 = 10_000;
 /// Fewest bytes that a row of a larger table takes.
 const ROW_BYTES: u64 = 16;
 
+/// Takes the number of a row and the bytes of its picture.
+pub(super) type Row<'a> = dyn FnMut(u64, &[u8]) -> Result<(), DataError> + 'a;
+
 /// Labels as tables have them.
 pub(super) enum Found {
     Numbers(Vec<i64>),
@@ -180,10 +183,7 @@ impl<'a> Table<'a> {
     ///
     /// # Errors
     /// [`DataError::Malformed`] if one is missing; those of `each`.
-    pub(super) fn images(
-        &mut self,
-        each: &mut dyn FnMut(u64, &[u8]) -> Result<(), DataError>,
-    ) -> Result<(), DataError> {
+    pub(super) fn images(&mut self, each: &mut Row<'_>) -> Result<(), DataError> {
         let path = self.path;
         guarded(path, || {
             let mut row = 0;

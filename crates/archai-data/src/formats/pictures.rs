@@ -81,6 +81,9 @@ pub(super) enum Digest {
 /// many times.
 pub(super) type Judged = Mutex<HashMap<(PathBuf, u64), (u64, Option<Duration>, bool)>>;
 
+/// A picture's place, and the length and the time of its file.
+type Stamp = ((PathBuf, u64), u64, Option<Duration>);
+
 impl Pictures {
     /// No pictures yet. Names of classes in the order of their labels, or none.
     pub(super) fn new(section: &settings::Dataset, classes: Vec<String>, digest: Digest) -> Self {
@@ -144,7 +147,7 @@ impl Pictures {
     ///
     /// # Errors
     /// If a file cannot be read.
-    pub(super) fn as_asked(self, judged: &Judged) -> Result<Pictures, DataError> {
+    pub(super) fn cleaned(self, judged: &Judged) -> Result<Pictures, DataError> {
         match self.section.on_damaged {
             OnDamaged::Stop => Ok(self),
             OnDamaged::Skip => self.without_damaged(judged),
@@ -181,11 +184,7 @@ impl Pictures {
     }
 
     /// What tells a picture's file from a changed one, where the picture lies in a file of the user's.
-    #[allow(clippy::type_complexity)]
-    fn stamp(
-        &self,
-        index: usize,
-    ) -> Result<Option<((PathBuf, u64), u64, Option<Duration>)>, DataError> {
+    fn stamp(&self, index: usize) -> Result<Option<Stamp>, DataError> {
         let (path, start) = match &self.items[index].place {
             Place::File(path) => (path, 0),
             Place::Part { holder, start, .. } => match &self.holders[*holder] {

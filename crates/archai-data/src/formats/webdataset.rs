@@ -64,7 +64,7 @@ impl DataFormat for WebDataset {
         for (member, label) in index.members.into_iter().zip(numbers) {
             pictures.push_part(member.shard, member.bytes, member.name, label)?;
         }
-        Ok(Arc::new(pictures.as_asked(&self.judged)?))
+        Ok(Arc::new(pictures.cleaned(&self.judged)?))
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
@@ -211,7 +211,6 @@ impl Index {
             }
         }
         self.finish(&path, shard, sample, wanted)?;
-        drop(archive);
         check_end(&path, &mut file, end, length)
     }
 
