@@ -57,7 +57,7 @@ pub struct Image<'a> {
 /// Images with labels. Implement it to train on images of your own; implement [`DataFormat`](crate::DataFormat) as well
 /// if configurations shall name them.
 ///
-/// Images of one data set all have the same number of channels, height and width if they are to be batched.
+/// Images may be of any size, and of one or three channels: the [`Pipeline`](crate::Pipeline) brings them to what the network sees.
 pub trait Dataset: Send + Sync {
     /// Its name.
     fn name(&self) -> &str;
@@ -153,11 +153,21 @@ pub(crate) fn check(dataset: &settings::Dataset) -> Result<(), DataError> {
 pub struct InMemory {
     pub(crate) name: String,
     pub(crate) n_classes: usize,
-    pub(crate) shape: [usize; 3],
+    pub(crate) channels: usize,
+    pub(crate) sizes: Sizes,
     pub(crate) pixels: Vec<u8>,
     pub(crate) labels: Vec<u32>,
     pub(crate) class_names: Vec<String>,
     pub(crate) left_out: Vec<String>,
+}
+
+/// The heights and widths of images that lie one after the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sizes {
+    /// All images have this one.
+    Same([usize; 2]),
+    /// Each has its own, and begins at this byte.
+    Each(Vec<(usize, [usize; 2])>),
 }
 
 // Without the pixels, which nobody wants to read.
@@ -166,7 +176,8 @@ impl std::fmt::Debug for InMemory {
         let InMemory {
             name,
             n_classes,
-            shape,
+            channels,
+            sizes,
             pixels: _,
             labels,
             class_names,
@@ -175,7 +186,14 @@ impl std::fmt::Debug for InMemory {
         f.debug_struct("InMemory")
             .field("name", name)
             .field("n_classes", n_classes)
-            .field("shape", shape)
+            .field("channels", channels)
+            .field(
+                "size",
+                match sizes {
+                    Sizes::Same(size) => size,
+                    Sizes::Each(_) => &"of its own for each image",
+                },
+            )
             .field("len", &labels.len())
             .field("class_names", class_names)
             .field("left_out", left_out)
@@ -185,11 +203,12 @@ impl std::fmt::Debug for InMemory {
 
 impl InMemory {
     /// No images yet.
-    pub(crate) fn empty(name: &str, n_classes: usize, shape: [usize; 3]) -> InMemory {
+    pub(crate) fn empty(name: &str, n_classes: usize, channels: usize, sizes: Sizes) -> InMemory {
         InMemory {
             name: name.to_owned(),
             n_classes,
-            shape,
+            channels,
+            sizes,
             pixels: Vec::new(),
             labels: Vec::new(),
             class_names: Vec::new(),
@@ -226,10 +245,12 @@ impl InMemory {
                 format!("label {label} is not below n_classes = {n_classes}"),
             ));
         }
+        let [channels, height, width] = shape;
         Ok(InMemory {
             name,
             n_classes,
-            shape,
+            channels,
+            sizes: Sizes::Same([height, width]),
             pixels,
             labels,
             class_names: Vec::new(),
@@ -271,11 +292,14 @@ impl Dataset for InMemory {
     }
 
     fn image(&self, index: usize) -> Result<Image<'_>, DataError> {
-        let [channels, height, width] = self.shape;
-        let size = channels * height * width;
-        let pixels = Cow::Borrowed(&self.pixels[index * size..(index + 1) * size]);
+        let channels = self.channels;
+        let (start, [height, width]) = match &self.sizes {
+            Sizes::Same([height, width]) => (index * channels * height * width, [*height, *width]),
+            Sizes::Each(each) => each[index],
+        };
+        let end = start + channels * height * width;
         Ok(Image {
-            pixels,
+            pixels: Cow::Borrowed(&self.pixels[start..end]),
             channels,
             height,
             width,

@@ -45,8 +45,9 @@ use crate::gather::check_label;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait DataFormat: Named + Send + Sync {
-    /// Opens the training or test data of a data set. Every image must come out with the section's channels and size;
-    /// [`Gather`](crate::Gather) and [`picture::fit`](crate::picture::fit) see to that.
+    /// Opens the training or test data of a data set. Images may keep their own size, which the
+    /// [`Pipeline`](crate::Pipeline) changes as the section says. Readers give their images to [`Gather`](crate::Gather), which
+    /// keeps what matters in memory, or decode each with [`picture::Decoder`](crate::picture::Decoder) when it is needed.
     ///
     /// # Errors
     /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
@@ -88,9 +89,9 @@ pub type Formats = Registry<dyn DataFormat>;
 
 /// Opens the training or test data that a section of the configuration describes.
 ///
-/// Every image comes out with the section's channels and size: grey images are repeated, coloured ones averaged; sides
-/// that are too short are padded with zeros on both ends, sides that are too long are scaled down, each on its own. Of the formats that
-/// come with the program, all but image folders are read into memory at once.
+/// Every image comes out with the section's channels: grey images are repeated, coloured ones averaged. With
+/// `dataset.resize: fit` it has the section's size, too; otherwise it may have its own, which the
+/// [`Pipeline`](crate::Pipeline) changes. Of the formats that come with the program, all but image folders are read into memory at once.
 ///
 /// # Errors
 /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use archai_spec::settings;
+use archai_spec::settings::{self, Resize};
 
-use crate::dataset::{Image, InMemory};
+use crate::dataset::{Image, InMemory, Sizes};
 use crate::error::DataError;
+use crate::geometry::{Geometry, Scratch};
 use crate::picture;
+use crate::rng::Key;
 
 /// Most bytes of pixels that a data set may take in memory.
 const MAX_BYTES: u64 = 16 << 30;
@@ -28,52 +30,78 @@ const MAX_BYTES: u64 = 16 << 30;
 /// gather.finish(file)
 /// # }
 /// ```
+///
+/// What is kept is as small as it may be. With `dataset.resize: fit` images are fitted. Otherwise a larger one than the data
+/// set's size is brought to it, since the pipeline would do the same, and a smaller one waits for the pipeline; with
+/// `dataset.random_resized_crop` or `dataset.crop_ratio` all wait, because parts are taken of whole images.
 #[derive(Debug)]
 pub struct Gather {
     result: InMemory,
+    size: [usize; 2],
+    /// What brings images to size at once; none where all keep theirs.
+    geometry: Option<Geometry>,
+    scratch: Scratch,
 }
 
 impl Gather {
     /// Nothing yet, for a data set of these classes, channels and size.
     pub fn new(dataset: &settings::Dataset) -> Gather {
-        let [height, width] = dataset.size;
+        // The middle of a middle would be less than what is asked for.
+        let is_whole = dataset.random_resized_crop.is_some() || dataset.crop_ratio != 1.0;
+        let is_fitted = dataset.resize == Resize::Fit && !is_whole;
+        let sizes = match is_fitted {
+            true => Sizes::Same(dataset.size),
+            false => Sizes::Each(Vec::new()),
+        };
+        let result = InMemory::empty(&dataset.name, dataset.n_classes, dataset.channels, sizes);
         Gather {
-            result: InMemory::empty(
-                &dataset.name,
-                dataset.n_classes,
-                [dataset.channels, height, width],
-            ),
+            result,
+            size: dataset.size,
+            geometry: (!is_whole).then(|| Geometry::new(dataset, false)),
+            scratch: Scratch::default(),
         }
     }
 
-    /// Refuses, before anything is read, `n` images that would not fit into memory.
+    /// Refuses, before anything is read, `n` images that would not fit into memory at the data set's size.
     ///
     /// # Errors
     /// [`DataError::Malformed`], with the way out: images that are read when they are needed.
     pub fn expect(&self, path: &Path, n: u64) -> Result<(), DataError> {
-        let bytes = self
-            .result
-            .shape
-            .iter()
-            .fold(n, |product, side| product.saturating_mul(*side as u64));
-        if bytes > MAX_BYTES {
-            return Err(DataError::Malformed {
-                path: path.to_owned(),
-                at: "its header".into(),
-                expected: format!("at most {} GiB of pixels", MAX_BYTES >> 30),
-                found: format!("{n} images of shape {:?}", self.result.shape),
-                mend: "use format image_folder, which reads images when they are needed".into(),
-            });
-        }
-        Ok(())
+        let [height, width] = self.size;
+        let bytes = match self.result.sizes {
+            Sizes::Same(_) => [self.result.channels, height, width]
+                .iter()
+                .fold(n, |product, side| product.saturating_mul(*side as u64)),
+            // Nobody knows how large they are before they are read.
+            Sizes::Each(_) => n,
+        };
+        self.check_room(path, n, bytes)
     }
 
-    /// Adds an image, fitted to the data set's channels and size. `path` is the file that it comes from, and `at` says
-    /// where in it, for messages.
+    fn check_room(&self, path: &Path, n: u64, bytes: u64) -> Result<(), DataError> {
+        if bytes <= MAX_BYTES {
+            return Ok(());
+        }
+        let [height, width] = self.size;
+        let shape = [self.result.channels, height, width];
+        Err(DataError::Malformed {
+            path: path.to_owned(),
+            at: "its header".into(),
+            expected: format!("at most {} GiB of pixels", MAX_BYTES >> 30),
+            found: match self.result.sizes {
+                Sizes::Same(_) => format!("{n} images of shape {shape:?}"),
+                Sizes::Each(_) => format!("{n} images of {bytes} bytes in all"),
+            },
+            mend: "use format image_folder, which reads images when they are needed".into(),
+        })
+    }
+
+    /// Adds an image with the data set's channels. `path` is the file that it comes from, and `at` says where in it, for
+    /// messages.
     ///
     /// # Errors
     /// [`DataError::Malformed`] if the label is not below the number of classes, if the image does not hold what it claims
-    /// (see [`picture::fit`]), or if memory does not suffice.
+    /// (see [`picture::check_sound`]), or if memory does not suffice.
     pub fn push(
         &mut self,
         path: &Path,
@@ -82,11 +110,36 @@ impl Gather {
         at: impl Fn() -> String,
     ) -> Result<(), DataError> {
         let label = check_label(path, label, self.result.n_classes, &at)?;
-        let [channels, height, width] = self.result.shape;
-        let image = picture::fit(path, &at, image, channels, [height, width])?;
-        self.result.pixels.extend_from_slice(&image.pixels);
-        self.result.labels.push(label);
-        self.expect(path, self.result.labels.len() as u64)
+        let Gather {
+            result,
+            size: [height, width],
+            geometry,
+            scratch,
+        } = self;
+        let start = result.pixels.len();
+        match (&mut result.sizes, geometry) {
+            (Sizes::Same(size), _) => {
+                let image = picture::fit(path, &at, image, result.channels, *size)?;
+                result.pixels.extend_from_slice(&image.pixels);
+            }
+            (Sizes::Each(each), Some(geometry))
+                if image.height.saturating_mul(image.width) > *height * *width =>
+            {
+                // Nothing of it is random.
+                let bytes = geometry.apply(path, &at, &image, Key::new(0), scratch)?;
+                result.pixels.extend_from_slice(bytes);
+                each.push((start, [*height, *width]));
+            }
+            (Sizes::Each(each), _) => {
+                picture::check_sound(path, &at, &image)?;
+                each.push((start, [image.height, image.width]));
+                let image = picture::recolour(image, result.channels);
+                result.pixels.extend_from_slice(&image.pixels);
+            }
+        }
+        result.labels.push(label);
+        let (n, bytes) = (result.labels.len(), result.pixels.len());
+        self.check_room(path, n as u64, bytes as u64)
     }
 
     /// Notes a picture that cannot be read and is left out, as `dataset.on_damaged: skip` asks for: by its place.

@@ -37,6 +37,7 @@ pub mod files;
 mod format;
 pub mod formats;
 mod gather;
+mod geometry;
 mod in_order;
 mod jpeg;
 mod jpeg_scans;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -14,6 +15,7 @@ use archai_spec::settings::Mix;
 use crate::batch::Batch;
 use crate::dataset::Dataset;
 use crate::error::DataError;
+use crate::geometry::Scratch;
 use crate::mix::mix;
 use crate::rng::Key;
 use crate::transform::Pipeline;
@@ -269,12 +271,16 @@ impl Batching {
         let mut images = vec![0.0; items.len() * channels * height * width];
         let mut labels = Vec::with_capacity(items.len());
         let key = self.key.with("augment").with(pass);
+        let place = Path::new(self.data.name());
+        let mut scratch = Scratch::default();
         for (&item, out) in items
             .iter()
             .zip(images.chunks_exact_mut(channels * height * width))
         {
+            let at = || format!("image {item}");
+            let image = self.data.image(item)?;
             self.transform
-                .apply(&self.data.image(item)?, key.with(item), out)?;
+                .apply_with(&mut scratch, (place, &at), &image, key.with(item), out)?;
             labels.push(self.data.label(item).into());
         }
         let shape = [items.len(), channels, height, width];

@@ -1,18 +1,23 @@
-//! Single images: decoding files and fitting images to the size that the network sees.
+//! Single images: decoding files as a data set asks for it, and fitting images to the size that the network sees.
 
-use std::borrow::Cow;
+mod fit;
+
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::imageops::{self, FilterType};
+use archai_spec::settings::{self, Orientation, Resize};
 use image::{
-    ColorType, DynamicImage, ImageBuffer, ImageError, ImageFormat, ImageReader, Limits, Luma,
+    ColorType, DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage,
+    RgbaImage,
 };
 
 use crate::dataset::{Image, MAX_SIDE};
 use crate::error::DataError;
 use crate::{jpeg, jpeg_scans, png};
+
+pub(crate) use fit::recolour;
+pub use fit::{check_sound, fit};
 
 /// What the pixels of a file may take, however small it is.
 const PIXELS_FLOOR: u64 = 16 << 20;
@@ -59,8 +64,8 @@ pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
 }
 
 /// Decodes a PNG, JPEG, WebP, BMP, GIF or TIFF file, whatever its name is: of several pictures in one file the first.
-/// Channels of sixteen bits are rounded to eight, palettes are looked up, transparency is dropped. `path` and `at` say where
-/// the bytes come from, for messages.
+/// Channels of sixteen bits are rounded to eight (v to (v + 128) / 257, so that white stays white), palettes are looked up,
+/// transparency is dropped. `path` and `at` say where the bytes come from, for messages.
 ///
 /// # Errors
 /// [`DataError::Malformed`] if the bytes are not such a file, or one that was cut off, or one that would take far more
@@ -70,6 +75,93 @@ pub fn decode(
     at: &dyn Fn() -> String,
     bytes: &[u8],
 ) -> Result<Image<'static>, DataError> {
+    decoded(path, at, bytes).map(planes)
+}
+
+/// Decodes the pictures of one data set: what every reader of encoded pictures gives its bytes to.
+///
+/// ```
+/// use archai_data::picture::Decoder;
+/// use archai_spec::settings::{Dataset, Resize};
+/// use std::path::Path;
+///
+/// let mut dataset = Dataset::shipped("cifar10")?;
+/// dataset.resize = Resize::Crop;
+/// let decoder = Decoder::new(&dataset);
+/// let error = decoder.decode(Path::new("a.png"), &|| "byte 0".into(), b"no picture").unwrap_err();
+/// assert!(error.to_string().contains("'a.png': at byte 0: expected a PNG, JPEG"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    orientation: Orientation,
+    background: Option<[u8; 3]>,
+    channels: usize,
+    /// The size that images are fitted to; none where they keep theirs, for the pipeline.
+    fitted: Option<[usize; 2]>,
+}
+
+impl Decoder {
+    /// For the pictures of a data set.
+    pub fn new(dataset: &settings::Dataset) -> Decoder {
+        // A part of a picture that is chosen at random is chosen from all of it.
+        let is_fitted = dataset.resize == Resize::Fit && dataset.random_resized_crop.is_none();
+        Decoder {
+            orientation: dataset.orientation,
+            background: dataset.background,
+            channels: dataset.channels,
+            fitted: is_fitted.then_some(dataset.size),
+        }
+    }
+
+    /// Whether images come out with their own size, for the pipeline to change.
+    pub(crate) fn keeps_size(&self) -> bool {
+        self.fitted.is_none()
+    }
+
+    /// Reads a picture file; see [`Decoder::decode`].
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be read; as [`decode`].
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Image<'static>, DataError> {
+        let path = path.as_ref();
+        self.decode(path, &|| "byte 0".to_owned(), &bytes(path)?)
+    }
+
+    /// Decodes a picture as [`decode`] does, turns it (`dataset.orientation`), lays it over `dataset.background` and gives it
+    /// `dataset.channels`. It keeps its size, which [`Pipeline`](crate::Pipeline) changes, unless it is one that takes no more
+    /// than [`fit`].
+    ///
+    /// # Errors
+    /// As [`decode`].
+    pub fn decode(
+        &self,
+        path: &Path,
+        at: &dyn Fn() -> String,
+        bytes: &[u8],
+    ) -> Result<Image<'static>, DataError> {
+        let mut image = decoded(path, at, bytes)?;
+        if self.orientation == Orientation::Exif {
+            let mut decoder = reader(bytes, format(path, at, bytes)?)
+                .into_decoder()
+                .map_err(|error| undecodable(path, at, &error))?;
+            let orientation = decoder
+                .orientation()
+                .map_err(|error| undecodable(path, at, &error))?;
+            image.apply_orientation(orientation);
+        }
+        let image = planes(match self.background {
+            Some(background) => laid_over(image, background),
+            None => image,
+        });
+        match self.fitted {
+            Some(size) => fit(path, at, image, self.channels, size),
+            None => Ok(recolour(image, self.channels)),
+        }
+    }
+}
+
+fn decoded(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<DynamicImage, DataError> {
     let format = format(path, at, bytes)?;
     let image = reader(bytes, format)
         .decode()
@@ -81,7 +173,43 @@ pub fn decode(
         let found = "one whose pixels are fractions, of which no scale is known";
         return Err(damaged(path, at, found));
     }
-    Ok(planes(image))
+    Ok(image)
+}
+
+/// The image with a colour below its transparent pixels, each value rounded to the nearest. A picture without transparency
+/// stays as it is; a grey one stays grey if the colour is.
+fn laid_over(image: DynamicImage, background: [u8; 3]) -> DynamicImage {
+    if !image.color().has_alpha() {
+        return image;
+    }
+    let is_grey = !image.color().has_color() && background.iter().all(|c| *c == background[0]);
+    let rgba: RgbaImage = image.into_rgba8();
+    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
+    for (to, from) in rgb.pixels_mut().zip(rgba.pixels()) {
+        let [colour @ .., alpha] = from.0;
+        for ((to, from), below) in to.0.iter_mut().zip(colour).zip(background) {
+            *to = blended(below, from, alpha);
+        }
+    }
+    match is_grey {
+        // All three channels are equal.
+        true => {
+            let pixels = rgb.pixels().map(|pixel| pixel.0[0]).collect();
+            let (width, height) = rgb.dimensions();
+            match image::GrayImage::from_raw(width, height, pixels) {
+                Some(grey) => grey.into(),
+                None => rgb.into(),
+            }
+        }
+        false => rgb.into(),
+    }
+}
+
+/// `alpha` of 255 parts of `above`, the rest of `below`, to the nearest.
+fn blended(below: u8, above: u8, alpha: u8) -> u8 {
+    let alpha = u32::from(alpha);
+    let sum = u32::from(below) * (255 - alpha) + u32::from(above) * alpha;
+    ((sum + 127) / 255) as u8
 }
 
 /// What can be seen of a picture without keeping its pixels: that it is one, that its sides are not too long, that it is
@@ -215,183 +343,11 @@ fn planes(image: DynamicImage) -> Image<'static> {
     }
 }
 
-/// The image with `channels` (1 or 3) and `size` (height, width, at least 1). Grey is repeated, colours are averaged; sides
-/// that are too long are scaled down (triangle filter over all covered pixels), each on its own, sides that are too short are
-/// padded with zeros on both ends, the odd pixel at the end. `path` and `at` say where the image comes from, for messages.
-///
-/// # Errors
-/// [`DataError::Malformed`] if the image has no pixels, other than 1 or 3 channels, or not one byte for each pixel and
-/// channel.
-pub fn fit<'a>(
-    path: &Path,
-    at: &dyn Fn() -> String,
-    image: Image<'a>,
-    channels: usize,
-    size: [usize; 2],
-) -> Result<Image<'a>, DataError> {
-    let bytes = [image.height, image.width]
-        .into_iter()
-        .try_fold(image.channels, usize::checked_mul);
-    let is_sound = [1, 3].contains(&image.channels) && !image.pixels.is_empty();
-    if !is_sound || bytes != Some(image.pixels.len()) {
-        let found = format!(
-            "{} bytes for {} channels of {} x {} pixels (height, width)",
-            image.pixels.len(),
-            image.channels,
-            image.height,
-            image.width
-        );
-        let expected = "an image of 1 or 3 channels with one byte for each channel of each pixel";
-        return Err(DataError::malformed(path, at(), expected, found));
-    }
-    Ok(pad(shrink(recolour(image, channels), size), size))
-}
-
-fn recolour(image: Image<'_>, channels: usize) -> Image<'_> {
-    if image.channels == channels {
-        return image;
-    }
-    let plane = image.height * image.width;
-    let grey: Vec<u8> = (0..plane)
-        .map(|i| {
-            let sum: usize = (0..image.channels)
-                .map(|c| usize::from(image.pixels[c * plane + i]))
-                .sum();
-            ((sum + image.channels / 2) / image.channels) as u8
-        })
-        .collect();
-    Image {
-        pixels: grey.repeat(channels).into(),
-        channels,
-        ..image
-    }
-}
-
-fn shrink(image: Image<'_>, [height, width]: [usize; 2]) -> Image<'_> {
-    let (height, width) = (height.min(image.height), width.min(image.width));
-    if (height, width) == (image.height, image.width) {
-        return image;
-    }
-    let mut pixels = Vec::with_capacity(image.channels * height * width);
-    for plane in image.pixels.chunks_exact(image.height * image.width) {
-        let plane: Option<ImageBuffer<Luma<u8>, &[u8]>> =
-            ImageBuffer::from_raw(image.width as u32, image.height as u32, plane);
-        if let Some(plane) = plane {
-            pixels.extend(
-                imageops::resize(&plane, width as u32, height as u32, FilterType::Triangle)
-                    .into_raw(),
-            );
-        }
-    }
-    Image {
-        pixels: pixels.into(),
-        channels: image.channels,
-        height,
-        width,
-    }
-}
-
-fn pad(image: Image<'_>, [height, width]: [usize; 2]) -> Image<'_> {
-    if (height, width) == (image.height, image.width) {
-        return image;
-    }
-    let (top, left) = ((height - image.height) / 2, (width - image.width) / 2);
-    let mut pixels = vec![0; image.channels * height * width];
-    for (row, line) in image.pixels.chunks_exact(image.width).enumerate() {
-        let (channel, row) = (row / image.height, row % image.height);
-        let start = (channel * height + top + row) * width + left;
-        pixels[start..start + image.width].copy_from_slice(line);
-    }
-    Image {
-        pixels: Cow::Owned(pixels),
-        channels: image.channels,
-        height,
-        width,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use image::Luma;
+
     use super::*;
-
-    fn image(channels: usize, height: usize, width: usize, pixels: &[u8]) -> Image<'_> {
-        assert_eq!(pixels.len(), channels * height * width);
-        Image {
-            pixels: pixels.into(),
-            channels,
-            height,
-            width,
-        }
-    }
-
-    #[test]
-    fn fitting() {
-        let check = |from: Image<'_>, channels, size, expect: &[u8]| {
-            let fitted = fit(Path::new("a"), &|| "row 1".into(), from, channels, size).unwrap();
-            assert_eq!(
-                (fitted.channels, [fitted.height, fitted.width]),
-                (channels, size)
-            );
-            assert_eq!(&*fitted.pixels, expect);
-        };
-        // As it is; grey repeated; colours averaged to the nearest.
-        check(image(1, 2, 2, &[1, 2, 3, 4]), 1, [2, 2], &[1, 2, 3, 4]);
-        check(image(1, 1, 2, &[1, 2]), 3, [1, 2], &[1, 2, 1, 2, 1, 2]);
-        check(
-            image(3, 1, 2, &[1, 255, 2, 255, 5, 254]),
-            1,
-            [1, 2],
-            &[3, 255],
-        );
-        // Padded on all sides, per channel; the odd pixel at the end.
-        check(
-            image(1, 1, 1, &[9]),
-            1,
-            [3, 3],
-            &[0, 0, 0, 0, 9, 0, 0, 0, 0],
-        );
-        check(image(1, 1, 1, &[9]), 1, [2, 2], &[9, 0, 0, 0]);
-        check(
-            image(3, 1, 1, &[7, 8, 9]),
-            3,
-            [1, 3],
-            &[0, 7, 0, 0, 8, 0, 0, 9, 0],
-        );
-        // Scaled down: a flat image stays flat, in each channel.
-        check(
-            image(3, 4, 4, &[[5; 16], [6; 16], [7; 16]].concat()),
-            3,
-            [2, 2],
-            &[5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7],
-        );
-        // One side too long, the other too short.
-        check(image(1, 1, 4, &[8; 4]), 1, [3, 2], &[0, 0, 8, 8, 0, 0]);
-    }
-
-    #[test]
-    fn images_that_are_not_what_they_claim() {
-        let check = |[channels, height, width]: [usize; 3], n: usize| {
-            let image = Image {
-                pixels: vec![0; n].into(),
-                channels,
-                height,
-                width,
-            };
-            let at = || "row 7".to_owned();
-            let error = fit(Path::new("a.bin"), &at, image, 3, [2, 2]).unwrap_err();
-            let expect = format!(
-                "'a.bin': at row 7: expected an image of 1 or 3 channels with one byte for each channel of each pixel, \
-                 found {n} bytes for {channels} channels of {height} x {width} pixels"
-            );
-            assert!(error.to_string().starts_with(&expect), "{error}");
-        };
-        check([1, 2, 2], 3);
-        check([3, 2, 2], 13);
-        check([0, 2, 2], 0);
-        check([1, 0, 2], 0);
-        check([2, 2, 2], 8);
-        check([1, usize::MAX, 2], 4);
-    }
 
     #[test]
     fn decoding() {

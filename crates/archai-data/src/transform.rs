@@ -2,6 +2,7 @@
 //! transforms themselves lie in [`transforms`](crate::transforms), one file each.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use archai_spec::registry::{Named, Registry};
@@ -9,6 +10,7 @@ use archai_spec::settings;
 
 use crate::dataset::{self, Image};
 use crate::error::DataError;
+use crate::geometry::{Geometry, Scratch};
 use crate::rng::Key;
 
 /// An image on its way to the network: one number per pixel and channel, between 0 and 255 until it is normalised.
@@ -108,10 +110,11 @@ pub trait Transform: Named + Send + Sync {
 /// Transforms by name.
 pub type Transforms = Registry<dyn Transform>;
 
-/// The chain of transforms that a data set's images go through.
+/// What a data set's images go through: first they get its channels and its size, whatever they were before, then its
+/// transforms follow.
 #[derive(Clone)]
 pub struct Pipeline {
-    shape: [usize; 3],
+    geometry: Geometry,
     names: Vec<String>,
     steps: Vec<Step>,
 }
@@ -119,12 +122,12 @@ pub struct Pipeline {
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Pipeline {
-            shape,
+            geometry,
             names,
             steps: _,
         } = self;
         f.debug_struct("Pipeline")
-            .field("shape", shape)
+            .field("geometry", geometry)
             .field("names", names)
             .finish_non_exhaustive()
     }
@@ -191,56 +194,53 @@ impl Pipeline {
                 .map_err(|unknown| DataError::setting(KEY, unknown.to_string()))?;
             steps.extend(transform.prepare(scope)?);
         }
-        let [height, width] = scope.dataset.size;
         Ok(Pipeline {
-            shape: [scope.dataset.channels, height, width],
+            geometry: Geometry::new(scope.dataset, scope.training),
             names: names.into_iter().map(str::to_owned).collect(),
             steps,
         })
     }
 
-    /// Channels, height and width of what goes in and comes out.
+    /// Channels, height and width of what comes out.
     pub fn shape(&self) -> [usize; 3] {
-        self.shape
+        self.geometry.shape()
     }
 
-    /// Writes the transformed image to `out`, channel after channel. All that is random comes from `key`.
+    /// Writes the transformed image to `out`, channel after channel. It may be of any size. All that is random comes from
+    /// `key`.
     ///
     /// # Errors
-    /// [`DataError::Setting`] if the image is not of [`Pipeline::shape`].
+    /// [`DataError::Malformed`] if the image does not hold what it claims; see
+    /// [`picture::check_sound`](crate::picture::check_sound).
     ///
     /// # Panics
     /// Unless `out` holds one number per pixel and channel.
     pub fn apply(&self, image: &Image<'_>, key: Key, out: &mut [f32]) -> Result<(), DataError> {
-        let found = [image.channels, image.height, image.width];
-        if found != self.shape {
-            let problem = format!(
-                "an image has shape {found:?}, expected {:?} (channels, height, width)",
-                self.shape
-            );
-            return Err(DataError::setting("dataset.size", problem));
-        }
+        let at = || "its shape".to_owned();
+        let scratch = &mut Scratch::default();
+        self.apply_with(scratch, (Path::new("image"), &at), image, key, out)
+    }
+
+    /// The same with space that is kept for the next image, and with where the image comes from, for messages.
+    pub(crate) fn apply_with(
+        &self,
+        scratch: &mut Scratch,
+        (path, at): (&Path, &dyn Fn() -> String),
+        image: &Image<'_>,
+        key: Key,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        let shape = self.shape();
         assert_eq!(
             out.len(),
-            self.shape.iter().product::<usize>(),
-            "room for one image of shape {:?}",
-            self.shape
+            shape.iter().product::<usize>(),
+            "room for one image of shape {shape:?}"
         );
-        if image.pixels.len() != out.len() {
-            let problem = format!(
-                "an image has {} bytes of pixels, expected {} for shape {found:?}",
-                image.pixels.len(),
-                out.len()
-            );
-            return Err(DataError::setting("dataset.size", problem));
-        }
-        for (value, &byte) in out.iter_mut().zip(image.pixels.iter()) {
+        let bytes = self.geometry.apply(path, at, image, key, scratch)?;
+        for (value, &byte) in out.iter_mut().zip(bytes) {
             *value = f32::from(byte);
         }
-        let mut pixels = Pixels {
-            values: out,
-            shape: self.shape,
-        };
+        let mut pixels = Pixels { values: out, shape };
         for step in &self.steps {
             step(&mut pixels, key);
         }

@@ -158,6 +158,7 @@ fn write_with(
         mean: vec![0.5, 0.25, 0.375][..image.channels].to_vec(),
         std: vec![0.25, 0.5, 0.125][..image.channels].to_vec(),
         transforms: vec!["normalise".to_string()],
+        pictures: Default::default(),
         provenance: Default::default(),
     };
     // The numbers that the images stand for.

@@ -46,6 +46,9 @@ pub struct ModelInfo {
     pub std: Vec<f32>,
     /// All transforms of the data set; those that augment do nothing once the network is trained.
     pub transforms: Vec<String>,
+    /// How pictures of any size become images of `size`; left out if they are fitted, which is the default.
+    #[serde(default, skip_serializing_if = "settings::Pictures::is_default")]
+    pub pictures: settings::Pictures,
     /// Where the network comes from. It belongs to one file of weights, so that `model.yaml`, which stands for several, does
     /// not have it.
     #[serde(default, skip_serializing_if = "Provenance::is_empty")]
@@ -116,6 +119,7 @@ impl ModelInfo {
             mean: dataset.mean.clone(),
             std: dataset.std.clone(),
             transforms: dataset.transforms().into_iter().map(String::from).collect(),
+            pictures: dataset.pictures(),
             provenance: Provenance {
                 dataset: dataset.name.clone(),
                 ..Provenance::default()
@@ -138,7 +142,7 @@ impl ModelInfo {
     }
 
     /// The same as texts by name, each a JSON value, for headers of files: `class_names`, `input_size` (channels, height,
-    /// width), `mean`, `std`, `transforms`, and `provenance` if something is known of it.
+    /// width), `mean`, `std`, `transforms`, `pictures` if they are not fitted, and `provenance` if something is known of it.
     pub fn metadata(&self) -> BTreeMap<String, String> {
         let [height, width] = self.size;
         // The shortest text of each number: JSON values are 64 bits wide and would show what 32 bits cannot hold.
@@ -161,6 +165,10 @@ impl ModelInfo {
         ];
         let mut texts: BTreeMap<String, String> =
             texts.map(|(name, text)| (name.to_string(), text)).into();
+        if !self.pictures.is_default() {
+            let pictures = serde_json::json!(self.pictures).to_string();
+            texts.insert("pictures".to_string(), pictures);
+        }
         if !self.provenance.is_empty() {
             let provenance = serde_json::json!(self.provenance).to_string();
             texts.insert("provenance".to_string(), provenance);
@@ -193,6 +201,10 @@ impl ModelInfo {
                 "transforms",
                 "a list of the transforms of its images",
             )?,
+            pictures: match texts.contains_key("pictures") {
+                true => text(texts, "pictures", "how pictures get their size")?,
+                false => settings::Pictures::default(),
+            },
             provenance: match texts.contains_key("provenance") {
                 true => text(texts, "provenance", "where the network comes from")?,
                 false => Provenance::default(),
@@ -216,6 +228,13 @@ impl ModelInfo {
     /// The data set of images as the network takes them, for everything that prepares images as a section of a configuration
     /// says. It has no files, and nothing is augmented.
     pub fn dataset(&self) -> settings::Dataset {
+        let settings::Pictures {
+            resize,
+            crop_ratio,
+            interpolation,
+            orientation,
+            background,
+        } = self.pictures;
         settings::Dataset {
             name: self.provenance.dataset.clone(),
             format: String::new(),
@@ -225,6 +244,12 @@ impl ModelInfo {
             n_classes: self.n_classes,
             channels: self.channels,
             size: self.size,
+            resize,
+            crop_ratio,
+            interpolation,
+            random_resized_crop: None,
+            orientation,
+            background,
             mean: self.mean.clone(),
             std: self.std.clone(),
             crop_padding: 0,

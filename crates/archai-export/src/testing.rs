@@ -89,6 +89,7 @@ logits: {{name: linear, ch_in: 1, ch_out: {n}}}
             mean: vec![mean as f32; c],
             std: vec![std as f32; c],
             transforms: vec!["normalise".to_string()],
+            pictures: Default::default(),
             provenance: Provenance {
                 source: "made by hand".to_string(),
                 ..Provenance::default()

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use archai_data::picture::{self, Decoder};
 use archai_data::rng::Key;
-use archai_data::{DataError, Image, Pipeline, Transforms, picture, transforms};
+use archai_data::{DataError, Image, Pipeline, Transforms, transforms};
 use archai_export::{ModelFile, ModelInfo};
 use archai_infer::Network;
 use archai_spec::desc::{ModelDesc, OpCatalog};
@@ -16,9 +17,9 @@ use crate::prediction::Prediction;
 /// A model that is ready to classify. It can be shared between threads, and computes in the threads of whoever calls it.
 ///
 /// Pictures are prepared as those that it was trained on: grey ones are repeated for a network that takes colours, colours
-/// are averaged for one that takes grey ones, transparency is dropped; a side that is longer than the network's is scaled
-/// down to it (each side on its own, so that the aspect ratio may change), one that is shorter is padded with black at both
-/// ends; then come the data set's transforms as far as nothing in them is random, which is normalisation unless there are
+/// are averaged for one that takes grey ones; they get the network's size as its data set says (unless it says something else,
+/// a side that is longer is scaled down, each side on its own, and one that is shorter is padded with black at both ends);
+/// then come the data set's transforms as far as nothing in them is random, which is normalisation unless there are
 /// transforms of a user's own.
 #[derive(Debug)]
 pub struct Classifier {
@@ -26,6 +27,7 @@ pub struct Classifier {
     desc: ModelDesc,
     network: Network,
     pipeline: Pipeline,
+    decoder: Decoder,
     names: Arc<[String]>,
 }
 
@@ -66,7 +68,9 @@ impl Classifier {
         transforms: &Transforms,
     ) -> Result<Self, PredictError> {
         let network = Network::new(&model.graph(catalog)?, &model.state)?;
-        let pipeline = Pipeline::test(&model.info.dataset(), transforms)?;
+        let dataset = model.info.dataset();
+        let pipeline = Pipeline::test(&dataset, transforms)?;
+        let decoder = Decoder::new(&dataset);
         let ModelFile { desc, info, .. } = model;
         let names = (0..info.n_classes).map(|class| info.class_name(class));
         Ok(Classifier {
@@ -75,6 +79,7 @@ impl Classifier {
             desc,
             network,
             pipeline,
+            decoder,
         })
     }
 
@@ -118,7 +123,7 @@ impl Classifier {
     /// What an image shows.
     ///
     /// # Errors
-    /// An image that is not what it claims to be (see [`picture::fit`]), a network that gives numbers that are none.
+    /// An image that is not what it claims to be (see [`picture::check_sound`]), a network that gives numbers that are none.
     pub fn predict(&self, image: &Image<'_>) -> Result<Prediction, PredictError> {
         let mut predictions = self.predict_batch(std::slice::from_ref(image))?;
         Ok(predictions.remove(0))
@@ -154,7 +159,16 @@ impl Classifier {
         &self,
         paths: &[P],
     ) -> Result<Vec<Result<Prediction, DataError>>, PredictError> {
-        self.predict_each(paths.len(), |i| picture::read(paths[i].as_ref()))
+        self.predict_each(paths.len(), |i| self.read(&paths[i]))
+    }
+
+    /// Reads a picture file as the data were read that the network learnt from: turned as its camera noted it and laid over a
+    /// background, if they were.
+    ///
+    /// # Errors
+    /// A file that cannot be read, that is no picture, or that is damaged.
+    pub fn read(&self, path: impl AsRef<Path>) -> Result<Image<'static>, DataError> {
+        self.decoder.read(path)
     }
 
     /// What `n` pictures show that are read when they are needed, number by number and several at a time: an error in the place
@@ -202,8 +216,7 @@ impl Classifier {
         image: Image<'_>,
         out: &mut [f32],
     ) -> Result<(), DataError> {
-        let [channels, height, width] = self.pipeline.shape();
-        let image = picture::fit(path, at, image, channels, [height, width])?;
+        picture::check_sound(path, at, &image)?;
         // Nothing is random where nothing is learnt.
         self.pipeline.apply(&image, Key::new(0), out)
     }

@@ -20,6 +20,7 @@ use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
 use crate::format::DataFormat;
 use crate::gather::{Gather, check_label};
+use crate::picture::Decoder;
 use crate::{files, picture};
 
 /// The bytes of fitted pictures up to which they are kept so.
@@ -58,7 +59,8 @@ impl DataFormat for Parquet {
         let pixels = shape
             .iter()
             .fold(rows, |product, side| product.saturating_mul(*side as u64));
-        match pixels <= MAX_PIXELS {
+        // Pictures that keep their own size may be of any.
+        match pixels <= MAX_PIXELS && !Decoder::new(dataset).keeps_size() {
             true => Ok(Arc::new(fitted(dataset, tables, labels)?)),
             false => {
                 let list = encoded(dataset, tables, labels, Digest::Pixels)?;
@@ -166,6 +168,7 @@ fn fitted(
     numbered: Numbered,
 ) -> Result<crate::InMemory, DataError> {
     let mut gather = Gather::new(dataset);
+    let decoder = Decoder::new(dataset);
     gather.name_classes(numbered.class_names);
     let mut labels = numbered.labels.into_iter();
     for mut table in tables {
@@ -174,7 +177,7 @@ fn fitted(
             let at = || format!("row {row}");
             let label = labels.next().unwrap_or(-1);
             let image =
-                picture::check(path, &at, bytes).and_then(|()| picture::decode(path, &at, bytes));
+                picture::check(path, &at, bytes).and_then(|()| decoder.decode(path, &at, bytes));
             match image {
                 Ok(image) => gather.push(path, image, label, at),
                 Err(_) if dataset.on_damaged == OnDamaged::Skip => {

@@ -14,6 +14,7 @@ use tempfile::SpooledTempFile;
 
 use crate::dataset::{Dataset, Image, PixelHasher};
 use crate::error::DataError;
+use crate::picture::Decoder;
 use crate::{in_order, picture};
 
 /// The bytes of a list up to which all of them count in its digest and are checked. Of larger ones the beginning and the end
@@ -332,8 +333,7 @@ impl Dataset for Pictures {
     fn image(&self, index: usize) -> Result<Image<'_>, DataError> {
         let bytes = self.bytes(index)?;
         let (path, at) = (self.path(index), || self.at(index));
-        let image = picture::decode(path, &at, &bytes)?;
-        picture::fit(path, &at, image, self.section.channels, self.section.size)
+        Decoder::new(&self.section).decode(path, &at, &bytes)
     }
 
     fn class_names(&self) -> &[String] {

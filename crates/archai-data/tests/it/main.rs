@@ -4,6 +4,7 @@ mod contents;
 mod download;
 mod fixtures;
 mod folders;
+mod geometry;
 mod golden;
 mod hostile;
 mod lists;

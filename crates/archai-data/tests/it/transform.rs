@@ -150,17 +150,20 @@ fn one_setting_does_not_move_another() {
 }
 
 #[test]
-fn wrong_shapes_are_errors() {
+fn images_that_are_not_what_they_claim_are_errors() {
     let set = mini();
     let image = Image {
         pixels: vec![0; 784].into(),
         channels: 1,
         height: 28,
-        width: 28,
+        width: 29,
     };
     check_error(
         test(&set).apply(&image, Key::new(0), &mut [0.0; 1024]),
-        &["[1, 28, 28]", "[1, 32, 32]"],
+        &[
+            "'image': at its shape",
+            "784 bytes for 1 channels of 28 x 29 pixels",
+        ],
     );
     check_error(
         Pipeline::train(

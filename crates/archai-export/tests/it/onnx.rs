@@ -23,6 +23,7 @@ fn info(n_classes: usize, channels: usize, size: [usize; 2]) -> ModelInfo {
         mean: vec![0.5; channels],
         std: vec![0.25; channels],
         transforms: Vec::new(),
+        pictures: Default::default(),
         provenance: Default::default(),
     }
 }

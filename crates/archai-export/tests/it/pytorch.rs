@@ -19,6 +19,7 @@ fn info(names: &[&str]) -> ModelInfo {
         mean: vec![0.4914, 0.4822, 0.4465],
         std: vec![0.247, 0.2435, 0.2616],
         transforms: vec!["normalise".to_string()],
+        pictures: Default::default(),
         provenance: Provenance::default(),
     }
 }

@@ -156,6 +156,7 @@ impl Dataset {
             let message = "0 takes no data; expected -1 (all) or at least 1";
             problems.push(("max_batches", message.to_owned()));
         }
+        self.check_pictures(&mut problems);
         problems
     }
 }

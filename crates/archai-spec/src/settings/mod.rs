@@ -14,11 +14,13 @@ mod archai;
 mod check;
 mod digest;
 mod export;
+mod pictures;
 mod shipped;
 mod tree;
 
 pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
 pub use export::{ExportInput, ExportOptions};
+pub use pictures::{Interpolation, Orientation, Pictures, RandomResizedCrop, Resize};
 
 use std::collections::BTreeMap;
 
@@ -267,9 +269,34 @@ pub struct Dataset {
     /// Image channels that the network sees: 1 or 3. Grey images are repeated, coloured ones are averaged.
     #[schemars(range(min = 1, max = 4))]
     pub channels: usize,
-    /// Height and width that the network sees. Images of any size may be mixed: a side that is longer is scaled down to
-    /// it (each side on its own, so the aspect ratio may change), one that is shorter is padded with zeros at both ends.
+    /// Height and width that the network sees. Pictures of any size may be mixed; `resize` says how they get this one.
     pub size: [usize; 2],
+    /// How a picture gets the size. `fit`: a side that is longer is scaled down to it (each side on its own, so the aspect
+    /// ratio may change), one that is shorter is padded with zeros at both ends. `squish`: both sides are scaled. `crop`: the
+    /// picture is scaled with its proportions until it covers the size, and its middle is taken. `pad`: it is scaled with its
+    /// proportions until it lies within the size, and padded with `background`, or black. Left out, it is `fit`.
+    #[serde(default, skip_serializing_if = "Resize::is_fit")]
+    pub resize: Resize,
+    /// With `resize: crop`: the share of the scaled shorter side that the middle keeps, timm's `crop_pct`; 0.875 is what tests
+    /// on ImageNet take (224 of 256). Left out, it is 1.
+    #[serde(default = "pictures::one", skip_serializing_if = "pictures::is_one")]
+    #[schemars(extend("x-unit" = "share"))]
+    pub crop_ratio: f64,
+    /// How `squish`, `crop`, `pad` and `random_resized_crop` scale: `bilinear` or `bicubic`, both over all pixels that are
+    /// covered, as Pillow does it. Left out, it is `bilinear`.
+    #[serde(default, skip_serializing_if = "Interpolation::is_bilinear")]
+    pub interpolation: Interpolation,
+    /// Of a training picture, a part is chosen at random and scaled to the size; other pictures go by `resize`. Null, or left
+    /// out: training pictures go by `resize`, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_resized_crop: Option<RandomResizedCrop>,
+    /// `exif`: pictures are turned and mirrored as their cameras noted it. Left out, it is `ignore`.
+    #[serde(default, skip_serializing_if = "Orientation::is_ignored")]
+    pub orientation: Orientation,
+    /// The colour (red, green, blue, 0 to 255) below transparent pixels, and around pictures with `resize: pad`. Null, or left
+    /// out: transparency is dropped, and what is around is black.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub background: Option<[u8; 3]>,
     /// Mean of each channel, of pixels in [0, 1].
     #[schemars(extend("x-unit" = "pixel mean"))]
     pub mean: Vec<f32>,
