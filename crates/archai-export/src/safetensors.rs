@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Map, json};
 
@@ -53,6 +54,9 @@ impl Exporter for SafetensorsExporter {
 
 /// Longest header that is read: enough for 40,000 tensors.
 const MAX_HEADER: u64 = 4 << 20;
+
+/// Where the header begins: behind its length.
+const HEADER_AT: usize = 8;
 
 /// Writes `tensors` as 32-bit floats, in their order, with `metadata` as texts beside them (a model's description, say).
 ///
@@ -121,28 +125,36 @@ pub fn read_safetensors(bytes: &[u8]) -> io::Result<(Vec<NamedTensor>, BTreeMap<
             MAX_HEADER >> 20
         )));
     }
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
-    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-    let mut tensors = Vec::with_capacity(file.len());
-    for name in header.offset_keys() {
-        let view = file.tensor(&name).map_err(broken)?;
-        let values = match view.dtype() {
-            Dtype::F16 => read::<2>(view.data(), width::from_f16),
-            Dtype::BF16 => read::<2>(view.data(), width::from_bf16),
-            Dtype::F32 => read::<4>(view.data(), |b| f32::from_le_bytes(b).into()),
-            Dtype::F64 => read::<8>(view.data(), f64::from_le_bytes),
+    // That the tensors fill the rest of the file without gaps is checked here, too.
+    let (length, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let numbers = bytes.get(HEADER_AT + length..).unwrap_or_default();
+    let names = header.offset_keys();
+    let tensor = |name: String| -> io::Result<NamedTensor> {
+        let info = header.info(&name);
+        let data = info.and_then(|i| Some((i, numbers.get(i.data_offsets.0..i.data_offsets.1)?)));
+        let Some((info, data)) = data else {
+            return Err(invalid(format!("tensor `{name}` lies outside the file")));
+        };
+        let values = match info.dtype {
+            Dtype::F16 => read::<2>(data, width::from_f16),
+            Dtype::BF16 => read::<2>(data, width::from_bf16),
+            Dtype::F32 => read::<4>(data, |b| f32::from_le_bytes(b).into()),
+            Dtype::F64 => read::<8>(data, f64::from_le_bytes),
             other => {
                 return Err(invalid(format!(
                     "tensor `{name}` holds {other:?}; expected F16, BF16, F32 or F64"
                 )));
             }
         };
-        tensors.push(NamedTensor {
-            shape: view.shape().to_vec(),
+        Ok(NamedTensor {
+            shape: info.shape.clone(),
             name,
             values,
-        });
-    }
+        })
+    };
+    // One after the other, an error names the first tensor that is wrong.
+    let tensors: Vec<io::Result<NamedTensor>> = names.into_par_iter().map(tensor).collect();
+    let tensors = tensors.into_iter().collect::<io::Result<Vec<_>>>()?;
     let metadata = header
         .metadata()
         .clone()

@@ -1,8 +1,8 @@
 //! The time that a network takes, as JSON: `cargo run --release -p archai-infer --example latency -- MODEL.safetensors`.
 //!
 //! `--batch N` (1) images at a time, `--threads N` (all cores), `--runs N` (50) measurements after a few unmeasured ones.
-//! `first_ms` is the time from the start of `main` to the first logits, reading the file included; the others are medians
-//! and minima of the runs. `--logits` prints the logits of a fixed batch instead, one image per line.
+//! `first_ms` is the time from the start of `main` to the first logits, reading the file included, of which `read_ms`,
+//! `graph_ms` and `network_ms` are the parts before the first run; the others are medians and minima of the runs. `--logits` prints the logits of a fixed batch instead, one image per line.
 //!
 //! `--make NAME DIR [--cells N] [--channels N]` writes a network of the zoo with random weights instead, as a safetensors file and as ONNX.
 
@@ -51,13 +51,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build()?;
 
     let catalog = OpCatalog::builtin();
+    let since = |start: Instant| start.elapsed().as_secs_f64() * 1e3;
     let model = ModelFile::open(Path::new(path), &catalog)?;
-    let network = Network::new(&model.graph(&catalog)?, &model.state)?;
+    let read_ms = since(start);
+    let graph = model.graph(&catalog)?;
+    let graph_ms = since(start) - read_ms;
+    let network = pool.install(|| Network::new(&graph, &model.state))?;
+    let network_ms = since(start) - graph_ms - read_ms;
     let shape = network.input();
     let one = shape.channels * shape.height * shape.width;
     let images: Vec<f32> = (0..batch * one).map(|i| (i as f32 * 0.37).sin()).collect();
     let first = pool.install(|| network.logits(&images[..one]))?;
-    let first_ms = start.elapsed().as_secs_f64() * 1e3;
+    let first_ms = since(start);
     if flag("--logits").is_some() {
         for logits in pool
             .install(|| network.logits(&images))?
@@ -72,14 +77,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         let start = Instant::now();
         pool.install(|| network.logits(&images))?;
         if i >= 5 {
-            times.push(start.elapsed().as_secs_f64() * 1e3);
+            times.push(since(start));
         }
     }
     times.sort_by(f64::total_cmp);
     let (median, least) = (times[times.len() / 2], times[0]);
     let threads = pool.current_num_threads();
     println!(
-        "{{\"batch\": {batch}, \"threads\": {threads}, \"ms\": {median:.3}, \"min_ms\": {least:.3}, \"first_ms\": {first_ms:.1}}}"
+        "{{\"batch\": {batch}, \"threads\": {threads}, \"ms\": {median:.3}, \"min_ms\": {least:.3}, \"first_ms\": {first_ms:.1}, \
+         \"read_ms\": {read_ms:.1}, \"graph_ms\": {graph_ms:.1}, \"network_ms\": {network_ms:.1}}}"
     );
     Ok(())
 }

@@ -6,6 +6,7 @@ use crate::layout::FeatureMap;
 use crate::micro::product::{Act, Segment};
 use crate::micro::window::{DEPTHWISE_SLACK, Pooling};
 use crate::simd::LANES;
+use rayon::prelude::*;
 use std::ops::Range;
 
 /// How channels lie in the blocks of a value: each block holds the channels from `first` on in its first `lanes` lanes, and
@@ -200,6 +201,7 @@ pub(super) struct Depthwise {
 /// Products that give some blocks of the output.
 #[derive(Debug)]
 pub(super) struct Part {
+    /// Blocks of the output.
     pub blocks: Range<usize>,
     pub segments: Vec<Segment>,
     pub weights: Vec<f32>,
@@ -254,9 +256,22 @@ pub(super) struct Program {
     pub inside: Vec<Option<(usize, usize)>>,
     pub input: FeatureMap,
     pub output: usize,
+    /// What is still to be packed for the products of which steps, while the program is made.
+    unpacked: Vec<(usize, Unpacked)>,
+}
+
+/// The numbers of products before they are packed.
+#[derive(Debug)]
+struct Unpacked {
+    filter: Filter,
+    inputs: usize,
+    to: Layout,
+    /// Channel and tap of each row of weights, part by part.
+    rows: Vec<Vec<(usize, usize)>>,
 }
 
 impl Program {
+    /// The steps of a network, whose weights are packed on the rayon pool of the caller.
     pub fn new(nodes: Vec<FusedNode>, output: usize) -> Self {
         let input = nodes[0].map;
         let mut program = Program {
@@ -265,6 +280,7 @@ impl Program {
             inside: Vec::new(),
             input,
             output: 0,
+            unpacked: Vec::new(),
         };
         let mut values = Vec::with_capacity(nodes.len());
         for node in nodes {
@@ -272,7 +288,27 @@ impl Program {
             values.push(program.node(node.op, inputs, node.map));
         }
         program.output = values[output];
+        program.pack();
         program
+    }
+
+    fn pack(&mut self) {
+        let unpacked = std::mem::take(&mut self.unpacked);
+        let mut waiting = unpacked.into_iter().peekable();
+        let pairs: Vec<(&mut Conv, Unpacked)> = (self.steps.iter_mut().enumerate())
+            .filter_map(|(i, step)| {
+                let (_, unpacked) = waiting.next_if(|(of, _)| *of == i)?;
+                match &mut step.work {
+                    Work::Conv(conv) => Some((&mut **conv, unpacked)),
+                    _ => None,
+                }
+            })
+            .collect();
+        pairs.into_par_iter().for_each(|(conv, unpacked)| {
+            for (part, rows) in conv.products.iter_mut().zip(&unpacked.rows) {
+                (part.weights, part.bias) = unpacked.pack(part.blocks.clone(), rows);
+            }
+        });
     }
 
     fn value(&mut self, layout: Layout, map: FeatureMap) -> usize {
@@ -464,7 +500,15 @@ impl Program {
             Source::Window(w) => (conv.block(&from, &to), w.cols(map.width) * LANES),
             _ => (conv.block(&from, &to), 0),
         };
-        conv.products = products(&filter, &from.layout, &layout, block, row);
+        let (products, rows) = products(&filter, &from.layout, &layout, block, row);
+        conv.products = products;
+        let unpacked = Unpacked {
+            inputs: channels / filter.sizes.groups,
+            filter,
+            to: layout.clone(),
+            rows,
+        };
+        self.unpacked.push((self.steps.len(), unpacked));
         let lanes = |p: &Part| p.blocks.len() * p.segments.iter().map(|s| s.lanes).sum::<usize>();
         cost += conv.products.iter().map(lanes).sum::<usize>() * pixels;
         self.finish_conv(conv, x, residual, layout, map, cost)
@@ -525,9 +569,46 @@ fn inside(
         && left + (map.width - 1) * stride.1 < from.width
 }
 
-/// The weights by blocks of the output, and what they meet: for each block of the input and each tap its lanes. A block of
-/// what the products read has `block` elements, a row of its pixels `row`.
-fn products(filter: &Filter, from: &Layout, to: &Layout, block: usize, row: usize) -> Vec<Part> {
+impl Unpacked {
+    /// The weights and the bias of some blocks of the output.
+    fn pack(&self, blocks: Range<usize>, rows: &[(usize, usize)]) -> (Vec<f32>, Vec<f32>) {
+        let Unpacked {
+            filter, inputs, to, ..
+        } = self;
+        let sizes = &filter.sizes;
+        let (taps, ci) = (sizes.kernel.0 * sizes.kernel.1, *inputs);
+        let co = to.channels() / sizes.groups;
+        let mut weights = vec![0.0; blocks.len() * rows.len() * LANES];
+        let mut bias = vec![0.0; blocks.len() * LANES];
+        for ((of, weights), bias) in (to.0[blocks].iter())
+            .zip(weights.chunks_exact_mut(rows.len() * LANES))
+            .zip(bias.chunks_exact_mut(LANES))
+        {
+            bias[..of.lanes].copy_from_slice(&filter.bias[of.first..of.first + of.lanes]);
+            for (weights, &(c, t)) in weights.chunks_exact_mut(LANES).zip(rows) {
+                for (lane, w) in weights[..of.lanes].iter_mut().enumerate() {
+                    let o = of.first + lane;
+                    // Without groups the first difference is the channel, and it exists.
+                    let i = c.wrapping_sub(o / co * ci);
+                    if i < ci {
+                        *w = filter.weights[(o * ci + i) * taps + t];
+                    }
+                }
+            }
+        }
+        (weights, bias)
+    }
+}
+
+/// Products whose weights are not packed yet, and channel and tap of each row of weights that each will have: for each block of
+/// the input and each tap its lanes. A block of what the products read has `block` elements, a row of its pixels `row`.
+fn products(
+    filter: &Filter,
+    from: &Layout,
+    to: &Layout,
+    block: usize,
+    row: usize,
+) -> (Vec<Part>, Vec<Vec<(usize, usize)>>) {
     let sizes = &filter.sizes;
     let (groups, taps) = (sizes.groups, sizes.kernel.0 * sizes.kernel.1);
     let (ci, co) = (from.channels() / groups, to.channels() / groups);
@@ -563,30 +644,13 @@ fn products(filter: &Filter, from: &Layout, to: &Layout, block: usize, row: usiz
                 rows.extend(channels.clone().map(|c| (c, t)));
             }
         }
-        let mut weights = vec![0.0; own.len() * rows.len() * LANES];
-        let mut bias = vec![0.0; own.len() * LANES];
-        for ((of, weights), bias) in (to.0[own.clone()].iter())
-            .zip(weights.chunks_exact_mut(rows.len() * LANES))
-            .zip(bias.chunks_exact_mut(LANES))
-        {
-            bias[..of.lanes].copy_from_slice(&filter.bias[of.first..of.first + of.lanes]);
-            for (weights, &(c, t)) in weights.chunks_exact_mut(LANES).zip(&rows) {
-                for (lane, w) in weights[..of.lanes].iter_mut().enumerate() {
-                    let o = of.first + lane;
-                    // Without groups the first difference is the channel, and it exists.
-                    let i = c.wrapping_sub(o / co * ci);
-                    if i < ci {
-                        *w = filter.weights[(o * ci + i) * taps + t];
-                    }
-                }
-            }
-        }
-        Part {
+        let part = Part {
             blocks: own,
             segments,
-            weights,
-            bias,
-        }
+            weights: Vec::new(),
+            bias: Vec::new(),
+        };
+        (part, rows)
     };
-    (0..parts).map(part).collect()
+    (0..parts).map(part).unzip()
 }

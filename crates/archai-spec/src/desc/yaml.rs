@@ -29,6 +29,18 @@ struct Head {
     common: Option<IgnoredAny>,
 }
 
+/// Checks the version of a description alone.
+fn check_head(text: &str, name: &str) -> Result<(), DescErrors> {
+    let head: Head = serde_saphyr::from_str(text).map_err(|e| syntax_error(name, &e))?;
+    let problem = match head.version {
+        Some(FORMAT_VERSION) => return Ok(()),
+        Some(version) => version_message(version),
+        None => no_version(&head),
+    };
+    let error = DescError::new(DescErrorKind::Version, problem);
+    Err(error.at(name).into())
+}
+
 /// What is said of a file without a version.
 fn no_version(head: &Head) -> String {
     let sections = [
@@ -198,22 +210,14 @@ impl ModelDesc {
     /// Not YAML, unknown fields, wrong types (with `name:line:col` and the nearest names), a layout of a newer program, and
     /// everything that [`ModelDesc::check`] finds, all at once.
     pub fn from_yaml(text: &str, name: &str, catalog: &OpCatalog) -> Result<ModelDesc, DescErrors> {
-        let syntax = |e: serde_saphyr::Error| DescErrors::from(syntax_error(name, &e));
-        // A newer layout may have other fields, so its version is read first and alone.
-        let head: Head = serde_saphyr::from_str(text).map_err(syntax)?;
-        let Some(version) = head.version else {
-            return Err(DescError::new(DescErrorKind::Version, no_version(&head))
-                .at(name)
-                .into());
+        let desc: ModelDesc = match serde_saphyr::from_str(text) {
+            Ok(desc) => desc,
+            // A newer layout may have other fields: then its version is what is wrong.
+            Err(error) => {
+                check_head(text, name)?;
+                return Err(syntax_error(name, &error).into());
+            }
         };
-        if version != FORMAT_VERSION {
-            return Err(
-                DescError::new(DescErrorKind::Version, version_message(version))
-                    .at(name)
-                    .into(),
-            );
-        }
-        let desc: ModelDesc = serde_saphyr::from_str(text).map_err(syntax)?;
         desc.check(catalog).map_err(|errors| errors.in_file(name))?;
         Ok(desc)
     }
