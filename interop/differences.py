@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The table of docs/export.md: ops, spaces and networks by formats, with the largest difference that the checks saw.
 
-    differences.py onnx=onnx.json pytorch=pytorch.json rust=rust.json           prints the table
+    differences.py onnx=onnx.json tract=tract.json …                           prints the table
     differences.py --page docs/export.md onnx=onnx.json ...                     puts it into the page
 
-Each file is what onnx_check.py, pytorch_check.py or rust_check.py wrote with --json.
+Each file is what onnx_check.py, tract-check, pytorch_check.py or rust_check.py wrote with --json.
 """
 
 import argparse

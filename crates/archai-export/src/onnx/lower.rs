@@ -251,7 +251,9 @@ impl Writer<'_> {
                 self.node(size.with_int("end", 1));
                 let (sizes, all) = (self.ints(&out, "sizes", &shape), format!("{out}.shape"));
                 self.node(Node::new("Concat", &[&batch, &sizes], &all).with_int("axis", 0));
-                node("ConstantOfShape", &[&all])
+                // Zeros of 32 bits are what the standard says of a node without a value; tract takes 64 bits.
+                let zero = Tensor::floats("", &[1], &[0.0]);
+                node("ConstantOfShape", &[&all]).with_tensor("value", zero)
             }
             Layer::Relu => {
                 axes = self.axes[first];

@@ -281,6 +281,16 @@ impl Node {
             ..Attribute::default()
         })
     }
+    /// The same with a setting that is a tensor.
+    #[must_use]
+    pub fn with_tensor(self, name: &str, t: Tensor) -> Node {
+        self.with(Attribute {
+            name: name.to_string(),
+            t: Some(t),
+            r#type: AttributeType::Tensor.into(),
+            ..Attribute::default()
+        })
+    }
     /// The same with another setting.
     #[must_use]
     pub fn with(mut self, attribute: Attribute) -> Node {

@@ -4,8 +4,8 @@ use crate::config::problem_of;
 use crate::parts::Part;
 
 use super::{
-    Dataset, Eval, ForeignKey, Loader, LrSchedule, ModelDescSettings, Optimizer, OptimizerKind,
-    ScheduleKind, Settings, StemWiring, Trainer,
+    ClassWeights, Dataset, Eval, ForeignKey, Loader, LrSchedule, ModelDescSettings, Optimizer,
+    OptimizerKind, Sampler, ScheduleKind, Settings, StemWiring, Trainer,
 };
 
 /// Problems as (dotted key, what is wrong and how to mend it).
@@ -223,6 +223,7 @@ fn training(
     if trainer.epochs > 0 {
         areas(loader, path, problems);
     }
+    shares(loader, path, problems);
     if trainer.epochs > 0 && !loader.load_train {
         problems.push((
             format!("{path}.loader.load_train"),
@@ -271,6 +272,27 @@ fn training(
             ));
         }
         (None, _) => {}
+    }
+}
+
+/// What is asked for must have an effect, and have it once.
+fn shares(loader: &Loader, path: &str, problems: &mut Problems) {
+    if let Some(mix) = &loader.mix {
+        if (mix.mixup, mix.cutmix) == (0.0, 0.0) || mix.prob == 0.0 {
+            let message = "nothing is mixed: expected mixup or cutmix, and prob, above 0; or leave the section out";
+            problems.push((format!("{path}.loader.mix"), message.to_owned()));
+        }
+        if (mix.mixup == 0.0 || mix.cutmix == 0.0) && mix.switch_prob != 0.5 {
+            let message = format!(
+                "is {}, but it chooses between mixup and cutmix, of which only one is above 0; leave it out",
+                mix.switch_prob
+            );
+            problems.push((format!("{path}.loader.mix.switch_prob"), message));
+        }
+    }
+    if loader.sampler == Sampler::Balanced && loader.class_weights == ClassWeights::Balanced {
+        let message = "rare classes count more already, because loader.sampler draws them more often; take one of the two";
+        problems.push((format!("{path}.loader.class_weights"), message.to_owned()));
     }
 }
 

@@ -329,6 +329,24 @@ fn values_that_do_not_go_together() {
              so that many would be all zero; it is a side in pixels: give about half of the images' side (16), or 0 for none",
         ),
         (
+            &["nas.eval.loader.mix.prob=0.5"],
+            "`nas.eval.loader.mix.prob=0.5`: nas.eval.loader.mix: nothing is mixed: expected mixup or cutmix, and prob, above 0; or \
+             leave the section out",
+        ),
+        (
+            &["nas.eval.loader.mix={mixup: 0.2, switch_prob: 0.9}"],
+            "`nas.eval.loader.mix={mixup: 0.2, switch_prob: 0.9}`: nas.eval.loader.mix.switch_prob: is 0.9, but it chooses between \
+             mixup and cutmix, of which only one is above 0; leave it out",
+        ),
+        (
+            &[
+                "nas.eval.loader.class_weights=balanced",
+                "nas.eval.loader.sampler=balanced",
+            ],
+            "`nas.eval.loader.class_weights=balanced`: nas.eval.loader.class_weights: rare classes count more already, because \
+             loader.sampler draws them more often; take one of the two",
+        ),
+        (
             &["dataset.crop_padding=33"],
             "`dataset.crop_padding=33`: nas.eval.loader.dataset.crop_padding: 33 pixels of padding are more than the images \
              have (32×32), so that many crops would show nothing of them; it is a width in pixels: give about an eighth of the \
