@@ -81,6 +81,14 @@ impl Key {
         Key(hasher.finalize().into())
     }
 
+    /// This key below another one, so that what one purpose draws differs with each step of a training, say.
+    #[must_use]
+    pub fn under(&self, other: Key) -> Key {
+        let mut hasher = blake3::Hasher::new_keyed(&other.0);
+        hasher.update(&[2]).update(&self.0);
+        Key(hasher.finalize().into())
+    }
+
     /// The generator of this key, at its beginning.
     pub fn rng(&self) -> Rng {
         Rng(ChaCha8Rng::from_seed(self.0))

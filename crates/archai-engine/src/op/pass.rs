@@ -296,6 +296,19 @@ impl<'a> Pass<'a> {
         Some(samples.map(factor).collect())
     }
 
+    /// A key below `own`, or one of this step's draws, for each of `n` samples of a training pass; none at evaluation, where
+    /// nothing may depend on a sample's place.
+    pub(crate) fn sample_keys(&self, own: Key, n: usize) -> Option<Vec<Key>> {
+        if self.mode != Mode::Training {
+            return None;
+        }
+        let (key, first) = match &self.drop_path {
+            Some(drop) => (own.under(drop.draw), drop.first_sample),
+            None => (own, 0),
+        };
+        Some((first..first + n).map(|sample| key.with(sample)).collect())
+    }
+
     /// Running statistics after the pass.
     pub(crate) fn into_updates(self) -> HashMap<usize, NormStats> {
         self.updates

@@ -1,6 +1,6 @@
 //! The built-in operations; their structure is that of the original DARTS code. What an op consists of is said once, in
 //! [`archai_spec::ops`]: almost every op is executed from its list of layers (`layered.rs`), and kernels are chosen by what
-//! stands in it. Only ops of other ops have code of their own.
+//! stands in it. Only ops of other ops and `noise` have code of their own.
 
 mod aux_tower;
 mod fused_conv;
@@ -9,13 +9,14 @@ mod layered;
 mod mixed;
 mod mixed_cell;
 mod multi;
+mod noise;
 mod single;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use archai_spec::desc::OpCatalog;
-use archai_spec::ops::{Layer, LayerList};
+use archai_spec::ops::{Layer, LayerList, NOISE};
 
 pub use archai_spec::ops::MIXED_OP;
 pub use aux_tower::AuxTower;
@@ -33,6 +34,7 @@ impl OpRegistry {
             match name {
                 MIXED_OP => Arc::new(|d, b| Ok(Box::new(MixedOp::new(d, b)?))),
                 multi::MULTI_OP => Arc::new(|d, b| Ok(Box::new(multi::Multi::new(d, b)?))),
+                NOISE => Arc::new(|d, b| Ok(Box::new(noise::Noise::new(d, b)))),
                 _ => layered::layered(),
             }
         };

@@ -13,6 +13,7 @@ mod guard;
 mod hook_memory;
 mod lowered;
 mod nan;
+mod noise;
 mod parts;
 mod passes;
 mod perturbation;

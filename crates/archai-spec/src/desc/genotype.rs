@@ -231,35 +231,8 @@ pub fn from_genotype(
     catalog: &OpCatalog,
 ) -> Result<Built, DescErrors> {
     genotype.check()?;
-    check_noise(genotype, catalog)?;
     let builder = GenotypeBuilder(Cow::Borrowed(genotype));
     build(&builder, settings, None, affine, catalog)
-}
-
-/// The op of robustness studies that gives Gaussian noise in place of its input.
-const NOISE: &str = "noise";
-
-/// `noise` is no misspelt op, so its error says more than that the name is unknown.
-fn check_noise(genotype: &Genotype, catalog: &OpCatalog) -> Result<(), DescError> {
-    if catalog.get(NOISE).is_ok() {
-        return Ok(());
-    }
-    for (name, nodes) in [("normal", &genotype.normal), ("reduce", &genotype.reduce)] {
-        for (n, node) in nodes.iter().enumerate() {
-            if let Some(e) = node.iter().position(|(op, _)| op == NOISE) {
-                return Err(DescError::new(
-                    DescErrorKind::UnknownOp,
-                    format!(
-                        "`{NOISE}` gives Gaussian noise whatever it reads; archai has no such op, because a network here gives the \
-                         same output whenever it sees the same image. Put another op in its place (`none` gives zeros, which is \
-                         the mean of the noise), or register an op of this name"
-                    ),
-                )
-                .at(format!("{name}, node {n}, edge {e}")));
-            }
-        }
-    }
-    Ok(())
 }
 
 impl ModelDesc {

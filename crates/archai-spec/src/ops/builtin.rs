@@ -23,6 +23,9 @@ pub const PRIMITIVES: [&str; 8] = [
 /// Name of the mixed op in descriptions. Parameters of its children stand directly below the edge's name.
 pub const MIXED_OP: &str = "mixed_op";
 
+/// Name of the op that gives random numbers.
+pub const NOISE: &str = "noise";
+
 /// Name of the op whose children all run side by side.
 pub const MULTI_OP: &str = "multi_op";
 
@@ -35,6 +38,8 @@ enum Lower {
     Many(fn(&OpDesc, &[Value], &mut LayerBuilder<'_>) -> Value),
     /// Zeros, whatever the input.
     Zero,
+    /// Random numbers, which no layer gives.
+    Noise,
     /// The children, joined along the channels.
     Side,
     /// The weighted sum of the children.
@@ -489,6 +494,9 @@ impl OpInfo for Row {
             Lower::One(_) | Lower::Many(_) | Lower::Zero => {
                 catalog.measure_layers(op, inputs, affine, |values, b| self.lower(op, values, b))
             }
+            Lower::Noise => catalog.measure_layers(op, inputs, affine, |values, b| {
+                Ok(b.layer(Layer::Subsample { stride: op.stride }, values))
+            }),
         }
     }
     fn colour(&self) -> Option<&str> {
@@ -608,6 +616,13 @@ impl OpInfo for Row {
             Lower::Zero => Ok(b.layer(Layer::Zero { stride: op.stride }, inputs)),
             Lower::Side => lower_side(op, inputs, b),
             Lower::Mixed => lower_mixed(op, inputs, b),
+            Lower::Noise => Err(DescError::new(
+                DescErrorKind::NoLayers,
+                format!(
+                    "`{NOISE}` gives random numbers, which is no layer that other programs know; a network with it can be trained \
+                     and measured here, but not exported: choose another op (`none` gives zeros, the mean of the noise)"
+                ),
+            )),
         }
     }
 }
@@ -822,6 +837,18 @@ fn parts_of_networks() -> Vec<Row> {
             .primitive()
             .keeps_channels(always)
             .drop_path(always),
+        Row {
+            lower: Lower::Noise,
+            ..row(
+                NOISE,
+                "Gaussian noise of variance 1, whatever the input (the space S4 of Zela et al. 2020)",
+                |_, x, _| x,
+            )
+        }
+        .colour("#8a8f98")
+        .primitive()
+        .keeps_channels(always)
+        .drop_path(always),
         row("identity", "the input itself", |_, x, _| x).keeps_channels(always),
         row("relu", "ReLU", |_, x, b| b.relu(x)).keeps_channels(always),
         row("bnrelu", "norm, ReLU", |d, x, b| {

@@ -23,7 +23,7 @@ mod layer;
 mod list;
 
 pub(crate) use aux_tower::lower_tower;
-pub use builtin::{MIXED_OP, MULTI_OP, PRIMITIVES, projection};
+pub use builtin::{MIXED_OP, MULTI_OP, NOISE, PRIMITIVES, projection};
 pub(crate) use builtin::{all, search_params};
 pub use layer::{ConvShape, Layer, LayerParam, ParamKind, PoolShape};
 pub use list::{LayerBuilder, LayerList, LayerStep, Value};

@@ -272,7 +272,8 @@ fn genotypes_of_other_programs_are_read() {
         .run(&["desc", "from", &module, "--nth", "1", "--name", "FIRST"])
         .fails(2, &["cannot be used with"]);
     let noise = world.write("noise.txt", &DARTS_V2.replace("dil_conv_3x3", "noise"));
-    world.run(&["desc", "from", &noise]).fails(2, &["noise"]);
+    let noisy = world.run(&["desc", "from", &noise]).ok();
+    assert!(noisy.contains("noise"), "{noisy}");
     // One edge for a node: what is printed is by node.
     let sparse = "Genotype(normal=[('sep_conv_3x3', 2, 0)], normal_concat=[2], reduce=[('skip_connect', 2, 1)], reduce_concat=[2])";
     let sparse = world.write("sparse.txt", sparse);
