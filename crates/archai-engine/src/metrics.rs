@@ -20,6 +20,10 @@ pub struct Meter {
 }
 
 impl Meter {
+    fn is_empty(&self) -> bool {
+        self.cnt == 0
+    }
+
     /// Counts `value`, the mean of `n` things.
     pub fn update(&mut self, value: f64, n: u64) {
         self.sum += value * n as f64;
@@ -45,6 +49,9 @@ pub struct EpochMetrics {
     pub loss: Meter,
     /// Seconds per step.
     pub step_time: Meter,
+    /// Of these, seconds that a training step waited for its batch.
+    #[serde(default, skip_serializing_if = "Meter::is_empty")]
+    pub data_time: Meter,
     /// When it began.
     pub start_time: f64,
     /// When it ended.

@@ -18,11 +18,12 @@ use crate::log::LogEntry;
 use crate::rundir::RunDir;
 
 /// Keys whose values are times or durations.
-const TIMES: [&str; 8] = [
+const TIMES: [&str; 9] = [
     "time",
     "start_time",
     "end_time",
     "step_time",
+    "data_time",
     "duration",
     "images_per_s",
     "timings",

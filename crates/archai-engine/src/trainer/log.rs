@@ -70,6 +70,7 @@ impl ArchTrainer<'_> {
             vec![
                 ("duration", json(epoch.duration())),
                 ("step_time", json(epoch.step_time.avg)),
+                ("data_time", json(epoch.data_time.avg)),
                 ("start_lr", json(epoch.start_lr)),
                 ("end_lr", json(epoch.end_lr)),
                 ("images_per_s", json(speed)),

@@ -398,6 +398,7 @@ impl<'a> ArchTrainer<'a> {
 
         for batch in loaders.train.epoch_from(epoch, state.step) {
             let batch = batch?;
+            let waited = run.clock.now() - before;
             let is_logged =
                 settings.logger_freq > 0 && state.step.is_multiple_of(settings.logger_freq);
             let step_log = log.at("steps").at(state.step);
@@ -423,6 +424,7 @@ impl<'a> ArchTrainer<'a> {
             match (moved, undo) {
                 (Ok(outcome), _) => {
                     state.skipped_in_row = 0;
+                    state.current.data_time.update(waited, 1);
                     self.note(state, &batch, &outcome, is_logged, before, log)?;
                 }
                 (Err(error), Some(undo)) => {
