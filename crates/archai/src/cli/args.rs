@@ -389,9 +389,9 @@ pub struct PredictArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     pub top: Option<usize>,
 
-    /// How it is printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
-    pub format: OutputFormat,
+    /// How it is printed.
+    #[command(flatten)]
+    pub format: FormatArgs,
 
     /// Pictures that are classified at a time; classes do not depend on it, memory does
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
@@ -426,13 +426,35 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
     pub batch: usize,
 
-    /// How it is printed
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
-    pub format: OutputFormat,
+    /// How it is printed.
+    #[command(flatten)]
+    pub format: FormatArgs,
 
     /// Threads to compute with; accuracies do not depend on it [default: all processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
+}
+
+/// The choice of an [`OutputFormat`].
+#[derive(Clone, Debug, Args)]
+pub struct FormatArgs {
+    /// How it is printed
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = OutputFormat::Table)]
+    format: OutputFormat,
+
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+}
+
+impl FormatArgs {
+    /// What was chosen.
+    pub fn chosen(&self) -> OutputFormat {
+        match self.json {
+            true => OutputFormat::Json,
+            false => self.format,
+        }
+    }
 }
 
 /// How results are printed.

@@ -33,7 +33,7 @@ pub fn run(
         SplitArg::Train => Some(Split::Train),
         SplitArg::None => None,
     };
-    if split.is_none() && (args.format == OutputFormat::Csv || !args.latency) {
+    if split.is_none() && (args.format.chosen() == OutputFormat::Csv || !args.latency) {
         return Err(CliError::usage(
             "--split none measures no accuracy; it has a meaning beside --latency, as a table or as JSON",
         ));
@@ -67,7 +67,7 @@ pub fn run(
             latencies(&model, args.batch)
         })?),
     };
-    let text = match args.format {
+    let text = match args.format.chosen() {
         OutputFormat::Table => as_table(args, &model, found.as_ref(), latency.as_ref()),
         OutputFormat::Json => format!("{:#}\n", as_json(&model, found.as_ref(), latency.as_ref())),
         // Without an accuracy there is no CSV; that was refused above.

@@ -49,6 +49,18 @@ impl Source {
         }
     }
 
+    /// What a picture is said to show, if somebody says it: the name of its class, or the number of one without a name.
+    fn label(&self, i: usize) -> Option<String> {
+        match self {
+            Source::Files(_) => None,
+            Source::Data(data) => {
+                let class = data.label(i);
+                let name = data.class_names().get(class as usize);
+                Some(name.cloned().unwrap_or_else(|| class.to_string()))
+            }
+        }
+    }
+
     /// What some of the pictures show.
     fn predict(
         &self,
@@ -127,7 +139,12 @@ fn classify(
                     bar.suspend(|| note(&format!("cannot read `{name}`: {problem}")));
                 }
                 done += 1;
-                rows.write(&mut text, &name, &prediction, done == n);
+                let picture = Picture {
+                    name: &name,
+                    label: source.label(i),
+                    prediction: &prediction,
+                };
+                rows.write(&mut text, &picture, done == n);
             }
             say(&text)?;
             bar.set_position(done as u64);
@@ -153,6 +170,13 @@ fn why(error: &DataError) -> String {
     }
 }
 
+/// A picture and what is known of it.
+struct Picture<'a> {
+    name: &'a str,
+    label: Option<String>,
+    prediction: &'a Result<Prediction, String>,
+}
+
 /// What is printed, picture by picture, so that no more than a batch is in memory.
 struct Rows {
     format: OutputFormat,
@@ -173,7 +197,7 @@ impl Rows {
         let names = (sources.iter()).flat_map(|s| (0..s.len()).map(|i| count(&s.name(i))));
         let classes = model.class_names().iter().map(|name| count(name));
         Rows {
-            format: args.format,
+            format: args.format.chosen(),
             top: top.min(model.class_names().len()),
             is_single: n == 1,
             widths: [
@@ -187,26 +211,25 @@ impl Rows {
         match self.format {
             OutputFormat::Table => "",
             OutputFormat::Json => "[\n",
-            OutputFormat::Csv => "picture,rank,class,name,probability,error\n",
+            OutputFormat::Csv => "picture,rank,class,name,probability,error,label\n",
         }
     }
 
-    fn write(
-        &self,
-        out: &mut String,
-        picture: &str,
-        prediction: &Result<Prediction, String>,
-        is_last: bool,
-    ) {
+    fn write(&self, out: &mut String, picture: &Picture<'_>, is_last: bool) {
+        let Picture {
+            name: picture,
+            label,
+            prediction,
+        } = picture;
         // Writing to a text cannot fail.
         match self.format {
             OutputFormat::Table => {
                 if let Ok(prediction) = prediction {
-                    self.line(out, picture, &prediction.top(self.top));
+                    self.line(out, picture, label.as_deref(), &prediction.top(self.top));
                 }
             }
             OutputFormat::Json => {
-                let value = match prediction {
+                let mut value = match prediction {
                     Ok(prediction) => {
                         let guess = |g: Guess<'_>| json!({"class": g.class, "name": g.name, "probability": g.probability});
                         let top = prediction.top(self.top).into_iter().map(guess);
@@ -214,24 +237,28 @@ impl Rows {
                     }
                     Err(problem) => json!({"picture": picture, "error": problem}),
                 };
+                if let (Some(label), Some(value)) = (label, value.as_object_mut()) {
+                    value.insert("label".into(), json!(label));
+                }
                 let end = if is_last { "\n]" } else { "," };
                 let _ = writeln!(out, "  {value}{end}");
             }
             OutputFormat::Csv => {
                 let picture = csv_field(picture);
+                let label = csv_field(label.as_deref().unwrap_or_default());
                 match prediction {
                     Ok(prediction) => {
                         for (rank, g) in prediction.top(self.top).into_iter().enumerate() {
                             let (rank, name) = (rank + 1, csv_field(g.name));
                             let _ = writeln!(
                                 out,
-                                "{picture},{rank},{},{name},{},",
+                                "{picture},{rank},{},{name},{},,{label}",
                                 g.class, g.probability
                             );
                         }
                     }
                     Err(problem) => {
-                        let _ = writeln!(out, "{picture},,,,,{}", csv_field(problem));
+                        let _ = writeln!(out, "{picture},,,,,{},{label}", csv_field(problem));
                     }
                 }
             }
@@ -239,16 +266,19 @@ impl Rows {
     }
 
     /// The line of a picture, or several of the only one.
-    fn line(&self, out: &mut String, picture: &str, top: &[Guess<'_>]) {
+    fn line(&self, out: &mut String, picture: &str, label: Option<&str>, top: &[Guess<'_>]) {
         let [pictures, classes] = self.widths;
         let guess = |g: &Guess<'_>| {
             let percent = format!("{:.1} %", 100.0 * g.probability);
             format!("{:<classes$}  {percent:>7}", g.name)
         };
         let guesses: Vec<String> = top.iter().map(guess).collect();
+        // What is right needs no word.
+        let wrong = label.filter(|label| top.first().is_none_or(|first| first.name != *label));
+        let note = wrong.map_or(String::new(), |label| format!("  (labelled {label})"));
         let _ = match self.is_single {
-            true => writeln!(out, "{picture}\n  {}", guesses.join("\n  ")),
-            false => writeln!(out, "{picture:<pictures$}  {}", guesses.join("  ")),
+            true => writeln!(out, "{picture}{note}\n  {}", guesses.join("\n  ")),
+            false => writeln!(out, "{picture:<pictures$}  {}{note}", guesses.join("  ")),
         };
     }
 }

@@ -61,7 +61,7 @@ fn pictures_are_classified() {
     )
     .ok();
     let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], "picture,rank,class,name,probability,error");
+    assert_eq!(lines[0], "picture,rank,class,name,probability,error,label");
     assert_eq!(lines.len(), 7, "{text}");
     assert!(
         lines[5].starts_with("photos/c.jpg,1,2,day,0.99")
@@ -130,6 +130,23 @@ fn a_data_set_is_classified_too() {
     .ok();
     assert_eq!(text.lines().count(), 501, "500 pictures");
     assert!(text.contains("\nfashion_mnist_mini:499,1,"), "{text}");
+    // What each picture is said to show stands beside what the network sees in it.
+    let class = |name: &str| text.lines().filter(|line| line.ends_with(name)).count();
+    assert_eq!((class(",Bag"), class(",Sneaker")), (50, 50), "{text}");
+    let line = "predict --model model.safetensors --json fashion_mnist_mini";
+    let list = json(&run(&world, line).ok());
+    assert!(
+        list.as_array()
+            .unwrap()
+            .iter()
+            .all(|v| v["label"].is_string())
+    );
+    let table = run(
+        &world,
+        "predict --model model.safetensors fashion_mnist_mini",
+    )
+    .ok();
+    assert!(table.contains("  (labelled Bag)"), "{table}");
 }
 
 #[test]
