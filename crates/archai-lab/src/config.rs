@@ -10,6 +10,7 @@ use archai_spec::config::{
     ConfigError, ConfigErrors, ConfigLoader, ConfigTree, Files, Override, parse_overrides,
     shipped_datasets,
 };
+use archai_spec::desc::{ModelDesc, build};
 use archai_spec::names::unknown;
 use archai_spec::settings::{Dataset, OWN_SPACE, Settings};
 use archai_spec::spaces;
@@ -303,6 +304,42 @@ pub fn dataset_of_run(
     };
     let settings = expanded(lab, &request.load()?)?;
     Ok(Some(settings.nas.eval.loader.dataset))
+}
+
+/// The network that the search in a run directory trains, as its configuration builds it; none if the directory does not say
+/// how it was made, or if the algorithm makes networks of its own.
+///
+/// # Errors
+/// Files that cannot be read or used, an algorithm that is not known, a network that cannot be built.
+pub fn supernet_of_run(lab: &Lab, dir: &RunDir) -> Result<Option<ModelDesc>, LabError> {
+    let Some(started) = dir.started()? else {
+        return Ok(None);
+    };
+    let algo = lab.algorithms().get(&started.algorithm);
+    let algo = algo.map_err(|e| LabError::request(e.to_string()))?;
+    let file = dir.file(CONFIG_FILE).to_string_lossy().into_owned();
+    let request = ConfigRequest {
+        config_only: Some(&file),
+        ..ConfigRequest::plain(lab, algo)
+    };
+    let tree = request.load()?;
+    let settings = expanded(lab, &tree)?;
+    let runner = algo.runner(&tree)?;
+    if runner.searcher().is_some() {
+        return Ok(None);
+    }
+    let mut ops = lab.components().ops.clone();
+    runner.register_ops(&mut ops)?;
+    let search = &settings.nas.search;
+    let space = space_of(lab.components(), runner.as_ref(), search)?;
+    let built = build(
+        space.builder(),
+        &search.model_desc,
+        None,
+        false,
+        ops.catalog(),
+    )?;
+    Ok(Some(built.desc))
 }
 
 fn check_of_dataset(overrides: &[Override]) -> Result<(), LabError> {

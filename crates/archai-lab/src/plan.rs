@@ -762,6 +762,16 @@ fn overrides(request: &Request, seed: Option<u64>) -> Result<Vec<Override>, LabE
         let flag = format!("--seed {seed}");
         given.push(Override::new("common.seed", &seed.to_string(), &flag));
     }
+    if let Some(targets) = &request.track {
+        let value = serde_json::Value::from(targets.clone()).to_string();
+        // What was given is not repeated in errors: an address may hold what it should not.
+        let flag = "--track";
+        given.push(Override::new("common.track.to", &value, flag));
+        // It belongs to a tracker that is not asked for now.
+        if !targets.iter().any(|target| target.starts_with("mlflow")) {
+            given.push(Override::new("common.track.experiment", "null", flag));
+        }
+    }
     given.extend(parse_overrides(&request.overrides)?);
     Ok(given)
 }

@@ -89,6 +89,9 @@ pub struct Request {
     pub fresh: bool,
     /// Resumes a run although settings have changed, where the change cannot matter for what is done so far.
     pub allow_changed: bool,
+    /// Where figures go besides the log, as `common.track.to` has it: `tensorboard`, `mlflow=URL`. None leaves it to the
+    /// configuration. It is no part of what a run is, so that a run may be resumed with other trackers.
+    pub track: Option<Vec<String>>,
     /// Arguments of the command that makes this request, without the program's name; none takes [`Request::arguments`].
     /// `run.json` keeps them, so that the run can be resumed from its directory alone.
     pub made_by: Option<Vec<String>>,
@@ -118,12 +121,13 @@ impl Request {
             seeds: Vec::new(),
             fresh: false,
             allow_changed: false,
+            track: None,
             made_by: None,
         }
     }
 
     /// The command line that makes this request, without the program's name and without what only says how to treat older
-    /// runs ([`Request::fresh`], [`Request::allow_changed`]).
+    /// runs ([`Request::fresh`], [`Request::allow_changed`]) or where figures go besides the log ([`Request::track`]).
     pub fn arguments(&self) -> Vec<String> {
         if let Some(arguments) = &self.made_by {
             return arguments.clone();

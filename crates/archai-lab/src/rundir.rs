@@ -13,7 +13,8 @@ pub use archai_engine::files::{FOUND_DESC, GALLERY};
 use archai_engine::metrics::Metrics;
 use archai_spec::config::{Vars, expand};
 use archai_spec::desc::{ModelDesc, OpCatalog};
-use archai_spec::settings::Common;
+use archai_spec::settings::{Common, Track};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::LabError;
@@ -36,6 +37,10 @@ pub const LOCK_FILE: &str = ".lock";
 pub const CHECKPOINTS: &str = "checkpoints";
 /// Name of the folder in which later exports of its model lie; they say nothing about what it computed.
 pub const EXPORTS: &str = "export";
+/// Folder of the event files of TensorBoard: the log once more, for that program.
+pub const TENSORBOARD: &str = "tensorboard";
+/// What trackers keep of a run, as which run of an MLflow server it is.
+pub const TRACKING_FILE: &str = "tracking.json";
 
 /// Ending of the log for people.
 const HUMAN: &str = "log";
@@ -110,6 +115,8 @@ impl RunDir {
             SUMMARY_FILE,
             CHECKPOINTS,
             EXPORTS,
+            TENSORBOARD,
+            TRACKING_FILE,
         ]
         .map(String::from)
         .to_vec();
@@ -280,6 +287,19 @@ impl RunDir {
         let paths = paths.map_err(|e| FileError::new("read", &self.path, e))?;
         let mut names = paths.into_iter().map(|path| RunDir::new(path).name());
         Ok(names.all(|name| own.contains(&name)))
+    }
+
+    /// Where the figures of the run go besides its log (`common.track`), as its configuration has it.
+    ///
+    /// # Errors
+    /// A configuration that cannot be used.
+    pub fn track(&self) -> Result<Track, LabError> {
+        let config = self.config()?;
+        let Some(track) = config.as_ref().and_then(|all| all.pointer("/common/track")) else {
+            return Ok(Track::default());
+        };
+        Track::deserialize(track)
+            .map_err(|e| unusable(&self.file(CONFIG_FILE), &format!("common.track: {e}")))
     }
 
     /// The configuration of the run, if it is there.

@@ -162,6 +162,18 @@ pub fn remove(run: &RunInfo, host: &Host) -> Result<(), LabError> {
     Ok(())
 }
 
+/// What is in a run directory: in which state its phase is, and what is to be said of it.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub fn phase_in(dir: &RunDir) -> Result<PhaseInfo, LabError> {
+    let phase = RunDirs::phase_of(dir.path()).map_or(Phase::Search, |(_, phase)| phase);
+    let mut run = RunInfo::new(dir.name());
+    run.add(dir.clone(), phase)?;
+    let gone = || LabError::failure(format!("`{}` is no run directory", dir.path().display()));
+    run.phases.pop().ok_or_else(gone)
+}
+
 impl RunInfo {
     fn new(name: String) -> Self {
         RunInfo {

@@ -60,6 +60,7 @@ pub use archai_kernels::PoolAllocator;
 pub use archai_lab as lab;
 pub use archai_predict as predict;
 pub use archai_spec as spec;
+pub use archai_track as track;
 
 pub use archai_algos::{Algorithm, NoSettings};
 pub use archai_engine::{

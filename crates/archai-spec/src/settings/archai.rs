@@ -202,11 +202,11 @@ const COMMON: Rules = &[
     ("seed", By(seed)),
     (
         "tb_enable",
-        LeftOut("there are no TensorBoard logs; log.jsonl has all figures"),
+        LeftOut("`--track tensorboard` writes the files of TensorBoard"),
     ),
     (
         "tb_dir",
-        LeftOut("there are no TensorBoard logs; log.jsonl has all figures"),
+        LeftOut("`--track tensorboard` writes the files of TensorBoard into the run directory"),
     ),
     ("checkpoint", LeftOut(RESUME)),
     ("resume", LeftOut(RESUME)),

@@ -16,6 +16,15 @@ impl Settings {
     pub fn check(&self) -> Vec<(String, String)> {
         let mut problems = Problems::new();
         let (search, eval) = (&self.nas.search, &self.nas.eval);
+        if let Some((key, why)) = self.common.track.check() {
+            problems.push((format!("common.track.{key}"), why));
+        }
+        if !self.common.track.to.is_empty() && self.common.log_prefix.is_empty() {
+            problems.push((
+                "common.track.to".to_owned(),
+                "trackers read the log, and common.log_prefix is empty, which writes none; give the log a name".to_owned(),
+            ));
+        }
         dataset(&self.dataset, "dataset", &mut problems);
         model_desc(&search.model_desc, "nas.search.model_desc", &mut problems);
         model_desc(&eval.model_desc, "nas.eval.model_desc", &mut problems);

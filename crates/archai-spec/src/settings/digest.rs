@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// Keys of the settings that change where things are written, how they are named or how fast they come, but no result.
 fn is_neutral(key: &str) -> bool {
-    const NEUTRAL: [&str; 10] = [
+    const NEUTRAL: [&str; 11] = [
         "checkpoint",
         "export",
         "export_options",
@@ -17,6 +17,7 @@ fn is_neutral(key: &str) -> bool {
         "yaml_log",
         "logger_freq",
         "title",
+        "track",
         "train_workers",
         "test_workers",
     ];
@@ -24,8 +25,8 @@ fn is_neutral(key: &str) -> bool {
 }
 
 impl Settings {
-    /// BLAKE3 digest, in hexadecimal, of all that changes results: not of paths, names in logs, logging, checkpoints or the
-    /// number of loading threads. `sections` are the algorithms' own sections by path, which count whole, paths included.
+    /// BLAKE3 digest, in hexadecimal, of all that changes results: not of paths, names in logs, logging, trackers, checkpoints or
+    /// the number of loading threads. `sections` are the algorithms' own sections by path, which count whole, paths included.
     pub fn digest(&self, sections: &[(&str, &Value)]) -> String {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"archai settings 1\n");

@@ -16,11 +16,13 @@ mod digest;
 mod export;
 mod pictures;
 mod shipped;
+mod track;
 mod tree;
 
 pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
 pub use export::{ExportInput, ExportOptions};
 pub use pictures::{Interpolation, Orientation, Pictures, RandomResizedCrop, Resize};
+pub use track::{Track, TrackTarget};
 
 use std::collections::BTreeMap;
 
@@ -57,6 +59,9 @@ pub struct Common {
     /// How often the state of a training is kept, so that a run that was cut off can be resumed.
     #[serde(default = "Checkpoint::shipped")]
     pub checkpoint: Checkpoint,
+    /// Where figures go besides the log: TensorBoard, MLflow. Left out, nowhere.
+    #[serde(default, skip_serializing_if = "Track::is_left_out")]
+    pub track: Track,
 }
 
 /// How often the state of a training is kept, besides the end of each epoch and an interruption. No result depends on it.

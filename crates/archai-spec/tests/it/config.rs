@@ -777,6 +777,8 @@ fn the_digest_covers_results_only() {
         "common.yaml_log=no",
         "common.checkpoint.every_steps=7",
         "common.checkpoint.keep=9",
+        "common.track.to=[tensorboard, mlflow=http://127.0.0.1:5000]",
+        "common.track.wait_seconds=3",
         "dataset.path=/data",
         "nas.eval.model_filename=m.pt",
         "nas.search.loader.train_workers=0",

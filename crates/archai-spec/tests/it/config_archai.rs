@@ -212,7 +212,7 @@ fn a_whole_file_means_the_same_here() {
 
     for (key, says) in [
         ("common.experiment_name", "--exp-prefix"),
-        ("common.tb_enable", "no TensorBoard"),
+        ("common.tb_enable", "--track tensorboard"),
         ("common.checkpoint", "go on when the command is given again"),
         ("common.apex", "no settings here"),
         ("common.resume", "left out"),

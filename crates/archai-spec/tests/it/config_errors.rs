@@ -55,7 +55,7 @@ fn one_mistake_in_a_file() {
         ("common: {log_prefix: 5}", "f.yaml:1:10: common.log_prefix: expected text, found `5`".into()),
         (
             "common: 5",
-            "f.yaml:1:1: common: expected a section (logdir, log_prefix, log_level, yaml_log, seed, checkpoint), found `5`".into(),
+            "f.yaml:1:1: common: expected a section (logdir, log_prefix, log_level, yaml_log, seed, checkpoint, track), found `5`".into(),
         ),
         (
             "nas: {search: {trainer: {lr_schedule: {warmup: 5}}}}",
@@ -464,10 +464,10 @@ fn several_mistakes_are_told_at_once() {
     )
     .unwrap_err();
     let expect = "\
-`--common.lodgir x`: unknown key `lodgir` in common; did you mean `common.logdir`? (valid: logdir, log_prefix, log_level, yaml_log, seed, checkpoint)
+`--common.lodgir x`: unknown key `lodgir` in common; did you mean `common.logdir`? (valid: logdir, log_prefix, log_level, yaml_log, seed, checkpoint, track)
 `--common.log_level 99`: common.log_level: `99` is out of range: expected a whole number from 0 to 50
 f.yaml:3:3: common.yaml_log: expected true or false, found `3`
-f.yaml:2:3: unknown key `sed` in common; did you mean `seed`? (valid: logdir, log_prefix, log_level, yaml_log, seed, checkpoint)
+f.yaml:2:3: unknown key `sed` in common; did you mean `seed`? (valid: logdir, log_prefix, log_level, yaml_log, seed, checkpoint, track)
 f.yaml:4:11: dataset.channels: expected a whole number from 1 to 4, found the text `x`
 f.yaml:5:24: nas.eval.trainer.epochs: `-1` is out of range: expected a whole number of at least 0";
     assert_eq!(error, expect);

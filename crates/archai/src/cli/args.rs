@@ -69,6 +69,11 @@ pub enum Command {
             Example:\n  archai resume ~/logdir/darts_cifar10_first_search"
     )]
     Resume(ResumeArgs),
+    /// Give the figures of runs to TensorBoard or MLflow afterwards
+    ///
+    /// What is there already is not given twice, so that this completes what a run could not send while a server was down.
+    #[command(after_help = TRACK_EXAMPLES)]
+    Track(TrackArgs),
     /// Do a finished run again and compare what comes out, byte by byte
     #[command(
         after_help = "The repetition takes its settings from DIR alone, so a run that somebody published can be checked, too. It is\n\
@@ -201,6 +206,14 @@ starts anew, and the older folders are kept under a number: .1, .2, ...
 
 Exit status: 0 all well, 1 something failed on the way, 2 what was asked for
 cannot be done (nothing was begun), 130 interrupted.";
+
+const TRACK_EXAMPLES: &str = "\
+docs/tracking.md says what is shown, and how to send the log elsewhere.
+
+Examples:
+  archai track ~/logdir/darts_cifar10_first_* --to tensorboard
+  tensorboard --logdir ~/logdir
+  archai track ~/logdir/darts_cifar10_first_eval --to mlflow=http://127.0.0.1:5000";
 
 const TRAIN_EXAMPLES: &str = "\
 Nothing is scaled: every cell is trained as it is written, so the data set must
@@ -638,6 +651,11 @@ pub struct RunArgs {
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
 
+    /// Where figures go besides the log, separated by commas: tensorboard, mlflow=URL; none for nowhere
+    /// [default: common.track.to, which is nowhere]
+    #[arg(long, value_name = "TRACKERS", value_delimiter = ',')]
+    pub track: Option<Vec<String>>,
+
     /// Say what would be done, with networks, memory, time and files, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -709,9 +727,30 @@ pub struct ResumeArgs {
     #[command(flatten)]
     pub threads: ThreadsArgs,
 
+    /// Where figures go besides the log, separated by commas: tensorboard, mlflow=URL; none for nowhere
+    /// [default: as the run had it]
+    #[arg(long, value_name = "TRACKERS", value_delimiter = ',')]
+    pub track: Option<Vec<String>>,
+
     /// What is shown, whatever the command showed.
     #[command(flatten)]
     pub screen: ScreenArgs,
+}
+
+/// `archai track`.
+#[derive(Clone, Debug, Args)]
+pub struct TrackArgs {
+    /// Run directories: NAME_search or NAME_eval
+    #[arg(required = true, value_name = "RUNS", value_hint = ValueHint::DirPath)]
+    pub dirs: Vec<PathBuf>,
+
+    /// Trackers, separated by commas: tensorboard, mlflow=URL
+    #[arg(long, value_name = "TRACKERS", value_delimiter = ',', required = true)]
+    pub to: Vec<String>,
+
+    /// The experiment of MLflow [default: that of the run's common.track.experiment, else archai]
+    #[arg(long, value_name = "NAME")]
+    pub experiment: Option<String>,
 }
 
 /// `archai runs`.
@@ -839,6 +878,11 @@ pub struct TrainArgs {
     /// Resume a run although settings have changed, where the change cannot matter for what is done so far
     #[arg(long, conflicts_with = "fresh")]
     pub allow_changed: bool,
+
+    /// Where figures go besides the log, separated by commas: tensorboard, mlflow=URL; none for nowhere
+    /// [default: common.track.to, which is nowhere]
+    #[arg(long, value_name = "TRACKERS", value_delimiter = ',')]
+    pub track: Option<Vec<String>>,
 
     /// Say what would be done, with memory, time and files, and do nothing
     #[arg(long)]

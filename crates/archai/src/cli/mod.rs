@@ -27,6 +27,7 @@ mod summary;
 mod table;
 mod terminal;
 mod text;
+mod track;
 mod train;
 mod verify;
 
@@ -203,6 +204,10 @@ fn resume(asked: &ResumeArgs, overrides: &[String], lab: &Lab, env: &Env) -> Res
     if asked.threads.threads.is_some() {
         args.compute.threads = asked.threads;
     }
+    args.track = match &asked.track {
+        Some(targets) => Some(targets.clone()),
+        None => Some(RunDir::new(&dir).track()?.to).filter(|to| !to.is_empty()),
+    };
     run::resume(&args, &overrides, &lab, &env, &dir)
 }
 
@@ -214,6 +219,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
             run::run(&args, &overrides, lab, env)
         }
         Command::Runs(args) => runs::run(args, lab),
+        Command::Track(args) => track::run(args, lab, env),
         Command::Resume(args) => resume(args, overrides, lab, env),
         Command::Verify { dirs, threads } => {
             verify::run(dirs, threads.threads, overrides, lab, env)

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use archai_engine::Engine;
 use archai_engine::run::StopFlag;
 use archai_lab::{Lab, LabEvent, Observer, Outcome, Plan, Progress, Request};
+use archai_track::Tracked;
 
 use super::args::{RunArgs, is_on};
 use super::config;
@@ -19,6 +20,7 @@ use super::forecast;
 use super::summary::{self, Screen};
 use super::terminal::{Loudness, Terminal};
 use super::text;
+use super::track;
 
 /// Runs what the command line asks for and prints the results.
 ///
@@ -29,7 +31,7 @@ pub fn run(args: &RunArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result
     if args.dry_run {
         return forecast::print(&plan);
     }
-    execute(&plan, args, env)
+    execute(&plan, args, lab, env)
 }
 
 /// Goes on with the run in `dir`, which this command line made.
@@ -55,10 +57,10 @@ pub fn resume(
         }
         return Ok(());
     }
-    execute(&plan, args, env)
+    execute(&plan, args, lab, env)
 }
 
-/// Flags that do not say what a run is.
+/// Flags without values that do not say what a run is.
 const NO_PART: [&str; 8] = [
     "--fresh",
     "--allow-changed",
@@ -70,11 +72,30 @@ const NO_PART: [&str; 8] = [
     "--verbose",
 ];
 
+/// The flag that says who is shown a run.
+const TRACK: &str = "--track";
+
+/// The arguments that say what a run is: how older runs are treated, and what is shown to whom, does not.
+fn part_of_run(arguments: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == TRACK {
+            // Its value.
+            arguments.next();
+            continue;
+        }
+        let is_track = |rest: &str| rest.starts_with('=');
+        let is_track = argument.strip_prefix(TRACK).is_some_and(is_track);
+        if !is_track && !NO_PART.contains(&argument.as_str()) {
+            kept.push(argument.clone());
+        }
+    }
+    kept
+}
+
 /// What the command line asks for.
 fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
-    let arguments = env.command_line.iter().skip(1);
-    // How older runs are treated and what is shown is not part of what a run is.
-    let arguments = arguments.filter(|a| !NO_PART.contains(&a.as_str()));
     Request {
         algorithms: args.algos.clone(),
         datasets: args.datasets.clone(),
@@ -96,7 +117,8 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
         seeds: args.seeds.clone(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
-        made_by: Some(arguments.cloned().collect()),
+        track: args.track.as_deref().map(track::targets),
+        made_by: Some(part_of_run(env.command_line.get(1..).unwrap_or_default())),
     }
 }
 
@@ -109,9 +131,11 @@ fn loudness(args: &RunArgs) -> Loudness {
 }
 
 /// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
-fn execute(plan: &Plan<'_>, args: &RunArgs, env: &Env) -> Result<(), CliError> {
+fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
     let live = Live::new(env, loudness(args))?;
-    let result = plan.execute(&live);
+    let tracked = Tracked::new(&live, lab, track::notices(&live.terminal, env));
+    let result = plan.execute(&tracked);
+    tracked.finish();
     let outcomes = live.outcomes();
     if args.screen.json {
         let result = result.map_err(CliError::from);
@@ -199,4 +223,26 @@ fn watch_interrupts(stop: &StopFlag, terminal: &Arc<Terminal>) -> Result<(), Cli
         terminal.say("  stopping after this step; interrupt again to stop at once");
     })
     .map_err(|e| CliError::failure(format!("cannot watch for interrupts: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_shown_a_run_is_no_part_of_it() {
+        let of = |line: &str| {
+            let arguments: Vec<String> = line.split(' ').map(str::to_string).collect();
+            part_of_run(&arguments).join(" ")
+        };
+        let run = "run --algos darts --seed 3";
+        for line in [
+            run,
+            "run --algos darts --track tensorboard --seed 3",
+            "run --track=mlflow=http://h --algos darts --seed 3 --quiet",
+        ] {
+            assert_eq!(of(line), run, "{line}");
+        }
+        assert_eq!(of("run --tracker x"), "run --tracker x");
+    }
 }

@@ -165,7 +165,7 @@ impl Terminal {
     }
 
     /// Shows a line that those who want quiet do not want to see.
-    fn tell(&self, line: &str) {
+    pub fn tell(&self, line: &str) {
         if self.loudness != Loudness::Quiet {
             self.say(line);
         }

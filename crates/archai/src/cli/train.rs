@@ -80,6 +80,7 @@ pub fn as_run(
         seeds: Vec::new(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
+        track: args.track.clone(),
         dry_run: args.dry_run,
         screen: args.screen,
     };

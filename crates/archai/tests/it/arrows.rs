@@ -184,7 +184,7 @@ fn libraries_do_not_touch_the_process() {
         "Zoned::now",
     ];
     for name in [
-        "spec", "data", "kernels", "export", "infer", "predict", "engine", "algos", "lab",
+        "spec", "data", "kernels", "export", "infer", "predict", "engine", "algos", "lab", "track",
     ] {
         let mut open = vec![root().join(format!("crates/archai-{name}/src"))];
         while let Some(folder) = open.pop() {

@@ -114,7 +114,7 @@ fn archais_files_are_translated_and_can_be_used() {
     );
     let done = world.run(&["config", "import", "confs/algos/xnas.yaml"]);
     for expect in [
-        "confs/algos/darts.yaml:2:21: common.tb_enable: left out: there are no TensorBoard logs",
+        "confs/algos/darts.yaml:2:21: common.tb_enable: left out: `--track tensorboard` writes",
         "nas.search.trainer.alpha_optimizer: left out: xnas has no rate",
         "nas.search.divnas: left out: it belongs to `divnas`",
         "dataset.dataroot: left out",

@@ -19,5 +19,6 @@ mod run;
 mod runs;
 mod support;
 mod template;
+mod track;
 mod train;
 mod vscode;

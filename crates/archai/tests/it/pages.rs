@@ -204,7 +204,7 @@ fn follow(name: &str, prepare: impl FnOnce(&World)) {
                     "{place}: the text stands in none of {SOURCES:?}:\n{text}"
                 );
             }
-            // Snippets of Python are run by interop/use_the_model.py.
+            // Snippets of Python are run by interop/use_the_model.py and interop/tensorboard_check.py.
             "" | "text" | "python" => {}
             other => panic!("{place}: nothing is known of blocks of {other:?}"),
         }
@@ -372,6 +372,11 @@ fn own_algorithms() {
 #[test]
 fn exports() {
     follow("docs/export.md", |_| {});
+}
+
+#[test]
+fn tracking() {
+    follow("docs/tracking.md", |_| {});
 }
 
 #[test]
