@@ -50,8 +50,9 @@ class Server:
         raise AssertionError("the server does not start")
 
     def kill(self):
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
 
 def compare(client, folder, status="FINISHED"):

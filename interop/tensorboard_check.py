@@ -61,7 +61,7 @@ def check_alphas(folder):
     for line in tracking.lines(folder):
         if line.get("path", "").endswith("/alphas"):
             epochs[int(line["path"].split("/")[3])] = line["values"]
-    assert len(epochs) == 3
+    assert len(epochs) == tracking.EPOCHS
     for edge in epochs[0]:
         found = events.Histograms(f"search_alphas/{edge}")
         assert [event.step for event in found] == sorted(epochs), edge

@@ -7,6 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
+# Long enough that a search can be killed in its middle.
+EPOCHS = 40
 # So small that a phase takes seconds, with a log line for each step.
 SMALL = [
     "nas.search.loader.dataset.max_batches=6",
@@ -16,7 +18,7 @@ SMALL = [
     "nas.search.model_desc.n_reductions=1",
     "nas.search.model_desc.cell.n_nodes=2",
     "nas.search.model_desc.model_stems.init_node_ch=2",
-    "nas.search.trainer.epochs=3",
+    f"nas.search.trainer.epochs={EPOCHS}",
     "nas.search.trainer.logger_freq=1",
     "nas.eval.loader.dataset.max_batches=4",
     "nas.eval.loader.train_batch=4",
@@ -66,6 +68,7 @@ def kill_after(archai, logdir, count, *more):
         time.sleep(0.02)
     # A tracker looks once a second.
     time.sleep(1.2)
+    assert not (search / "result.json").exists(), "the search was over before it was killed"
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
 

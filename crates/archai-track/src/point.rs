@@ -8,6 +8,7 @@
 //! | `arch_search/arch_train/epochs/3/steps/7` `loss` | `search/train_steps/loss` | 3 · batches + 7 |
 //! | `arch_search/arch_train/epochs/3/train` `duration` | `search_speed/train/duration` | 3 |
 //! | `eval_arch/eval_train/test` `top1` | `eval/test/top1` | the last epoch |
+//! | `eval_arch/eval_train/best_test` `top1` | `eval_end/best_test/top1` | the last epoch |
 //! | `random/5/train/epochs/3/val` `top1` | `random.5/val/top1` | 3 |
 //! | `random/5` `val_top1` | `random/val_top1` | 5 |
 //!
@@ -150,11 +151,12 @@ impl Points {
                 continue;
             };
             let (group, mut below) = (group(&parts[..end]), &parts[end..]);
+            let mut in_epoch = false;
             if let ["epochs", epoch, after @ ..] = below
                 && let Ok(epoch) = epoch.parse()
             {
                 training.epoch = epoch;
-                below = after;
+                (below, in_epoch) = (after, true);
             }
             let training = *training;
             return match below {
@@ -173,7 +175,11 @@ impl Points {
                     },
                 },
                 below => Place {
-                    group,
+                    // What a training says once, at its end, would stand between its curves.
+                    group: match in_epoch || below.first() == Some(&"test") {
+                        true => group,
+                        false => format!("{group}_end"),
+                    },
                     rest: rest(below),
                     step: Some(training.epoch),
                 },
@@ -210,7 +216,7 @@ fn step_in(training: Training, batches: Option<u64>, step: &str) -> Option<u64> 
 
 impl Place {
     fn curve(&self, name: &str) -> String {
-        let speed = match SPEED.contains(&name) || self.rest == ["timings"] {
+        let speed = match SPEED.contains(&name) {
             true => "_speed",
             false => "",
         };
@@ -338,7 +344,7 @@ mod tests {
                 search,
                 "arch_search/arch_train/timings".into(),
                 r#"{"run": 2}"#,
-                ("search_speed/timings/run", 0),
+                ("search_end/timings/run", 0),
             ),
             (
                 search,

@@ -258,8 +258,9 @@ fn run_as_markdown(run: &RunFacts) -> String {
         ("folder", started.folder.display().to_string()),
         ("digest of the settings", started.digest.clone()),
     ];
-    let rows = rows.map(|(name, value)| format!("| {name} | {} |\n", value.replace('|', "\\|")));
-    format!("| | |\n|---|---|\n{}", rows.concat())
+    // Texts of users are no Markdown: a star in a path is a star.
+    let rows = rows.map(|(name, value)| format!("- **{name}**: `{}`\n", value.replace('`', "'")));
+    rows.concat()
 }
 
 /// A cell's name, the rows of its picture and its columns.
