@@ -138,8 +138,7 @@ impl MlFlow {
 
     fn create(&self, run: &RunFacts, experiment: &str, token: &str) -> Result<Value, TrackError> {
         let started = &run.started;
-        let first = run.dir.log()?.into_iter().find_map(|entry| entry.time);
-        let begun = first.map_or(
+        let begun = first_time(run)?.map_or(
             (self.host.clock.now() * 1e3) as i64,
             Timestamp::as_millisecond,
         );
@@ -310,7 +309,7 @@ impl Tracker for MlFlow {
         let experiment_id = self.experiment()?;
         let mut kept = state::read(&run.dir, &self.url)?.unwrap_or_default();
         if kept.token.is_empty() {
-            kept.token = token(run, &self.host);
+            kept.token = token(run, &self.host)?;
             state::write(&run.dir, &self.url, &kept)?;
         }
         let found = match self.known_run(&kept, &experiment_id)? {
@@ -318,7 +317,7 @@ impl Tracker for MlFlow {
             None => {
                 if kept.run_id.take().is_some() {
                     // Somebody has deleted it; the new one is another.
-                    kept.token = token(run, &self.host);
+                    kept.token = token(run, &self.host)?;
                     state::write(&run.dir, &self.url, &kept)?;
                 }
                 self.create(run, &experiment_id, &kept.token)?
@@ -408,20 +407,24 @@ impl Metric {
     }
 }
 
-/// A word that no other run has.
-fn token(run: &RunFacts, host: &Host) -> String {
-    let mut hasher = blake3::Hasher::new();
+/// A word that no other run has. Of a run whose log has begun it is always the same, by which the run is found if what is kept of
+/// it is lost.
+fn token(run: &RunFacts, host: &Host) -> Result<String, TrackError> {
+    let begun = match first_time(run)? {
+        Some(first) => first.to_string(),
+        None => format!("{} {}", host.clock.now(), host.process),
+    };
     let place = run.dir.path().display().to_string();
-    for part in [
-        host.name.as_str(),
-        &host.process.to_string(),
-        &host.clock.now().to_string(),
-        &place,
-        &run.started.digest,
-    ] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [&host.name, &begun, &place, &run.started.digest] {
         hasher.update(part.as_bytes()).update(b"\n");
     }
-    hasher.finalize().to_hex()[..32].to_string()
+    Ok(hasher.finalize().to_hex()[..32].to_string())
+}
+
+/// When the log begins, if it is there.
+fn first_time(run: &RunFacts) -> Result<Option<Timestamp>, TrackError> {
+    Ok(run.dir.log()?.into_iter().find_map(|entry| entry.time))
 }
 
 /// Where a run's artefacts lie below those that the server hands through: `mlflow-artifacts:/1/abc/artifacts`.
