@@ -137,7 +137,7 @@ impl Points {
     /// on.
     fn step_of(&mut self, curve: &str, given: Option<u64>) -> u64 {
         let last = self.steps.get(curve).copied();
-        let next = last.map_or(0, |last| last + 1);
+        let next = last.map_or(0, |last| last.saturating_add(1));
         let step = given.map_or(next, |given| given.max(next));
         self.steps.insert(curve.to_string(), step);
         step

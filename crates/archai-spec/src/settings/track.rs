@@ -49,11 +49,11 @@ impl Track {
     /// Texts that name no tracker, and one that is named twice: (dotted key below this section, what is wrong).
     pub fn targets(&self) -> Result<Vec<TrackTarget>, (String, String)> {
         let mut targets: Vec<TrackTarget> = Vec::new();
-        for (i, text) in self.to.iter().enumerate() {
-            let target: TrackTarget = text.parse().map_err(|why| (format!("to.{i}"), why))?;
+        for text in &self.to {
+            let target: TrackTarget = text.parse().map_err(|why| ("to".to_owned(), why))?;
             if targets.contains(&target) {
                 let why = format!("`{target}` is named twice; once is enough");
-                return Err((format!("to.{i}"), why));
+                return Err(("to".to_owned(), why));
             }
             targets.push(target);
         }

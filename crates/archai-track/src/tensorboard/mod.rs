@@ -54,6 +54,10 @@ pub fn read_tags(bytes: &[u8]) -> Result<Vec<(String, i64)>, String> {
     Ok(tags)
 }
 
+/// Most edges and ops of a cell that a picture of it shows; of a larger one nothing could be read.
+const MOST_ROWS: usize = 500;
+const MOST_COLUMNS: usize = 100;
+
 /// Writes event files.
 pub struct TensorBoard {
     lab: Lab,
@@ -178,7 +182,13 @@ impl Open {
                     values::histogram(format!("{}/{edge}", point.curve), weights)
                 });
                 let mut all: Vec<Value> = spread.collect();
-                for (cell, rows, columns) in cells(edges, self.supernet.as_ref()) {
+                let is_legible = |(_, rows, columns): &Cell| {
+                    let fields = rows.iter().map(|(_, weights)| weights.len());
+                    rows.len() <= MOST_ROWS
+                        && fields.chain([columns.len()]).all(|n| n <= MOST_COLUMNS)
+                };
+                let cells = cells(edges, self.supernet.as_ref()).into_iter();
+                for (cell, rows, columns) in cells.filter(is_legible) {
                     let drawn = heat_map::draw(&rows, &columns);
                     let (width, height, png) = drawn
                         .map_err(|e| FileError::new("draw for", &self.path, io::Error::other(e)))?;

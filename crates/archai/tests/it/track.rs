@@ -53,7 +53,7 @@ fn trackers_that_are_none_are_refused() {
     }
     search(&world, &["common.track.experiment=mine"])
         .fails(2, &["common.track.experiment", "mlflow=URL"]);
-    let nothing = ["common.log_prefix=", "--track", "tensorboard"];
+    let nothing = ["common.log_prefix=''", "--track", "tensorboard"];
     search(&world, &nothing).fails(2, &["common.log_prefix is empty"]);
     world
         .run(&["track", "nowhere", "--to", "tensorboard"])
@@ -92,7 +92,6 @@ fn a_run_is_the_same_run_with_other_trackers() {
     // It is interrupted, as it were, and resumed: with the trackers that it had, or with others.
     let config = |world: &World| fs::read_to_string(file(world, "config_used.yaml")).unwrap();
     assert!(config(&world).contains("tensorboard"));
-    let log = fs::read_to_string(file(&world, "log.jsonl")).unwrap();
     let dir = file(&world, "").display().to_string();
     for (more, has) in [(&[][..], true), (&["--track", "none"], false)] {
         fs::remove_file(file(&world, "result.json")).unwrap();
@@ -102,18 +101,7 @@ fn a_run_is_the_same_run_with_other_trackers() {
         world.run(&resume).ok();
         assert_eq!(file(&world, "tensorboard").exists(), has, "{more:?}");
         assert_eq!(config(&world).contains("tensorboard"), has, "{more:?}");
-        if has {
-            continue;
-        }
-        fs::create_dir(file(&world, "tensorboard")).unwrap();
     }
-    assert_eq!(
-        log.lines().count(),
-        fs::read_to_string(file(&world, "log.jsonl"))
-            .unwrap()
-            .lines()
-            .count()
-    );
     world.run(&["verify", &dir]).ok();
 
     let given = world.run(&["track", &dir, "--to", "tensorboard"]).ok();
