@@ -43,8 +43,11 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Event>, String> {
     Ok(events)
 }
 
-/// The content of the first record and what follows it; none if it is not there as a whole.
-fn next(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, String> {
+/// The content of a record, and what follows it.
+type Parts<'a> = (&'a [u8], &'a [u8]);
+
+/// The first record; none if it is not there as a whole.
+fn next(bytes: &[u8]) -> Result<Option<Parts<'_>>, String> {
     let Some((length, rest)) = bytes.split_first_chunk::<8>() else {
         return Ok(None);
     };
