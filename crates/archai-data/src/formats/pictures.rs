@@ -460,3 +460,41 @@ pub(super) fn ends(path: &Path, length: u64) -> Result<Vec<u8>, DataError> {
         .map_err(DataError::io("read", path))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unpacked_comes_back_from_memory_and_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Path::new("a.parquet");
+        for (in_memory, is_file) in [(100_000, false), (1000, true)] {
+            let mut unpacked = Unpacked::with_memory(folder.path(), in_memory);
+            let pictures: Vec<Vec<u8>> =
+                (0..100_u8).map(|n| vec![n; 50 + usize::from(n)]).collect();
+            let places: Vec<_> = pictures
+                .iter()
+                .map(|bytes| unpacked.push(path, bytes).unwrap())
+                .collect();
+            assert_eq!(unpacked.lock().is_rolled(), is_file);
+            // The file has no name.
+            assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+            let holder = Holder::unpacked(path.to_owned(), Arc::new(unpacked));
+            for (picture, place) in pictures.iter().zip(&places).rev() {
+                let mut bytes = Vec::new();
+                holder
+                    .read(place.start, place.end - place.start, &mut bytes)
+                    .unwrap();
+                assert_eq!(bytes, *picture);
+            }
+            let error = holder
+                .read(places[99].start, 1000, &mut Vec::new())
+                .unwrap_err();
+            assert!(
+                error.to_string().contains("more bytes of a picture"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -10,9 +10,14 @@ mod hostile;
 mod lists;
 mod loader;
 mod loaders;
+mod memory;
 mod mix;
 mod nasbench201;
 mod pictures;
 mod readers;
 mod sets;
 mod transform;
+
+/// What the tests of memory ask; it counts in all of them.
+#[global_allocator]
+static PEAK: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;
