@@ -361,10 +361,46 @@ def parquet(sets):
         sets.case(name, "parquet", parts, classes, **section)
 
 
+def layouts(sets):
+    """The archives of known sets, small: what is read is the list of each, as torchvision reads it."""
+    for name, folder, lists, line, order in [
+        ("food101", "images", {"train": "meta/train.txt", "test": "meta/test.txt"}, "{label}/{index}", "by list"),
+        ("mit67", "Images", {"train": "TrainImages.txt", "test": "TestImages.txt"}, "{label}/{index}.jpg", "by list"),
+        ("fgvc_aircraft", "data/images", {"train": "data/images_variant_trainval.txt", "test": "data/images_variant_test.txt"},
+         "{index} {label}", "flat"),
+    ]:
+        place, parts = sets.place(name), {}
+        for split, n in sets.counts.items():
+            labels = sets.labels(n)
+            names = [f"{NAMES[label]} {label}" if order == "flat" else NAMES[label] for label in labels]
+            lines, read = [], []
+            for index, (picture, label) in enumerate(zip(sets.pictures(n), names)):
+                path = f"{split}{index}.jpg" if order == "flat" else f"{label}/{split}{index}.jpg"
+                read.append(png(picture, place / folder / path)[1])
+                lines.append(line.format(label=label, index=f"{split}{index}"))
+            (place / lists[split]).parent.mkdir(exist_ok=True)
+            (place / lists[split]).write_text("\n".join(lines))
+            parts[split] = read, labels
+        classes = [f"{name_of} {label}" for label, name_of in enumerate(NAMES)] if order == "flat" else NAMES
+        sets.case(name, name, parts, classes)
+    place, parts, total = sets.place("flowers102"), {}, sum(sets.counts.values())
+    labels = sets.labels(total) + 1
+    read = [png(picture, place / "jpg" / f"image_{index:05}.jpg")[1] for index, picture in enumerate(sets.pictures(total), 1)]
+    numbers = numpy.arange(total, 0, -1)
+    cut = sets.counts["train"]
+    scipy.io.savemat(place / "imagelabels.mat", {"labels": labels[None].astype(float)}, do_compression=True)
+    scipy.io.savemat(place / "setid.mat", {"trnid": numbers[None, :1], "valid": numbers[None, 1:cut], "tstid": numbers[None, cut:]})
+    ids, found = scipy.io.loadmat(place / "setid.mat"), scipy.io.loadmat(place / "imagelabels.mat")["labels"].ravel()
+    for split, keys in {"train": ["trnid", "valid"], "test": ["tstid"]}.items():
+        of_part = numpy.concatenate([ids[key].ravel() for key in keys])
+        parts[split] = [read[number - 1] for number in of_part], [found[number - 1] - 1 for number in of_part]
+    sets.case("flowers102", "flowers102", parts)
+
+
 def write(folder, seed=1, times=1):
     """Writes everything, and gives the cases."""
     sets = Sets(pathlib.Path(folder), seed, times)
-    for part in (folders, tables_of_paths, archives, arrays, matlab, batches, records, parquet):
+    for part in (folders, tables_of_paths, archives, arrays, matlab, batches, records, parquet, layouts):
         part(sets)
     lines = (f"  {json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(sets.cases.items()))
     (sets.folder / "cases.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -15,57 +15,167 @@ use ureq::http::{Response, StatusCode, header};
 
 use crate::error::DataError;
 
-/// A published archive (`.tar.gz`).
+/// A published data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Download {
     /// The data set's name.
     pub name: String,
     /// The format of its files, as `dataset.format` has it.
     pub format: String,
-    /// Where its authors publish it.
-    pub url: String,
-    /// Length of the archive.
-    pub bytes: u64,
-    /// SHA-256 of the archive, in hexadecimal.
-    pub sha256: String,
-    /// The folder inside the archive, and the one that it becomes below the folder of all data sets.
+    /// The folder that it becomes below the folder of all data sets.
     pub folder: String,
-    /// The files inside that folder that the data set needs, with their lengths. Others are not unpacked.
-    pub members: Vec<(String, u64)>,
+    /// The files that its authors publish. If there are several, each goes by the name that its address ends with.
+    pub files: Vec<Published>,
 }
 
-/// The data sets that [`get`] knows.
+/// A published file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Where its authors publish it.
+    pub url: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+    /// What of it the data set needs.
+    pub holds: Holds,
+}
+
+/// What a published file is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// An archive (`.tar.gz`) of a folder, of whose files these are needed, with their lengths. Others are not unpacked.
+    Members {
+        /// The folder inside the archive.
+        folder: String,
+        /// Files inside that folder.
+        members: Vec<(String, u64)>,
+    },
+    /// An archive of a folder all of whose files are needed, and which becomes a folder of the data set.
+    Folder(String),
+    /// A file that the data set needs as it is.
+    Itself,
+}
+
+impl Download {
+    /// The length of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
+impl Published {
+    /// The last part of its address.
+    fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
+    }
+}
+
+/// The data sets that [`get`] knows. Lengths and hashes of flowers and house numbers are those that TensorFlow Datasets 4.9
+/// checks.
 pub fn all() -> Vec<Download> {
-    let members = |list: &[(&str, u64)]| {
-        list.iter()
-            .map(|&(name, bytes)| (name.to_owned(), bytes))
-            .collect()
+    let archive =
+        |name: &str, format: &str, folder: &str, bytes, sha256: &str, list: &[(&str, u64)]| {
+            let archive = format!(
+                "https://www.cs.toronto.edu/~kriz/{}.tar.gz",
+                name.replace("cifar", "cifar-") + "-binary"
+            );
+            let members = list.iter().map(|&(name, bytes)| (name.to_owned(), bytes));
+            Download {
+                name: name.into(),
+                format: format.into(),
+                folder: folder.into(),
+                files: vec![Published {
+                    url: archive,
+                    bytes,
+                    sha256: sha256.into(),
+                    holds: Holds::Members {
+                        folder: folder.into(),
+                        members: members.collect(),
+                    },
+                }],
+            }
+        };
+    let file = |url: &str, bytes, sha256: &str, holds| Published {
+        url: url.into(),
+        bytes,
+        sha256: sha256.into(),
+        holds,
     };
     vec![
-        Download {
-            name: "cifar10".into(),
-            format: "cifar10_binary".into(),
-            url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz".into(),
-            bytes: 170_052_171,
-            sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd".into(),
-            folder: "cifar-10-batches-bin".into(),
-            members: members(&[
+        archive(
+            "cifar10",
+            "cifar10_binary",
+            "cifar-10-batches-bin",
+            170_052_171,
+            "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+            &[
                 ("data_batch_1.bin", 30_730_000),
                 ("data_batch_2.bin", 30_730_000),
                 ("data_batch_3.bin", 30_730_000),
                 ("data_batch_4.bin", 30_730_000),
                 ("data_batch_5.bin", 30_730_000),
                 ("test_batch.bin", 30_730_000),
-            ]),
+            ],
+        ),
+        archive(
+            "cifar100",
+            "cifar100_binary",
+            "cifar-100-binary",
+            168_513_733,
+            "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+            &[("train.bin", 153_700_000), ("test.bin", 30_740_000)],
+        ),
+        Download {
+            name: "flower102".into(),
+            format: "flowers102".into(),
+            folder: "flowers-102".into(),
+            files: vec![
+                file(
+                    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+                    344_862_509,
+                    "2d01ecc807db462958cfe3d92f57a8c252b4abd240eb955770201e45f783b246",
+                    Holds::Folder("jpg".into()),
+                ),
+                file(
+                    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/imagelabels.mat",
+                    502,
+                    "4903e94206bac23bf772aadf06451916df56b58fc483a62db32a97b82656651d",
+                    Holds::Itself,
+                ),
+                file(
+                    "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/setid.mat",
+                    14_989,
+                    "46b8678f91fd95d3c8f4feab80d271a6c834a1dd896fe29fd3e6ad9ce5c8dccd",
+                    Holds::Itself,
+                ),
+            ],
         },
         Download {
-            name: "cifar100".into(),
-            format: "cifar100_binary".into(),
-            url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz".into(),
-            bytes: 168_513_733,
-            sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec".into(),
-            folder: "cifar-100-binary".into(),
-            members: members(&[("train.bin", 153_700_000), ("test.bin", 30_740_000)]),
+            name: "svhn".into(),
+            format: "mat".into(),
+            folder: "svhn".into(),
+            // Published without encryption; the hashes say what arrived.
+            files: vec![
+                file(
+                    "http://ufldl.stanford.edu/housenumbers/train_32x32.mat",
+                    182_040_794,
+                    "435e94d69a87fde4fd4d7f3dd208dfc32cb6ae8af2240d066de1df7508d083b8",
+                    Holds::Itself,
+                ),
+                file(
+                    "http://ufldl.stanford.edu/housenumbers/test_32x32.mat",
+                    64_275_384,
+                    "cdce80dfb2a2c4c6160906d0bd7c68ec5a99d7ca4831afa54f09182025b6a75b",
+                    Holds::Itself,
+                ),
+                file(
+                    "http://ufldl.stanford.edu/housenumbers/extra_32x32.mat",
+                    1_329_278_602,
+                    "a133a4beb38a00fcdda90c9489e0c04f900b660ce8a316a5e854838379a71eb3",
+                    Holds::Itself,
+                ),
+            ],
         },
     ]
 }
@@ -88,7 +198,8 @@ impl Source {
         Source::default()
     }
 
-    /// A mirror (`http://…`, `https://…`) or a file (a path, or `file://…`).
+    /// A mirror (`http://…`, `https://…`) or a file (a path, or `file://…`); of a data set of several files, the folder in which
+    /// they lie, here or there.
     pub fn from(file_or_url: impl Into<String>) -> Source {
         Source {
             from: Some(file_or_url.into()),
@@ -117,35 +228,66 @@ pub fn get(
     dataroot: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<PathBuf, DataError> {
-    let from = source.from.as_deref().unwrap_or(&spec.url);
-    let fetch = Fetch {
-        spec,
-        from,
-        proxy: source.proxy.as_deref(),
-    };
     let target = dataroot.join(&spec.folder);
+    let fetches: Vec<Fetch<'_>> = (spec.files.iter())
+        .map(|file| Fetch {
+            name: &spec.name,
+            file,
+            from: match &source.from {
+                None => file.url.clone(),
+                Some(from) if spec.files.len() == 1 => from.clone(),
+                Some(from) => format!("{}/{}", from.trim_end_matches('/'), file.name()),
+            },
+            proxy: source.proxy.as_deref(),
+        })
+        .collect();
     if target.exists() {
-        return fetch.check_present(&target).map(|()| target);
+        for fetch in &fetches {
+            fetch.check_present(&target)?;
+        }
+        return Ok(target);
     }
     fs::create_dir_all(dataroot).map_err(DataError::io("create", dataroot))?;
-    if from.starts_with("http://") || from.starts_with("https://") {
-        let part = dataroot.join(format!("{}.tar.gz.part", spec.folder));
-        let mut file = fetch.download(&part, progress)?;
-        if let Err(error) = fetch.verify(&part, &mut file) {
-            // Going on from wrong bytes would never end well.
-            drop(file);
-            fs::remove_file(&part).map_err(DataError::io("remove", &part))?;
-            return Err(error);
+    let (mut before, total, mut arrived) = (0, spec.bytes(), Vec::new());
+    for fetch in &fetches {
+        let mut progress = |done, _| progress(before + done, total);
+        if fetch.from.starts_with("http://") || fetch.from.starts_with("https://") {
+            let part = dataroot.join(match spec.files.len() {
+                1 => format!("{}.tar.gz.part", spec.folder),
+                _ => format!("{}-{}.part", spec.folder, fetch.file.name()),
+            });
+            let mut file = fetch.download(&part, &mut progress)?;
+            if let Err(error) = fetch.verify(&part, &mut file) {
+                // Going on from wrong bytes would never end well.
+                drop(file);
+                fs::remove_file(&part).map_err(DataError::io("remove", &part))?;
+                return Err(error);
+            }
+            arrived.push((fetch, file, part.clone(), Some(part)));
+        } else {
+            let path = PathBuf::from(fetch.from.strip_prefix("file://").unwrap_or(&fetch.from));
+            let mut file = File::open(&path).map_err(DataError::io("open", &path))?;
+            fetch.verify(&path, &mut file)?;
+            progress(fetch.file.bytes, fetch.file.bytes);
+            arrived.push((fetch, file, path, None));
         }
-        fetch.unpack(&part, &mut file, dataroot, &target)?;
-        drop(file);
+        before += fetch.file.bytes;
+    }
+
+    // In a temporary folder beside the target, which is renamed when all is there.
+    let temporary = tempfile::Builder::new()
+        .prefix(".unpack-")
+        .tempdir_in(dataroot)
+        .map_err(DataError::io("create a folder in", dataroot))?;
+    let folder = temporary.path().join(&spec.folder);
+    fs::create_dir(&folder).map_err(DataError::io("create", &folder))?;
+    for (fetch, file, path, _) in &mut arrived {
+        fetch.unpack(path, file, &folder)?;
+    }
+    fs::rename(&folder, &target)
+        .map_err(DataError::io("rename the unpacked folder to", &target))?;
+    for part in arrived.into_iter().filter_map(|(.., part)| part) {
         fs::remove_file(&part).map_err(DataError::io("remove", &part))?;
-    } else {
-        let path = PathBuf::from(from.strip_prefix("file://").unwrap_or(from));
-        let mut file = File::open(&path).map_err(DataError::io("open", &path))?;
-        fetch.verify(&path, &mut file)?;
-        progress(spec.bytes, spec.bytes);
-        fetch.unpack(&path, &mut file, dataroot, &target)?;
     }
     Ok(target)
 }
@@ -155,18 +297,23 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 const CHUNK: usize = 1 << 16;
 
-/// One call of [`get`].
+/// Most that an archive of which all is needed may become: several times the largest.
+const MAX_UNPACKED: u64 = 64 << 30;
+
+/// One file of a call of [`get`].
 struct Fetch<'a> {
-    spec: &'a Download,
-    from: &'a str,
+    /// The data set.
+    name: &'a str,
+    file: &'a Published,
+    from: String,
     proxy: Option<&'a str>,
 }
 
 impl Fetch<'_> {
     fn error(&self, problem: impl Into<String>, mend: impl Into<String>) -> DataError {
         DataError::Download {
-            name: self.spec.name.clone(),
-            from: self.from.to_owned(),
+            name: self.name.to_owned(),
+            from: self.from.clone(),
             problem: problem.into(),
             mend: mend.into(),
         }
@@ -179,20 +326,30 @@ impl Fetch<'_> {
             format!(
                 "run the command again to go on from there, name a mirror with --from URL, or fetch {} by other means and \
                  give the file with --from FILE",
-                self.spec.url
+                self.file.url
             ),
         )
     }
 
     fn check_present(&self, target: &Path) -> Result<(), DataError> {
-        for (name, bytes) in &self.spec.members {
+        let needed: Vec<(&str, u64)> = match &self.file.holds {
+            Holds::Members { members, .. } => {
+                let all = members.iter();
+                all.map(|(name, bytes)| (name.as_str(), *bytes)).collect()
+            }
+            Holds::Itself => vec![(self.file.name(), self.file.bytes)],
+            // It was renamed when all of it was there.
+            Holds::Folder(folder) if target.join(folder).is_dir() => Vec::new(),
+            Holds::Folder(folder) => vec![(folder.as_str(), 1)],
+        };
+        for (name, bytes) in needed {
             let path = target.join(name);
             let found = match fs::metadata(&path) {
                 Ok(meta) => meta.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                 Err(error) => return Err(DataError::io("read", &path)(error)),
             };
-            if found != *bytes {
+            if found != bytes {
                 return Err(self.error(
                     format!(
                         "'{}' exists, but its {name} has {found} bytes instead of {bytes}",
@@ -207,7 +364,7 @@ impl Fetch<'_> {
 
     /// Fetches what `part` lacks.
     fn download(&self, part: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<File, DataError> {
-        let total = self.spec.bytes;
+        let total = self.file.bytes;
         let io = |action| DataError::io(action, part);
         let mut file = OpenOptions::new()
             .read(true)
@@ -249,7 +406,7 @@ impl Fetch<'_> {
         mut done: u64,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), DataError> {
-        let total = self.spec.bytes;
+        let total = self.file.bytes;
         let io = |action| DataError::io(action, part);
         let mut response = self.request(done)?;
         if response.status() == StatusCode::RANGE_NOT_SATISFIABLE && done > 0 {
@@ -314,7 +471,7 @@ impl Fetch<'_> {
             .user_agent(concat!("archai/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        let mut request = agent.get(self.from);
+        let mut request = agent.get(&self.from);
         if start > 0 {
             request = request.header(header::RANGE, format!("bytes={start}-"));
         }
@@ -329,15 +486,15 @@ impl Fetch<'_> {
                 format!("'{}' has {found}, expected {expected}", path.display()),
                 format!(
                     "this is not the archive that {} publishes: get it again, or from elsewhere",
-                    self.spec.url
+                    self.file.url
                 ),
             )
         };
         let length = file.metadata().map_err(io("read"))?.len();
-        if length != self.spec.bytes {
+        if length != self.file.bytes {
             return Err(not_it(
                 format!("{length} bytes"),
-                self.spec.bytes.to_string(),
+                self.file.bytes.to_string(),
             ));
         }
         file.rewind().map_err(io("read"))?;
@@ -354,30 +511,93 @@ impl Fetch<'_> {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        if !found.eq_ignore_ascii_case(&self.spec.sha256) {
-            return Err(not_it(format!("SHA-256 {found}"), self.spec.sha256.clone()));
+        if !found.eq_ignore_ascii_case(&self.file.sha256) {
+            return Err(not_it(format!("SHA-256 {found}"), self.file.sha256.clone()));
         }
         Ok(())
     }
 
-    /// Unpacks the members into a temporary folder beside the target, then renames it.
-    fn unpack(
-        &self,
-        path: &Path,
-        file: &mut File,
-        dataroot: &Path,
-        target: &Path,
-    ) -> Result<(), DataError> {
+    /// Puts what is needed of the file into the data set's folder.
+    fn unpack(&self, path: &Path, file: &mut File, folder: &Path) -> Result<(), DataError> {
         file.rewind().map_err(DataError::io("read", path))?;
-        let temporary = tempfile::Builder::new()
-            .prefix(".unpack-")
-            .tempdir_in(dataroot)
-            .map_err(DataError::io("create a folder in", dataroot))?;
-        let folder = temporary.path().join(&self.spec.folder);
-        fs::create_dir(&folder).map_err(DataError::io("create", &folder))?;
+        match &self.file.holds {
+            Holds::Itself => {
+                let to = folder.join(self.file.name());
+                write_file(&mut *file, &to)
+            }
+            Holds::Members {
+                folder: inside,
+                members,
+            } => self.unpack_members(file, inside, members, folder),
+            Holds::Folder(inside) => self.unpack_folder(file, inside, folder),
+        }
+    }
 
+    fn unpack_members(
+        &self,
+        file: &mut File,
+        inside: &str,
+        members: &[(String, u64)],
+        to: &Path,
+    ) -> Result<(), DataError> {
+        let mut missing: Vec<&(String, u64)> = members.iter().collect();
+        self.each_member(file, inside, &mut |entry, name, below| {
+            let wanted = missing
+                .iter()
+                .position(|(wanted, _)| below == Path::new(wanted));
+            let Some(wanted) = wanted else {
+                return Ok(());
+            };
+            let (member, bytes) = missing.swap_remove(wanted);
+            if entry.size() != *bytes {
+                let problem = format!(
+                    "has '{}' of {} bytes, expected {bytes}",
+                    name.display(),
+                    entry.size()
+                );
+                return Err(self.bad_archive(problem));
+            }
+            write_file(entry, &to.join(member))
+        })?;
+        match missing.first() {
+            Some((member, _)) => Err(self.bad_archive(format!("lacks '{inside}/{member}'"))),
+            None => Ok(()),
+        }
+    }
+
+    fn unpack_folder(&self, file: &mut File, inside: &str, to: &Path) -> Result<(), DataError> {
+        let (mut bytes, to) = (0_u64, to.join(inside));
+        fs::create_dir(&to).map_err(DataError::io("create", &to))?;
+        self.each_member(file, inside, &mut |entry, name, below| {
+            bytes = bytes.saturating_add(entry.size());
+            if bytes > MAX_UNPACKED {
+                let problem = format!(
+                    "becomes more than {} GiB with '{}'",
+                    MAX_UNPACKED >> 30,
+                    name.display()
+                );
+                return Err(self.bad_archive(problem));
+            }
+            let to = to.join(below);
+            if let Some(above) = to.parent() {
+                fs::create_dir_all(above).map_err(DataError::io("create", above))?;
+            }
+            write_file(entry, &to)
+        })?;
+        match bytes {
+            0 => Err(self.bad_archive(format!("lacks '{inside}/'"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands each file below the folder `inside` of the archive to `each`: with its name, and with its place in the folder.
+    fn each_member(
+        &self,
+        file: &mut File,
+        inside: &str,
+        each: &mut Member<'_>,
+    ) -> Result<(), DataError> {
         let damaged = |error: io::Error| self.bad_archive(format!("cannot be unpacked: {error}"));
-        let mut missing: Vec<&(String, u64)> = self.spec.members.iter().collect();
         let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)));
         for entry in archive.entries().map_err(damaged)? {
             let mut entry = entry.map_err(damaged)?;
@@ -398,35 +618,14 @@ impl Fetch<'_> {
                     name.display()
                 )));
             }
-            let inside = name
-                .strip_prefix(".")
-                .unwrap_or(&name)
-                .strip_prefix(&self.spec.folder)
-                .ok();
-            let wanted = missing
-                .iter()
-                .position(|(wanted, _)| inside == Some(Path::new(wanted)));
-            let Some(wanted) = wanted.filter(|_| kind.is_file()) else {
-                continue;
-            };
-            let (member, bytes) = missing.swap_remove(wanted);
-            if entry.size() != *bytes {
-                let problem = format!(
-                    "has '{}' of {} bytes, expected {bytes}",
-                    name.display(),
-                    entry.size()
-                );
-                return Err(self.bad_archive(problem));
+            let below = name.strip_prefix(".").unwrap_or(&name).strip_prefix(inside);
+            if let Ok(below) = below
+                && kind.is_file()
+            {
+                each(&mut entry, &name, below)?;
             }
-            let to = folder.join(member);
-            let mut out = File::create_new(&to).map_err(DataError::io("create", &to))?;
-            io::copy(&mut entry, &mut out).map_err(DataError::io("write", &to))?;
-            out.sync_all().map_err(DataError::io("write", &to))?;
         }
-        if let Some((member, _)) = missing.first() {
-            return Err(self.bad_archive(format!("lacks '{}/{member}'", self.spec.folder)));
-        }
-        fs::rename(&folder, target).map_err(DataError::io("rename the unpacked folder to", target))
+        Ok(())
     }
 
     fn bad_archive(&self, problem: String) -> DataError {
@@ -435,6 +634,20 @@ impl Fetch<'_> {
             "nothing was unpacked; get the archive from elsewhere with --from",
         )
     }
+}
+
+/// Takes a file of an archive, its name, and its place in the folder that is unpacked.
+type Member<'a> =
+    dyn FnMut(&mut tar::Entry<'_, Unpacked<'_>>, &Path, &Path) -> Result<(), DataError> + 'a;
+
+/// An archive without its compression.
+type Unpacked<'a> = GzDecoder<BufReader<&'a mut File>>;
+
+/// Writes a new file and waits until it is on the disk.
+fn write_file(from: &mut dyn Read, to: &Path) -> Result<(), DataError> {
+    let mut out = File::create_new(to).map_err(DataError::io("create", to))?;
+    io::copy(from, &mut out).map_err(DataError::io("write", to))?;
+    out.sync_all().map_err(DataError::io("write", to))
 }
 
 /// Where a partial answer begins: `Content-Range: bytes START-END/TOTAL`.

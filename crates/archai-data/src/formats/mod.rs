@@ -9,6 +9,7 @@ pub mod embedded;
 mod idx;
 mod image_folder;
 mod labels;
+mod listed;
 mod mat;
 mod npz;
 mod parquet;
@@ -24,7 +25,7 @@ use crate::format::Formats;
 
 /// All formats that come with the program.
 pub fn builtin() -> Formats {
-    Formats::new("data format")
+    let formats = Formats::new("data format")
         .with(Arc::new(embedded::Embedded))
         .with(Arc::new(cifar::Cifar::cifar10()))
         .with(Arc::new(cifar::Cifar::cifar100()))
@@ -36,5 +37,6 @@ pub fn builtin() -> Formats {
         .with(Arc::new(csv::Csv::default()))
         .with(Arc::new(webdataset::WebDataset::default()))
         .with(Arc::new(npz::Npz))
-        .with(Arc::new(mat::Mat))
+        .with(Arc::new(mat::Mat));
+    listed::Listed::all().fold(formats, |formats, layout| formats.with(Arc::new(layout)))
 }

@@ -63,7 +63,12 @@ impl DataFormat for Parquet {
         match pixels <= MAX_PIXELS && !Decoder::new(dataset).keeps_size() {
             true => Ok(Arc::new(fitted(dataset, tables, labels)?)),
             false => {
-                let list = encoded(dataset, tables, labels, Digest::Pixels)?;
+                // Fitted pictures have the digest that they would have in memory.
+                let digest = match Decoder::new(dataset).keeps_size() {
+                    true => Digest::Encoded("archai pictures 1\n"),
+                    false => Digest::Pixels,
+                };
+                let list = encoded(dataset, tables, labels, digest)?;
                 Ok(Arc::new(list.cleaned(&self.judged)?))
             }
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use archai_data::download::{Download, Source, all, by_name, get};
+use archai_data::download::{Download, Holds, Published, Source, all, by_name, get};
 use archai_data::{DataError, Split, formats, open};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -109,31 +109,45 @@ fn sample() -> (Vec<u8>, Download) {
 }
 
 fn spec(archive: &[u8], members: &[(&str, u64)]) -> Download {
-    Download {
-        name: "sample".into(),
-        format: "cifar10_binary".into(),
-        url: "http://127.0.0.1:9/never-asked.tar.gz".into(),
-        bytes: archive.len() as u64,
-        sha256: Sha256::digest(archive)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+    let holds = Holds::Members {
         folder: "sample".into(),
         members: members
             .iter()
             .map(|&(name, bytes)| (name.into(), bytes))
             .collect(),
+    };
+    Download {
+        name: "sample".into(),
+        format: "cifar10_binary".into(),
+        folder: "sample".into(),
+        files: vec![published(
+            "http://127.0.0.1:9/never-asked.tar.gz",
+            archive,
+            holds,
+        )],
+    }
+}
+
+fn published(url: &str, file: &[u8], holds: Holds) -> Published {
+    Published {
+        url: url.into(),
+        bytes: file.len() as u64,
+        sha256: Sha256::digest(file)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        holds,
     }
 }
 
 fn try_get(url: &str, spec: &Download, root: &Path) -> Result<(), DataError> {
     let mut last = 0;
     let folder = get(&Source::from(url), spec, root, &mut |done, total| {
-        assert!(done <= total && total == spec.bytes);
+        assert!(done <= total && total == spec.bytes());
         last = done;
     })?;
     assert_eq!(folder, root.join("sample"));
-    assert_eq!(last, spec.bytes);
+    assert_eq!(last, spec.bytes());
     Ok(())
 }
 
@@ -155,7 +169,7 @@ fn a_whole_download_that_can_be_opened() {
     let (archive, mut spec) = sample();
     let server = Server::start(archive, Habit::Ranges);
     let root = TempDir::new().unwrap();
-    spec.url = server.url.clone();
+    spec.files[0].url = server.url.clone();
     let folder = get(
         &Source::official(),
         &spec,
@@ -255,7 +269,12 @@ fn what_is_not_the_archive_is_refused() {
     let server = Server::start(other.clone(), Habit::Ranges);
     check_error(
         try_get(&server.url, &spec, root.path()),
-        &["SHA-256", "expected", &spec.sha256, "from elsewhere"],
+        &[
+            "SHA-256",
+            "expected",
+            &spec.files[0].sha256,
+            "from elsewhere",
+        ],
     );
     check_left(root.path(), &[]);
     // A wrong beginning is found out and not gone on from for ever.
@@ -385,13 +404,25 @@ fn archives_that_attack() {
 #[test]
 fn what_is_known() {
     let cifar10 = by_name("cifar10").unwrap();
-    assert_eq!(cifar10.bytes, 170_052_171);
+    assert_eq!(cifar10.bytes(), 170_052_171);
+    assert_eq!(
+        cifar10.files[0].url,
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
+    );
     assert!(by_name("cifar11").is_none());
     for known in all() {
-        assert!(known.url.starts_with("https://") && known.url.ends_with(".tar.gz"));
-        assert!(
-            known.sha256.len() == 64 && known.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())
-        );
+        // What comes without encryption is told from something else by its hash.
+        let is_plain = known.name == "svhn";
+        for file in &known.files {
+            assert!(is_plain || file.url.starts_with("https://"), "{}", file.url);
+            assert!(
+                file.sha256.len() == 64 && file.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())
+            );
+        }
+        // The section that goes with it looks for the files where they are put.
+        let section = archai_spec::settings::Dataset::shipped(&known.name).unwrap();
+        assert_eq!(section.format, known.format);
+        assert!(section.path.ends_with(&known.folder), "{}", section.path);
     }
     let source = Source::official().with_proxy(Some("not a proxy".into()));
     check_error(
@@ -403,4 +434,103 @@ fn what_is_known() {
         ),
         &["'not a proxy' is no proxy"],
     );
+}
+
+/// An archive without a folder of its own and two files beside it, as the flowers of Oxford are published.
+#[test]
+fn several_files_become_one_folder() {
+    let archive = tar_gz(&[
+        ("jpg/image_1.jpg", b"one"),
+        ("jpg/more/image_2.jpg", b"two"),
+        ("readme", b"?"),
+    ]);
+    let (labels, sets) = (b"labels".to_vec(), b"sets".to_vec());
+    let servers = [&archive, &labels, &sets].map(|file| Server::start(file.clone(), Habit::Ranges));
+    let base = |server: &Server| server.url.trim_end_matches("sample.tar.gz").to_owned();
+    let spec = Download {
+        name: "sample".into(),
+        format: "flowers102".into(),
+        folder: "sample".into(),
+        files: vec![
+            published(
+                &(base(&servers[0]) + "a.tgz"),
+                &archive,
+                Holds::Folder("jpg".into()),
+            ),
+            published(&(base(&servers[1]) + "labels.mat"), &labels, Holds::Itself),
+            published(&(base(&servers[2]) + "sets.mat"), &sets, Holds::Itself),
+        ],
+    };
+    let check = |folder: &Path| {
+        let read = |name: &str| fs::read(folder.join(name)).unwrap();
+        assert_eq!(read("jpg/image_1.jpg"), b"one");
+        assert_eq!(read("jpg/more/image_2.jpg"), b"two");
+        assert_eq!(
+            (read("labels.mat"), read("sets.mat")),
+            (labels.clone(), sets.clone())
+        );
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 3);
+    };
+    // From the authors, of whom the last cannot be reached at first: what arrived stays, and is not asked for again.
+    let root = TempDir::new().unwrap();
+    let mut broken = spec.clone();
+    broken.files[2].url = "http://127.0.0.1:9/sets.mat".into();
+    check_error(
+        get(&Source::official(), &broken, root.path(), &mut |_, _| ()),
+        &["127.0.0.1:9"],
+    );
+    assert!(!root.path().join("sample").exists());
+    let (mut last, total) = (0, spec.bytes());
+    let folder = get(&Source::official(), &spec, root.path(), &mut |done, of| {
+        assert!(done >= last && done <= of && of == total);
+        last = done;
+    });
+    check(&folder.unwrap());
+    assert_eq!(last, total);
+    assert_eq!(servers[0].asked().len(), 1);
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    // It is there, so nothing happens; and what is not as it should be is said.
+    get(&Source::official(), &broken, root.path(), &mut |_, _| ()).unwrap();
+    fs::write(root.path().join("sample/sets.mat"), "other").unwrap();
+    check_error(
+        get(&Source::official(), &spec, root.path(), &mut |_, _| ()),
+        &["sets.mat has 5 bytes instead of 4"],
+    );
+
+    // From a folder, whose files go by their names.
+    let (root, local) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for (name, file) in [
+        ("a.tgz", &archive),
+        ("labels.mat", &labels),
+        ("sets.mat", &sets),
+    ] {
+        fs::write(local.path().join(name), file).unwrap();
+    }
+    let source = Source::from(local.path().to_str().unwrap());
+    check(&get(&source, &spec, root.path(), &mut |_, _| ()).unwrap());
+    // One that was changed is refused, and nothing is unpacked.
+    let root = TempDir::new().unwrap();
+    fs::write(local.path().join("sets.mat"), "stes").unwrap();
+    check_error(
+        get(&source, &spec, root.path(), &mut |_, _| ()),
+        &["sets.mat", "SHA-256"],
+    );
+    assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    for (members, part) in [
+        (&[("other/x", &b"x"[..])][..], "lacks 'jpg/'"),
+        (&[("jpg/../../x", b"x")], "leads out"),
+    ] {
+        let archive = tar_gz(members);
+        fs::write(local.path().join("a.tgz"), &archive).unwrap();
+        let mut spec = spec.clone();
+        spec.files.truncate(1);
+        spec.files[0] = published(
+            "http://127.0.0.1:9/a.tgz",
+            &archive,
+            Holds::Folder("jpg".into()),
+        );
+        let from = Source::from(local.path().join("a.tgz").to_str().unwrap());
+        check_error(get(&from, &spec, root.path(), &mut |_, _| ()), &[part]);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
+    }
 }

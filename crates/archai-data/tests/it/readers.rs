@@ -573,7 +573,11 @@ fn every_format_says_which_files_it_reads() {
             "csv",
             "webdataset",
             "npz",
-            "mat"
+            "mat",
+            "food101",
+            "mit67",
+            "fgvc_aircraft",
+            "flowers102"
         ]
     );
     let folder = TempDir::new().unwrap();

@@ -63,7 +63,7 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
         )
         .map_err(CliError::caused)?
         .progress_chars("━╸─");
-        ProgressBar::new(known.bytes)
+        ProgressBar::new(known.bytes())
             .with_style(style)
             .with_message(name.clone())
     } else {
