@@ -67,11 +67,24 @@ pub fn run(args: &ExportArgs, overrides: &[String], lab: &Lab, env: &Env) -> Res
         replace: args.replace,
     };
     let files = lab.export(&request)?;
+    if args.training && !has_tower(args, lab)? {
+        let note = "the model file holds no auxiliary tower, so none is written; an evaluation whose network has one keeps it with \
+                    --nas.eval.export_options.training true";
+        // Whoever closed standard error does not want to know.
+        let _ = writeln!(std::io::stderr(), "{note}");
+    }
     let text = match args.json {
         true => format!("{:#}\n", as_json(&files, &losses)),
         false => as_text(&by_folder(&files, &request.folder()), &losses),
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
+/// Whether the model file holds an auxiliary tower.
+fn has_tower(args: &ExportArgs, lab: &Lab) -> Result<bool, CliError> {
+    let (ops, _) = archai_lab::config::all_ops(lab.algorithms(), lab.components())?;
+    let file = ModelFile::open(&ModelFile::find(&args.model, args.best)?, ops.catalog())?;
+    Ok(file.desc.cells.iter().any(|cell| cell.aux_tower.is_some()))
 }
 
 fn options(args: &ExportArgs) -> ExportOptions {

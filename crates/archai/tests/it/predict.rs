@@ -150,6 +150,20 @@ fn a_data_set_is_classified_too() {
 }
 
 #[test]
+fn a_tower_that_the_file_lacks_is_not_left_out_in_silence() {
+    let world = world();
+    let line = "export model.safetensors --to pytorch --training --out out";
+    let done = run(&world, line);
+    assert!(
+        done.err.contains("holds no auxiliary tower"),
+        "{}",
+        done.err
+    );
+    done.ok();
+    assert!(world.path("out/model.py").is_file());
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_printed() {
     let world = world();
     std::fs::create_dir(world.path("empty")).unwrap();
