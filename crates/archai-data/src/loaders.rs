@@ -192,7 +192,7 @@ fn pipelines(
 ) -> Result<(Pipeline, Pipeline), DataError> {
     let dataset = &settings.dataset;
     Ok((
-        Pipeline::train(dataset, settings.cutout, transforms)?,
+        Pipeline::of_loader(settings, transforms)?,
         Pipeline::test(dataset, transforms)?,
     ))
 }

@@ -46,6 +46,10 @@ pub struct Scope<'a> {
     /// Side of the square that `loader.cutout` asks for; 0 for none, and for images that are measured on, whatever the
     /// setting says.
     pub cutout: usize,
+    /// The policy that `loader.aug` asks for; none for images that are measured on.
+    pub aug: Option<&'a settings::Aug>,
+    /// What `loader.random_erasing` asks for; none for images that are measured on.
+    pub random_erasing: Option<settings::RandomErasing>,
     /// Whether networks or architectures learn from the images, so that they are augmented; otherwise they are measured
     /// on them, and nothing may be random.
     pub training: bool,
@@ -105,10 +109,45 @@ pub trait Transform: Named + Send + Sync {
         let _ = scope;
         None
     }
+
+    /// Whether it takes images of bytes, whole numbers of 0 to 255: it has to come before `normalise`, then. By default it
+    /// does not.
+    fn takes_bytes(&self) -> bool {
+        false
+    }
 }
 
 /// Transforms by name.
 pub type Transforms = Registry<dyn Transform>;
+
+/// The transform after which pixels are no bytes any more.
+const NORMALISE: &str = "normalise";
+
+/// The transforms that images go through, in order: those of the data set's list, or the usual ones, with those among them that
+/// a setting asks for.
+fn names<'a>(scope: &Scope<'a>, transforms: &Transforms) -> Vec<&'a str> {
+    /// All built-in ones, in the order in which they are of use.
+    const ORDER: [&str; 8] = [
+        "aug",
+        "random_affine",
+        "crop",
+        "flip",
+        "color_jitter",
+        NORMALISE,
+        "cutout",
+        "random_erasing",
+    ];
+    let usual = scope.dataset.transforms();
+    if scope.dataset.transforms.is_some() {
+        return usual;
+    }
+    let is_asked = |name: &str| {
+        (transforms.get(name)).is_ok_and(|transform| transform.asked_for(scope).is_some())
+    };
+    let all = ORDER.into_iter();
+    all.filter(|name| usual.contains(name) || is_asked(name))
+        .collect()
+}
 
 /// What a data set's images go through: first they get its channels and its size, whatever they were before, then its
 /// transforms follow.
@@ -134,7 +173,8 @@ impl fmt::Debug for Pipeline {
 }
 
 impl Pipeline {
-    /// For images that are learnt from: all transforms of the data set, with cutout of the given side.
+    /// For images that are learnt from: all transforms of the data set, with cutout of the given side and no other
+    /// augmentation of a loader.
     ///
     /// # Errors
     /// [`DataError::Setting`] if the section contradicts itself or names a transform that is not listed.
@@ -146,6 +186,29 @@ impl Pipeline {
         let scope = Scope {
             dataset,
             cutout,
+            aug: None,
+            random_erasing: None,
+            training: true,
+        };
+        Pipeline::new(&scope, transforms)
+    }
+
+    /// For images that are learnt from, with all augmentation that a loader's section asks for.
+    ///
+    /// # Errors
+    /// As [`Pipeline::train`].
+    pub fn of_loader(
+        loader: &settings::Loader,
+        transforms: &Transforms,
+    ) -> Result<Pipeline, DataError> {
+        if let Some((key, problem)) = loader.check_augmentation().into_iter().next() {
+            return Err(DataError::setting(format!("loader.{key}"), problem));
+        }
+        let scope = Scope {
+            dataset: &loader.dataset,
+            cutout: loader.cutout,
+            aug: loader.aug.as_ref(),
+            random_erasing: loader.random_erasing,
             training: true,
         };
         Pipeline::new(&scope, transforms)
@@ -163,6 +226,8 @@ impl Pipeline {
         let scope = Scope {
             dataset,
             cutout: 0,
+            aug: None,
+            random_erasing: None,
             training: false,
         };
         Pipeline::new(&scope, transforms)
@@ -171,7 +236,7 @@ impl Pipeline {
     fn new(scope: &Scope<'_>, transforms: &Transforms) -> Result<Pipeline, DataError> {
         const KEY: &str = "dataset.transforms";
         dataset::check(scope.dataset)?;
-        let names = scope.dataset.transforms();
+        let names = names(scope, transforms);
         for transform in transforms.iter() {
             if !names.contains(&transform.name())
                 && let Some(asked) = transform.asked_for(scope)
@@ -192,6 +257,12 @@ impl Pipeline {
             let transform = transforms
                 .get(name)
                 .map_err(|unknown| DataError::setting(KEY, unknown.to_string()))?;
+            if transform.takes_bytes() && names[..i].contains(&NORMALISE) {
+                let problem = format!(
+                    "lists `{name}` behind `{NORMALISE}`, but it takes pixels as they are before; list it first"
+                );
+                return Err(DataError::setting(KEY, problem));
+            }
             steps.extend(transform.prepare(scope)?);
         }
         Ok(Pipeline {

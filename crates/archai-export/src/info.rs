@@ -254,6 +254,8 @@ impl ModelInfo {
             std: self.std.clone(),
             crop_padding: 0,
             flip: false,
+            color_jitter: None,
+            random_affine: None,
             max_batches: -1,
             transforms: Some(self.transforms.clone()),
             on_damaged: settings::OnDamaged::Stop,

@@ -8,6 +8,8 @@ fn section(dataset: settings::Dataset) -> settings::Loader {
     settings::Loader {
         dataset,
         cutout: 0,
+        aug: None,
+        random_erasing: None,
         load_train: true,
         load_test: true,
         train_batch: 32,

@@ -1,5 +1,6 @@
 //! The crate's tests through its public interface.
 
+mod augment;
 mod contents;
 mod download;
 mod fixtures;

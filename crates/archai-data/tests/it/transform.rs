@@ -308,7 +308,8 @@ fn no_setting_of_a_transform_is_ignored() {
         train(&set, &["normalize"], 0, &all),
         &[
             "dataset.transforms",
-            "there is no transform `normalize`; did you mean `normalise`? known are crop, flip, normalise, cutout",
+            "there is no transform `normalize`; did you mean `normalise`? known are aug, random_affine, crop, flip, \
+             color_jitter, normalise, cutout, random_erasing",
         ],
     );
     train(&set, &["normalise"], 0, &all).unwrap();

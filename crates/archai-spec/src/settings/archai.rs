@@ -370,7 +370,7 @@ const LOADER: Rules = &[
     (
         "aug",
         LeftOut(
-            "images are augmented by the data set's `transforms`; policies such as AutoAugment are not among them",
+            "Archai's files name policies (AutoAugment and others) that differ in part; set `aug` to one that this program lists",
         ),
     ),
     ("cutout", Keep),

@@ -166,6 +166,7 @@ impl Dataset {
             problems.push(("max_batches", message.to_owned()));
         }
         self.check_pictures(&mut problems);
+        self.check_changes(&mut problems);
         problems
     }
 }
@@ -205,6 +206,8 @@ fn training(
 ) {
     let data = &loader.dataset;
     dataset(data, &format!("{path}.loader.dataset"), problems);
+    let found = loader.check_augmentation().into_iter();
+    problems.extend(found.map(|(key, message)| (format!("{path}.loader.{key}"), message)));
     for (key, loaded, built) in [
         (
             "n_classes",

@@ -11,6 +11,7 @@
 //! whose unit is easily mistaken; `config/units.rs` has the table of units, their ranges and what a wrong one was meant as.
 
 mod archai;
+mod augment;
 mod check;
 mod digest;
 mod export;
@@ -20,6 +21,10 @@ mod track;
 mod tree;
 
 pub use archai::{ImportNote, ImportTarget, ImportedConfig, import_archai_config};
+pub use augment::{
+    Aug, AugMix, AugName, AugOp, AugStep, AugWith, ColorJitter, RandAugment, RandomAffine,
+    RandomErasing, TrivialAugment,
+};
 pub use export::{ExportInput, ExportOptions};
 pub use pictures::{Interpolation, Orientation, Pictures, RandomResizedCrop, Resize};
 pub use track::{Track, TrackTarget};
@@ -314,6 +319,14 @@ pub struct Dataset {
     /// Training images are mirrored left to right with probability 1/2.
     #[serde(default = "yes")]
     pub flip: bool,
+    /// Brightness, contrast, saturation and hue of training images change at random, as in torchvision's `ColorJitter`. Null,
+    /// or left out: they stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub color_jitter: Option<ColorJitter>,
+    /// Training images are turned, moved, scaled and sheared at random, as in torchvision's `RandomAffine`. Null, or left out:
+    /// they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_affine: Option<RandomAffine>,
     /// Take only this many batches of training data and of test data; -1 takes all.
     #[serde(default = "all")]
     #[schemars(range(min = -1))]
@@ -398,6 +411,15 @@ pub struct Loader {
     pub dataset: Dataset,
     /// Side of the square that cutout sets to zero after normalisation; 0 switches it off.
     pub cutout: usize,
+    /// A policy that changes training images before their other transforms: `randaugment`, `{randaugment: {n: 2, m: 9}}`, or
+    /// sub-policies of your own, `[[[Rotate, 0.5, 0.8], [Color, 0.3, 0.7]], …]` (op, probability, level of 0 to 1). Null, or
+    /// left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aug: Option<Aug>,
+    /// A rectangle of training images is set to zero after normalisation, as in torchvision's `RandomErasing`. Null, or left
+    /// out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_erasing: Option<RandomErasing>,
     /// Load the training data.
     pub load_train: bool,
     /// Load the test data.

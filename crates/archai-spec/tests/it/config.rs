@@ -4,7 +4,9 @@ use archai_spec::config::{
     ConfigLoader, ConfigTree, FileSource, Schema, Shipped, Vars, expand, parse_overrides,
 };
 use archai_spec::registry::{Named, Registry};
-use archai_spec::settings::{Checkpoint, Dataset, Settings};
+use archai_spec::settings::{
+    Aug, AugName, AugOp, AugStep, AugWith, Checkpoint, Dataset, RandAugment, Resize, Settings,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -762,6 +764,112 @@ fn transforms_are_named_or_left_out() {
             "dataset.transforms.0: unknown value `flp`; did you mean `flip`? (valid: crop, flip)"
         ),
         "{error}"
+    );
+}
+
+#[test]
+fn sizes_and_augmentation_are_left_out_or_given() {
+    let plain = darts(&[], "", &[]).unwrap();
+    let text = plain.to_yaml();
+    for key in [
+        "resize",
+        "crop_ratio",
+        "interpolation",
+        "random_resized_crop",
+        "orientation",
+        "background",
+        "color_jitter",
+        "random_affine",
+        "aug:",
+        "random_erasing",
+    ] {
+        assert!(!text.contains(key), "{key}");
+    }
+    let given = |given: &[&str]| {
+        let config = darts(&[], "", given)?;
+        let settings = config.settings().map_err(|e| e.to_string())?;
+        Ok::<_, String>((settings, config.digest().unwrap()))
+    };
+    let (settings, digest) = given(&[
+        "dataset.resize=crop",
+        "dataset.crop_ratio=0.875",
+        "dataset.interpolation=bicubic",
+        "dataset.crop_padding=0",
+        "dataset.random_resized_crop={scale: [0.2, 1.0]}",
+        "dataset.orientation=exif",
+        "dataset.background=[255, 128, 0]",
+        "dataset.color_jitter={brightness: 0.4, hue: 0.1}",
+        "dataset.random_affine={degrees: 15}",
+    ])
+    .unwrap();
+    assert_ne!(digest, plain.digest().unwrap());
+    let data = &settings.nas.eval.loader.dataset;
+    assert_eq!((data.resize, data.crop_ratio), (Resize::Crop, 0.875));
+    assert_eq!(data.background, Some([255, 128, 0]));
+    let random = data.random_resized_crop.unwrap();
+    assert_eq!(
+        (random.scale, random.ratio),
+        ([0.2, 1.0], [3.0 / 4.0, 4.0 / 3.0])
+    );
+    assert_eq!(data.color_jitter.unwrap().hue, 0.1);
+    assert_eq!(data.random_affine.unwrap().scale, [1.0, 1.0]);
+
+    let aug = |text: &str| {
+        let text = format!("nas.eval.loader.aug={text}");
+        given(&[&text]).map(|(settings, _)| settings.nas.eval.loader.aug)
+    };
+    assert_eq!(aug("null"), Ok(None));
+    assert_eq!(
+        aug("fa_reduced_cifar10"),
+        Ok(Some(Aug::Named(AugName::FaReducedCifar10)))
+    );
+    let random = RandAugment {
+        n: 3,
+        ..RandAugment::default()
+    };
+    assert_eq!(
+        aug("{randaugment: {n: 3}}"),
+        Ok(Some(Aug::With(AugWith::Randaugment(random))))
+    );
+    let own = vec![vec![
+        AugStep(AugOp::Rotate, 0.5, 0.8),
+        AugStep(AugOp::Color, 0.3, 0.7),
+    ]];
+    assert_eq!(
+        aug("[[[Rotate, 0.5, 0.8], [Color, 0.3, 0.7]]]"),
+        Ok(Some(Aug::List(own)))
+    );
+    for (text, parts) in [
+        ("randaugmnt", &["nas.eval.loader.aug", "randaugmnt"][..]),
+        ("{randaugment: {k: 3}}", &["nas.eval.loader.aug"]),
+        (
+            "{randaugment: {m: 31}}",
+            &["nas.eval.loader.aug: m is 31; expected 0 to bins - 1, which is 30"],
+        ),
+        ("[[[Rotate, 0.5, 8]]]", &["step [Rotate, 0.5, 8]"]),
+        ("[[[Rotat, 0.5, 0.8]]]", &["nas.eval.loader.aug"]),
+        ("[]", &["at least one sub-policy"]),
+    ] {
+        let error = aug(text).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+    let error = given(&["nas.eval.loader.random_erasing={p: 0.5, scale: [0.5, 0.1]}"]).unwrap_err();
+    assert!(
+        error.contains("random_erasing") && error.contains("[0.5, 0.1]"),
+        "{error}"
+    );
+    let error = given(&[
+        "dataset.channels=1",
+        "dataset.mean=[0.5]",
+        "dataset.std=[0.5]",
+        "dataset.color_jitter={hue: 0.1}",
+    ]);
+    assert!(
+        error
+            .unwrap_err()
+            .contains("grey images have neither saturation nor hue")
     );
 }
 
