@@ -1,8 +1,10 @@
 //! What a data set is to the rest of the program: images with labels, from wherever.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 
 use archai_spec::settings;
+use serde::{Deserialize, Serialize};
 
 use crate::error::DataError;
 
@@ -54,6 +56,28 @@ pub struct Image<'a> {
     pub width: usize,
 }
 
+/// A picture in a list of those that a data set has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Its name in the data set.
+    pub name: String,
+    /// Its class.
+    pub label: u32,
+    /// The beginning of the digest of its bytes.
+    pub digest: String,
+}
+
+/// A picture as it lies on the disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded {
+    /// The file that it is, or that it lies in.
+    pub path: PathBuf,
+    /// Where it lies in this file, for messages.
+    pub at: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
 /// Images with labels. Implement it to train on images of your own; implement [`DataFormat`](crate::DataFormat) as well
 /// if configurations shall name them.
 ///
@@ -82,6 +106,22 @@ pub trait Dataset: Send + Sync {
     /// # Panics
     /// May panic unless `index < len()`.
     fn image(&self, index: usize) -> Result<Image<'_>, DataError>;
+
+    /// The file of an image as it is encoded, for who wants to know what the image was before it was fitted; none where there
+    /// is no such file. By default there is none.
+    fn encoded(&self, index: usize) -> Option<Result<Encoded, DataError>> {
+        let _ = index;
+        None
+    }
+
+    /// The same digest, and the pictures that it is made of, where each has a name; the first call of both reads them. By
+    /// default none has.
+    ///
+    /// # Errors
+    /// As [`Dataset::digest`].
+    fn digest_listed(&self) -> Result<(String, Option<Vec<Listed>>), DataError> {
+        Ok((self.digest()?, None))
+    }
 
     /// Whether there is no image.
     fn is_empty(&self) -> bool {

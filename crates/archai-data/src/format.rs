@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use archai_spec::registry::{Named, Registry};
 use archai_spec::settings::{self, OnDamaged};
+use serde::{Deserialize, Serialize};
 
-use crate::dataset::{self, Dataset, Split};
+use crate::dataset::{self, Dataset, Listed, Split};
 use crate::error::DataError;
 use crate::files;
 use crate::gather::check_label;
+use crate::held_out;
 
 /// A format of data sets: what `dataset.format` names in a configuration. Implement it to let configurations name data
 /// that no reader here knows, and add it to the list of [`Formats`] that a program starts with.
@@ -91,7 +93,8 @@ pub type Formats = Registry<dyn DataFormat>;
 ///
 /// Every image comes out with the section's channels: grey images are repeated, coloured ones averaged. With
 /// `dataset.resize: fit` it has the section's size, too; otherwise it may have its own, which the
-/// [`Pipeline`](crate::Pipeline) changes. Of the formats that come with the program, all but image folders are read into memory at once.
+/// [`Pipeline`](crate::Pipeline) changes. Of the formats that come with the program, all but image folders are read into memory at once. With
+/// `dataset.test_ratio` the images of a data set without test data are divided.
 ///
 /// # Errors
 /// [`DataError::Absent`] if the files are not there, [`DataError::Malformed`] if they are damaged or a label is not
@@ -106,7 +109,10 @@ pub fn open(
     dataset::check(dataset)?;
     let format = of(formats, dataset)?;
     check_keys(&**format, dataset)?;
-    let data = format.open(dataset, split)?;
+    let data = match dataset.test_ratio > 0.0 {
+        true => held_out::open(format.as_ref(), dataset, split)?,
+        false => format.open(dataset, split)?,
+    };
     if data.n_classes() != dataset.n_classes {
         let problem = format!(
             "is {}, but the {} data of format `{}` has {} classes",
@@ -144,6 +150,11 @@ pub fn check_place(
     let place = Path::new(&dataset.path);
     let format = of(formats, dataset)?;
     check_keys(&**format, dataset)?;
+    // What is held out lies among the rest.
+    let split = match dataset.test_ratio > 0.0 {
+        true => Split::Train,
+        false => split,
+    };
     for file in format.files(dataset, split)? {
         if !file.exists() {
             let below = file.strip_prefix(place).unwrap_or(&file);
@@ -158,7 +169,7 @@ pub fn check_place(
 }
 
 /// What a part of a data set holds, as [`inspect`] found it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// BLAKE3 digest in hexadecimal of what it holds: see [`Dataset::digest`].
     pub digest: String,
@@ -186,19 +197,48 @@ pub fn inspect(
     split: Split,
 ) -> Result<Contents, DataError> {
     check_place(formats, dataset, split)?;
+    inspect_listed(formats, dataset, split).map(|(contents, _)| contents)
+}
+
+/// All files on which the images of a part and their labels depend. The training data number the classes of the test data.
+pub(crate) fn files_of(
+    formats: &Formats,
+    dataset: &settings::Dataset,
+    split: Split,
+) -> Result<Vec<PathBuf>, DataError> {
+    let format = of(formats, dataset)?;
+    let own = match (split, dataset.test_ratio > 0.0) {
+        (Split::Test, false) => format.files(dataset, Split::Test)?,
+        _ => Vec::new(),
+    };
+    match format.files(dataset, Split::Train) {
+        Ok(train) => Ok([train, own].concat()),
+        Err(DataError::Absent { .. }) => Ok(own),
+        Err(error) => Err(error),
+    }
+}
+
+/// [`inspect`] of files that are there, with the pictures that the data have.
+pub(crate) fn inspect_listed(
+    formats: &Formats,
+    dataset: &settings::Dataset,
+    split: Split,
+) -> Result<(Contents, Option<Vec<Listed>>), DataError> {
     let data = open(formats, dataset, split)?;
     let mut per_class = vec![0; data.n_classes()];
     for index in 0..data.len() {
         per_class[data.label(index) as usize] += 1;
     }
-    Ok(Contents {
-        digest: data.digest()?,
+    let (digest, listed) = data.digest_listed()?;
+    let contents = Contents {
+        digest,
         images: data.len(),
         class_names: data.class_names().to_vec(),
         left_out: data.left_out().len(),
         notes: notes(&*data, split, &per_class),
         per_class,
-    })
+    };
+    Ok((contents, listed))
 }
 
 fn notes(data: &dyn Dataset, split: Split, per_class: &[usize]) -> Vec<String> {

@@ -30,6 +30,7 @@
 
 mod batch;
 mod bounded;
+mod cache;
 mod dataset;
 pub mod download;
 mod error;
@@ -38,6 +39,7 @@ mod format;
 pub mod formats;
 mod gather;
 mod geometry;
+mod held_out;
 mod in_order;
 mod jpeg;
 mod jpeg_scans;
@@ -47,13 +49,16 @@ mod mix;
 pub mod nasbench201;
 pub mod picture;
 mod png;
+pub mod sheet;
 pub mod split;
+pub mod survey;
 mod transform;
 pub mod transforms;
 
 pub use archai_spec::rng;
 pub use batch::{Batch, Mixed};
-pub use dataset::{Dataset, Image, InMemory, Split};
+pub use cache::{Cache, Difference};
+pub use dataset::{Dataset, Encoded, Image, InMemory, Listed, Split};
 pub use error::DataError;
 pub use format::{Contents, DataFormat, Formats, check_place, inspect, open};
 pub use gather::Gather;

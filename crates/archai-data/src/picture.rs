@@ -243,6 +243,48 @@ pub fn check(path: &Path, at: &dyn Fn() -> String, bytes: &[u8]) -> Result<(), D
     }
 }
 
+/// What the first bytes of a picture say of it.
+pub(crate) struct Header {
+    /// Height and width of the pixels as they lie.
+    pub size: [usize; 2],
+    /// The kind of file: `PNG`, `JPEG`, ….
+    pub kind: &'static str,
+    pub colour: ColorType,
+    /// How the camera was held.
+    pub orientation: image::metadata::Orientation,
+}
+
+/// Reads what a picture says of itself, without its pixels.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn header(
+    path: &Path,
+    at: &dyn Fn() -> String,
+    bytes: &[u8],
+) -> Result<Header, DataError> {
+    let format = format(path, at, bytes)?;
+    let unfit = |error: ImageError| undecodable(path, at, &error);
+    let mut decoder = reader(bytes, format).into_decoder().map_err(unfit)?;
+    let (width, height) = decoder.dimensions();
+    Ok(Header {
+        size: [height as usize, width as usize],
+        kind: match format {
+            ImageFormat::Png => "PNG",
+            ImageFormat::Jpeg => "JPEG",
+            ImageFormat::WebP => "WebP",
+            ImageFormat::Bmp => "BMP",
+            ImageFormat::Gif => "GIF",
+            _ => "TIFF",
+        },
+        colour: decoder.color_type(),
+        // A damaged tag is no reason to refuse a picture.
+        orientation: decoder
+            .orientation()
+            .unwrap_or(image::metadata::Orientation::NoTransforms),
+    })
+}
+
 /// Checks by its first bytes that a file is a picture.
 pub(crate) fn check_kind(
     path: &Path,

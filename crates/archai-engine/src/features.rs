@@ -38,11 +38,13 @@ pub(crate) enum Derived {
     MaxPool(PoolShape),
     /// The mean of each window, and whether padding counts.
     AvgPool(PoolShape, bool),
-    /// Without its first rows and columns, for the second half of a factorised reduce.
+    /// Without its first rows and columns.
     Crop {
         top: usize,
         left: usize,
     },
+    /// Moved by a pixel, for the second half of a factorised reduce.
+    Shift,
 }
 
 impl Features {

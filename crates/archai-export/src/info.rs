@@ -241,6 +241,8 @@ impl ModelInfo {
             path: String::new(),
             train: None,
             test: None,
+            test_ratio: 0.0,
+            split_seed: 0,
             n_classes: self.n_classes,
             channels: self.channels,
             size: self.size,

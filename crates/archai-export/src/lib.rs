@@ -212,6 +212,17 @@ fn check(tensors: &[NamedTensor]) -> io::Result<()> {
     Ok(())
 }
 
+/// What to say of a shifted map that a graph was left with: [`archai_spec::desc::ModelDesc::lower`] leaves none.
+fn unspelt(graph: &Graph, value: usize) -> String {
+    unspelt_name(&graph.values[value].name)
+}
+
+fn unspelt_name(name: &str) -> String {
+    format!(
+        "`{name}` is a shifted map, which a graph says as a crop; take the graph from `ModelDesc::lower`"
+    )
+}
+
 fn unsupported(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, message)
 }

@@ -271,6 +271,12 @@ impl<'a> Reference<'a> {
             Layer::Crop { top, left } => {
                 Maps::from_fn(shape, |i, c, y, z| x.at(i, c, y + top, z + left))
             }
+            Layer::Shift => Maps::from_fn(shape, |i, c, y, z| {
+                match y + 1 < x.shape[2] && z + 1 < x.shape[3] {
+                    true => x.at(i, c, y + 1, z + 1),
+                    false => 0.0,
+                }
+            }),
             Layer::TakeChannels { .. } => Maps::from_fn(shape, |i, c, y, z| x.at(i, c, y, z)),
             Layer::PadChannels { before, .. } => Maps::from_fn(shape, |i, c, y, z| {
                 match c.checked_sub(*before).filter(|c| *c < x.shape[1]) {

@@ -103,6 +103,10 @@ impl Network {
                 let problem = "it reads a value that no layer before it gives";
                 return Err(unfit(layer.output, problem.to_string()));
             };
+            if layer.layer == Layer::Shift {
+                let problem = "a graph says it in other layers, as `ModelDesc::lower` does";
+                return Err(unfit(layer.output, problem.to_string()));
+            }
             if let Layer::Mix { .. } = layer.layer {
                 return Err(InferError::Layer {
                     layer: name(layer.output),
@@ -228,7 +232,7 @@ fn push(
         Layer::PadChannels { before, after } => net.pad_channels(x, *before, *after),
         Layer::Concat => net.concat(inputs),
         Layer::Add => net.add(inputs),
-        // Graphs at inference have none of the first, and the second was refused before.
-        Layer::DropPath | Layer::Mix { .. } => Ok(x),
+        // Graphs at inference have none of the first, and the others were refused before.
+        Layer::DropPath | Layer::Mix { .. } | Layer::Shift => Ok(x),
     }
 }

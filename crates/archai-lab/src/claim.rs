@@ -7,6 +7,7 @@ use std::path::Path;
 
 use archai_engine::files::FileError;
 
+use crate::data;
 use crate::dirs::{self, SetAside};
 use crate::error::LabError;
 use crate::host::Host;
@@ -223,8 +224,25 @@ impl Claimant<'_> {
             data: self.plan.data(self.job, older.phase)?,
             ..older.clone()
         };
+        self.compared(older, &now, Accepted::Later)
+    }
+
+    /// Checks that an older run of a phase is the same as the one that would be started now. Where pictures differ, the error
+    /// names them.
+    fn compared(&self, older: &Started, now: &Started, accepted: Accepted) -> Result<(), LabError> {
         let dir = self.job.dirs.of(older.phase);
-        older.check_same(&now, dir.path(), Accepted::Later)
+        let cache = &self.plan.lab.host().cache;
+        older
+            .check_same(now, dir.path(), accepted)
+            .map_err(|error| match error {
+                LabError::Request(mut message) => {
+                    for line in data::pictures_that_differ(cache, &older.data, &now.data) {
+                        message = message.text(format!("\n  {line}"));
+                    }
+                    LabError::Request(message)
+                }
+                other => other,
+            })
     }
 
     /// Checks that an older run of a phase computes what is asked for now.
@@ -235,11 +253,10 @@ impl Claimant<'_> {
         accepted: Accepted,
     ) -> Result<(), LabError> {
         let now = self.plan.started(self.job, older.phase, given)?;
-        let dir = self.job.dirs.of(older.phase);
         let accepted = match self.plan.allow_changed {
             true => Accepted::Harmless,
             false => accepted,
         };
-        older.check_same(&now, dir.path(), accepted)
+        self.compared(older, &now, accepted)
     }
 }

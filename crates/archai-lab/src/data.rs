@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use archai_data::{Contents, Loaders, Split, inspect};
+use archai_data::{Cache, Contents, Loaders, Split};
 use archai_engine::Components;
 use archai_spec::settings::{Dataset, Loader, Settings};
 use serde::{Deserialize, Serialize};
@@ -60,10 +60,20 @@ pub type Data = BTreeMap<String, DataPart>;
 /// What is known of data sets in files, so that each is read once however many phases and algorithms use it.
 #[derive(Default)]
 pub(crate) struct Seen {
+    /// What earlier programs found.
+    cache: Cache,
     parts: Mutex<Vec<(Dataset, Split, Contents)>>,
 }
 
 impl Seen {
+    /// Nothing yet, beside what is kept in `cache`.
+    pub fn new(cache: &Cache) -> Seen {
+        Seen {
+            cache: cache.clone(),
+            ..Seen::default()
+        }
+    }
+
     /// The data of a phase, all of which is looked at (see [`inspect`]), and what is to be said of it.
     pub fn of_phase(
         &self,
@@ -129,10 +139,23 @@ impl Seen {
         if let Some((_, _, known)) = known {
             return Ok(known.clone());
         }
-        let found = inspect(&components.formats, &files, split)?;
+        let found = self.cache.inspect(&components.formats, &files, split)?;
         parts.push((files, split, found.clone()));
         Ok(found)
     }
+}
+
+/// Which pictures differ between the data of two runs of a phase, as far as it is known, in sentences.
+pub(crate) fn pictures_that_differ(cache: &Cache, then: &Data, now: &Data) -> Vec<String> {
+    let both = then
+        .iter()
+        .filter_map(|(name, then)| Some((name, then, now.get(name)?)));
+    both.filter(|(_, then, now)| then.digest != now.digest)
+        .filter_map(|(name, then, now)| {
+            let difference = cache.difference(&then.digest, &now.digest)?;
+            Some(format!("the pictures of the data ({name}): {difference}"))
+        })
+        .collect()
 }
 
 /// What differs between the data of two runs of a phase: the part, and what it held then and now. What one of them does not

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use archai_data::Cache;
 use archai_engine::run::{Clock, NoClock};
 use archai_spec::config::Vars;
 use jiff::tz::TimeZone;
@@ -23,6 +24,8 @@ pub struct Host {
     pub folder: PathBuf,
     /// Variables that paths in settings may use: `$HOME`, `$default_dataroot`, …
     pub vars: Vars,
+    /// Where what was found by reading data is kept, so that data that have not changed are not read again at each start.
+    pub cache: Cache,
     /// Number of the process.
     pub process: u32,
     /// Name of the machine.
@@ -106,6 +109,7 @@ impl Default for Host {
             command_line: Vec::new(),
             folder: PathBuf::new(),
             vars: Vars::new(),
+            cache: Cache::none(),
             process: 0,
             name: String::new(),
             clock: Arc::new(NoClock),

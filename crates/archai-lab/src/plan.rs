@@ -15,7 +15,7 @@ use archai_spec::config::{
     ConfigError, ConfigErrors, ConfigTree, Override, Vars, expand, parse_overrides,
 };
 use archai_spec::desc::{ModelDesc, OpCatalog, build, check_primitives};
-use archai_spec::settings::{ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
+use archai_spec::settings::{ForSize, ModelDescSettings, OWN_SPACE, Settings, TemplateUse};
 
 use serde_json::Value;
 
@@ -177,7 +177,7 @@ impl<'a> Plan<'a> {
             allow_changed: request.allow_changed,
             arguments: request.arguments(),
             threads: request.threads,
-            seen: Seen::default(),
+            seen: Seen::new(&lab.host().cache),
         })
     }
 
@@ -637,8 +637,9 @@ fn check_parts(
         if runner.searcher().is_none() {
             build(space.builder(), &search.model_desc, None, false, catalog).map_err(|e| {
                 LabError::request(format!(
-                    "the supernet of {} cannot be built from nas.search.model_desc: {e}",
-                    algo.name()
+                    "the supernet of {} cannot be built from nas.search.model_desc: {e}{}",
+                    algo.name(),
+                    for_size("nas.search.model_desc", &search.model_desc)
                 ))
             })?;
         }
@@ -696,9 +697,26 @@ fn check_evaluated(
     match first {
         None => Ok(()),
         Some(error) => Err(LabError::request(format!(
-            "what {algorithm} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {error}"
+            "what {algorithm} finds could not be evaluated, because its network cannot be built from nas.eval.model_desc: {error}{}",
+            for_size("nas.eval.model_desc", &ahead.settings.nas.eval.model_desc)
         ))),
     }
+}
+
+/// What fits the size of the images, where the settings are others.
+fn for_size(section: &str, settings: &ModelDescSettings) -> String {
+    let missing = ForSize::missing_in(settings);
+    if missing.is_empty() {
+        return String::new();
+    }
+    let [height, width] = settings.dataset.size;
+    let missing = missing
+        .iter()
+        .map(|(key, value)| format!("{section}.{key}={value}"));
+    format!(
+        "\n  for images of {height}×{width} pixels these settings fit: {}",
+        missing.collect::<Vec<_>>().join(" ")
+    )
 }
 
 /// Checks that the formats of the trained network can express whatever the search may find.

@@ -16,9 +16,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::desc::{
-    ArchKey, CellDesc, Cost, DescError, DescErrors, ModelDesc, OpCatalog, OpDesc, Shape, StemInput,
+    ArchKey, CellDesc, Cost, DescError, DescErrorKind, DescErrors, ModelDesc, OpCatalog, OpDesc,
+    Shape, StemInput,
 };
-use crate::ops::{Layer, LayerBuilder, LayerList, ParamKind, Value, lower_tower};
+use crate::ops::{ConvShape, Layer, LayerBuilder, LayerList, ParamKind, Value, lower_tower};
 
 /// A network: values, and the layers between them in an order of execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -400,6 +401,7 @@ impl Lowering<'_> {
                 shape,
             });
         }
+        spell_out_shifts(&mut values, &mut layers)?;
         Ok(Graph {
             values,
             layers,
@@ -407,4 +409,59 @@ impl Lowering<'_> {
             aux: self.aux.into_iter().map(Value::index).collect(),
         })
     }
+}
+
+/// Says [`Layer::Shift`] in layers that every program has. On a map of even sides it is a crop. On others its convolution
+/// comes first, over the map with a border of zeros, and the crop after it: output i of that convolution sees pixel 2i − 1,
+/// so without the first row and column output i sees pixel 2i + 1, which is a zero after the last odd side.
+fn spell_out_shifts(values: &mut [GraphValue], layers: &mut [GraphLayer]) -> Result<(), DescError> {
+    let shifts = (0..layers.len()).filter(|&i| layers[i].layer == Layer::Shift);
+    for at in shifts.collect::<Vec<usize>>() {
+        let (from, to) = (layers[at].inputs[0], layers[at].output);
+        let crop = Layer::Crop { top: 1, left: 1 };
+        let Shape { height, width, .. } = values[from].shape;
+        if height.is_multiple_of(2) && width.is_multiple_of(2) {
+            layers[at].layer = crop;
+            continue;
+        }
+        let readers = (0..layers.len()).filter(|&i| layers[i].inputs.contains(&to));
+        let readers: Vec<usize> = readers.collect();
+        let conv = readers
+            .first()
+            .and_then(|&reader| match layers[reader].layer {
+                Layer::Conv(conv) => Some((reader, conv)),
+                _ => None,
+            });
+        let (Some((reader, conv)), 1) = (conv, readers.len()) else {
+            return Err(unspelt(&values[to]));
+        };
+        if (conv.kernel, conv.stride, conv.padding) != ([1, 1], [2, 2], [0, 0]) {
+            return Err(unspelt(&values[to]));
+        }
+        let padded = Layer::Conv(ConvShape {
+            padding: [1, 1],
+            ..conv
+        });
+        let (shape, _) = padded.measure(&[values[from].shape])?;
+        let end = layers[reader].output;
+        let convolved = std::mem::take(&mut values[end].name);
+        values[end].name = std::mem::replace(&mut values[to].name, convolved);
+        values[to].shape = shape;
+        layers[at].layer = padded;
+        // What the border adds is thrown away again, and no part of the cost.
+        layers[at].cost = std::mem::take(&mut layers[reader].cost);
+        layers[at].params = std::mem::take(&mut layers[reader].params);
+        layers[reader].layer = crop;
+    }
+    Ok(())
+}
+
+fn unspelt(value: &GraphValue) -> DescError {
+    DescError::new(
+        DescErrorKind::Structure,
+        format!(
+            "`{}` is a shifted map of an odd side, {}, which only one unpadded 1×1 convolution of stride 2 may read",
+            value.name, value.shape
+        ),
+    )
 }

@@ -78,7 +78,12 @@ impl DataFormat for Csv {
     }
 
     fn files(&self, dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
-        Ok(read(dataset, split)?.paths)
+        let List { tables, paths, .. } = read(dataset, split)?;
+        Ok(tables
+            .into_iter()
+            .map(|(table, _)| table)
+            .chain(paths)
+            .collect())
     }
 
     fn keys(&self) -> &[&str] {

@@ -290,7 +290,7 @@ fn classes(roots: &[PathBuf], split: Split) -> Result<Vec<String>, DataError> {
 }
 
 /// Whether a file is there for the system, not for its user.
-fn is_litter(name: &str) -> bool {
+pub(crate) fn is_litter(name: &str) -> bool {
     name.starts_with('.') || LITTER.contains(&name.to_ascii_lowercase().as_str())
 }
 

@@ -19,6 +19,9 @@ mod pickle;
 mod pictures;
 mod webdataset;
 
+pub(crate) use image_folder::is_litter;
+pub(crate) use labels::UNKNOWN_CLASSES;
+
 use std::sync::Arc;
 
 use crate::format::Formats;

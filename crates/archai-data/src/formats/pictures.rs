@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use archai_spec::settings::{self, OnDamaged};
 use tempfile::SpooledTempFile;
 
-use crate::dataset::{Dataset, Image, PixelHasher};
+use crate::dataset::{Dataset, Encoded, Image, Listed, PixelHasher};
 use crate::error::DataError;
 use crate::picture::Decoder;
 use crate::{in_order, picture};
@@ -287,7 +287,7 @@ impl Pictures {
         Ok(hasher.finish())
     }
 
-    fn digest_of_bytes(&self, kind: &str) -> Result<String, DataError> {
+    fn digest_of_bytes(&self, kind: &str) -> Result<(String, Vec<Listed>), DataError> {
         let n = self.items.len();
         let lengths = in_order::map(n, |index| self.length(index))?;
         let is_read_whole = lengths.iter().fold(0, |sum, n| n.saturating_add(sum)) <= READ_WHOLE;
@@ -304,12 +304,18 @@ impl Pictures {
         })?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(kind.as_bytes());
+        let mut listed = Vec::with_capacity(n);
         for (index, (length, digest)) in lengths.iter().zip(&digests).enumerate() {
             let (label, name) = (self.items[index].label, self.display(index));
             hasher.update(format!("{label} {length} {}\n", digest.to_hex()).as_bytes());
             hasher.update(format!("{} {name}\n", name.len()).as_bytes());
+            listed.push(Listed {
+                name,
+                label,
+                digest: digest.to_hex()[..16].to_owned(),
+            });
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        Ok((hasher.finalize().to_hex().to_string(), listed))
     }
 }
 
@@ -336,6 +342,14 @@ impl Dataset for Pictures {
         Decoder::new(&self.section).decode(path, &at, &bytes)
     }
 
+    fn encoded(&self, index: usize) -> Option<Result<Encoded, DataError>> {
+        Some(self.bytes(index).map(|bytes| Encoded {
+            path: self.path(index).to_owned(),
+            at: self.at(index),
+            bytes,
+        }))
+    }
+
     fn class_names(&self) -> &[String] {
         &self.classes
     }
@@ -344,9 +358,19 @@ impl Dataset for Pictures {
         &self.left_out
     }
 
+    fn digest_listed(&self) -> Result<(String, Option<Vec<Listed>>), DataError> {
+        match self.digest {
+            Digest::Encoded(kind) => {
+                let (digest, listed) = self.digest_of_bytes(kind)?;
+                Ok((digest, Some(listed)))
+            }
+            Digest::Pixels => Ok((self.digest_of_pixels()?, None)),
+        }
+    }
+
     fn digest(&self) -> Result<String, DataError> {
         match self.digest {
-            Digest::Encoded(kind) => self.digest_of_bytes(kind),
+            Digest::Encoded(kind) => self.digest_of_bytes(kind).map(|(digest, _)| digest),
             Digest::Pixels => self.digest_of_pixels(),
         }
     }

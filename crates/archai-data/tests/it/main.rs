@@ -1,6 +1,7 @@
 //! The crate's tests through its public interface.
 
 mod augment;
+mod cache;
 mod contents;
 mod download;
 mod fixtures;
@@ -17,6 +18,7 @@ mod nasbench201;
 mod pictures;
 mod readers;
 mod sets;
+mod survey;
 mod transform;
 
 /// What the tests of memory ask; it counts in all of them.

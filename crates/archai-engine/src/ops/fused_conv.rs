@@ -81,7 +81,7 @@ impl ConvRun {
         let is_half = *half == ConvShape::new(half.c_in, half.c_out, 1).with_stride(2);
         let layers = relu.layer == Layer::Relu
             && is_half
-            && crop.layer == (Layer::Crop { top: 1, left: 1 })
+            && crop.layer == Layer::Shift
             && second.layer == first.layer
             && join.layer == Layer::Concat
             && *channels == 2 * half.c_out;

@@ -333,6 +333,7 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
             let rows = x.nchw().narrow(2, top, h - top);
             plain(rows.narrow(3, left, w - left))
         }),
+        Layer::Shift => x.derive(Derived::Shift, |x| plain(shifted(x.nchw(), zeros))),
         Layer::TakeChannels { channels } => plain(x.nchw().narrow(1, 0, channels)),
         Layer::PadChannels { before, after } => {
             let around = |c: usize| (c > 0).then(|| zeros([n, c, h, w]));
@@ -347,6 +348,19 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
         | Layer::Mix { .. }
         | Layer::DropPath => unreachable!("`{}` was computed or refused before", layer.name()),
     }
+}
+
+/// The map without its first row and column, and with zeros after its last ones where a side is odd.
+fn shifted(x: Tensor<4>, zeros: impl Fn([usize; 4]) -> Tensor<4>) -> Tensor<4> {
+    [2, 3].into_iter().fold(x, |x, side| {
+        let mut last = x.dims();
+        let n = std::mem::replace(&mut last[side], 1);
+        match (n, n % 2) {
+            (1, _) => zeros(last),
+            (_, 0) => x.narrow(side, 1, n - 1),
+            _ => Tensor::cat(vec![x.narrow(side, 1, n - 1), zeros(last)], side),
+        }
+    })
 }
 
 fn max_pool(x: &Features, window: PoolShape) -> Features {

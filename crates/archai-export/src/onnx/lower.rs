@@ -52,6 +52,9 @@ pub fn lower(
 /// Of kind `Unsupported` for a supernet; names the mixture.
 pub fn check(graph: &Graph) -> io::Result<()> {
     let mix = |l: &&GraphLayer| matches!(l.layer, Layer::Mix { .. });
+    if let Some(shift) = graph.layers.iter().find(|l| l.layer == Layer::Shift) {
+        return Err(unsupported(crate::unspelt(graph, shift.output)));
+    }
     match graph.layers.iter().find(mix) {
         Some(mix) => Err(unsupported(format!(
             "`{}` is a weighted sum of candidates: the network is one that is still searched; export what was found (`archai \
@@ -339,7 +342,7 @@ impl Writer<'_> {
                 axes = self.axes[first];
                 node("Identity", &[&self.names[first]])
             }
-            Layer::Mix { .. } => unreachable!("`check` refuses mixtures"),
+            Layer::Mix { .. } | Layer::Shift => unreachable!("`check` refuses these"),
         };
         self.node(node);
         self.axes[layer.output] = axes;

@@ -78,6 +78,7 @@ impl<'a> Facts<'a> {
                 | Layer::AvgPool { .. }
                 | Layer::Subsample { .. }
                 | Layer::Crop { .. }
+                | Layer::Shift
                 | Layer::PadChannels { .. }
                 | Layer::Mix { .. } => false,
             };
@@ -118,6 +119,7 @@ impl<'a> Facts<'a> {
                 Layer::Mix { of, .. } => format!(
                     "`{name}` is still a choice among {of} candidates; export the network that a search has found"
                 ),
+                Layer::Shift => crate::unspelt(self.graph, layer.output),
                 Layer::MaxPool(p) | Layer::AvgPool { window: p, .. }
                     if 2 * p.padding > p.kernel =>
                 {
@@ -176,6 +178,7 @@ impl<'a> Facts<'a> {
             | Layer::Concat
             | Layer::Add
             | Layer::Mix { .. }
+            | Layer::Shift
             | Layer::DropPath => Vec::new(),
         }
     }
@@ -300,8 +303,8 @@ impl<'a> Facts<'a> {
                 Expr::call("F.pad", [x, Expr::atom(sides)])
             }
             Layer::DropPath => Expr::call("self.drop_path", [x]),
-            // Two more are above, and a mixture is refused before anything is written.
-            Layer::Add | Layer::Concat | Layer::Mix { .. } => x,
+            // Two more are above, and the others are refused before anything is written.
+            Layer::Add | Layer::Concat | Layer::Mix { .. } | Layer::Shift => x,
         }
     }
 }

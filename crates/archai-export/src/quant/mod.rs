@@ -215,6 +215,7 @@ fn places(graph: &Graph) -> io::Result<Vec<Place>> {
             | Layer::MaxPool(_)
             | Layer::Subsample { .. }
             | Layer::Crop { .. }
+            | Layer::Shift
             | Layer::TakeChannels { .. }
             | Layer::PadChannels { .. }
             | Layer::DropPath => same(),

@@ -415,6 +415,10 @@ fn what(layer: &GraphLayer, name: &str) -> io::Result<(What, Vec<usize>)> {
         Layer::PadChannels { before, after } => plain("pad_channels", false, &[*before, *after]),
         Layer::Concat => Ok((What::Join { method: "concat" }, Vec::new())),
         Layer::Add => Ok((What::Join { method: "add" }, Vec::new())),
+        Layer::Shift => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            crate::unspelt_name(name),
+        )),
         Layer::Mix { .. } | Layer::DropPath => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!(

@@ -45,7 +45,7 @@ pub enum ConvKind {
         padding: (usize, usize),
     },
     /// Two 1×1 convolutions of stride 2 to half of the channels each, the second on the map without its first row and
-    /// column. Needs even sides.
+    /// column. Where a side is odd it sees zeros after the last one, so that both give half of the pixels, rounded up.
     FactorizedReduce,
 }
 
@@ -92,7 +92,7 @@ pub struct ConvGrads {
 /// |---|---|
 /// | `Separable` | `[ReLU], Conv2d(C, C, k, groups=C, bias=False), Conv2d(C, C', 1, bias=False), [BatchNorm2d]` |
 /// | `Pointwise`, `Dense` | `[ReLU], Conv2d(C, C', k, bias=False), [BatchNorm2d]` |
-/// | `FactorizedReduce` | `[ReLU], cat(Conv2d(C, C'//2, 1, 2)(x), Conv2d(C, C'-C'//2, 1, 2)(x[:, :, 1:, 1:])), [BatchNorm2d]` |
+/// | `FactorizedReduce` | `[ReLU], cat(Conv2d(C, C'//2, 1, 2)(x), Conv2d(C, C'-C'//2, 1, 2)(x[:, :, 1:, 1:])), [BatchNorm2d]`, an odd side padded by one zero at its end before it loses its first |
 ///
 /// ```
 /// use archai_kernels::{ConvKind, ConvNorm, Exec, FeatureMap, NormKind, ConvWant};

@@ -23,10 +23,9 @@ impl Reduce {
         layout: &mut Packing,
         prefix: &str,
     ) -> Result<Self, Unsupported> {
-        if !input.height.is_multiple_of(2) || !input.width.is_multiple_of(2) || channels < 2 {
+        if channels < 2 {
             return Err(Unsupported(format!(
-                "a factorised reduce of {input} to {channels} channels: rows and columns must be even (its two halves \
-                 see different numbers of pixels otherwise) and there must be two channels at least"
+                "a factorised reduce of {input} to {channels} channel(s): there must be two at least"
             )));
         }
         let half = channels / 2;
@@ -41,7 +40,7 @@ impl Reduce {
             vec![channels - half, c, 1, 1],
             kind(half % LANES),
         );
-        let output = FeatureMap::new(channels, input.height / 2, input.width / 2);
+        let output = FeatureMap::new(channels, input.height.div_ceil(2), input.width.div_ceil(2));
         Ok(Reduce {
             input,
             output,

@@ -176,7 +176,8 @@ impl Kernel for Accumulate<'_> {
     }
 }
 
-/// Every second pixel of planes with even sides, from (`shift`, `shift`) on.
+/// Every second pixel of planes, from (`shift`, `shift`) on: half of a side, rounded up. Where a shifted side is odd, the last
+/// one lies outside.
 #[derive(Clone, Copy)]
 pub(crate) struct EverySecond {
     pub blocks: usize,
@@ -187,21 +188,32 @@ pub(crate) struct EverySecond {
 
 impl EverySecond {
     fn check(&self, whole: usize, half: usize) {
-        assert!(self.height.is_multiple_of(2) && self.width.is_multiple_of(2) && self.shift < 2);
-        let len = self.blocks * self.height * self.width * LANES;
-        assert!(whole >= len && half >= len / 4);
+        assert!(self.shift < 2);
+        let (h, w) = (self.height.div_ceil(2), self.width.div_ceil(2));
+        assert!(whole >= self.blocks * self.height * self.width * LANES);
+        assert!(half >= self.blocks * h * w * LANES);
     }
 
+    /// Calls `f` with the position of each pixel, none where it lies outside, and its position among every second one.
     #[inline(always)]
-    fn pairs(&self, mut f: impl FnMut(usize, usize)) {
-        let (h, w) = (self.height / 2, self.width / 2);
+    fn pairs(&self, mut f: impl FnMut(Option<usize>, usize)) {
+        let (h, w) = (self.height.div_ceil(2), self.width.div_ceil(2));
+        // As many have a pixel.
+        let (rows, columns) = (
+            (self.height + 1 - self.shift) / 2,
+            (self.width + 1 - self.shift) / 2,
+        );
         for b in 0..self.blocks {
             for y in 0..h {
-                for x in 0..w {
+                let there = if y < rows { columns } else { 0 };
+                for x in 0..there {
                     let whole =
                         ((b * self.height + 2 * y + self.shift) * self.width + 2 * x + self.shift)
                             * LANES;
-                    f(whole, ((b * h + y) * w + x) * LANES);
+                    f(Some(whole), ((b * h + y) * w + x) * LANES);
+                }
+                for x in there..w {
+                    f(None, ((b * h + y) * w + x) * LANES);
                 }
             }
         }
@@ -224,7 +236,7 @@ impl Kernel for Gather<'_> {
         at.check(src.len(), dst.len());
         // SAFETY: `check` covers all positions.
         at.pairs(|whole, half| unsafe {
-            let v = I::load(src, whole);
+            let v = whole.map_or(I::splat(0.0), |whole| I::load(src, whole));
             I::store(dst, half, if relu { I::relu(v) } else { v });
         });
     }
@@ -243,9 +255,11 @@ impl Kernel for Scatter<'_> {
     fn run<I: Isa>(self) {
         let Scatter { at, g, dst } = self;
         at.check(dst.len(), g.len());
-        // SAFETY: `check` covers all positions.
-        at.pairs(|whole, half| unsafe {
-            I::store(dst, whole, I::add(I::load(dst, whole), I::load(g, half)))
+        at.pairs(|whole, half| {
+            if let Some(whole) = whole {
+                // SAFETY: `check` covers all positions.
+                unsafe { I::store(dst, whole, I::add(I::load(dst, whole), I::load(g, half))) }
+            }
         });
     }
 }

@@ -401,11 +401,16 @@ fn affine_norms_and_dropped_paths() {
 
 #[test]
 fn odd_sizes() {
-    let no_skip: Vec<Primitive> = darts(true)
-        .into_iter()
-        .filter(|p| *p != Primitive::Skip)
-        .collect();
-    check(3, FeatureMap::new(8, 7, 9), 2, true, full(2, &no_skip), 6);
+    for (h, w) in [(7, 9), (7, 6), (4, 5)] {
+        check(
+            3,
+            FeatureMap::new(8, h, w),
+            2,
+            true,
+            full(2, &darts(true)),
+            6,
+        );
+    }
     check(
         3,
         FeatureMap::new(10, 7, 5),
@@ -560,10 +565,10 @@ fn impossible_cells_are_refused() {
             .contains("state 2 to node 0")
     );
     assert!(
-        FusedCell::new(map, 2, true, edge(0, 0))
+        FusedCell::new(FeatureMap::new(1, 7, 7), 2, true, edge(0, 0))
             .unwrap_err()
             .to_string()
-            .contains("must be even")
+            .contains("two at least")
     );
     let twice = vec![CellEdge {
         from: 0,

@@ -235,7 +235,6 @@ fn check_kinds(kinds: &[ConvKind]) {
     for &kind in kinds {
         for (n, c, h, w) in SHAPES {
             let fits = match kind {
-                ConvKind::FactorizedReduce => h % 2 == 0 && w % 2 == 0,
                 ConvKind::Dense {
                     kernel, padding, ..
                 } => h + 2 * padding.0 >= kernel.0 && w + 2 * padding.1 >= kernel.1,
@@ -390,11 +389,6 @@ fn random_shapes() {
             2 => ConvKind::dense(rng.pick(&[1, 3, 5, 7]), stride),
             _ => ConvKind::FactorizedReduce,
         };
-        let (h, w) = if kind == ConvKind::FactorizedReduce {
-            (h.next_multiple_of(2), w.next_multiple_of(2))
-        } else {
-            (h, w)
-        };
         let norm = if n * h * w < 32 {
             NormKind::None
         } else {
@@ -417,12 +411,13 @@ fn random_shapes() {
 #[test]
 fn what_has_no_kernel_is_refused() {
     let map = archai_kernels::FeatureMap::new(8, 7, 7);
-    let check = |kind, part: &str| {
-        let error = ConvNorm::new(map, 8, kind, true, NormKind::None)
+    let check_to = |channels, kind, part: &str| {
+        let error = ConvNorm::new(map, channels, kind, true, NormKind::None)
             .unwrap_err()
             .to_string();
         assert!(error.contains(part), "{error}");
     };
+    let check = |kind, part: &str| check_to(8, kind, part);
     check(
         ConvKind::Separable {
             kernel: 4,
@@ -439,7 +434,7 @@ fn what_has_no_kernel_is_refused() {
         },
         "at strides 1 and 2",
     );
-    check(ConvKind::FactorizedReduce, "must be even");
+    check_to(1, ConvKind::FactorizedReduce, "two at least");
     check(ConvKind::dense(9, 1), "at most 7");
 }
 

@@ -274,12 +274,17 @@ pub fn pool(x: &T, max: bool, k: usize, s: usize, p: usize) -> (T, Back) {
 
 /// Rows and columns from `by` on.
 pub fn crop(x: &T, by: usize) -> (T, Back) {
-    let mut y = T::zeros(x.n, x.c, x.h - by, x.w - by);
+    crop_filled(x, by, 0, 0)
+}
+
+/// The same with rows and columns of zeros after the last ones.
+fn crop_filled(x: &T, by: usize, below: usize, beside: usize) -> (T, Back) {
+    let mut y = T::zeros(x.n, x.c, x.h - by + below, x.w - by + beside);
     let each = move |x: &T, y: &T, f: &mut dyn FnMut(usize, usize)| {
         for n in 0..y.n {
             for c in 0..y.c {
-                for yy in 0..y.h {
-                    for xx in 0..y.w {
+                for yy in 0..x.h - by {
+                    for xx in 0..x.w - by {
                         f(x.at(n, c, yy + by, xx + by), y.at(n, c, yy, xx));
                     }
                 }
@@ -354,7 +359,8 @@ pub fn reduce(x: &T, co: usize, w1: (&str, &[f64]), w2: (&str, &[f64])) -> (T, B
     };
     let half = co / 2;
     let (y1, b1) = conv(w1.0, x, w1.1, shape(half));
-    let (y2, b2) = chain(crop(x, 1), |x| conv(w2.0, x, w2.1, shape(co - half)));
+    let shifted = crop_filled(x, 1, x.h % 2, x.w % 2);
+    let (y2, b2) = chain(shifted, |x| conv(w2.0, x, w2.1, shape(co - half)));
     let back = move |g: &T| {
         let parts = split(g, &[half, co - half]);
         let (mut dx, mut grads) = b1(&parts[0]);

@@ -10,5 +10,6 @@ mod plan;
 mod requests;
 mod retry;
 mod rundir;
+mod sizes;
 mod spaces;
 mod support;

@@ -33,6 +33,11 @@ impl Override {
     pub fn key(&self) -> String {
         self.path.join(".")
     }
+
+    /// The value as it was typed.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
 }
 
 /// Reads the overrides of a command line. Later ones win. A value that opens with `[`, `{` or a quote is YAML, for

@@ -85,7 +85,7 @@ struct Row {
     keeps_channels: Flag,
     /// Makes its channels from two halves.
     halves_channels: Flag,
-    /// Has a factorised reduce, which needs an even height and width.
+    /// Has a factorised reduce, which makes its channels in two halves.
     reduces: Flag,
     lower: Lower,
 }
@@ -338,13 +338,14 @@ fn stem(d: &OpDesc, mut x: Value, b: &mut LayerBuilder<'_>, strides: &[usize]) -
     x
 }
 
-/// The factorised reduce halves height and width: ReLU; a pointwise convolution of stride 2 on the input and one on the
-/// input without its first row and column, each to half of the channels; joined; norm.
+/// The factorised reduce halves height and width, rounded up: ReLU; a pointwise convolution of stride 2 on the input and one
+/// on the input without its first row and column, each to half of the channels; joined; norm. The original needs even sides;
+/// after an odd one the second convolution sees zeros, as AutoDL-Projects' `FactorizedReduce` has it.
 fn factorized_reduce(d: &OpDesc, x: Value, b: &mut LayerBuilder<'_>) -> Value {
     let half = ConvShape::new(d.ch_in, d.ch_out / 2, 1).with_stride(2);
     let x = b.relu(x);
     let first = b.conv(x, half);
-    let shifted = b.layer(Layer::Crop { top: 1, left: 1 }, &[x]);
+    let shifted = b.layer(Layer::Shift, &[x]);
     let second = b.conv(shifted, half);
     let both = b.concat(&[first, second]);
     b.norm(both, d.ch_out)
@@ -467,18 +468,6 @@ impl OpInfo for Row {
         affine: bool,
         catalog: &OpCatalog,
     ) -> Result<(Shape, Cost), DescError> {
-        let input = inputs[0];
-        if (self.reduces)(op) && !(input.height.is_multiple_of(2) && input.width.is_multiple_of(2))
-        {
-            return Err(DescError::new(
-                DescErrorKind::Shape,
-                format!(
-                    "`{}` halves its input by a factorised reduce, which needs an even height and width, but the input is {input}; \
-                     choose an image size that stays even at every reduction",
-                    op.name
-                ),
-            ));
-        }
         if (self.reduces)(op) && !op.ch_out.is_multiple_of(2) {
             return Err(DescError::new(
                 DescErrorKind::Shape,

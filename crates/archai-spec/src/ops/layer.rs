@@ -169,6 +169,11 @@ pub enum Layer {
         /// Columns to leave out.
         left: usize,
     },
+    /// The map moved up and left by one pixel: without its first row and column, and with zeros after its last ones where a
+    /// side is odd, so that a stride of 2 gives half of the pixels, rounded up, as it does over the whole map. For the second
+    /// half of a factorised reduce; only unpadded 1×1 convolutions of stride 2 may read it. A [`Graph`](crate::graph::Graph),
+    /// whose shapes are known, says it in other layers.
+    Shift,
     /// The first channels.
     TakeChannels {
         /// How many.
@@ -313,6 +318,7 @@ impl fmt::Display for Layer {
                 write!(f, "every {stride}{suffix} row and column")
             }
             Layer::Crop { top, left } => write!(f, "without {top} row(s) and {left} column(s)"),
+            Layer::Shift => f.write_str("without 1 row(s) and 1 column(s), sides made even"),
             Layer::TakeChannels { channels } => write!(f, "first {channels} channels"),
             Layer::PadChannels { before, after } => {
                 write!(f, "{before} channels of zeros before, {after} after")
@@ -345,7 +351,8 @@ impl Layer {
             Layer::Flatten => "flatten",
             Layer::Linear { .. } => "linear",
             Layer::Subsample { .. } => "subsample",
-            Layer::Crop { .. } => "crop",
+            // By the name of what it comes to.
+            Layer::Crop { .. } | Layer::Shift => "crop",
             Layer::TakeChannels { .. } => "take",
             Layer::PadChannels { .. } => "pad",
             Layer::Concat => "concat",
@@ -559,6 +566,12 @@ impl Layer {
                     ..input
                 }
             }
+            Layer::Shift => Shape {
+                // As far as a stride of 2 needs it: an even side loses a pixel, an odd one gets zeros in its place.
+                height: input.height - usize::from(input.height.is_multiple_of(2)),
+                width: input.width - usize::from(input.width.is_multiple_of(2)),
+                ..input
+            },
             Layer::TakeChannels { channels } => {
                 if *channels > input.channels {
                     return shape_error(format!(

@@ -161,6 +161,19 @@ impl Dataset {
             let message = format!("expected 1 to 2^32 - 1 classes, found {}", self.n_classes);
             problems.push(("n_classes", message));
         }
+        if self.test_ratio > 0.0 && self.test.is_some() {
+            let message = "the data set has test data (dataset.test), so that none are set apart; take one of the two out";
+            problems.push(("test_ratio", message.to_owned()));
+        }
+        // A range of the schema, for values that a program made.
+        if !(0.0..=0.95).contains(&self.test_ratio) {
+            let message = format!("expected a share from 0 to 0.95, found {}", self.test_ratio);
+            problems.push(("test_ratio", message));
+        } else if self.test_ratio == 0.0 && self.split_seed != 0 {
+            let message =
+                "nothing is divided; set dataset.test_ratio above 0, or take the seed out";
+            problems.push(("split_seed", message.to_owned()));
+        }
         if self.max_batches == 0 {
             let message = "0 takes no data; expected -1 (all) or at least 1";
             problems.push(("max_batches", message.to_owned()));

@@ -15,6 +15,7 @@ mod augment;
 mod check;
 mod digest;
 mod export;
+mod image_size;
 mod pictures;
 mod shipped;
 mod track;
@@ -26,6 +27,7 @@ pub use augment::{
     RandomErasing, TrivialAugment,
 };
 pub use export::{ExportInput, ExportOptions};
+pub use image_size::ForSize;
 pub use pictures::{Interpolation, Orientation, Pictures, RandomResizedCrop, Resize};
 pub use track::{Track, TrackTarget};
 
@@ -273,6 +275,16 @@ pub struct Dataset {
     /// Test file or folder below `path`. Null takes the format's usual names.
     #[serde(default)]
     pub test: Option<String>,
+    /// Share of the images that is set apart as test data where a data set has none of its own, the same of each class. 0
+    /// sets nothing apart.
+    #[serde(default, skip_serializing_if = "is_none_of_it")]
+    #[schemars(range(min = 0.0, max = 0.95))]
+    #[schemars(extend("x-unit" = "share"))]
+    pub test_ratio: f64,
+    /// Which images these are: another number chooses others. It does not depend on `common.seed`, so that runs of different
+    /// seeds are tested on the same images.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub split_seed: u64,
     /// Number of classes.
     #[schemars(range(min = 2))]
     pub n_classes: usize,
@@ -393,6 +405,12 @@ impl Dataset {
     }
 }
 
+fn is_none_of_it(share: &f64) -> bool {
+    *share == 0.0
+}
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
 fn four() -> usize {
     4
 }

@@ -8,5 +8,6 @@ mod config_hostile;
 mod config_includes;
 mod config_shipped;
 mod desc;
+mod image_size;
 mod names;
 mod registry;

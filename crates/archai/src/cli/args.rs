@@ -585,6 +585,15 @@ pub struct RunArgs {
     #[arg(long, alias = "dataset", value_name = "NAMES", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
 
+    /// A folder of pictures, or a file of a data format, in place of a data set that is described: it is looked at, and what
+    /// follows from it is written into a file of the log folder (see: archai data inspect)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "datasets")]
+    pub data: Option<PathBuf>,
+
+    /// With --data: height and width of the images [default: what fits the pictures, at most 64 without --full]
+    #[arg(long, value_name = "PIXELS", requires = "data", value_parser = ["32", "64", "96", "128", "224"])]
+    pub resolution: Option<String>,
+
     /// Evaluate on another data set than the search
     #[arg(long, alias = "eval-datasets", value_name = "NAME")]
     pub eval_dataset: Option<String>,
@@ -625,7 +634,7 @@ pub struct RunArgs {
 
     /// Configuration files to use instead of all defaults, in the same way
     #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath,
-          conflicts_with_all = ["config", "datasets", "eval_dataset", "full", "smoke", "space"])]
+          conflicts_with_all = ["config", "data", "datasets", "eval_dataset", "full", "smoke", "space"])]
     pub config_only: Vec<String>,
 
     /// How results are computed.
@@ -850,6 +859,15 @@ pub struct TrainArgs {
     /// [default: fashion_mnist_mini, with --full cifar10]
     #[arg(long, alias = "dataset", value_name = "NAMES", value_delimiter = ',')]
     pub datasets: Option<Vec<String>>,
+
+    /// A folder of pictures, or a file of a data format, in place of a data set that is described: it is looked at, and what
+    /// follows from it is written into a file of the log folder (see: archai data inspect)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "datasets")]
+    pub data: Option<PathBuf>,
+
+    /// With --data: height and width of the images [default: what fits the pictures, at most 64 without --full]
+    #[arg(long, value_name = "PIXELS", requires = "data", value_parser = ["32", "64", "96", "128", "224"])]
+    pub resolution: Option<String>,
 
     #[command(flatten)]
     pub mode: ModeArgs,
@@ -1241,6 +1259,77 @@ pub enum DataCommand {
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         dataroot: Option<PathBuf>,
     },
+
+    /// Say what a data set is like: classes, sizes, kinds of pictures, statistics of pixels, and what follows from these
+    #[command(after_help = INSPECT_EXAMPLES)]
+    Inspect(InspectArgs),
+
+    /// Draw what a training sees of pictures: several draws of its transforms for each
+    #[command(
+        after_help = "Examples:\n  archai data preview ~/pictures\n  archai data preview flowers.yaml --output flowers.png --draws 12 --cutout 16"
+    )]
+    Preview(PreviewArgs),
+}
+
+const INSPECT_EXAMPLES: &str = "\
+Of a file of a data set only the section `dataset` counts. Of large data sets 1000
+pictures are looked at, the same ones each time.
+
+Examples:
+  archai data inspect ~/pictures               a folder of class folders
+  archai data inspect flowers.yaml --json      a data set that is described
+  archai data inspect ~/pictures --sheet sheet.png --output pictures.yaml";
+
+/// `archai data inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A folder of pictures, a file of a data format, the YAML file of a data set, or the name of one
+    #[arg(value_name = "PATH|NAME|FILE.yaml", value_hint = ValueHint::AnyPath)]
+    pub what: String,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Draw samples of each class, before and after the transforms of a training, as a PNG file
+    #[arg(long, value_name = "FILE.png", value_hint = ValueHint::FilePath)]
+    pub sheet: Option<PathBuf>,
+
+    /// Write the file that --datasets takes
+    #[arg(long, short, value_name = "FILE.yaml", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Height and width of the images [default: what fits the pictures]
+    #[arg(long, value_name = "PIXELS", value_parser = ["32", "64", "96", "128", "224"])]
+    pub resolution: Option<String>,
+}
+
+/// `archai data preview`.
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// A folder of pictures, a file of a data format, the YAML file of a data set, or the name of one
+    #[arg(value_name = "PATH|NAME|FILE.yaml", value_hint = ValueHint::AnyPath)]
+    pub what: String,
+
+    /// The PNG file
+    #[arg(long, short, value_name = "FILE.png", default_value = "preview.png", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// How many pictures
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=50))]
+    pub pictures: u8,
+
+    /// How many draws of each
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=50))]
+    pub draws: u8,
+
+    /// Side of the square that cutout takes away, as loader.cutout has it
+    #[arg(long, value_name = "PIXELS", default_value_t = 0)]
+    pub cutout: u16,
+
+    /// Height and width of the images [default: what fits the pictures]
+    #[arg(long, value_name = "PIXELS", value_parser = ["32", "64", "96", "128", "224"])]
+    pub resolution: Option<String>,
 }
 
 const TABLE_EXAMPLES: &str = "\

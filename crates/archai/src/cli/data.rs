@@ -1,12 +1,17 @@
-//! `archai data …`: data sets onto the disk.
+//! `archai data …`: data sets onto the disk, and what they are like.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_data::download::{self, Source};
+use archai_data::sheet::{self, Augmentation, RgbImage};
+use archai_data::survey;
+use archai_engine::files::write_atomically;
+use archai_lab::Lab;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::args::DataCommand;
+use super::args::{DataCommand, InspectArgs, PreviewArgs};
+use super::data_found;
 use super::env::Env;
 use super::error::CliError;
 
@@ -14,12 +19,104 @@ use super::error::CliError;
 ///
 /// # Errors
 /// An unknown data set, a download that fails, a folder that cannot be written.
-pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
-    let DataCommand::Get {
-        name,
-        from,
-        dataroot,
-    } = command;
+pub fn run(
+    command: &DataCommand,
+    overrides: &[String],
+    lab: &Lab,
+    env: &Env,
+) -> Result<(), CliError> {
+    match command {
+        DataCommand::Get {
+            name,
+            from,
+            dataroot,
+        } => get(name, from.as_ref(), dataroot.as_ref(), env),
+        DataCommand::Inspect(args) => inspect(args, overrides, lab, env),
+        DataCommand::Preview(args) => preview(args, overrides, lab, env),
+    }
+}
+
+/// Tells what a data set is like.
+fn inspect(args: &InspectArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
+    let seen = data_found::seen(
+        &args.what,
+        resolution(&args.resolution)?,
+        overrides,
+        lab,
+        env,
+    )?;
+    let mut out = std::io::stdout().lock();
+    match args.json {
+        true => {
+            let text = serde_json::to_string_pretty(&seen.survey).map_err(CliError::caused)?;
+            writeln!(out, "{text}")?;
+        }
+        false => write!(
+            out,
+            "{}\n{}",
+            seen.survey.text(seen.chosen.as_ref()),
+            seen.survey.table()
+        )?,
+    }
+    if let Some(path) = &args.output {
+        let Some(chosen) = &seen.chosen else {
+            return Err(CliError::usage(format!(
+                "`{}` is described already; --output is for folders and files of data",
+                args.what
+            )));
+        };
+        data_found::write(path, &survey::describe(&seen.survey, chosen))?;
+    }
+    if let Some(path) = &args.sheet {
+        let augmentation = Augmentation {
+            transforms: &lab.components().transforms,
+            cutout: 0,
+        };
+        let drawn = sheet::classes(&seen.opened, augmentation).map_err(CliError::input)?;
+        draw(path, &drawn)?;
+    }
+    Ok(())
+}
+
+/// Draws what a training sees.
+fn preview(args: &PreviewArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
+    let seen = data_found::seen(
+        &args.what,
+        resolution(&args.resolution)?,
+        overrides,
+        lab,
+        env,
+    )?;
+    let augmentation = Augmentation {
+        transforms: &lab.components().transforms,
+        cutout: args.cutout.into(),
+    };
+    let (pictures, draws) = (args.pictures.into(), args.draws.into());
+    let sheet = sheet::draws(&seen.opened, augmentation, pictures, draws);
+    let sheet = sheet.map_err(CliError::input)?;
+    draw(&args.output, &sheet)?;
+    writeln!(std::io::stdout(), "{}", args.output.display())?;
+    Ok(())
+}
+
+fn draw(path: &Path, drawn: &RgbImage) -> Result<(), CliError> {
+    let bytes = sheet::png(drawn).map_err(CliError::input)?;
+    Ok(write_atomically(path, |file| file.write_all(&bytes))?)
+}
+
+/// The sides that `--resolution` gives.
+pub fn resolution(given: &Option<String>) -> Result<Option<[usize; 2]>, CliError> {
+    let side = given.as_ref().map(|text| text.parse::<usize>()).transpose();
+    Ok(side.map_err(CliError::caused)?.map(|side| [side; 2]))
+}
+
+/// Fetches a data set.
+fn get(
+    name: &str,
+    from: Option<&String>,
+    dataroot: Option<&PathBuf>,
+    env: &Env,
+) -> Result<(), CliError> {
     let Some(known) = download::by_name(name) else {
         let all: Vec<String> = download::all().into_iter().map(|d| d.name).collect();
         return Err(CliError::usage(format!(
@@ -45,7 +142,7 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
                 .filter(|value| !value.is_empty())
                 .cloned()
         });
-    if let Some(file) = from.as_deref().filter(|from| !from.contains("://"))
+    if let Some(file) = from.filter(|from| !from.contains("://"))
         && !Path::new(file).exists()
     {
         return Err(CliError::usage(format!(
@@ -53,7 +150,6 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
         )));
     }
     let source = from
-        .as_ref()
         .map_or_else(Source::official, Source::from)
         .with_proxy(proxy);
 
@@ -65,7 +161,7 @@ pub fn run(command: &DataCommand, env: &Env) -> Result<(), CliError> {
         .progress_chars("━╸─");
         ProgressBar::new(known.bytes())
             .with_style(style)
-            .with_message(name.clone())
+            .with_message(name.to_owned())
     } else {
         ProgressBar::hidden()
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use archai_data::Cache;
 use archai_engine::run::Clock;
 use archai_lab::{Host, ProcessState, Processes, Resources};
 use jiff::tz::TimeZone;
@@ -71,6 +72,7 @@ impl Env {
             command_line: self.command_line.clone(),
             folder: self.folder.clone(),
             vars: self.path_vars(),
+            cache: self.cache(),
             process: std::process::id(),
             name: gethostname::gethostname().to_string_lossy().into_owned(),
             clock: Arc::new(WallClock),
@@ -78,6 +80,22 @@ impl Env {
             processes: Arc::new(SystemProcesses),
             resources: Arc::new(Machine),
         }
+    }
+
+    /// The user's folder for what may be computed again, as the system has it: `$XDG_CACHE_HOME`, `~/.cache` or, on Windows,
+    /// `%LOCALAPPDATA%`.
+    fn cache(&self) -> Cache {
+        let folder = |name: &str, below: &str| {
+            let value = self
+                .vars
+                .get(name)
+                .filter(|value| Path::new(value).is_absolute());
+            value.map(|value| Path::new(value).join(below).join("archai/data"))
+        };
+        let found = folder("XDG_CACHE_HOME", "")
+            .or_else(|| folder("LOCALAPPDATA", ""))
+            .or_else(|| folder("HOME", ".cache"));
+        found.map_or_else(Cache::none, Cache::at)
     }
 
     /// The variables that path settings may use: the environment, and the folders of logs, data and the experiment.

@@ -7,6 +7,7 @@ pub(crate) mod args;
 
 mod config;
 mod data;
+mod data_found;
 mod desc;
 pub(crate) mod env;
 pub(crate) mod error;
@@ -239,7 +240,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Config(command) => config::run(command, overrides, lab),
         Command::Desc(command) => desc::run(command, lab),
         Command::Import(args) => import::run(args, lab),
-        Command::Data(command) => data::run(command, env),
+        Command::Data(command) => data::run(command, overrides, lab, env),
         Command::Bench(args) => crate::bench::run(args, env),
         Command::Table(args) => table::run(args, lab),
         Command::Report(command) => report::run(command),

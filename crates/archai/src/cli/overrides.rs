@@ -7,12 +7,14 @@
 use clap::Command;
 
 /// The commands that take overrides, by the words that call them.
-const COMMANDS: [&[&str]; 5] = [
+const COMMANDS: [&[&str]; 7] = [
     &["run"],
     &["train"],
     &["evaluate"],
     &["predict"],
     &["config", "show"],
+    &["data", "inspect"],
+    &["data", "preview"],
 ];
 
 /// Whether a command line (without the program's name) is of a command that takes overrides.

@@ -14,6 +14,7 @@ use archai_track::Tracked;
 
 use super::args::{RunArgs, is_on};
 use super::config;
+use super::data_found;
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
 use super::forecast;
@@ -27,6 +28,10 @@ use super::track;
 /// # Errors
 /// Whatever goes wrong first. All configurations are checked before the first run starts.
 pub fn run(args: &RunArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
+    if let Some(path) = &args.data {
+        let (args, env) = data_found::described(path, args, overrides, lab, env)?;
+        return run(&args, overrides, lab, &env);
+    }
     let plan = lab.plan(&request(args, overrides, env))?;
     if args.dry_run {
         return forecast::print(&plan);
@@ -122,7 +127,7 @@ fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
     }
 }
 
-fn loudness(args: &RunArgs) -> Loudness {
+pub(super) fn loudness(args: &RunArgs) -> Loudness {
     match (args.screen.quiet, args.screen.verbose) {
         (true, _) => Loudness::Quiet,
         (_, true) => Loudness::Loud,

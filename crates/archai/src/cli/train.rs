@@ -66,6 +66,8 @@ pub fn as_run(
     let run = RunArgs {
         algos: vec![args.algo.clone()],
         datasets: args.datasets.clone(),
+        data: args.data.clone(),
+        resolution: args.resolution.clone(),
         eval_dataset: None,
         mode: args.mode,
         space: None,

@@ -582,36 +582,33 @@ fn unlike_mixed_edges_cannot_share() {
 }
 
 #[test]
-fn factorised_reduce_needs_even_sizes() {
+fn all_that_halves_rounds_up() {
     let catalog = OpCatalog::builtin();
-    for (op, odd_is_error) in [
-        (OpDesc::new("skip_connect", 8, 8).with_stride(2), true),
-        (OpDesc::new("prepr_reduce", 8, 8), true),
-        (OpDesc::new("max_pool_3x3", 8, 8).with_stride(2), false),
-        (OpDesc::new("conv_7x1_1x7", 8, 8).with_stride(2), false),
-        (OpDesc::new("none", 8, 8).with_stride(2), false),
+    for op in [
+        OpDesc::new("skip_connect", 8, 8).with_stride(2),
+        OpDesc::new("prepr_reduce", 8, 8),
+        OpDesc::new("max_pool_3x3", 8, 8).with_stride(2),
+        OpDesc::new("sep_conv_5x5", 8, 8).with_stride(2),
+        OpDesc::new("conv_7x1_1x7", 8, 8).with_stride(2),
+        OpDesc::new("none", 8, 8).with_stride(2),
     ] {
-        for (h, w) in [(7, 7), (8, 7), (7, 8), (8, 8)] {
-            let result = catalog.out_shape(&op, &[Shape::new(8, h, w)]);
-            if odd_is_error && (h, w) != (8, 8) {
-                let error = result.unwrap_err().to_string();
-                assert!(
-                    error.contains(&format!("8×{h}×{w}")) && error.contains("even"),
-                    "{error}"
-                );
-            } else {
-                assert_eq!(
-                    result.unwrap(),
-                    Shape {
-                        channels: 8,
-                        height: 4,
-                        width: 4,
-                        scale: 2
-                    }
-                );
-            }
+        for (h, w) in [(7_usize, 7_usize), (8, 7), (7, 8), (8, 8), (1, 1), (1, 2)] {
+            let expect = Shape {
+                channels: 8,
+                height: h.div_ceil(2),
+                width: w.div_ceil(2),
+                scale: 2,
+            };
+            let found = catalog.out_shape(&op, &[Shape::new(8, h, w)]);
+            assert_eq!(found.unwrap(), expect, "{} on {h}×{w}", op.name);
         }
     }
+    let halves = OpDesc::new("skip_connect", 8, 7).with_stride(2);
+    let error = catalog.check(&halves).and_then(|()| {
+        let input = [Shape::new(8, 8, 8)];
+        catalog.out_shape(&halves, &input)
+    });
+    assert!(error.is_err(), "seven channels have no halves");
 }
 
 #[test]

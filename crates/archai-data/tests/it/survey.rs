@@ -1,0 +1,335 @@
+//! What a survey finds of data as people have them, what it chooses, and what it writes.
+
+use std::fs;
+use std::path::Path;
+
+use archai_data::sheet::{self, Augmentation};
+use archai_data::survey::{self, Opened, Pictures, Survey, Wanted};
+use archai_data::{DataError, Split, formats, open, transforms};
+use archai_spec::config::{ConfigLoader, Files, Schema};
+use archai_spec::settings::{Dataset, Orientation, Resize};
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use tempfile::TempDir;
+
+use crate::fixtures::*;
+
+const CLASSES: [&str; 4] = ["circle", "cross", "square", "stripes"];
+
+/// A picture of a class: a shape in one colour on another.
+fn picture(class: usize, n: u32, [width, height]: [u32; 2]) -> RgbImage {
+    let shade = |k: u32| Rgb([0, 1, 2].map(|c: u32| ((n * 37 + k * 83 + c * 61) % 200 + 28) as u8));
+    let (ground, shape) = (shade(0), shade(1));
+    let [w, h] = [width as f32, height as f32];
+    RgbImage::from_fn(width, height, |x, y| {
+        let (dx, dy) = ((x as f32 - w / 2.0) / w, (y as f32 - h / 2.0) / h);
+        let inside = match class {
+            0 => dx * dx + dy * dy < 0.09,
+            1 => dx.abs() < 0.08 || dy.abs() < 0.08,
+            2 => dx.abs() < 0.28 && dy.abs() < 0.28,
+            _ => (x * 8 / width).is_multiple_of(2),
+        };
+        if inside { shape } else { ground }
+    })
+}
+
+fn bytes(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.into().write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+/// A JPEG whose camera was held upright: the tag says that it shows turned by 90 degrees.
+fn turned(image: RgbImage) -> Vec<u8> {
+    let jpeg = bytes(image, ImageFormat::Jpeg);
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
+    // Tag 0x0112, a short, one of them, value 6; no further directory.
+    exif.extend([0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat()
+}
+
+/// 300 pictures of four classes: PNG and JPEG, grey, coloured and with transparency, of 40 to 500 pixels, one of sixteen bits,
+/// one turned by its camera.
+pub fn mixed(folder: &Path) {
+    for n in 0..300 {
+        let class = n as usize % 4;
+        let size = [40 + n * 67 % 461, 40 + n * 113 % 461];
+        let image = picture(class, n, size);
+        let (name, bytes) = match n {
+            8 => ("turned.jpg".to_owned(), turned(image)),
+            9 => {
+                let deep = DynamicImage::from(image).into_rgb16();
+                ("deep.png".to_owned(), bytes(deep, ImageFormat::Png))
+            }
+            _ if n % 5 == 0 => {
+                let grey = DynamicImage::from(image).into_luma8();
+                (format!("{n}.png"), bytes(grey, ImageFormat::Png))
+            }
+            _ if n % 7 == 0 => {
+                let mut clear = DynamicImage::from(image).into_rgba8();
+                clear.pixels_mut().for_each(|pixel| pixel.0[3] = 128);
+                (format!("{n}.png"), bytes(clear, ImageFormat::Png))
+            }
+            _ => (format!("{n}.jpg"), bytes(image, ImageFormat::Jpeg)),
+        };
+        write(folder.join(CLASSES[class]).join(name), bytes);
+    }
+}
+
+fn wanted(most: usize) -> Wanted {
+    Wanted { size: None, most }
+}
+
+/// The survey of what lies at a path, and the section that was chosen.
+fn surveyed(path: &Path, most: usize) -> Result<(Survey, survey::Chosen), DataError> {
+    let formats = formats::builtin();
+    let found = survey::find(&formats, path)?;
+    let opened = Opened::new(&formats, &found.section)?;
+    let pictures = Pictures::of(&opened)?;
+    let mut chosen = survey::choose(&opened, &pictures, wanted(most));
+    let opened = Opened::new(&formats, &chosen.section)?;
+    let survey = Survey::of(&opened, pictures, found.layout)?;
+    chosen.section.mean.clone_from(&survey.mean);
+    chosen.section.std.clone_from(&survey.std);
+    Ok((survey, chosen))
+}
+
+#[test]
+fn a_folder_of_mixed_pictures_is_enough() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path().join("my shapes");
+    mixed(&place);
+    let (survey, chosen) = surveyed(&place, 64).unwrap();
+    assert_eq!((survey.train, survey.test), (240, 60));
+    let counts: Vec<(&str, usize, usize)> = survey
+        .classes
+        .iter()
+        .map(|class| (class.name.as_str(), class.train, class.test))
+        .collect();
+    assert_eq!(counts, CLASSES.map(|name| (name, 60, 15)));
+    let found = &survey.pictures;
+    assert_eq!(found.looked_at, 240);
+    assert_eq!(found.kinds.values().sum::<usize>(), 240);
+    assert!(found.grey >= 40 && found.transparent >= 20, "{found:?}");
+    assert_eq!(found.damaged, 0);
+    // One of each is there, for learning or for the test.
+    assert!(found.turned <= 1 && found.sixteen_bit <= 1);
+    let sides = found.sides.unwrap();
+    assert!((40..80).contains(&sides.height.min) && (420..=500).contains(&sides.height.max));
+    assert_eq!(chosen.section.size, [64, 64]);
+    assert_eq!(chosen.section.resize, Resize::Crop);
+    assert_eq!(chosen.section.background, Some([255; 3]));
+    let is_turned = chosen.section.orientation == Orientation::Exif;
+    assert_eq!(is_turned, found.turned == 1);
+    assert_eq!((survey.name.as_str(), survey.imbalance), ("my_shapes", 1.0));
+    let text = survey.text(Some(&chosen));
+    for part in [
+        "my_shapes: 300 images of 4 classes",
+        "20 % of each are set apart",
+        "240 to learn from, 60 for the test",
+        "circle 75, cross 75",
+        "with transparency",
+        "64x64 pixels (the median of the shorter sides is",
+        "stem_conv3x3_s2",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+
+    // What is written is read back as what was chosen, and one sees whether it was changed.
+    let yaml = survey::describe(&survey, &chosen);
+    assert!(survey::is_as_written(&yaml));
+    assert!(!survey::is_as_written(
+        &yaml.replace("flip: true", "flip: false")
+    ));
+    let file = folder.path().join("shapes.yaml");
+    fs::write(&file, &yaml).unwrap();
+    let read: Dataset = ConfigLoader::new(&Files)
+        .files("archai:algos/common.yaml")
+        .dataset(file.to_str().unwrap())
+        .load(&Schema::settings())
+        .unwrap_or_else(|e| panic!("{e}\n{yaml}"))
+        .settings()
+        .unwrap()
+        .dataset;
+    assert_eq!(read, chosen.section, "{yaml}");
+    for (split, n) in [(Split::Train, 240), (Split::Test, 60)] {
+        assert_eq!(open(&formats::builtin(), &read, split).unwrap().len(), n);
+    }
+    // The same, found again.
+    let (again, _) = surveyed(&place, 64).unwrap();
+    assert_eq!(again, survey);
+
+    let opened = Opened::new(&formats::builtin(), &chosen.section).unwrap();
+    let transforms = transforms::builtin();
+    let augmentation = Augmentation {
+        transforms: &transforms,
+        cutout: 16,
+    };
+    let classes = sheet::classes(&opened, augmentation).unwrap();
+    let draws = sheet::draws(&opened, augmentation, 4, 8).unwrap();
+    for (name, sheet) in [("classes", classes), ("draws", draws)] {
+        let png = sheet::png(&sheet).unwrap();
+        assert_eq!(image::load_from_memory(&png).unwrap().into_rgb8(), sheet);
+        if let Ok(folder) = std::env::var("ARCHAI_SHEETS") {
+            fs::write(Path::new(&folder).join(format!("{name}.png")), png).unwrap();
+        }
+    }
+}
+
+#[test]
+fn parts_have_many_names() {
+    let check = |names: &[&str], train: usize, test: usize, says: &str| {
+        let folder = TempDir::new().unwrap();
+        for (n, name) in names.iter().enumerate() {
+            for class in ["a", "b"] {
+                for i in 0..5 {
+                    let shade = (n * 40 + i) as u8;
+                    let path = folder
+                        .path()
+                        .join(name)
+                        .join(class)
+                        .join(format!("{i}.png"));
+                    write(path, png(flat_grey(20, 20, shade)));
+                }
+            }
+        }
+        let (survey, chosen) = surveyed(folder.path(), 64).unwrap();
+        assert_eq!((survey.train, survey.test), (train, test), "{names:?}");
+        assert_eq!(
+            (chosen.section.channels, chosen.section.size),
+            (1, [20, 20])
+        );
+        assert!(survey.layout.contains(says), "{}", survey.layout);
+    };
+    check(&["train", "test"], 10, 10, "below test/ for the test");
+    check(&["train", "val"], 10, 10, "below val/ for the test");
+    check(&["Training", "Testing"], 10, 10, "below Training/");
+    check(&["train"], 8, 2, "20 % of each");
+    check(&["train", "val", "test"], 10, 10, "below test/");
+}
+
+#[test]
+fn what_is_no_data_set_is_told() {
+    let folder = TempDir::new().unwrap();
+    let place = folder.path();
+    let check = |parts: &[&str]| check_error(surveyed(place, 64), parts);
+    check(&["no folder in it", "two folders of pictures"]);
+    write(place.join("a/1.png"), png(flat_grey(9, 9, 1)));
+    check(&["one folder in it (a)"]);
+    fs::create_dir(place.join("b")).unwrap();
+    check(&["one folder", "put the pictures of each class"].map(|_| "two folders of pictures"));
+    write(place.join("b/1.png"), png(flat_grey(9, 9, 2)));
+    fs::create_dir(place.join("c")).unwrap();
+    check(&["c'", "expected pictures, as in the other folders"]);
+    fs::remove_dir(place.join("c")).unwrap();
+    surveyed(place, 64).unwrap();
+    check_error(surveyed(&place.join("nothing"), 64), &["nothing"]);
+    check_error(
+        surveyed(&place.join("a/1.png"), 64),
+        &["1.png", "its name", ".parquet"],
+    );
+}
+
+#[test]
+fn unequal_classes_and_damage_are_told() {
+    let folder = TempDir::new().unwrap();
+    for i in 0..40 {
+        write(
+            folder.path().join(format!("cat/{i}.png")),
+            png(flat_grey(64, 48, i)),
+        );
+    }
+    for i in 0..10 {
+        write(
+            folder.path().join(format!("dog/{i}.png")),
+            png(flat_grey(64, 48, i)),
+        );
+    }
+    write(
+        folder.path().join("dog/broken.png"),
+        &png(flat_grey(64, 48, 1))[..60],
+    );
+    let (survey, chosen) = surveyed(folder.path(), 64).unwrap();
+    assert_eq!(chosen.section.size, [64, 48], "all have this size");
+    let notes = survey.notes.join("\n");
+    assert!(
+        notes.contains("classes are unequal: 32 training images of cat"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("cannot be read") == (survey.pictures.damaged > 0),
+        "{notes}"
+    );
+    assert!(survey.imbalance > 3.0);
+}
+
+#[test]
+fn test_data_are_set_apart() {
+    let folder = TempDir::new().unwrap();
+    for class in ["a", "b"] {
+        for i in 0..10 {
+            let path = folder.path().join(format!("train/{class}/{i}.png"));
+            write(path, png(flat_grey(4, 4, i)));
+        }
+    }
+    let mut set = settings("image_folder", folder.path(), 2, 1, [4, 4]);
+    let formats = formats::builtin();
+    let pixels = |set: &Dataset, split| {
+        let data = open(&formats, set, split).unwrap();
+        let of = |i| (data.label(i), data.image(i).unwrap().pixels[0]);
+        (0..data.len()).map(of).collect::<Vec<(u32, u8)>>()
+    };
+    let all = pixels(&set, Split::Train);
+    check_error(
+        open(&formats, &set, Split::Test).map(drop),
+        &["was not found"],
+    );
+    set.test_ratio = 0.3;
+    let (train, test) = (pixels(&set, Split::Train), pixels(&set, Split::Test));
+    assert_eq!((train.len(), test.len()), (14, 6));
+    for class in [0, 1] {
+        assert_eq!(test.iter().filter(|(label, _)| *label == class).count(), 3);
+    }
+    let mut both = [&train[..], &test[..]].concat();
+    both.sort_unstable();
+    let mut sorted = all.clone();
+    sorted.sort_unstable();
+    assert_eq!(both, sorted, "each image is in one of the parts");
+    assert_eq!(pixels(&set, Split::Test), test, "the same each time");
+    let look = |set: &Dataset| {
+        archai_data::inspect(&formats, set, Split::Test)
+            .unwrap()
+            .digest
+    };
+    let digest = look(&set);
+    assert_eq!(look(&set), digest);
+    set.split_seed = 1;
+    assert_ne!(pixels(&set, Split::Test), test);
+    assert_ne!(look(&set), digest);
+
+    // Nothing is passed over in silence.
+    set.test = Some("other".to_owned());
+    check_error(
+        open(&formats, &set, Split::Train).map(drop),
+        &["test_ratio", "take one"],
+    );
+    set.test = None;
+    write(folder.path().join("test/a/0.png"), png(flat_grey(4, 4, 0)));
+    check_error(
+        open(&formats, &set, Split::Train).map(drop),
+        &["dataset.test_ratio", "has test data", "test/a/0.png"],
+    );
+    let embedded = Dataset {
+        test_ratio: 0.2,
+        ..Dataset::shipped("fashion_mnist_mini").unwrap()
+    };
+    check_error(
+        open(&formats, &embedded, Split::Test).map(drop),
+        &["`embedded` brings its own"],
+    );
+    set.test_ratio = 0.0;
+    check_error(
+        open(&formats, &set, Split::Train).map(drop),
+        &["split_seed", "nothing is divided"],
+    );
+}

@@ -1,0 +1,164 @@
+//! `archai run --data` and `archai data inspect`, on 300 mixed pictures of which nobody says anything.
+
+use std::fs;
+use std::path::Path;
+
+use image::{DynamicImage, Rgb, RgbImage};
+
+use crate::support::World;
+
+const CLASSES: [&str; 4] = ["circle", "cross", "square", "stripes"];
+
+/// Settings that make a run take a second.
+const QUICK: [&str; 14] = [
+    "nas.search.loader.dataset.max_batches=4",
+    "nas.search.loader.train_batch=4",
+    "nas.search.loader.test_batch=4",
+    "nas.search.loader.train_workers=0",
+    "nas.search.model_desc.n_cells=3",
+    "nas.search.model_desc.cell.n_nodes=1",
+    "nas.search.model_desc.model_stems.init_node_ch=2",
+    "nas.eval.loader.dataset.max_batches=2",
+    "nas.eval.loader.train_batch=4",
+    "nas.eval.loader.test_batch=4",
+    "nas.eval.loader.train_workers=0",
+    "nas.eval.model_desc.n_cells=5",
+    "nas.eval.model_desc.model_stems.init_node_ch=2",
+    "nas.eval.trainer.epochs=1",
+];
+
+/// A picture of a class: a shape in one colour on another.
+fn picture(class: usize, n: u32, [width, height]: [u32; 2]) -> DynamicImage {
+    let shade = |k: u32| Rgb([0, 1, 2].map(|c: u32| ((n * 37 + k * 83 + c * 61) % 200 + 28) as u8));
+    RgbImage::from_fn(width, height, |x, y| {
+        let dx = x as f32 / width as f32 - 0.5;
+        let dy = y as f32 / height as f32 - 0.5;
+        let inside = match class {
+            0 => dx * dx + dy * dy < 0.09,
+            1 => dx.abs() < 0.08 || dy.abs() < 0.08,
+            2 => dx.abs() < 0.28 && dy.abs() < 0.28,
+            _ => (x * 8 / width).is_multiple_of(2),
+        };
+        shade(u32::from(inside))
+    })
+    .into()
+}
+
+/// Says in a JPEG file that it shows turned by 90 degrees.
+fn turn(path: &Path) {
+    let jpeg = fs::read(path).unwrap();
+    let mut exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0".to_vec();
+    exif.extend([0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    let length = (exif.len() as u16 + 2).to_be_bytes();
+    let bytes = [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat();
+    fs::write(path, bytes).unwrap();
+}
+
+/// 300 pictures: PNG and JPEG, grey, coloured, with transparency, 40 to 500 pixels, one of sixteen bits, one turned.
+fn mixed(folder: &Path) {
+    for n in 0..300_u32 {
+        let class = n as usize % 4;
+        let image = picture(class, n, [40 + n * 67 % 461, 40 + n * 113 % 461]);
+        let (image, ending) = match n {
+            9 => (image.to_rgb16().into(), "png"),
+            _ if n % 5 == 0 => (image.to_luma8().into(), "png"),
+            _ if n % 7 == 0 => {
+                let mut clear = image.to_rgba8();
+                clear.pixels_mut().for_each(|pixel| pixel.0[3] = 128);
+                (DynamicImage::from(clear), "png")
+            }
+            _ => (image, "jpg"),
+        };
+        let folder = folder.join(CLASSES[class]);
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(format!("{n}.{ending}"));
+        image.save(&path).unwrap();
+        if n == 8 {
+            turn(&path);
+        }
+    }
+}
+
+#[test]
+fn a_folder_of_mixed_pictures_is_enough() {
+    let world = World::new();
+    mixed(&world.path("my shapes"));
+    let run = |more: &[&str]| {
+        let args = [&["run", "--data", "my shapes"], &QUICK[..], more].concat();
+        world.run(&args)
+    };
+    let check = |text: &str, parts: &[&str]| {
+        for part in parts {
+            assert!(text.contains(part), "{part:?} is missing in {text}");
+        }
+    };
+    let done = run(&[]);
+    check(
+        &done.err,
+        &[
+            "my_shapes: 300 images of 4 classes",
+            "20 % of each are set apart as test data",
+            "circle 75, cross 75, square 75, stripes 75",
+            "the network sees 64x64 pixels (the median of the shorter sides is",
+            "stem_conv3x3_s2",
+            "my_shapes.yaml says so",
+        ],
+    );
+    done.ok();
+    let used = "logdir/darts_my_shapes_throwaway_search/config_used.yaml";
+    let used = fs::read_to_string(world.path(used)).unwrap();
+    check(
+        &used,
+        &["stem_conv3x3_s2", "test_ratio: 0.2", "resize: crop"],
+    );
+
+    // The file runs by itself; what was changed in it stays.
+    let file = world.path("logdir/my_shapes.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let again = run(&["--no-eval", "--exp-prefix", "again"]);
+    check(&again.err, &["says so already"]);
+    again.ok();
+    fs::write(&file, text.replace("flip: true", "flip: false")).unwrap();
+    run(&[]).fails(2, &["not as it was written, so that it stays"]);
+    fs::remove_file(&file).unwrap();
+    run(&[
+        "--no-eval",
+        "--exp-prefix",
+        "wide",
+        "--dataset.size",
+        "[30, 42]",
+    ])
+    .ok();
+    run(&["--datasets", "x.yaml"]).fails(2, &["cannot be used with"]);
+
+    // The inspection alone.
+    let seen = world.run(&[
+        "data",
+        "inspect",
+        "my shapes",
+        "--json",
+        "--sheet",
+        "sheet.png",
+    ]);
+    let seen: serde_json::Value = serde_json::from_str(&seen.ok()).unwrap();
+    assert_eq!(seen["train"], 240);
+    // As a full run has it.
+    assert_eq!(seen["size"], serde_json::json!([224, 224]));
+    let circle = serde_json::json!({"name": "circle", "train": 60, "test": 15});
+    assert_eq!(seen["classes"][0], circle);
+    let sheet = image::open(world.path("sheet.png")).unwrap();
+    assert!(sheet.width() > 600 && sheet.height() > 400);
+    world
+        .run(&[
+            "data",
+            "preview",
+            "my shapes",
+            "--pictures",
+            "3",
+            "--draws",
+            "4",
+        ])
+        .ok();
+    assert!(world.path("preview.png").is_file());
+    world.run(&["data", "inspect", "fashion_mnist_mini"]).ok();
+}
