@@ -55,6 +55,11 @@ pub fn is_picture(beginning: &[u8]) -> bool {
 /// The bytes of a file that may be a picture.
 pub(crate) fn bytes(path: &Path) -> Result<Vec<u8>, DataError> {
     let found = fs::metadata(path).map_err(DataError::io("read", path))?;
+    // A table may name a device, of which there would be no end.
+    if !found.is_file() {
+        let found = "a folder, a device or a pipe";
+        return Err(DataError::malformed(path, "its kind", "a file", found));
+    }
     if found.len() > MAX_FILE {
         let expected = format!("at most {} MiB", MAX_FILE >> 20);
         let found = format!("{} bytes", found.len());

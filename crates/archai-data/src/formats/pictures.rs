@@ -472,8 +472,12 @@ impl Unpacked {
     }
 }
 
-/// The beginning of a file of `length` bytes and its end, or all of it if it is short.
+/// The beginning of a file of `length` bytes and its end, or all of it if it is short; nothing of what is no file.
 pub(super) fn ends(path: &Path, length: u64) -> Result<Vec<u8>, DataError> {
+    let found = fs::metadata(path).map_err(DataError::io("read", path))?;
+    if !found.is_file() {
+        return Ok(Vec::new());
+    }
     let mut file = File::open(path).map_err(DataError::io("open", path))?;
     let mut bytes = Vec::new();
     let mut read = |file: &mut File| file.take(END).read_to_end(&mut bytes);

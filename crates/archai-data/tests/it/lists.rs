@@ -106,6 +106,25 @@ fn a_table_says_what_is_wrong_with_it() {
     check_error(train(&named), &["dataset.columns.test_label"]);
 }
 
+/// A device has no end, and a pipe may have no beginning.
+#[cfg(unix)]
+#[test]
+fn a_table_that_names_what_is_no_file() {
+    let folder = TempDir::new().unwrap();
+    for path in ["/dev/zero", "."] {
+        write(
+            folder.path().join("train.csv"),
+            format!("path,label\n{path},0\n"),
+        );
+        let set = settings("csv", folder.path(), 2, 1, [2, 2]);
+        check_error(
+            inspect(&formats::builtin(), &set, Split::Train),
+            &["at its kind: expected a file", "a device"],
+        );
+        check_error(train(&set).unwrap().image(0), &["expected a file"]);
+    }
+}
+
 #[test]
 fn a_table_may_be_the_path_itself() {
     let folder = TempDir::new().unwrap();

@@ -46,6 +46,12 @@ pub fn shape() -> Schema {
         "idx",
         "parquet",
         "image_folder",
+        "csv",
+        "mat",
+        "food101",
+        "mit67",
+        "fgvc_aircraft",
+        "flowers102",
     ];
     Schema::settings()
         .section::<Darts>("nas.search.darts")

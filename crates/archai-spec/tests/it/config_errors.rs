@@ -93,7 +93,7 @@ fn one_mistake_in_a_file() {
         (
             "dataset: {format: 5}",
             "f.yaml:1:11: dataset.format: expected one of embedded, cifar10_binary, cifar100_binary, idx, parquet, \
-             image_folder, found `5`"
+             image_folder, csv, mat, food101, mit67, fgvc_aircraft, flowers102, found `5`"
                 .into(),
         ),
         // Ranges.
@@ -184,7 +184,7 @@ fn one_mistake_in_an_override() {
         (
             "dataset.format=idy",
             "`dataset.format=idy`: dataset.format: unknown value `idy`; did you mean `idx`? (valid: embedded, \
-             cifar10_binary, cifar100_binary, idx, parquet, image_folder)"
+             cifar10_binary, cifar100_binary, idx, parquet, image_folder, csv, mat, food101, mit67, fgvc_aircraft, flowers102)"
                 .into(),
         ),
         (
