@@ -213,7 +213,7 @@ fn noise(
         pixels.collect(),
         labels.collect(),
     )?;
-    let pipeline = Pipeline::train(dataset, settings.cutout, &components.transforms)?;
+    let pipeline = Pipeline::of_loader(settings, &components.transforms)?;
     let loader = Loader::new(Arc::new(data), pipeline, images);
     Ok(Loaders {
         train: loader.clone(),

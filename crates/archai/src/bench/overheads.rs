@@ -81,8 +81,7 @@ pub(super) fn overheads(
     let labels = (0..images as u32).map(|i| i % 10).collect();
     let data = InMemory::new("noise", 10, shape, pixels.collect(), labels);
     let data = Arc::new(data.map_err(CliError::caused)?);
-    let (dataset, cutout) = (&search.loader.dataset, search.loader.cutout);
-    let transform = Pipeline::train(dataset, cutout, &transforms::builtin());
+    let transform = Pipeline::of_loader(&search.loader, &transforms::builtin());
     let transform = transform.map_err(CliError::caused)?;
     let loaders = Loaders {
         train: Loader::new(data, transform, size.batch).shuffled(Key::new(7)),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use archai_data::{DataError, Dataset, Split};
 use archai_lab::Lab;
-use archai_predict::{Classifier, Guess, Pictures, PredictError, Prediction, read_picture};
+use archai_predict::{Classifier, Guess, Pictures, PredictError, Prediction};
 use serde_json::json;
 
 use super::args::{OutputFormat, PredictArgs};
@@ -68,7 +68,7 @@ impl Source {
         items: Range<usize>,
     ) -> Result<Vec<Result<Prediction, DataError>>, PredictError> {
         model.predict_each(items.len(), |i| match self {
-            Source::Files(files) => read_picture(&files[items.start + i]),
+            Source::Files(files) => model.read(&files[items.start + i]),
             Source::Data(data) => data.image(items.start + i),
         })
     }
