@@ -63,13 +63,13 @@ def check_alphas(folder):
             epochs[int(line["path"].split("/")[3])] = line["values"]
     assert len(epochs) == tracking.EPOCHS
     for edge in epochs[0]:
-        found = events.Histograms(f"search_alphas/{edge}")
+        found = events.Histograms(f"weights/search/{edge}")
         assert [event.step for event in found] == sorted(epochs), edge
         for event in found:
             n = len(epochs[event.step][edge])
             value = event.histogram_value
             assert value.num == n and sum(value.bucket) == n and abs(value.sum - 1) < 1e-9, edge
-    pictures = [tag for tag in events.Tags()["images"] if tag.startswith("search_alphas/cell")]
+    pictures = [tag for tag in events.Tags()["images"] if tag.startswith("weights/search/cell")]
     assert len(pictures) == 2, pictures
     for tag in pictures:
         for event in events.Images(tag):
@@ -128,8 +128,8 @@ def check_server(logdir):
             found = server.ask(f"data/plugin/scalars/scalars?tag={curve}&run={run}")
             assert [row[1] for row in found] == list(expected[curve]), found
         search, evaluation = runs
-        assert "search_alphas/cell0.node0.edge0" in server.ask("data/plugin/histograms/tags")[search]
-        assert any(tag.startswith("search_alphas/cell0") for tag in server.ask("data/plugin/images/tags")[search])
+        assert "weights/search/cell0.node0.edge0" in server.ask("data/plugin/histograms/tags")[search]
+        assert any(tag.startswith("weights/search/cell0") for tag in server.ask("data/plugin/images/tags")[search])
         texts = server.ask("data/plugin/text/tags")
         assert {"summary", "run"} <= set(texts[evaluation]), texts
         experiment = server.ask("data/plugin/hparams/experiment", {"experimentName": "", "hparamsLimit": 0})

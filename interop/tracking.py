@@ -94,8 +94,8 @@ def expected(folder):
                 place, step = "/".join(below), epoch
             for name, value in values.items():
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    speed = "_speed" if name in ("duration", "step_time", "images_per_s") else ""
-                    curve = f"{group}{speed}/{place}/{name}"
+                    speed = "speed/" if name in ("duration", "step_time", "images_per_s") else ""
+                    curve = f"{speed}{group}/{place}/{name}"
                     assert step not in curves.setdefault(curve, {}), f"{curve} has step {step} twice in the log"
                     curves[curve][step] = value
     return curves

@@ -6,9 +6,9 @@
 //! |---|---|---|
 //! | `arch_search/arch_train/epochs/3/train` `loss` | `search/train/loss` | 3 |
 //! | `arch_search/arch_train/epochs/3/steps/7` `loss` | `search/train_steps/loss` | 3 · batches + 7 |
-//! | `arch_search/arch_train/epochs/3/train` `duration` | `search_speed/train/duration` | 3 |
+//! | `arch_search/arch_train/epochs/3/train` `duration` | `speed/search/train/duration` | 3 |
 //! | `eval_arch/eval_train/test` `top1` | `eval/test/top1` | the last epoch |
-//! | `eval_arch/eval_train/best_test` `top1` | `eval_end/best_test/top1` | the last epoch |
+//! | `eval_arch/eval_train/best_test` `top1` | `summary/eval/best_test/top1` | the last epoch |
 //! | `random/5/train/epochs/3/val` `top1` | `random.5/val/top1` | 3 |
 //! | `random/5` `val_top1` | `random/val_top1` | 5 |
 //!
@@ -113,7 +113,7 @@ impl Points {
                 .collect();
             let step = place.step.unwrap_or(0);
             return vec![Point {
-                curve: format!("{}_alphas", place.group),
+                curve: format!("weights/{}", place.group),
                 step,
                 time,
                 what: What::Weights(edges),
@@ -178,7 +178,7 @@ impl Points {
                     // What a training says once, at its end, would stand between its curves.
                     group: match in_epoch || below.first() == Some(&"test") {
                         true => group,
-                        false => format!("{group}_end"),
+                        false => format!("summary/{group}"),
                     },
                     rest: rest(below),
                     step: Some(training.epoch),
@@ -216,11 +216,11 @@ fn step_in(training: Training, batches: Option<u64>, step: &str) -> Option<u64> 
 
 impl Place {
     fn curve(&self, name: &str) -> String {
-        let speed = match SPEED.contains(&name) {
-            true => "_speed",
-            false => "",
+        // Kinds of curves that matter less have names further down the alphabet, in which they are shown.
+        let mut curve = match SPEED.contains(&name) {
+            true => format!("speed/{}", self.group),
+            false => self.group.clone(),
         };
-        let mut curve = format!("{}{speed}", self.group);
         for part in self.rest.iter().map(String::as_str).chain([name]) {
             curve.push('/');
             curve.push_str(part);
@@ -326,7 +326,7 @@ mod tests {
                 search,
                 format!("{above}/3/train"),
                 r#"{"duration": 2}"#,
-                ("search_speed/train/duration", 3),
+                ("speed/search/train/duration", 3),
             ),
             (
                 search,
@@ -344,7 +344,7 @@ mod tests {
                 search,
                 "arch_search/arch_train/timings".into(),
                 r#"{"run": 2}"#,
-                ("search_end/timings/run", 0),
+                ("summary/search/timings/run", 0),
             ),
             (
                 search,
@@ -460,7 +460,7 @@ mod tests {
         let found = points(&lines);
         assert_eq!(
             (found[0].curve.as_str(), found[0].step),
-            ("search_alphas", 2)
+            ("weights/search", 2)
         );
         let What::Weights(edges) = &found[0].what else {
             panic!("{found:?}");

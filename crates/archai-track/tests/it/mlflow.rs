@@ -55,7 +55,7 @@ fn a_run_is_shown_whole_and_once() {
         let steps = run.metric("search/train_steps/loss");
         let expect: Vec<(u64, f64)> = (0..9).map(|i| (i, 2.0 - i as f64 / 100.0)).collect();
         assert_eq!(steps, expect);
-        assert_eq!(run.metric("search_speed/train/duration").len(), 3);
+        assert_eq!(run.metric("speed/search/train/duration").len(), 3);
         assert_eq!(run.metric("supernet_val_top1"), [(0, 0.75)]);
         // 3 × (3 steps of 3 values, 4 of an epoch), and a figure.
         assert_eq!(run.metrics.len(), 3 * (9 + 4) + 1);

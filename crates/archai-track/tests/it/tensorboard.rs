@@ -57,8 +57,8 @@ fn a_run_is_shown_whole() {
         steps(&dir, "search/train_steps/loss"),
         (0..9).collect::<Vec<_>>()
     );
-    assert_eq!(steps(&dir, "search_alphas/cell0.node0.edge1"), [0, 1, 2]);
-    assert_eq!(steps(&dir, "search_alphas/cell0"), [0, 1, 2], "pictures");
+    assert_eq!(steps(&dir, "weights/search/cell0.node0.edge1"), [0, 1, 2]);
+    assert_eq!(steps(&dir, "weights/search/cell0"), [0, 1, 2], "pictures");
     for once in [
         "_hparams_/session_start_info",
         "_hparams_/session_end_info",
