@@ -217,7 +217,7 @@ fn what_is_no_data_set_is_told() {
     write(place.join("a/1.png"), png(flat_grey(9, 9, 1)));
     check(&["one folder in it (a)"]);
     fs::create_dir(place.join("b")).unwrap();
-    check(&["one folder", "put the pictures of each class"].map(|_| "two folders of pictures"));
+    check(&["the folders a, b", "two folders of pictures"]);
     write(place.join("b/1.png"), png(flat_grey(9, 9, 2)));
     fs::create_dir(place.join("c")).unwrap();
     check(&["c'", "expected pictures, as in the other folders"]);

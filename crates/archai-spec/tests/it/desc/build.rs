@@ -260,7 +260,7 @@ fn builds_that_cannot_be() {
         DescErrorKind,
         &'a [&'a str],
     );
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 8] = [
         (
             &|_| {},
             &regular,
@@ -272,12 +272,6 @@ fn builds_that_cannot_be() {
             &sup,
             Template,
             &["not finalised", "final_model_desc.yaml", "node 0, edge 0"],
-        ),
-        (
-            &|s| s.dataset.size = [30, 30],
-            &v2,
-            Shape,
-            &["even height and width", "15×15"],
         ),
         (&|s| s.n_cells = 4, &v2, Structure, &["at least 5"]),
         (
