@@ -2,7 +2,7 @@
 //! day, in whatever folder, with however many threads, and however often they were interrupted and resumed.
 //!
 //! Only what depends on the moment is left out: times and durations, the folder's name, records of starting and resuming,
-//! and the files that repeat others for people (`log.log`, `log.yaml`, `summary.md`) or say how the run was started.
+//! and the files that repeat others for people (`log.log`, `log.yaml`, `summary.md`, `report.html`) or say how the run was started.
 
 use std::collections::BTreeMap;
 use std::fs;

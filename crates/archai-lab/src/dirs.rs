@@ -69,6 +69,19 @@ impl RunDirs {
         })
     }
 
+    /// Where the other phase of the run in `dir` lies, by the names that runs give; none for a directory of another name.
+    pub fn other_phase(dir: &Path) -> Option<PathBuf> {
+        let name = dir.file_name()?.to_str()?;
+        let (_, phase) = RunDirs::phase_of(dir)?;
+        let other = match phase {
+            Phase::Search => Phase::Eval,
+            Phase::Eval => Phase::Search,
+        };
+        let at = name.rfind(phase.suffix())?;
+        let number = &name[at + phase.suffix().len()..];
+        Some(dir.with_file_name(format!("{}{}{number}", &name[..at], other.suffix())))
+    }
+
     /// Renames the pair, or `_eval` alone, to the next free number, the same for both: `.1`, `.2`, … Gives back what was
     /// moved, with the new names.
     ///

@@ -55,6 +55,7 @@ mod message;
 mod observer;
 mod phase;
 mod plan;
+mod planned;
 mod record;
 pub mod report;
 mod request;

@@ -213,6 +213,13 @@ impl<'a> Plan<'a> {
         })
     }
 
+    /// The settings of its first job that change results, by dotted names.
+    pub(crate) fn settings_of_first(&self) -> Result<BTreeMap<String, Value>, LabError> {
+        self.jobs
+            .first()
+            .map_or_else(|| Ok(BTreeMap::new()), Job::digested)
+    }
+
     /// Whether a phase was asked for.
     pub(crate) fn wants(&self, phase: Phase) -> bool {
         match phase {

@@ -31,6 +31,8 @@ pub const RECORD_FILE: &str = "result.json";
 pub const CONFIG_FILE: &str = "config_used.yaml";
 /// What was found, for people.
 pub const SUMMARY_FILE: &str = "summary.md";
+/// The run as a page for a browser, which whoever runs it may write.
+pub const REPORT_FILE: &str = "report.html";
 /// Locked while a process works in the directory.
 pub const LOCK_FILE: &str = ".lock";
 /// The folder of the checkpoints.
@@ -113,6 +115,7 @@ impl RunDir {
             CONFIG_FILE,
             STARTED_FILE,
             SUMMARY_FILE,
+            REPORT_FILE,
             CHECKPOINTS,
             EXPORTS,
             TENSORBOARD,

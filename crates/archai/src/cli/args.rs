@@ -1358,6 +1358,30 @@ pub enum ReportCommand {
     /// are listed with the reason.
     #[command(after_help = COLLATE_EXAMPLES)]
     Collate(CollateArgs),
+    /// One page to look at: what a run found, how good it is, whether its search collapsed
+    ///
+    /// Of a run directory, finished or not: curves, architecture parameters as they moved, the cells after each epoch,
+    /// figures with their confidence interval, and where all of it comes from. Of folders that hold runs: what `report collate`
+    /// computes, as pictures. The file is complete in itself and needs no network. Every run writes its own at its end.
+    #[command(after_help = HTML_EXAMPLES)]
+    Html(HtmlArgs),
+}
+
+const HTML_EXAMPLES: &str = "\
+Examples:
+  archai report html ~/logdir/darts_fashion_mnist_mini_throwaway_search
+  archai report html ~/logdir
+  archai report html runs/cifar10 runs/mini --out all.html";
+
+/// `archai report html`.
+#[derive(Debug, Args)]
+pub struct HtmlArgs {
+    /// A run directory, or folders that hold runs, at any depth
+    #[arg(required = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dirs: Vec<PathBuf>,
+    /// The file to write [default: report.html in DIR]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub out: Option<PathBuf>,
 }
 
 const COLLATE_EXAMPLES: &str = "\

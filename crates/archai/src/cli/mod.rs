@@ -243,7 +243,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Data(command) => data::run(command, overrides, lab, env),
         Command::Bench(args) => crate::bench::run(args, env),
         Command::Table(args) => table::run(args, lab),
-        Command::Report(command) => report::run(command),
+        Command::Report(command) => report::run(command, lab),
         Command::Completions { shell } => shell::completions(*shell, program(&env.program), lab),
         Command::Man { dir } => shell::man(dir.as_deref(), program(&env.program)),
     }

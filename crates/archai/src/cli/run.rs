@@ -18,6 +18,7 @@ use super::data_found;
 use super::env::Env;
 use super::error::{CliError, INTERRUPTED};
 use super::forecast;
+use super::report;
 use super::summary::{self, Screen};
 use super::terminal::{Loudness, Terminal};
 use super::text;
@@ -137,7 +138,7 @@ pub(super) fn loudness(args: &RunArgs) -> Loudness {
 
 /// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
 fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
-    let live = Live::new(env, loudness(args))?;
+    let live = Live::new(env, loudness(args))?.with_pages(lab);
     let tracked = Tracked::new(&live, lab, track::notices(&live.terminal, env));
     let result = plan.execute(&tracked);
     tracked.finish();
@@ -163,13 +164,15 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), 
 }
 
 /// Shows runs on the terminal and stops them at an interrupt.
-pub struct Live {
+pub struct Live<'a> {
+    /// The lab whose runs get a page at their end.
+    pages: Option<&'a Lab>,
     terminal: Arc<Terminal>,
     stop: StopFlag,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
-impl Live {
+impl<'a> Live<'a> {
     /// Draws on the terminal, and watches for interrupts from now on: once in a process.
     ///
     /// # Errors
@@ -178,10 +181,33 @@ impl Live {
         let (terminal, stop) = (Arc::new(Terminal::new(env, loudness)), StopFlag::new());
         watch_interrupts(&stop, &terminal)?;
         Ok(Live {
+            pages: None,
             terminal,
             stop,
             outcomes: Mutex::default(),
         })
+    }
+
+    /// The same, which writes a page into the directories of each run that ends.
+    pub fn with_pages(self, lab: &'a Lab) -> Self {
+        Live {
+            pages: Some(lab),
+            ..self
+        }
+    }
+
+    /// A run is a run without its page, too: what goes wrong is said, and nothing fails.
+    fn write_pages(&self, lab: &Lab, outcome: &Outcome) {
+        for written in report::of_outcome(lab, outcome) {
+            match written {
+                Ok(path) => self
+                    .terminal
+                    .tell(&format!("  a page to look at: {}", path.display())),
+                Err(why) => self.terminal.say(&format!(
+                    "  warning: a page of the run was not written: {why}"
+                )),
+            }
+        }
     }
 
     /// The warnings that whoever reads the results has read.
@@ -199,7 +225,7 @@ impl Live {
     }
 }
 
-impl Observer for Live {
+impl Observer for Live<'_> {
     fn observe(&self, event: &LabEvent<'_>) {
         if let LabEvent::JobEnds { outcome } = event {
             let outcomes = self.outcomes.lock();
@@ -208,6 +234,9 @@ impl Observer for Live {
                 .push((*outcome).clone());
         }
         self.terminal.show(event);
+        if let (LabEvent::JobEnds { outcome }, Some(lab)) = (event, self.pages) {
+            self.write_pages(lab, outcome);
+        }
     }
 
     fn stop_flag(&self) -> StopFlag {

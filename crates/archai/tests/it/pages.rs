@@ -385,6 +385,11 @@ fn the_files_of_a_run() {
 }
 
 #[test]
+fn a_page_to_look_at() {
+    follow("docs/report.md", |_| {});
+}
+
+#[test]
 fn the_readme() {
     follow("README.md", |world| {
         flowers(world);

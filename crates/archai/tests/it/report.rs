@@ -1,4 +1,4 @@
-//! `archai report collate` on runs of the program itself.
+//! `archai report` on runs of the program itself.
 
 use crate::run::TINY;
 use crate::support::World;
@@ -102,4 +102,52 @@ fn runs_are_collated_and_none_is_forgotten() {
     world
         .run(&["report", "collate", "out"])
         .fails(2, &["no run in `out`"]);
+}
+
+#[test]
+fn runs_have_pages() {
+    let world = World::new();
+    let config = world.write("tiny.yaml", TINY);
+    let mut args = vec!["run", "--smoke", "--algos", "darts", "--config", &config];
+    args.extend(["--threads", "2", "--exp-prefix", "a"]);
+    let done = world.run(&args);
+    let (search, eval) = (
+        "logdir/darts_fashion_mnist_mini_a_search",
+        "logdir/darts_fashion_mnist_mini_a_eval",
+    );
+    for dir in [search, eval] {
+        assert!(
+            done.err.contains(&format!("{dir}/report.html")),
+            "{}",
+            done.err
+        );
+    }
+    done.ok();
+    let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
+    let page = |dir: &str| read(&format!("{dir}/report.html"));
+    assert!(page(search).contains("<h1>darts on fashion_mnist_mini: the search</h1>"));
+    // Made anew, it is the same page: what it shows is in the directory.
+    let at_the_end = page(eval);
+    let told = world.run(&["report", "html", eval]).ok();
+    assert_eq!(told, format!("{eval}/report.html\n"));
+    let below = format!("{}/", world.dir().display());
+    let [first, again] = [at_the_end, page(eval)].map(|page| page.replace(&below, ""));
+    assert_eq!(first, again);
+
+    world.run(&["report", "html", "logdir"]).ok();
+    assert!(read("logdir/report.html").contains("Runs beside each other"));
+    world
+        .run(&["report", "html", search, eval, "--out", "both.html"])
+        .ok();
+    assert!(read("both.html").contains("darts (1, toy)"));
+    world
+        .run(&["report", "html", search, eval])
+        .fails(2, &["--out"]);
+    world.write("odd/run.json", "{}");
+    world
+        .run(&["report", "html", "odd"])
+        .fails(2, &["is no run directory", "no version"]);
+    world
+        .run(&["report", "html", "nowhere"])
+        .fails(2, &["`nowhere` is no folder"]);
 }

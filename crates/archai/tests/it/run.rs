@@ -100,6 +100,7 @@ fn a_run_leaves_what_it_promises() {
         "log.yaml",
         "log.jsonl",
         "final_model_desc.yaml",
+        "report.html",
     ];
     for dir in [&search, &eval] {
         for name in common {

@@ -1,0 +1,262 @@
+//! Architecture parameters as they move: one small chart for each edge, in the colours of the drawings.
+
+use std::collections::BTreeMap;
+
+use archai_spec::desc::{CellType, ModelDesc, OpCatalog};
+use maud::{Markup, html};
+
+use crate::chart::{Chart, Line, bars, legend};
+use crate::log::Training;
+use crate::ticks::Unit;
+
+/// Colours of ops that have none of their own, in turn.
+const OTHERS: [&str; 6] = [
+    "#b0307a", "#0f7f8c", "#7a5546", "#8b9420", "#5b3fb5", "#b23b3b",
+];
+
+/// How weights come from architecture parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relaxed {
+    /// By the softmax of an edge's parameters.
+    Softmax,
+    /// They are the parameters themselves.
+    Raw,
+}
+
+type Edges = BTreeMap<(usize, usize, usize), Vec<f64>>;
+
+impl Relaxed {
+    /// The weights of an edge.
+    pub fn weights(self, alphas: &[f64]) -> Vec<f64> {
+        match self {
+            Relaxed::Raw => alphas.to_vec(),
+            Relaxed::Softmax => {
+                let most = alphas.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let powers: Vec<f64> = alphas.iter().map(|a| (a - most).exp()).collect();
+                let sum: f64 = powers.iter().sum();
+                powers.into_iter().map(|p| p / sum).collect()
+            }
+        }
+    }
+
+    /// Which of the two a training used: the one that gives the mean entropy that its guard logged. Without a guard the
+    /// softmax, unless the parameters are weights already (none is negative, those of an edge are together 1).
+    pub fn of(training: &Training) -> Relaxed {
+        let last = training
+            .epochs
+            .values()
+            .rev()
+            .find(|epoch| !epoch.alphas.is_empty());
+        let Some(last) = last else {
+            return Relaxed::Softmax;
+        };
+        if let Some(logged) = last.guard.get("entropy") {
+            let off = |relaxed: Relaxed| (relaxed.entropy(&last.alphas) - logged).abs();
+            return match off(Relaxed::Raw) < off(Relaxed::Softmax) {
+                true => Relaxed::Raw,
+                false => Relaxed::Softmax,
+            };
+        }
+        let are_weights = last.alphas.values().all(|alphas| {
+            alphas.iter().all(|a| *a >= 0.0) && (alphas.iter().sum::<f64>() - 1.0).abs() < 1e-4
+        });
+        match are_weights {
+            true => Relaxed::Raw,
+            false => Relaxed::Softmax,
+        }
+    }
+
+    /// Mean over the edges of the entropy of their weights, 0 (one op has all) to 1 (all are equal).
+    pub fn entropy(self, edges: &Edges) -> f64 {
+        let of = |alphas: &Vec<f64>| {
+            let weights = self.weights(alphas);
+            let total: f64 = weights.iter().map(|w| w.abs()).sum();
+            if weights.len() < 2 || total == 0.0 {
+                return 0.0;
+            }
+            let parts = weights.iter().map(|w| w.abs() / total).filter(|p| *p > 0.0);
+            -parts.map(|p| p * p.ln()).sum::<f64>() / (weights.len() as f64).ln()
+        };
+        edges.values().map(of).sum::<f64>() / edges.len().max(1) as f64
+    }
+}
+
+/// The colour of an op: that of drawings.
+fn colour(catalog: &OpCatalog, name: &str, nth: usize) -> String {
+    let own = catalog.get(name).ok().and_then(|op| op.colour());
+    own.unwrap_or(OTHERS[nth % OTHERS.len()]).to_string()
+}
+
+/// The names of an edge's ops; numbers where the supernet is not known.
+fn names(
+    supernet: Option<&ModelDesc>,
+    (cell, node, edge): (usize, usize, usize),
+    n: usize,
+) -> Vec<String> {
+    let known = supernet.and_then(|desc| desc.cells.get(cell)?.nodes.get(node)?.edges.get(edge));
+    let known = known
+        .map(|edge| edge.op.child_names())
+        .filter(|names| names.len() == n);
+    known.unwrap_or_else(|| (1..=n).map(|i| format!("op {i}")).collect())
+}
+
+/// `from c_{k-2}`, without the marks of subscripts.
+fn source(supernet: Option<&ModelDesc>, (cell, node, edge): (usize, usize, usize)) -> String {
+    let cell = supernet.and_then(|desc| desc.cells.get(cell));
+    let found = cell.and_then(|cell| {
+        let inputs = &cell.nodes.get(node)?.edges.get(edge)?.inputs;
+        let names: Vec<String> = inputs
+            .iter()
+            .map(|state| place(&cell.state_name(*state)))
+            .collect();
+        Some(format!("from {}", names.join(", ")))
+    });
+    found.unwrap_or_else(|| format!("edge {edge}"))
+}
+
+/// `c_{k-2}` as `input k−2`, a node by its number.
+fn place(state: &str) -> String {
+    let input = state
+        .strip_prefix("c_{")
+        .and_then(|rest| rest.strip_suffix('}'));
+    match input {
+        Some(input) => format!("input {}", input.replace('-', "−")),
+        None => format!("node {state}"),
+    }
+}
+
+/// The charts of a training's architecture parameters; none if it logged none.
+pub fn section(
+    training: &Training,
+    supernet: Option<&ModelDesc>,
+    catalog: &OpCatalog,
+) -> Option<Markup> {
+    let relaxed = Relaxed::of(training);
+    let last = training
+        .epochs
+        .values()
+        .rev()
+        .find(|epoch| !epoch.alphas.is_empty())?;
+    let epochs = training
+        .epochs
+        .values()
+        .filter(|epoch| !epoch.alphas.is_empty())
+        .count();
+    let mut nodes: BTreeMap<(usize, usize), Vec<usize>> = BTreeMap::new();
+    for (cell, node, edge) in last.alphas.keys() {
+        nodes.entry((*cell, *node)).or_default().push(*edge);
+    }
+    let mut ops: Vec<(String, String)> = Vec::new();
+    for (key, alphas) in &last.alphas {
+        for (nth, name) in names(supernet, *key, alphas.len()).into_iter().enumerate() {
+            if !ops.iter().any(|(known, _)| *known == name) {
+                let colour = colour(catalog, &name, nth);
+                ops.push((name, colour));
+            }
+        }
+    }
+    let most = most(training, relaxed);
+    Some(html! {
+        p {
+            "Each small chart is an edge of the supernet, each line the weight of one op on it, "
+            @match relaxed {
+                Relaxed::Softmax => "the softmax of the edge's architecture parameters",
+                Relaxed::Raw => "the architecture parameter itself",
+            }
+            ". The search has decided where one line is far above the others; where they lie together, it has not."
+            @if supernet.is_none() { " The configuration of the run does not give its supernet any more: ops have numbers instead of names." }
+        }
+        (legend(ops.iter().map(|(name, colour)| (name.as_str(), colour.as_str()))))
+        @for ((cell, node), edges) in &nodes {
+            h3 { (heading(supernet, *cell, *node)) }
+            div.multiples {
+                @for edge in edges {
+                    @let key = (*cell, *node, *edge);
+                    @let title = source(supernet, key);
+                    @if epochs < 2 {
+                        (bars(&title, "weight, %", &entries(relaxed, &last.alphas[&key], &names(supernet, key, last.alphas[&key].len()), &ops)))
+                    } @else {
+                        (moving(&title, training, relaxed, key, &names(supernet, key, last.alphas[&key].len()), &ops, most))
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn heading(supernet: Option<&ModelDesc>, cell: usize, node: usize) -> String {
+    let Some(desc) = supernet.and_then(|desc| desc.cells.get(cell)) else {
+        return format!("Cell {cell}, node {node}");
+    };
+    let kind = match desc.cell_type {
+        CellType::Regular => "Regular cell",
+        CellType::Reduction => "Reduction cell",
+    };
+    format!(
+        "{kind} (cell {cell}), node {}",
+        desc.state_name(desc.stems.len() + node)
+    )
+}
+
+/// The largest weight of all, so that all charts have one scale.
+fn most(training: &Training, relaxed: Relaxed) -> f64 {
+    let all = training
+        .epochs
+        .values()
+        .flat_map(|epoch| epoch.alphas.values());
+    let all = all
+        .flat_map(|alphas| relaxed.weights(alphas))
+        .filter(|w| w.is_finite());
+    all.fold(0.05, f64::max)
+}
+
+fn entries(
+    relaxed: Relaxed,
+    alphas: &[f64],
+    names: &[String],
+    ops: &[(String, String)],
+) -> Vec<(String, String, f64)> {
+    let weights = relaxed.weights(alphas);
+    let entries = names
+        .iter()
+        .zip(weights)
+        .map(|(name, w)| (name.clone(), colour_of(ops, name), w.max(0.0)));
+    entries.collect()
+}
+
+fn colour_of(ops: &[(String, String)], name: &str) -> String {
+    let found = ops.iter().find(|(known, _)| known == name);
+    found.map(|(_, colour)| colour.clone()).unwrap_or_default()
+}
+
+fn moving(
+    title: &str,
+    training: &Training,
+    relaxed: Relaxed,
+    key: (usize, usize, usize),
+    names: &[String],
+    ops: &[(String, String)],
+    most: f64,
+) -> Markup {
+    let lines: Vec<Line> = (names.iter().enumerate())
+        .map(|(nth, name)| Line {
+            name: name.clone(),
+            colour: colour_of(ops, name),
+            points: training.curve(|epoch| {
+                let weights = relaxed.weights(epoch.alphas.get(&key)?);
+                weights.get(nth).copied().filter(|w| w.is_finite())
+            }),
+            faint: false,
+        })
+        .collect();
+    let chart = Chart {
+        title,
+        x: "epoch",
+        y: "",
+        unit: Unit::Percent,
+        span: Some([0.0, most * 1.04]),
+        size: [250.0, 150.0],
+        legend: false,
+    };
+    chart.draw(&lines)
+}

@@ -1,0 +1,5 @@
+//! Pages of runs: what stands on them, and what they do with damage.
+
+mod hostile;
+mod pages;
+mod support;
