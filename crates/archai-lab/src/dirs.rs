@@ -291,5 +291,14 @@ mod tests {
             let expect = expect.map(|(key, phase)| (PathBuf::from(key), phase));
             assert_eq!(got, expect, "{dir}");
         }
+        for (dir, expect) in [
+            ("a/darts_x_one_search", Some("a/darts_x_one_eval")),
+            ("a/darts_x_one_eval.12", Some("a/darts_x_one_search.12")),
+            ("a/x_eval_search", Some("a/x_eval_eval")),
+            ("a/search", None),
+        ] {
+            let got = RunDirs::other_phase(Path::new(dir));
+            assert_eq!(got, expect.map(PathBuf::from), "{dir}");
+        }
     }
 }

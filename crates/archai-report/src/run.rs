@@ -225,7 +225,13 @@ impl<'a> Run<'a> {
         vec![
             found,
             self.search_quality(),
-            verdict::collapse(self.phase, self.found.as_ref(), self.searched(), &self.log),
+            verdict::collapse(
+                self.phase,
+                self.found.as_ref(),
+                self.searched(),
+                &self.log,
+                None,
+            ),
         ]
     }
 
@@ -311,10 +317,18 @@ impl<'a> Run<'a> {
             tone: Tone::Plain,
             reasons,
         };
+        let beside = RunDirs::other_phase(self.dir.path()).filter(|dir| dir.is_dir());
+        let beside = beside.map(|dir| RunDir::new(dir).name());
         vec![
             trained,
             self.eval_quality(),
-            verdict::collapse(self.phase, self.found.as_ref(), None, &self.log),
+            verdict::collapse(
+                self.phase,
+                self.found.as_ref(),
+                None,
+                &self.log,
+                beside.as_deref(),
+            ),
         ]
     }
 

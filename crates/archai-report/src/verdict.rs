@@ -85,12 +85,13 @@ pub fn tested(
     (format!("{} test accuracy", percent(top1)), reasons)
 }
 
-/// Whether the search collapsed, as far as its files tell.
+/// Whether the search collapsed, as far as its files tell. `beside` is the name of the search's directory, if it lies beside.
 pub fn collapse(
     phase: Phase,
     desc: Option<&ModelDesc>,
     search: Option<&Training>,
     log: &RunLog,
+    beside: Option<&str>,
 ) -> Card {
     let question = "Did the search collapse?";
     let worst = desc.and_then(worst_regular);
@@ -121,7 +122,11 @@ pub fn collapse(
     };
     match last {
         None => reasons.push(match phase {
-            Phase::Eval => html! { "What the guard saw stands on the page of the search." },
+            Phase::Eval => html! {
+                "What the guard saw stands on the page of the "
+                @match beside { Some(name) => a href={ "../" (name) "/report.html" } { "search" }, None => "search" }
+                "."
+            },
             Phase::Search => html! { "No supernet was watched here, so that the guard says nothing: algorithms that train whole networks cannot collapse in this way." },
         }),
         Some(last) => {

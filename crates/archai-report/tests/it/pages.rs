@@ -129,6 +129,7 @@ fn an_evaluation_says_how_good_the_network_is() {
             "95 % confidence interval",
             "Guessing gives 10.00 %.",
             "Parameters and multiply-adds by cell",
+            "href=\"../darts_fashion_mnist_mini_throwaway_search/report.html\"",
         ],
     );
     let images = record.data["test"].images as f64;

@@ -151,3 +151,26 @@ fn runs_have_pages() {
         .run(&["report", "html", "nowhere"])
         .fails(2, &["`nowhere` is no folder"]);
 }
+
+#[test]
+fn a_page_that_cannot_be_written_is_a_warning() {
+    let world = World::new();
+    let config = world.write("tiny.yaml", TINY);
+    let mut args = vec!["run", "--smoke", "--algos", "darts", "--config", &config];
+    args.extend(["--threads", "2", "--exp-prefix", "a"]);
+    world.run(&args).ok();
+    // The evaluation is taken up again; a folder stands where the page of the search belongs.
+    let dir = |name: &str| world.path(&format!("logdir/darts_fashion_mnist_mini_a_{name}"));
+    std::fs::remove_file(dir("eval").join("result.json")).unwrap();
+    std::fs::remove_file(dir("search").join("report.html")).unwrap();
+    std::fs::create_dir(dir("search").join("report.html")).unwrap();
+    let done = world.run(&args);
+    assert!(
+        done.err
+            .contains("warning: a page of the run was not written: cannot write"),
+        "{}",
+        done.err
+    );
+    done.ok();
+    assert!(dir("eval").join("result.json").is_file());
+}
