@@ -198,13 +198,18 @@ impl Frame {
         let [width, height] = self.size;
         let (bottom, middle) = (height - self.bottom, (height - self.bottom) / 2.0 + 5.0);
         let n = if small { 3 } else { 6 };
+        // Epochs and networks are counted; within one epoch there are steps.
+        let across = match self.x[1] - self.x[0] >= 2.0 {
+            true => Unit::Whole,
+            false => Unit::Plain,
+        };
         let place = |v: f64| format!("{v:.1}");
         html! {
             @for (v, text) in ticks(self.y, n, unit) {
                 line.grid x1=(place(self.left)) x2=(place(width - 12.0)) y1=(place(self.y(v))) y2=(place(self.y(v))) {}
                 text.tick x=(place(self.left - 6.0)) y=(place(self.y(v) + 4.0)) text-anchor="end" { (text) }
             }
-            @for (v, text) in ticks(self.x, n, Unit::Plain) {
+            @for (v, text) in ticks(self.x, n, across) {
                 line.grid x1=(place(self.x(v))) x2=(place(self.x(v))) y1=(place(bottom)) y2=(place(bottom + 4.0)) {}
                 text.tick x=(place(self.x(v))) y=(place(bottom + 16.0)) text-anchor="middle" { (text) }
             }

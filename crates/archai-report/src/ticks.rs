@@ -9,6 +9,8 @@ pub enum Unit {
     Plain,
     /// Fractions, in percent.
     Percent,
+    /// Whole numbers, between which nothing is.
+    Whole,
 }
 
 impl Unit {
@@ -16,7 +18,7 @@ impl Unit {
     pub fn show(self, v: f64) -> String {
         match self {
             Unit::Percent => percent(v),
-            Unit::Plain => plain(v),
+            Unit::Plain | Unit::Whole => plain(v),
         }
     }
 }
@@ -69,6 +71,11 @@ pub fn ticks([low, high]: [f64; 2], most: usize, unit: Unit) -> Vec<(f64, String
         .map(|n| n * power)
         .find(|s| *s >= raw * 0.999);
     let step = step.unwrap_or(power);
+    let step = if unit == Unit::Whole {
+        step.max(1.0)
+    } else {
+        step
+    };
     let (first, last) = ((low / step).ceil(), (high / step).floor());
     if !(step.is_finite() && step > 0.0 && last - first < 100.0) {
         return Vec::new();
@@ -81,8 +88,8 @@ pub fn ticks([low, high]: [f64; 2], most: usize, unit: Unit) -> Vec<(f64, String
     let digits = (-shown.log10().floor()).clamp(0.0, 9.0) as usize;
     let text = |v: f64| match unit {
         Unit::Percent => format!("{:.digits$} %", v * 100.0),
-        Unit::Plain if v.abs() >= 10_000.0 || (v != 0.0 && step < 1e-4) => short(v),
-        Unit::Plain => format!("{v:.digits$}"),
+        Unit::Plain | Unit::Whole if v.abs() >= 10_000.0 || (v != 0.0 && step < 1e-4) => short(v),
+        Unit::Plain | Unit::Whole => format!("{v:.digits$}"),
     };
     let mut all = Vec::new();
     let mut n = first;
@@ -135,6 +142,7 @@ mod tests {
             texts([0.0, 3e6], 3, Unit::Plain),
             ["0", "1 M", "2 M", "3 M"]
         );
+        assert_eq!(texts([0.9, 3.1], 6, Unit::Whole), ["1", "2", "3"]);
         assert!(ticks([1.0, 1.0], 5, Unit::Plain).is_empty());
         assert!(ticks([f64::NAN, 1.0], 5, Unit::Plain).is_empty());
     }
