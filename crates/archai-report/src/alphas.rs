@@ -51,8 +51,8 @@ impl Relaxed {
             return Relaxed::Softmax;
         };
         if let Some(logged) = last.guard.get("entropy") {
-            let off = |relaxed: Relaxed| (relaxed.entropy(&last.alphas) - logged).abs();
-            return match off(Relaxed::Raw) < off(Relaxed::Softmax) {
+            let fits = |relaxed: Relaxed| (relaxed.entropy(&last.alphas) - logged).abs() < 1e-3;
+            return match fits(Relaxed::Raw) && !fits(Relaxed::Softmax) {
                 true => Relaxed::Raw,
                 false => Relaxed::Softmax,
             };
@@ -155,15 +155,15 @@ pub fn section(
             }
         }
     }
-    let most = most(training, relaxed);
+    let span = span(training, relaxed);
     Some(html! {
         p {
-            "Each small chart is an edge of the supernet, each line the weight of one op on it, "
+            "Each small chart is an edge of the supernet, each line or bar the weight of one op on it, "
             @match relaxed {
                 Relaxed::Softmax => "the softmax of the edge's architecture parameters",
                 Relaxed::Raw => "the architecture parameter itself",
             }
-            ". The search has decided where one line is far above the others; where they lie together, it has not."
+            ". The search has decided where one of them is far above the others; where they are alike, it has not."
             @if supernet.is_none() { " The configuration of the run does not give its supernet any more: ops have numbers instead of names." }
         }
         (legend(ops.iter().map(|(name, colour)| (name.as_str(), colour.as_str()))))
@@ -173,10 +173,10 @@ pub fn section(
                 @for edge in edges {
                     @let key = (*cell, *node, *edge);
                     @let title = source(supernet, key);
-                    @if epochs < 2 {
+                    @if epochs < 2 && span[0] == 0.0 {
                         (bars(&title, "weight, %", &entries(relaxed, &last.alphas[&key], &names(supernet, key, last.alphas[&key].len()), &ops)))
                     } @else {
-                        (moving(&title, training, relaxed, key, &names(supernet, key, last.alphas[&key].len()), &ops, most))
+                        (moving(&title, training, relaxed, key, &names(supernet, key, last.alphas[&key].len()), &ops, span))
                     }
                 }
             }
@@ -198,16 +198,19 @@ fn heading(supernet: Option<&ModelDesc>, cell: usize, node: usize) -> String {
     )
 }
 
-/// The largest weight of all, so that all charts have one scale.
-fn most(training: &Training, relaxed: Relaxed) -> f64 {
+/// From the least weight of all (at most 0) to the largest, so that all charts have one scale.
+fn span(training: &Training, relaxed: Relaxed) -> [f64; 2] {
     let all = training
         .epochs
         .values()
         .flat_map(|epoch| epoch.alphas.values());
-    let all = all
-        .flat_map(|alphas| relaxed.weights(alphas))
-        .filter(|w| w.is_finite());
-    all.fold(0.05, f64::max)
+    let all = all.flat_map(|alphas| relaxed.weights(alphas));
+    let [low, high] = all
+        .filter(|w| w.is_finite())
+        .fold([0.0, 0.05], |[low, high]: [f64; 2], w| {
+            [low.min(w), high.max(w)]
+        });
+    [low * 1.04, high * 1.04]
 }
 
 fn entries(
@@ -220,7 +223,7 @@ fn entries(
     let entries = names
         .iter()
         .zip(weights)
-        .map(|(name, w)| (name.clone(), colour_of(ops, name), w.max(0.0)));
+        .map(|(name, w)| (name.clone(), colour_of(ops, name), w));
     entries.collect()
 }
 
@@ -236,7 +239,7 @@ fn moving(
     key: (usize, usize, usize),
     names: &[String],
     ops: &[(String, String)],
-    most: f64,
+    span: [f64; 2],
 ) -> Markup {
     let lines: Vec<Line> = (names.iter().enumerate())
         .map(|(nth, name)| Line {
@@ -254,9 +257,47 @@ fn moving(
         x: "epoch",
         y: "",
         unit: Unit::Percent,
-        span: Some([0.0, most * 1.04]),
+        span: Some(span),
         size: [250.0, 150.0],
         legend: false,
     };
     chart.draw(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Epoch;
+
+    #[test]
+    fn the_entropy_that_was_logged_says_what_parameters_are() {
+        let training = |alphas: &[f64], entropy: Option<f64>| {
+            let mut epoch = Epoch::default();
+            epoch.alphas.insert((0, 0, 0), alphas.to_vec());
+            epoch
+                .guard
+                .extend(entropy.map(|v| ("entropy".to_string(), v)));
+            let mut training = Training::default();
+            training.epochs.insert(0, epoch);
+            training
+        };
+        // Of two logits 0 and ln 3 the weights are 1/4 and 3/4, whose entropy is 2 − 3/4·log2(3) bits.
+        let logits = [0.0, 3f64.ln()];
+        let entropy = 2.0 - 0.75 * 3f64.log2();
+        let weights = Relaxed::Softmax.weights(&logits);
+        assert!((weights[0] - 0.25).abs() < 1e-12 && (weights[1] - 0.75).abs() < 1e-12);
+        for (alphas, entropy, expect) in [
+            (&logits[..], Some(entropy), Relaxed::Softmax),
+            (&[0.25, 0.75], Some(entropy), Relaxed::Raw),
+            (&[0.25, 0.75], None, Relaxed::Raw),
+            (&logits, None, Relaxed::Softmax),
+            (&[-1.0, 2.0], Some(0.5), Relaxed::Softmax),
+        ] {
+            assert_eq!(
+                Relaxed::of(&training(alphas, entropy)),
+                expect,
+                "{alphas:?} {entropy:?}"
+            );
+        }
+    }
 }
