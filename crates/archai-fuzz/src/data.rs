@@ -118,6 +118,49 @@ pub fn parquet(bytes: &[u8]) -> bool {
     read_files("parquet", &[("train.parquet", bytes)])
 }
 
+/// A table of paths; one picture is there.
+pub fn csv(bytes: &[u8]) -> bool {
+    read_files("csv", &[("train.csv", bytes), ("a.png", PICTURE)])
+}
+
+/// A grey picture.
+const PICTURE: &[u8] = include_bytes!("../../../fuzz/corpus/image/grey.png");
+
+/// A tar file of pictures and labels.
+pub fn webdataset(bytes: &[u8]) -> bool {
+    read_files("webdataset", &[("train.tar", bytes)])
+}
+
+/// By the first byte: a file of several arrays of NumPy, or the array of pictures or that of labels beside a good one of the
+/// other.
+pub fn npz(bytes: &[u8]) -> bool {
+    let Some((kind, bytes)) = bytes.split_first() else {
+        return false;
+    };
+    match kind % 3 {
+        0 => read_files("npz", &[("all.npz", bytes)]),
+        1 => read_files("npz", &[("x_train.npy", bytes), ("y_train.npy", LABELS)]),
+        _ => read_files("npz", &[("x_train.npy", IMAGES), ("y_train.npy", bytes)]),
+    }
+}
+
+const IMAGES: &[u8] = include_bytes!("../../archai-data/tests/sets/npy/x_train.npy");
+const LABELS: &[u8] = include_bytes!("../../archai-data/tests/sets/npy/y_train.npy");
+
+/// A file of MATLAB.
+pub fn mat(bytes: &[u8]) -> bool {
+    read_files("mat", &[("train.mat", bytes)])
+}
+
+/// A batch of CIFAR's Python version.
+pub fn pickle(bytes: &[u8]) -> bool {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut settings = settings("cifar10_python", folder.path());
+    settings.train = Some("data_batch_1".into());
+    fs::write(folder.path().join("data_batch_1"), bytes).expect("a temporary file");
+    read(&settings).is_ok()
+}
+
 /// A picture, as each kind of file.
 pub fn image(bytes: &[u8]) -> bool {
     let is_read = ["train/a/x.png", "train/a/x.jpg"].map(|name| {

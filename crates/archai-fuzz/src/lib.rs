@@ -41,7 +41,7 @@ pub struct Target {
 const MIB: usize = 1 << 20;
 
 /// All readers.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 26] = [
     Target {
         name: "config",
         run: text::config,
@@ -138,6 +138,32 @@ pub const TARGETS: [Target; 21] = [
     Target {
         name: "parquet",
         run: data::parquet,
+        memory: Memory::Factor(64),
+    },
+    Target {
+        name: "csv",
+        run: data::csv,
+        memory: Memory::Factor(1024),
+    },
+    Target {
+        name: "webdataset",
+        run: data::webdataset,
+        memory: Memory::Factor(1024),
+    },
+    // Arrays are compressed; what they may become is bounded.
+    Target {
+        name: "npz",
+        run: data::npz,
+        memory: Memory::Factor(512),
+    },
+    Target {
+        name: "mat",
+        run: data::mat,
+        memory: Memory::Factor(512),
+    },
+    Target {
+        name: "pickle",
+        run: data::pickle,
         memory: Memory::Factor(64),
     },
     Target {

@@ -662,6 +662,118 @@ fn data(add: &mut Add<'_>) {
         [&b"PAR1"[..], &u32::MAX.to_le_bytes(), b"PAR1"].concat(),
     );
 
+    let array = |kind: u8, header: &str, bytes: &[u8]| {
+        let length = (header.len() as u32).to_le_bytes();
+        [
+            &[kind][..],
+            b"\x93NUMPY\x02\x00",
+            &length,
+            header.as_bytes(),
+            bytes,
+        ]
+        .concat()
+    };
+    for (name, shape) in [
+        ("huge_shape", "(5, 9999999999, 9999999999)"),
+        ("no_pictures", "(0, 4, 5)"),
+        ("many_sides", &format!("({})", "1, ".repeat(1000))),
+        ("nested", &"(".repeat(10_000)),
+    ] {
+        let header = format!("{{'descr': '|u1', 'fortran_order': True, 'shape': {shape}, }}");
+        add("npz", name, array(1, &header, b"x"));
+    }
+    add(
+        "npz",
+        "long_header",
+        [&b"\x01\x93NUMPY\x02\x00"[..], &[0xff; 4], b"{"].concat(),
+    );
+    add(
+        "npz",
+        "many_labels",
+        array(
+            2,
+            "{'descr': '<i8', 'fortran_order': False, 'shape': (2305843009213693953,), }",
+            b"x",
+        ),
+    );
+    let head = [&[b' '; 124][..], &[0, 1, b'I', b'M']].concat();
+    let element = |kind: u32, bytes: u32| [kind.to_le_bytes(), bytes.to_le_bytes()].concat();
+    add(
+        "mat",
+        "long_element",
+        [&head[..], &element(14, u32::MAX)].concat(),
+    );
+    add(
+        "mat",
+        "many_elements",
+        [&head[..], &element(1, 0).repeat(2_000)].concat(),
+    );
+    let mut bomb = ZlibEncoder::new(Vec::new(), Compression::best());
+    let matrix = [
+        element(14, 64 << 20),
+        element(6, 8),
+        vec![9, 0, 0, 0, 0, 0, 0, 0],
+        element(5, 64 << 20),
+    ]
+    .concat();
+    bomb.write_all(&matrix)
+        .and_then(|()| bomb.write_all(&vec![0; 64 << 20]))
+        .unwrap();
+    let bomb = bomb.finish().unwrap();
+    add(
+        "mat",
+        "bomb",
+        [&head[..], &element(15, bomb.len() as u32), &bomb].concat(),
+    );
+    add(
+        "pickle",
+        "global",
+        b"\x80\x02cos\nsystem\nU\x04true\x85R.".to_vec(),
+    );
+    add(
+        "pickle",
+        "marks",
+        [&b"\x80\x02"[..], &[b'('; 20_000]].concat(),
+    );
+    add(
+        "pickle",
+        "tuples",
+        [&b"\x80\x02)"[..], &[0x85; 20_000], b"."].concat(),
+    );
+    let encode = b"h\x00h\x01h\x02\x86R0".repeat(2_000);
+    add(
+        "pickle",
+        "many_copies",
+        [
+            &b"\x80\x02c_codecs\nencode\nq\x00X\x10\x27\0\0"[..],
+            &[b'a'; 10_000],
+            b"q\x01X\x06\0\0\0latin1q\x02",
+            &encode,
+        ]
+        .concat(),
+    );
+    add(
+        "csv",
+        "one_line",
+        [&b"path,label\n"[..], &b"a".repeat(40_000)].concat(),
+    );
+    add("csv", "many_columns", b",".repeat(40_000));
+    add(
+        "csv",
+        "quotes",
+        [&b"path,label\n\""[..], &b"\"\"".repeat(20_000)].concat(),
+    );
+    let mut long_name = tar::Header::new_gnu();
+    long_name.set_entry_type(tar::EntryType::GNULongName);
+    long_name.set_size(u64::MAX >> 12);
+    long_name.set_cksum();
+    add("webdataset", "long_name", long_name.as_bytes().to_vec());
+    let mut large = tar::Header::new_gnu();
+    large.set_path("a.png").unwrap();
+    large.set_size(u64::MAX >> 1);
+    large.set_cksum();
+    add("webdataset", "large_member", large.as_bytes().to_vec());
+
     let header = "index,arch_str,edges,c10_test_200ep,c100_test_200ep,in16_test_200ep\n";
     add(
         "nasbench201",

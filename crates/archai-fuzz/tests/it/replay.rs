@@ -84,6 +84,17 @@ fn whole_files_are_read() {
         ("idx", &["plain", "mixed"]),
         ("cifar", &["records", "archive.tar.gz"]),
         ("parquet", &["struct_snappy", "plain_zstd"]),
+        ("csv", &["names", "numbers"]),
+        ("webdataset", &["names.tar"]),
+        (
+            "npz",
+            &["stored.npz", "packed.npz", "images.npy", "labels.npy"],
+        ),
+        ("mat", &["plain.mat", "packed.mat"]),
+        (
+            "pickle",
+            &["python2", "protocol2", "protocol3", "protocol4"],
+        ),
         ("image", &["rgb.png", "rgb.jpg", "grey.png", "grey.jpg"]),
         ("nasbench201", &["table.csv", "table.csv.gz", "bare.csv"]),
     ] {

@@ -350,6 +350,52 @@ fn data(all: &mut Vec<Sample>) {
         ),
     ));
 
+    for (target, name, kind, file) in [
+        ("webdataset", "names.tar", None, "tar_cls/train-0.tar"),
+        ("webdataset", "json.tar", None, "tar_json/train-0.tar"),
+        ("npz", "stored.npz", Some(0), "npz_keras/all.npz"),
+        ("npz", "packed.npz", Some(0), "npz_first/all.npz"),
+        ("npz", "images.npy", Some(1), "npy/x_train.npy"),
+        ("npz", "labels.npy", Some(2), "npy/y_train.npy"),
+        ("mat", "plain.mat", None, "mat/train_32x32.mat"),
+        ("mat", "packed.mat", None, "mat_compressed/train_32x32.mat"),
+        (
+            "pickle",
+            "python2",
+            None,
+            "cifar10_python2/cifar-10-batches-py/data_batch_1",
+        ),
+        (
+            "pickle",
+            "protocol2",
+            None,
+            "cifar10_python3_2/cifar-10-batches-py/data_batch_1",
+        ),
+        (
+            "pickle",
+            "protocol3",
+            None,
+            "cifar10_python3_3/cifar-10-batches-py/data_batch_1",
+        ),
+        (
+            "pickle",
+            "protocol4",
+            None,
+            "cifar10_python3_4/cifar-10-batches-py/data_batch_1",
+        ),
+    ] {
+        let sets = concat!(env!("CARGO_MANIFEST_DIR"), "/../archai-data/tests/sets");
+        let file = fs::read(std::path::Path::new(sets).join(file)).unwrap();
+        let bytes = kind.into_iter().chain(file).collect();
+        all.push((target, name.into(), bytes));
+    }
+    for (name, text) in [
+        ("names", "path,label\na.png,x\n\"a.png\",y\na.png,z\n"),
+        ("numbers", "\u{feff}Label,Image\n2,a.png\n0, a.png\n"),
+    ] {
+        all.push(("csv", name.into(), text.as_bytes().to_vec()));
+    }
+
     let noisy = image::RgbImage::from_fn(9, 6, |x, y| {
         image::Rgb([(x * 29) as u8, (y * 41) as u8, (x * y) as u8])
     });
