@@ -6,6 +6,7 @@ use archai_data::{DataError, Image, transforms};
 use archai_export::testing::{brightness, bytes, write_brightness};
 use archai_predict::{Classifier, ModelFileErrorKind, PredictError, load, read_picture};
 use archai_spec::desc::OpCatalog;
+use archai_spec::settings::{Pictures, Resize};
 use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 
 const NAMES: [&str; 3] = ["night", "dusk", "day"];
@@ -219,4 +220,52 @@ fn classes_can_be_named_afterwards() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("1 names for 3 classes"), "{error}");
+}
+
+#[test]
+fn a_model_file_keeps_how_pictures_get_their_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    // Nothing but transparency, with black below it.
+    RgbaImage::new(9, 9).save(path("nothing.png")).unwrap();
+    // Bright in the middle alone, which a crop keeps and what is padded does not.
+    let middle = |x: u32, _| Rgb([if (20..28).contains(&x) { 250 } else { 0 }; 3]);
+    let wide = RgbImage::from_fn(48, 8, middle);
+    wide.save(path("wide.png")).unwrap();
+    let check = |pictures: Pictures, expect: [&str; 2]| {
+        let mut model = brightness(&NAMES, [3, 8, 8]);
+        model.info.pictures = pictures;
+        std::fs::write(path("model.safetensors"), bytes(&model).unwrap()).unwrap();
+        let model = load(path("model.safetensors")).unwrap();
+        assert_eq!(model.info().pictures, pictures);
+        for (name, expect) in ["nothing.png", "wide.png"].into_iter().zip(expect) {
+            let files = [path(name)];
+            let together = model.predict_files(&files).unwrap().remove(0).unwrap();
+            assert_eq!(together.best().name, expect, "{name} {pictures:?}");
+            let image = model.read(path(name)).unwrap();
+            assert_eq!(model.predict(&image).unwrap(), together);
+        }
+    };
+    let plain = Pictures::default();
+    check(plain, ["night", "night"]);
+    let background = Some([255; 3]);
+    check(
+        Pictures {
+            background,
+            ..plain
+        },
+        ["day", "night"],
+    );
+    let resize = Resize::Crop;
+    check(Pictures { resize, ..plain }, ["night", "day"]);
+    let resize = Resize::Pad;
+    check(Pictures { resize, ..plain }, ["night", "night"]);
+    check(
+        Pictures {
+            resize,
+            background,
+            ..plain
+        },
+        ["day", "day"],
+    );
 }
