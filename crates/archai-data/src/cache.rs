@@ -8,7 +8,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use archai_spec::settings;
 use serde::de::DeserializeOwned;
@@ -100,7 +100,7 @@ impl Cache {
 
     fn get<T: DeserializeOwned>(&self, name: &str, files: &State) -> Option<T> {
         let place = self.place(name)?;
-        let written = fs::metadata(&place).ok()?.modified().ok()?;
+        let written = since_1970(&fs::metadata(&place).ok()?)?;
         let entry: Entry<T> = serde_json::from_slice(&fs::read(&place).ok()?).ok()?;
         let is_old = files.newest.checked_add(COARSE)? < written;
         let holds = entry.version == VERSION && entry.files == files.digest && is_old;
@@ -154,22 +154,27 @@ fn digest(texts: &[&str]) -> String {
 /// Names, sizes and times of files.
 struct State {
     digest: String,
-    newest: SystemTime,
+    /// When the last one was changed, since 1970.
+    newest: Duration,
+}
+
+/// When a file was changed.
+fn since_1970(file: &fs::Metadata) -> Option<Duration> {
+    file.modified().ok()?.duration_since(UNIX_EPOCH).ok()
 }
 
 /// The state of files; none where one of them has no time, or there is none.
 fn state(files: &[PathBuf]) -> Option<State> {
     let mut hasher = blake3::Hasher::new();
-    let mut newest = SystemTime::UNIX_EPOCH;
+    let mut newest = Duration::ZERO;
     for file in files {
         let found = fs::metadata(file).ok()?;
         // The time of a folder says nothing of what lies deep in it.
         if !found.is_file() {
             return None;
         }
-        let time = found.modified().ok()?;
-        newest = newest.max(time);
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        let since = since_1970(&found)?;
+        newest = newest.max(since);
         let name = file.to_string_lossy();
         hasher.update(&(name.len() as u64).to_le_bytes());
         hasher.update(name.as_bytes());

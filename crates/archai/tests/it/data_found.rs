@@ -143,7 +143,7 @@ fn a_folder_of_mixed_pictures_is_enough() {
     let seen: serde_json::Value = serde_json::from_str(&seen.ok()).unwrap();
     assert_eq!(seen["train"], 240);
     // As a full run has it.
-    assert_eq!(seen["size"], serde_json::json!([224, 224]));
+    assert_eq!(seen["size"], serde_json::json!([128, 128]));
     let circle = serde_json::json!({"name": "circle", "train": 60, "test": 15});
     assert_eq!(seen["classes"][0], circle);
     let sheet = image::open(world.path("sheet.png")).unwrap();
