@@ -142,7 +142,7 @@ fn a_search_trains_on_a_format_and_through_a_transform_of_ones_own() {
 
     let error = search(Components::builtin()).unwrap_err().to_string();
     assert!(
-        error.contains("there is no transform `counted`; known are crop"),
+        error.contains("there is no transform `counted`; known are"),
         "{error}"
     );
 }
