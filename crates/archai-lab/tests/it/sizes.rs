@@ -41,7 +41,7 @@ const SMALL: [&str; 18] = [
     "nas.eval.model_desc.n_cells=5",
     "nas.eval.model_desc.model_stems.init_node_ch=2",
     "nas.eval.export=[safetensors]",
-    "nas.eval.model_filename=model.safetensors",
+    "nas.eval.model_filename=$expdir/model.safetensors",
 ];
 
 #[test]

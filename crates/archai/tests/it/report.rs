@@ -159,7 +159,7 @@ fn a_page_that_cannot_be_written_is_a_warning() {
     let mut args = vec!["run", "--smoke", "--algos", "darts", "--config", &config];
     args.extend(["--threads", "2", "--exp-prefix", "a"]);
     world.run(&args).ok();
-    // The evaluation is taken up again; a folder stands where the page of the search belongs.
+    // The evaluation is resumed; a folder stands where the page of the search belongs.
     let dir = |name: &str| world.path(&format!("logdir/darts_fashion_mnist_mini_a_{name}"));
     std::fs::remove_file(dir("eval").join("result.json")).unwrap();
     std::fs::remove_file(dir("search").join("report.html")).unwrap();
