@@ -1,0 +1,1 @@
+//! Tests of archai-search as its users see it.
