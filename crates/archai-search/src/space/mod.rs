@@ -1,11 +1,23 @@
 //! Spaces of networks and their members.
 
+mod check;
+mod checked;
+mod compile;
+pub mod desc;
 mod error;
+pub mod expr;
+mod hash;
 mod member;
+mod ops;
+mod shipped;
+mod tree;
+mod yaml;
 
+pub use checked::{Choice, Quantity, Report, Space};
 pub use error::SpaceError;
 pub use member::{Features, Member, RecipeValue};
 pub use num_bigint::BigUint;
+pub use shipped::{shipped, shipped_names, shipped_text};
 
 use std::collections::BTreeMap;
 
@@ -14,6 +26,11 @@ use archai_spec::rng::Key;
 
 /// Most members of a space that [`SearchSpace::enumerate`] lists.
 pub const MAX_ENUMERATED: u64 = 1_000_000;
+
+/// The ops of the language, each with what it is; an op of the catalogue is one of the language, too.
+pub fn language_ops() -> impl Iterator<Item = (&'static str, &'static str)> {
+    ops::OWN.iter().map(|op| (op.name, op.about))
+}
 
 /// A set of networks that a search chooses from.
 ///

@@ -1,1 +1,3 @@
 //! Tests of archai-search as its users see it.
+
+mod spaces;

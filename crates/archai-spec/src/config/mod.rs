@@ -53,6 +53,29 @@ mod units;
 mod vars;
 mod yaml;
 
+/// YAML as a tree whose every node knows its place: for files that are no configurations but deserve errors as good.
+pub mod nodes {
+    pub use super::node::{Kind, Node, Scalar, Style, Value};
+    use super::{ConfigError, yaml};
+
+    /// The section that a file holds; an empty file is an empty one.
+    ///
+    /// ```
+    /// use archai_spec::config::nodes::parse;
+    /// let node = parse("cell.yaml", "a: 1\nb:\n  - x\n")?;
+    /// assert_eq!(node.at("b").unwrap().origin.to_string(), "cell.yaml:2:1");
+    /// assert!(parse("cell.yaml", "- 1").unwrap_err().to_string().contains("expected a section"));
+    /// # Ok::<(), archai_spec::config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What is not accepted, and where: the text is no YAML, has several documents, tags, keys that stand twice, too many
+    /// nodes, or no section at its top.
+    pub fn parse(name: &str, text: &str) -> Result<Node, ConfigError> {
+        yaml::parse_file(&name.into(), text)
+    }
+}
+
 /// The tree before it has types, for the translation of other programs' configurations.
 pub(crate) mod tree {
     pub(crate) use super::copy::resolve;

@@ -86,11 +86,16 @@ pub enum Style {
 
 /// What YAML 1.2's core schema makes of a bare scalar.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Nothing.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A whole number.
     Int(i128),
+    /// A number.
     Float(f64),
+    /// Anything else.
     Text,
 }
 
@@ -104,7 +109,7 @@ impl Scalar {
     }
 
     /// What a file's reader would take it for.
-    pub(crate) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         if self.style == Style::Quoted {
             Kind::Text
         } else {
@@ -214,7 +219,8 @@ impl Node {
         }
     }
 
-    pub(crate) fn entries(&self) -> Option<&IndexMap<String, Node>> {
+    /// The entries of a section.
+    pub fn entries(&self) -> Option<&IndexMap<String, Node>> {
         match &self.value {
             Value::Section(map) => Some(map),
             _ => None,
@@ -263,7 +269,7 @@ impl Node {
     }
 
     /// What a person would call it in an error message.
-    pub(crate) fn found(&self) -> String {
+    pub fn found(&self) -> String {
         match &self.value {
             Value::List(items) => format!("a list of {}", items.len()),
             Value::Section(_) => "a section".to_owned(),

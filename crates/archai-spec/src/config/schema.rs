@@ -151,6 +151,22 @@ impl Schema {
         names
     }
 
+    /// Checks that a dotted key exists.
+    ///
+    /// ```
+    /// use archai_spec::config::Schema;
+    /// let schema = Schema::settings();
+    /// assert!(schema.has("nas.eval.trainer.epochs").is_ok());
+    /// assert!(schema.has("nas.eval.trainer.epoch").unwrap_err().contains("did you mean"));
+    /// ```
+    ///
+    /// # Errors
+    /// It does not; the message offers the nearest name.
+    pub fn has(&self, path: &str) -> Result<(), String> {
+        let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+        self.lookup(&path)
+    }
+
     /// Checks that a key exists.
     pub(super) fn lookup(&self, path: &[String]) -> Result<(), String> {
         let mut schema = &self.schema;

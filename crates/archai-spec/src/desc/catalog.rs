@@ -275,6 +275,9 @@ impl OpCatalog {
         for op in crate::ops::all() {
             catalog.ops.insert(op.name().to_string(), Arc::new(op));
         }
+        for op in crate::ops::parametric() {
+            catalog.ops.insert(op.name().to_string(), Arc::new(op));
+        }
         catalog
     }
     /// Adds an op.

@@ -21,9 +21,12 @@ mod aux_tower;
 mod builtin;
 mod layer;
 mod list;
+mod parametric;
 
 pub(crate) use aux_tower::lower_tower;
 pub use builtin::{MIXED_OP, MULTI_OP, NOISE, PRIMITIVES, projection};
 pub(crate) use builtin::{all, search_params};
 pub use layer::{ConvShape, Layer, LayerParam, ParamKind, PoolShape};
 pub use list::{LayerBuilder, LayerList, LayerStep, Value};
+pub(crate) use parametric::parametric;
+pub use parametric::{ACTIVATIONS, squeeze_excite};
