@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use archai_spec::desc::draw::{Ink, OpColours};
 use archai_spec::desc::{CellType, ModelDesc, OpCatalog};
 use maud::{Markup, html};
 
 use crate::chart::{Chart, Line, bars, legend};
 use crate::log::Training;
 use crate::ticks::Unit;
-
-/// Colours of ops that have none of their own, in turn.
-const OTHERS: [&str; 6] = [
-    "#b0307a", "#0f7f8c", "#7a5546", "#8b9420", "#5b3fb5", "#b23b3b",
-];
 
 /// How weights come from architecture parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,12 +77,6 @@ impl Relaxed {
     }
 }
 
-/// The colour of an op: that of drawings.
-fn colour(catalog: &OpCatalog, name: &str, nth: usize) -> String {
-    let own = catalog.get(name).ok().and_then(|op| op.colour());
-    own.unwrap_or(OTHERS[nth % OTHERS.len()]).to_string()
-}
-
 /// The names of an edge's ops; numbers where the supernet is not known.
 fn names(
     supernet: Option<&ModelDesc>,
@@ -146,11 +136,12 @@ pub fn section(
     for (cell, node, edge) in last.alphas.keys() {
         nodes.entry((*cell, *node)).or_default().push(*edge);
     }
+    let mut colours = OpColours::new(catalog);
     let mut ops: Vec<(String, String)> = Vec::new();
     for (key, alphas) in &last.alphas {
-        for (nth, name) in names(supernet, *key, alphas.len()).into_iter().enumerate() {
+        for name in names(supernet, *key, alphas.len()) {
             if !ops.iter().any(|(known, _)| *known == name) {
-                let colour = colour(catalog, &name, nth);
+                let colour = Ink::Op(colours.get(&name)).light().to_string();
                 ops.push((name, colour));
             }
         }

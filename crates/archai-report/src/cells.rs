@@ -1,24 +1,35 @@
 //! The cells that a search found, and those that it would have found after each epoch.
 
 use archai_lab::Lab;
-use archai_spec::desc::{CellType, ModelDesc, draw_svg};
+use archai_spec::desc::draw::{self, Picture, Place, Strengths, dark_rules};
+use archai_spec::desc::{CellType, ModelDesc, OpCatalog};
 use archai_spec::finalize::{EdgeWeights, Supernet};
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::alphas::Relaxed;
-use crate::chart::drawing;
 use crate::log::Training;
 use crate::words::ops_in_words;
 
 /// Bytes that all drawings of a page may take together.
 const MOST_BYTES: usize = 420_000;
+/// Under which name the drawings over epochs share what does not change.
+const FRAME: &str = "cell-frame";
 
-/// A drawing, and of which epochs it is.
+/// The supernet after an epoch.
 struct Frame {
-    svg: String,
+    picture: Picture,
+    /// What would be kept, in words.
     words: String,
-    first: u64,
-    last: u64,
+    epoch: u64,
+}
+
+/// The rules of drawings on a dark page, whether its reader or the reader's system wants it dark. On paper all is light.
+pub fn style() -> String {
+    format!(
+        "@media screen and (prefers-color-scheme:dark){{{}}}@media screen{{{}}}",
+        dark_rules(":root:not([data-theme=light])"),
+        dark_rules(":root[data-theme=dark]")
+    )
 }
 
 /// What a network's cells consist of, in words.
@@ -35,75 +46,61 @@ pub fn in_words(desc: &ModelDesc) -> String {
     cells.collect::<Vec<_>>().join("; ")
 }
 
-/// The drawing of what was found, alone.
-pub fn found(desc: &ModelDesc) -> Markup {
-    drawing(&draw_svg(desc), "found", &in_words(desc))
+/// The drawing of a network's cells.
+pub fn found(desc: &ModelDesc, catalog: &OpCatalog) -> Markup {
+    drawing(&draw::cells(desc, catalog).svg(Place::Page))
 }
 
-/// The best cells after each epoch by the rule of DARTS, behind a slider; none where epochs have no architecture parameters
-/// or there is but one.
-pub fn over_epochs(
-    training: &Training,
-    supernet: &ModelDesc,
-    found: Option<&ModelDesc>,
-    lab: &Lab,
-) -> Option<Markup> {
+/// A drawing, which describes itself in words.
+fn drawing(svg: &str) -> Markup {
+    html! { div.drawing { (PreEscaped(svg)) } }
+}
+
+/// The supernet's cells after each epoch behind a slider, lines as thick as weights, with what would be kept by the rule of
+/// DARTS; none where epochs have no architecture parameters.
+pub fn over_epochs(training: &Training, supernet: &ModelDesc, lab: &Lab) -> Option<Markup> {
     let relaxed = Relaxed::of(training);
-    let catalog = lab.components().ops.catalog();
-    let supernet = Supernet::new(supernet, catalog);
+    let supernet = Supernet::new(supernet, lab.components().ops.catalog());
+    let epochs = (training.epochs.iter()).filter(|(_, epoch)| !epoch.alphas.is_empty());
+    let epochs: Vec<(u64, EdgeWeights)> = epochs
+        .map(|(number, epoch)| {
+            let weights = epoch.alphas.iter().map(|(key, alphas)| (*key, relaxed.weights(alphas)));
+            (number + 1, weights.collect())
+        })
+        .collect();
+    let most = draw::largest(supernet, epochs.iter().map(|(_, weights)| weights));
     let mut frames: Vec<Frame> = Vec::new();
-    for (number, epoch) in training
-        .epochs
-        .iter()
-        .filter(|(_, epoch)| !epoch.alphas.is_empty())
-    {
-        let weights: EdgeWeights = (epoch.alphas.iter())
-            .map(|(key, alphas)| (*key, relaxed.weights(alphas)))
-            .collect();
-        let desc = supernet.finalize(&weights).ok()?;
-        let svg = draw_svg(&desc);
-        match frames.last_mut() {
-            Some(frame) if frame.svg == svg => frame.last = number + 1,
-            _ => frames.push(Frame {
-                svg,
-                words: in_words(&desc),
-                first: number + 1,
-                last: number + 1,
-            }),
-        }
-    }
-    if frames.is_empty() {
-        return None;
-    }
-    let changes = frames.len() - 1;
-    if let ([frame], Some(found)) = (frames.as_slice(), found)
-        && frame.svg == draw_svg(found)
-    {
-        return Some(html! {
-            p { "The best cells by the rule of DARTS were these " (epochs(frame)) "; they did not change in any logged epoch." }
+    let mut changes = 0;
+    let mut last = None;
+    for (epoch, weights) in &epochs {
+        let kept = supernet.finalize(weights).ok()?;
+        let strengths = Strengths { weights, most };
+        frames.push(Frame {
+            picture: draw::search(supernet, strengths).ok()?,
+            words: in_words(&kept),
+            epoch: *epoch,
         });
+        changes += usize::from(last.is_some_and(|last| last != kept));
+        last = Some(kept);
     }
-    let size = frames
-        .iter()
-        .map(|frame| frame.svg.len())
-        .max()
-        .unwrap_or(1);
-    let most = (MOST_BYTES / size.max(1)).max(2);
-    let kept = spread(frames.len(), most);
+    let size = frames.last()?.picture.in_frame(FRAME).len();
+    let kept = spread(frames.len(), (MOST_BYTES / size.max(1)).max(2));
     let shown: Vec<&Frame> = kept.iter().filter_map(|i| frames.get(*i)).collect();
     let last = shown.len().saturating_sub(1);
     Some(html! {
         p {
-            "What the search would have found after each epoch, chosen by the rule of DARTS: on each edge the op of the largest weight, at each node the strongest edges. "
-            @match changes {
-                0 => "The choice did not change in any logged epoch.",
-                1 => "The choice changed once.",
-                n => { "The choice changed " (n) " times." },
+            "The supernet after each epoch: every edge with its strongest ops, as thick as their weights. Labels name what the search would have found then by the rule of DARTS: on each edge the op of the largest weight, at each node the strongest edges; edges that would have been left out are faint. "
+            @match (epochs.len(), changes) {
+                (1, _) => {}
+                (_, 0) => "The choice did not change in any logged epoch.",
+                (_, 1) => "The choice changed once.",
+                (_, n) => { "The choice changed " (n) " times." },
             }
             @if shown.len() < frames.len() {
-                " So that the page stays small, " (shown.len()) " of the " (frames.len()) " different choices are drawn, evenly spread."
+                " So that the page stays small, " (shown.len()) " of the " (frames.len()) " epochs are drawn, evenly spread."
             }
         }
+        @if let Some(frame) = shown.last() { (PreEscaped(frame.picture.frame(FRAME))) }
         div data-frames[shown.len() > 1] {
             @if shown.len() > 1 {
                 div.slider hidden {
@@ -112,21 +109,14 @@ pub fn over_epochs(
                     output for="epochs" {}
                 }
             }
-            @for (i, frame) in shown.iter().enumerate() {
-                figure.frame data-name=(epochs(frame)) {
-                    figcaption { (epochs(frame)) ": " (frame.words) }
-                    (drawing(&frame.svg, &format!("e{i}"), &frame.words))
+            @for frame in &shown {
+                figure.frame data-name={ "after epoch " (frame.epoch) } {
+                    figcaption { "after epoch " (frame.epoch) ": " (frame.words) }
+                    (drawing(&frame.picture.in_frame(FRAME)))
                 }
             }
         }
     })
-}
-
-fn epochs(frame: &Frame) -> String {
-    match frame.first == frame.last {
-        true => format!("after epoch {}", frame.first),
-        false => format!("after epochs {} to {}", frame.first, frame.last),
-    }
 }
 
 /// At most `most` of `n` indices, evenly spread, the first and the last among them.

@@ -1,6 +1,6 @@
 //! Charts as SVG: lines over an axis, bars, intervals and points, with ticks, units, legends and values to hover.
 
-use maud::{Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crate::ticks::{Unit, range, ticks};
 
@@ -392,16 +392,6 @@ fn thinned(points: &[[f64; 2]]) -> Vec<[f64; 2]> {
     }
     kept.extend(points.last().filter(|last| kept.last() != Some(*last)));
     kept
-}
-
-/// A drawing of cells, which describes itself in words. Its ids are made this drawing's own: several stand on one page.
-pub fn drawing(svg: &str, id: &str, label: &str) -> Markup {
-    let own = svg
-        .replace("<marker id=\"a", &format!("<marker id=\"{id}-a"))
-        .replace("marker-end=\"url(#a", &format!("marker-end=\"url(#{id}-a"));
-    html! {
-        div.drawing role="img" aria-label=(label) { (PreEscaped(own)) }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Runs as pages that one looks at. [`run_page`] makes one HTML file of a run directory, [`runs_page`] one of many runs: what
-//! was found, how good it is, whether the search collapsed, and where all of it comes from.
+//! was found, how good it is, whether the search collapsed, and where all of it comes from. [`desc_page`] makes one of a
+//! network's description, and [`png`] a picture of its cells.
 //!
 //! A page is complete in itself: pictures are SVG within it, nothing is loaded from elsewhere, and without JavaScript all
 //! pictures are visible. Its numbers are those of the run's records; they stand once more, unrounded, as JSON in the element
@@ -16,8 +17,10 @@ mod alphas;
 mod cells;
 mod chart;
 mod curves;
+mod desc;
 mod log;
 mod page;
+mod png;
 mod provenance;
 mod run;
 mod runs;
@@ -27,6 +30,8 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+pub use desc::desc_page;
+pub use png::{Ground, png};
 pub use run::run_page;
 pub use runs::runs_page;
 
@@ -52,6 +57,9 @@ pub enum ReportError {
         /// What is wrong with its files.
         why: String,
     },
+    /// A drawing.
+    #[error("cannot make the picture: {0}")]
+    Drawing(String),
 }
 
 impl ReportError {

@@ -1,15 +1,43 @@
 "use strict";
+// Lines of one drawing become those of another one of the same layout; where a line stays, the style sheet moves it there.
+const become = (stage, drawing) => {
+  const from = [...stage.querySelectorAll(".dr-edge")];
+  const to = [...drawing.querySelectorAll(".dr-edge")];
+  from.forEach((edge, i) => {
+    const paths = [...edge.querySelectorAll("path")];
+    const others = [...to[i].querySelectorAll("path")];
+    edge.setAttribute("style", to[i].getAttribute("style") || "");
+    edge.querySelector("title").textContent = to[i].querySelector("title").textContent;
+    paths.slice(others.length).forEach((path) => path.remove());
+    others.forEach((other, k) => {
+      if (!paths[k]) { edge.append(other.cloneNode(true)); return; }
+      for (const name of ["d", "class", "style", "stroke", "stroke-width", "opacity"]) {
+        const value = other.getAttribute(name);
+        if (value === null) paths[k].removeAttribute(name); else paths[k].setAttribute(name, value);
+      }
+    });
+  });
+  stage.querySelectorAll(".dr-label").forEach((label) => label.remove());
+  const labels = [...drawing.querySelectorAll(".dr-label")].map((label) => label.cloneNode(true));
+  from[from.length - 1].after(...labels);
+  for (const name of ["desc", "figcaption"]) stage.querySelector(name).textContent = drawing.querySelector(name).textContent;
+};
 for (const box of document.querySelectorAll("[data-frames]")) {
   const frames = [...box.querySelectorAll(".frame")];
   const bar = box.querySelector(".slider");
   const input = bar.querySelector("input");
   const told = bar.querySelector("output");
+  // The last one stays on the page and becomes each of the others.
+  const stage = frames[frames.length - 1];
+  const drawings = frames.map((frame) => frame === stage ? frame.cloneNode(true) : frame);
   const show = () => {
-    frames.forEach((frame, i) => { frame.hidden = i !== Number(input.value); });
-    told.textContent = frames[input.value].dataset.name;
+    const drawing = drawings[input.value];
+    become(stage, drawing);
+    told.textContent = stage.dataset.name = drawing.dataset.name;
     input.setAttribute("aria-valuetext", told.textContent);
   };
   input.addEventListener("input", show);
+  frames.forEach((frame) => { frame.hidden = frame !== stage; });
   bar.hidden = false;
   show();
 }

@@ -85,7 +85,7 @@ pub fn page(
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(STYLE)) (PreEscaped(crate::cells::style())) }
             }
             body {
                 header {
@@ -104,7 +104,7 @@ pub fn page(
                         section id=(s.id) { h2 { (s.title) } (s.body) }
                     }
                 }
-                footer { "Made by archai from the records of the run; the page needs nothing from elsewhere." }
+                footer { "Made by archai; the page needs nothing from elsewhere." }
                 script type="application/json" id="data" { (PreEscaped(embedded(data))) }
                 script { (PreEscaped(SCRIPT)) }
             }

@@ -418,12 +418,12 @@ impl<'a> Run<'a> {
         let over = self
             .searched()
             .zip(self.supernet.as_ref())
-            .and_then(|(t, s)| cells::over_epochs(t, s, self.found.as_ref(), self.lab));
+            .and_then(|(t, s)| cells::over_epochs(t, s, self.lab));
         if self.found.is_none() && over.is_none() {
             return None;
         }
         Some(html! {
-            @if let Some(desc) = &self.found { (cells::found(desc)) }
+            @if let Some(desc) = &self.found { (cells::found(desc, self.lab.components().ops.catalog())) }
             @if let Some(text) = genotype { p { "As a genotype:" } pre { (text) } }
             @if let Some(over) = over { h3 { "As the search went on" } (over) }
         })

@@ -6,7 +6,7 @@ mod builder;
 mod catalog;
 mod check;
 mod cost;
-mod draw;
+pub mod draw;
 mod error;
 mod foreign;
 mod genotype;
