@@ -64,7 +64,10 @@ pub fn over_epochs(training: &Training, supernet: &ModelDesc, lab: &Lab) -> Opti
     let epochs = (training.epochs.iter()).filter(|(_, epoch)| !epoch.alphas.is_empty());
     let epochs: Vec<(u64, EdgeWeights)> = epochs
         .map(|(number, epoch)| {
-            let weights = epoch.alphas.iter().map(|(key, alphas)| (*key, relaxed.weights(alphas)));
+            let weights = epoch
+                .alphas
+                .iter()
+                .map(|(key, alphas)| (*key, relaxed.weights(alphas)));
             (number + 1, weights.collect())
         })
         .collect();

@@ -1,6 +1,8 @@
 //! A network on a page: its parts in order, its cells drawn, and what they cost. It needs no run.
 
-use archai_spec::desc::{DescErrors, ModelDesc, ModelTable, OpCatalog, PartRow, Shape};
+use archai_spec::desc::{
+    CellType, DescErrors, ModelDesc, ModelTable, OpCatalog, PartRow, Shape, StemInput,
+};
 use archai_spec::numbers::{millions, percent, thousands};
 use maud::{Markup, html};
 use serde_json::json;
@@ -17,12 +19,17 @@ pub fn desc_page(desc: &ModelDesc, name: &str, catalog: &OpCatalog) -> Result<St
     let table = desc.table(catalog)?;
     let size = |shape: Shape| format!("{}×{}×{}", shape.channels, shape.height, shape.width);
     let distinct = desc.distinct_cells();
-    let reductions = distinct.iter().filter(|group| group.cell_type == archai_spec::desc::CellType::Reduction);
+    let reductions = distinct
+        .iter()
+        .filter(|group| group.cell_type == CellType::Reduction);
     let reductions: usize = reductions.map(|group| group.cells.len()).sum();
-    let mut reasons = vec![html! { (thousands(table.total.macs)) " multiply-adds for one picture." }];
+    let mut reasons =
+        vec![html! { (thousands(table.total.macs)) " multiply-adds for one picture." }];
     if table.total_with_aux != table.total {
         let more = table.total_with_aux.params - table.total.params;
-        reasons.push(html! { "In training an auxiliary tower has " (thousands(more)) " parameters more." });
+        reasons.push(
+            html! { "In training an auxiliary tower has " (thousands(more)) " parameters more." },
+        );
     }
     if table.alphas > 0 {
         reasons.push(html! { (thousands(table.alphas)) " architecture parameters: this is a supernet, whose edges are not chosen yet." });
@@ -33,7 +40,7 @@ pub fn desc_page(desc: &ModelDesc, name: &str, catalog: &OpCatalog) -> Result<St
             answer: format!("A network of {}", plural(desc.cells.len(), "cell")),
             tone: Tone::Plain,
             reasons: vec![
-                html! { (plural(reductions, "reduction")) " among them, which halve the picture; " (plural(distinct.len(), "cell")) " of them differ." },
+                html! { (plural(reductions, "reduction")) " among them, which halve the picture; " (distinct.len()) " different architectures of cells." },
                 html! { "From pictures of " (size(desc.input)) " to " (desc.n_classes) " classes." },
             ],
         },
@@ -71,7 +78,8 @@ pub fn desc_page(desc: &ModelDesc, name: &str, catalog: &OpCatalog) -> Result<St
             body: html! { pre { (genotype) } },
         });
     }
-    let data = json!({ "name": name, "input": desc.input, "n_classes": desc.n_classes, "table": table });
+    let data =
+        json!({ "name": name, "input": desc.input, "n_classes": desc.n_classes, "table": table });
     let below = html! { p.soft { "A network's description" } };
     let intro = html! { div.cards { @for card in &cards { (card.draw()) } } };
     Ok(page(name, below, intro, sections, &data))
@@ -81,20 +89,33 @@ pub fn desc_page(desc: &ModelDesc, name: &str, catalog: &OpCatalog) -> Result<St
 fn reads(desc: &ModelDesc) -> Markup {
     let inputs = desc.cells.iter().map(|cell| {
         let inputs = cell.stems.len();
-        (0..inputs).filter(|&state| cell.reads(state)).map(|state| inputs - state).max().unwrap_or(0)
+        (0..inputs)
+            .filter(|&state| cell.reads(state))
+            .map(|state| inputs - state)
+            .max()
+            .unwrap_or(0)
     });
     match inputs.max() {
         Some(1) => html! { "A cell reads the output of the one before it." },
-        Some(n) if n > 1 => html! { "A cell reads the outputs of the last " (n) " before it: c" sub { "k−1" } " is the last one." },
+        Some(n) if n > 1 => {
+            html! { "A cell reads the outputs of the last " (n) " before it: c" sub { "k−1" } " is the last one." }
+        }
         _ => html! {},
     }
 }
 
 /// The parts in order.
 fn flow(desc: &ModelDesc, table: &ModelTable) -> Markup {
-    let class = |row: &PartRow| match row.cell_type {
+    // Nothing reads a tower, and a stem that reads the picture does not read the stem before it.
+    let n_stems = desc.stems.len();
+    let leads = |i: usize| match desc.stems.get(i + 1) {
+        Some(next) => next.input != StemInput::Image,
+        None => true,
+    };
+    let class = |i: usize, row: &PartRow| match row.cell_type {
         Some(kind) => kind.to_string(),
-        None if row.part.starts_with("aux ") => "aux".to_string(),
+        None if row.part.starts_with("aux ") => "aux apart".to_string(),
+        None if i < n_stems && !leads(i) => "apart".to_string(),
         None => String::new(),
     };
     html! {
@@ -103,8 +124,8 @@ fn flow(desc: &ModelDesc, table: &ModelTable) -> Markup {
                 strong { "picture" }
                 span { (desc.input.channels) "×" (desc.input.height) "×" (desc.input.width) }
             }
-            @for row in &table.rows {
-                li class=(class(row)) {
+            @for (i, row) in table.rows.iter().enumerate() {
+                li class=(class(i, row)) {
                     strong {
                         (row.part)
                         @if let Some(kind) = row.cell_type { " · " (kind) }
@@ -112,6 +133,7 @@ fn flow(desc: &ModelDesc, table: &ModelTable) -> Markup {
                     @if row.cell_type.is_none() { span { (row.what) } }
                     span { (row.out.channels) "×" (row.out.height) "×" (row.out.width) }
                     @if row.cost.params > 0 { span { (thousands(row.cost.params)) " parameters" } }
+                    @if row.cost.macs > 0 { span { (millions(row.cost.macs)) " multiply-adds" } }
                 }
             }
         }

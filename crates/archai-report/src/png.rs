@@ -57,12 +57,16 @@ impl Ground {
 pub fn png(picture: &Picture, scale: f32, ground: Ground) -> Result<Vec<u8>, ReportError> {
     let fonts = [REGULAR, BOLD].map(|font| Face::parse(font, 0));
     let [Ok(regular), Ok(bold)] = fonts else {
-        return Err(ReportError::Drawing("the font of drawings cannot be read".to_string()));
+        return Err(ReportError::Drawing(
+            "the font of drawings cannot be read".to_string(),
+        ));
     };
     let side = |v: f64| (v.ceil() * f64::from(scale)).round();
     let (width, height) = (side(picture.width), side(picture.height));
     let fits = width >= 1.0 && height >= 1.0 && width * height <= MOST_PIXELS as f64;
-    let pixmap = fits.then(|| Pixmap::new(width as u32, height as u32)).flatten();
+    let pixmap = fits
+        .then(|| Pixmap::new(width as u32, height as u32))
+        .flatten();
     let Some(pixmap) = pixmap else {
         return Err(ReportError::Drawing(format!(
             "{width:.0}×{height:.0} pixels are no picture that can be drawn; expected at least one and at most {MOST_PIXELS} in all: \
@@ -117,7 +121,8 @@ impl Canvas<'_> {
     fn stroke(&mut self, path: Option<Path>, ink: Ink, opacity: f64, stroke: &Stroke) {
         let paint = self.paint(ink, opacity);
         if let Some(path) = path {
-            self.pixmap.stroke_path(&path, &paint, stroke, self.by, None);
+            self.pixmap
+                .stroke_path(&path, &paint, stroke, self.by, None);
         }
     }
 
@@ -128,19 +133,35 @@ impl Canvas<'_> {
                     width: line.width as f32,
                     line_cap: LineCap::Butt,
                     line_join: LineJoin::Miter,
-                    dash: line.dashed.then(|| StrokeDash::new(vec![5.0, 4.0], 0.0)).flatten(),
+                    dash: line
+                        .dashed
+                        .then(|| StrokeDash::new(vec![5.0, 4.0], 0.0))
+                        .flatten(),
                     ..Stroke::default()
                 };
                 self.stroke(path_of(line), line.ink, line.opacity, &stroke);
             }
-            Shape::Box { at, radius, fill, border } => {
+            Shape::Box {
+                at,
+                radius,
+                fill,
+                border,
+            } => {
                 self.fill(rounded(*at, *radius), *fill);
                 if let Some(ink) = border {
-                    let stroke = Stroke { width: 1.5, ..Stroke::default() };
+                    let stroke = Stroke {
+                        width: 1.5,
+                        ..Stroke::default()
+                    };
                     self.stroke(rounded(*at, *radius), *ink, 1.0, &stroke);
                 }
             }
-            Shape::Head { tip, size: [length, half], up, fill } => {
+            Shape::Head {
+                tip,
+                size: [length, half],
+                up,
+                fill,
+            } => {
                 let [x, y] = tip.map(|v| v as f32);
                 let (length, half) = (*length as f32, *half as f32);
                 let mut path = PathBuilder::new();
@@ -158,7 +179,15 @@ impl Canvas<'_> {
                 path.close();
                 self.fill(path.finish(), *fill);
             }
-            Shape::Text { at, text, sub, size, bold, middle, ink } => {
+            Shape::Text {
+                at,
+                text,
+                sub,
+                size,
+                bold,
+                middle,
+                ink,
+            } => {
                 let face = if *bold { &self.bold } else { &self.regular };
                 let small = size * SUB_SIZE;
                 let own = advance(face, text, *size);
@@ -168,7 +197,13 @@ impl Canvas<'_> {
                 };
                 let mut letters = PathBuilder::new();
                 write(&mut letters, face, text, [start, at[1]], *size);
-                write(&mut letters, face, sub, [start + own, at[1] + size * SUB_DROP], small);
+                write(
+                    &mut letters,
+                    face,
+                    sub,
+                    [start + own, at[1] + size * SUB_DROP],
+                    small,
+                );
                 self.fill(letters.finish(), *ink);
             }
         }
@@ -225,14 +260,21 @@ fn em(face: &Face<'_>, size: f64) -> f64 {
 }
 
 fn advance(face: &Face<'_>, text: &str, size: f64) -> f64 {
-    let advances = text.chars().map(|c| face.glyph_hor_advance(glyph(face, c)).unwrap_or(0));
+    let advances = text
+        .chars()
+        .map(|c| face.glyph_hor_advance(glyph(face, c)).unwrap_or(0));
     advances.map(f64::from).sum::<f64>() * em(face, size)
 }
 
 fn write(path: &mut PathBuilder, face: &Face<'_>, text: &str, [x, y]: [f64; 2], size: f64) {
     let mut pen = x;
     for c in text.chars() {
-        let outline = &mut Outline { path, x: pen as f32, y: y as f32, em: em(face, size) as f32 };
+        let outline = &mut Outline {
+            path,
+            x: pen as f32,
+            y: y as f32,
+            em: em(face, size) as f32,
+        };
         // A space has no outline.
         let _ = face.outline_glyph(glyph(face, c), outline);
         pen += advance(face, c.encode_utf8(&mut [0; 4]), size);

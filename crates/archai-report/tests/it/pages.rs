@@ -4,7 +4,7 @@ use archai_lab::report::{collate, find};
 use archai_lab::rundir::REPORT_FILE;
 use archai_lab::{Lab, digests};
 use archai_report::runs_page;
-use archai_spec::desc::draw_svg;
+use archai_spec::desc::draw::{self, Place};
 use archai_spec::numbers::percent;
 use serde_json::{Value, json};
 
@@ -78,39 +78,47 @@ fn a_search_says_what_was_found_and_how_it_went() {
     );
     // One chart for each of the five edges of both cells.
     assert_eq!(page.matches("<figcaption>from ").count(), 10);
-    // The last of the drawings over epochs is that of what was found.
     let lab = Lab::builtin();
-    let found = copied
-        .search()
-        .found_desc(lab.components().ops.catalog())
-        .unwrap()
-        .unwrap();
-    let drawn = draw_svg(&found)
-        .replace("<marker id=\"a", "<marker id=\"found-a")
-        .replace("url(#a", "url(#found-a");
+    let catalog = lab.components().ops.catalog();
+    let found = copied.search().found_desc(catalog).unwrap().unwrap();
+    let drawn = draw::cells(&found, catalog).svg(Place::Page);
     assert!(page.contains(&drawn));
+    // One drawing for each epoch, all of one layout; the last one labels what was found.
     let frames: Vec<&str> = page.split("class=\"frame\"").skip(1).collect();
+    assert_eq!(frames.len(), 3);
     let labels = |text: &str| -> Vec<String> {
-        let texts = text
-            .split("<svg ")
-            .nth(1)
-            .unwrap_or_default()
-            .split("</svg>")
-            .next()
-            .unwrap_or_default();
-        texts
-            .split("<text ")
-            .skip(1)
-            .map(|t| t.split('>').nth(1).unwrap_or_default().to_string())
-            .collect()
+        let svg = text.split("</svg>").next().unwrap_or_default();
+        let labels = svg.split("class=\"dr-label\"").skip(1);
+        let names = labels.map(|label| {
+            let text = label
+                .split_once("<text")
+                .unwrap()
+                .1
+                .split_once('>')
+                .unwrap()
+                .1;
+            text.split([' ', '<'])
+                .next()
+                .unwrap_or_default()
+                .to_string()
+        });
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names
     };
-    match frames.last() {
-        Some(last) => {
-            let is_last = last.contains("after epoch 3") || last.contains("to 3");
-            assert!(is_last, "{last:.300}");
-            assert_eq!(labels(last), labels(&drawn));
-        }
-        None => has(&page, &["after epochs 1 to 3; they did not change"]),
+    let last = frames[2];
+    assert!(last.contains("after epoch 3"), "{last:.300}");
+    assert_eq!(labels(last).len(), 8);
+    assert_eq!(labels(last), labels(&drawn));
+    for frame in &frames {
+        assert_eq!(frame.matches("class=\"dr-edge\"").count(), 10);
+        assert_eq!(frame.matches("<use href=\"#cell-frame-").count(), 2);
+    }
+    for part in ["below", "above"] {
+        assert_eq!(
+            page.matches(&format!("id=\"cell-frame-{part}\"")).count(),
+            1
+        );
     }
 }
 

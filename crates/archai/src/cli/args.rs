@@ -1018,6 +1018,51 @@ pub struct ShowArgs {
     pub config_only: Vec<String>,
 }
 
+/// What `archai desc draw` draws, and how.
+#[derive(Args)]
+pub struct DrawArgs {
+    /// A model description, a run directory, or - for standard input
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub file: String,
+    /// What to make
+    #[arg(long, value_enum)]
+    pub format: Option<DrawFormat>,
+    /// Where to put it [default: the description's name with the format's ending]
+    #[arg(short, long, alias = "out", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Draw each pixel of a PNG as so many in both directions [default: 2]
+    #[arg(long, value_name = "N")]
+    pub scale: Option<f32>,
+    /// Draw a PNG on a dark ground; SVG and HTML follow the viewer
+    #[arg(long)]
+    pub dark: bool,
+}
+
+/// What a network is drawn as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DrawFormat {
+    /// The cells as a vector drawing
+    Svg,
+    /// The cells as a picture
+    Png,
+    /// The cells as a graph of Graphviz
+    Dot,
+    /// A page of the whole network
+    Html,
+}
+
+impl DrawFormat {
+    /// The ending of its files.
+    pub fn ending(self) -> &'static str {
+        match self {
+            DrawFormat::Svg => "svg",
+            DrawFormat::Png => "png",
+            DrawFormat::Dot => "dot",
+            DrawFormat::Html => "html",
+        }
+    }
+}
+
 /// `archai desc …`.
 #[derive(Debug, Subcommand)]
 pub enum DescCommand {
@@ -1052,18 +1097,13 @@ pub enum DescCommand {
         #[arg(value_hint = ValueHint::FilePath)]
         file: String,
     },
-    /// Draw the cells as SVG and as a Graphviz graph
+    /// Draw the cells (SVG, PNG, a Graphviz graph), or make a page of the whole network (HTML)
     #[command(
-        after_help = "Examples:\n  archai desc draw final_model_desc.yaml\n  archai desc draw final_model_desc.yaml -o cells.svg"
+        after_help = "Without --format, the ending of --output says what to make. Without either, the drawing (.svg) and the \
+                      graph (.dot) are put beside the description.\n\nExamples:\n  archai desc draw final_model_desc.yaml\n  \
+                      archai desc draw final_model_desc.yaml -o cells.png\n  archai desc draw final_model_desc.yaml --format html"
     )]
-    Draw {
-        /// A model description, or - for standard input
-        #[arg(value_hint = ValueHint::FilePath)]
-        file: String,
-        /// The drawing (.svg); the graph (.dot) is put beside it [default: the description's name]
-        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        output: Option<PathBuf>,
-    },
+    Draw(DrawArgs),
     /// Scale a found description up or down
     #[command(
         after_help = "Example:\n  archai desc scale final_model_desc.yaml --cells 20 --channels 36 -o large.yaml"

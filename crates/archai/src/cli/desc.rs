@@ -9,19 +9,21 @@ use archai_lab::{
     Lab, RunMode,
     config::{ConfigRequest, all_ops},
 };
+use archai_report::Ground;
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
     Cost, DefaultModelDescBuilder, DescError, Foreign, Genotype, ModelDesc, ModelTable, NodeDesc,
-    OpCatalog, Shape, Which, build, draw_dot, draw_svg, from_genotype, import_archai,
+    OpCatalog, Shape, Which, build, draw, draw_dot, from_genotype, import_archai,
 };
 use archai_spec::graph::{Graph, GraphLayer};
 use archai_spec::numbers::{millions, thousands};
 use archai_spec::settings::{Dataset, ModelDescSettings, StemWiring};
 use archai_spec::spaces::NASBENCH201;
+use clap::ValueEnum as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use super::args::{CIFAR10, DescCommand, FromArgs, MacroArgs, StemsArg};
+use super::args::{CIFAR10, DescCommand, DrawArgs, DrawFormat, FromArgs, MacroArgs, StemsArg};
 use super::error::CliError;
 use super::text::{self, narrow, wrapped};
 
@@ -65,7 +67,7 @@ pub fn run(command: &DescCommand, lab: &Lab) -> Result<(), CliError> {
                 "{file} is a valid description: {cells} cells, {params} parameters"
             )?)
         }
-        DescCommand::Draw { file, output } => draw(file, output.as_deref(), &catalog),
+        DescCommand::Draw(args) => draw_cells(args, &catalog),
         DescCommand::Scale {
             file,
             macro_args,
@@ -249,34 +251,104 @@ pub(super) fn notes(notes: &[String]) -> Result<(), CliError> {
         .map_err(CliError::from)
 }
 
-fn draw(file: &str, output: Option<&Path>, catalog: &OpCatalog) -> Result<(), CliError> {
-    let file = &description(file)?;
+/// `archai desc draw`.
+fn draw_cells(args: &DrawArgs, catalog: &OpCatalog) -> Result<(), CliError> {
+    let file = &description(&args.file)?;
     let desc = load(file, catalog)?;
-    let svg = match output {
-        Some(path) => path.to_path_buf(),
-        None if file == "-" => {
-            return Err(CliError::usage(
-                "say where to draw what standard input describes: -o FILE.svg",
-            ));
+    let formats = formats(args)?;
+    let first = formats[0];
+    for (given, flag) in [(args.scale.is_some(), "--scale"), (args.dark, "--dark")] {
+        if given && !formats.contains(&DrawFormat::Png) {
+            return Err(CliError::usage(format!(
+                "{flag} is for PNG: SVG and HTML have any size and follow the ground that their viewer wants; leave it out, or \
+                 draw with --format png"
+            )));
         }
-        None => PathBuf::from(file).with_extension("svg"),
-    };
-    if svg.extension().is_none_or(|ending| ending != "svg") {
-        return Err(CliError::usage(format!(
-            "`{}`: the drawing is SVG; let its name end in .svg",
-            svg.display()
-        )));
     }
-    let dot = svg.with_extension("dot");
-    write_atomically(&svg, |out| out.write_all(draw_svg(&desc).as_bytes()))
-        .map_err(CliError::at_named)?;
-    write_atomically(&dot, |out| out.write_all(draw_dot(&desc).as_bytes()))?;
-    Ok(writeln!(
-        std::io::stdout(),
-        "{}\n{}",
-        svg.display(),
-        dot.display()
-    )?)
+    let path = match &args.output {
+        Some(path) => path.clone(),
+        None if file == "-" => {
+            return Err(CliError::usage(format!(
+                "say where to draw what standard input describes: -o FILE.{}",
+                first.ending()
+            )));
+        }
+        None => PathBuf::from(file).with_extension(first.ending()),
+    };
+    // All is made before anything is written.
+    let mut made: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    for format in formats {
+        let path = match format == first {
+            true => path.clone(),
+            false => path.with_extension(format.ending()),
+        };
+        made.push((path, drawn(&desc, format, args, file, catalog)?));
+    }
+    for (path, bytes) in &made {
+        write_atomically(path, |out| out.write_all(bytes)).map_err(CliError::at_named)?;
+        writeln!(std::io::stdout(), "{}", path.display())?;
+    }
+    Ok(())
+}
+
+/// What is to be made: what is asked for, what the output's name says, or else drawing and graph.
+fn formats(args: &DrawArgs) -> Result<Vec<DrawFormat>, CliError> {
+    if let Some(format) = args.format {
+        return Ok(vec![format]);
+    }
+    let pair = vec![DrawFormat::Svg, DrawFormat::Dot];
+    let Some(path) = &args.output else {
+        return Ok(pair);
+    };
+    let ending = path
+        .extension()
+        .and_then(|ending| ending.to_str())
+        .unwrap_or_default();
+    let known = DrawFormat::value_variants()
+        .iter()
+        .find(|format| format.ending() == ending);
+    match known {
+        Some(DrawFormat::Svg) => Ok(pair),
+        Some(format) => Ok(vec![*format]),
+        None => Err(CliError::usage(format!(
+            "`{}`: its name does not say what to draw; let it end in .svg, .png, .dot or .html, or name a --format",
+            path.display()
+        ))),
+    }
+}
+
+fn drawn(
+    desc: &ModelDesc,
+    format: DrawFormat,
+    args: &DrawArgs,
+    name: &str,
+    catalog: &OpCatalog,
+) -> Result<Vec<u8>, CliError> {
+    let cells = || draw::cells(desc, catalog);
+    match format {
+        DrawFormat::Svg => Ok(cells().svg(draw::Place::File).into_bytes()),
+        DrawFormat::Dot => Ok(draw_dot(desc).into_bytes()),
+        DrawFormat::Png => {
+            let ground = if args.dark {
+                Ground::Dark
+            } else {
+                Ground::Light
+            };
+            archai_report::png(&cells(), args.scale.unwrap_or(2.0), ground)
+                .map_err(|e| CliError::usage(e.to_string()))
+        }
+        DrawFormat::Html => {
+            let name = match name {
+                "-" => "A network",
+                file => Path::new(file)
+                    .file_stem()
+                    .and_then(|stem| stem.to_str())
+                    .unwrap_or(file),
+            };
+            let page = archai_report::desc_page(desc, name, catalog).map_err(CliError::input)?;
+            Ok(page.into_bytes())
+        }
+    }
 }
 
 /// The evaluation's settings of an algorithm in a space, for a data set.

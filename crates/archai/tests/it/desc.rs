@@ -161,9 +161,61 @@ fn drawings() {
     assert!(read("v2.svg").contains("<svg") && read("v2.svg").contains("sep_conv_3x3"));
     assert!(read("v2.dot").contains("digraph"));
     assert_eq!(read("v2.svg"), read("other.svg"));
+    let draw = |args: &[&str]| world.run(&[&["desc", "draw", "v2.yaml"], args].concat());
+    let size = |name: &str| {
+        let picture = image::open(world.path(name)).unwrap().to_rgb8();
+        let ground = picture.get_pixel(0, 0);
+        let drawn = picture.pixels().filter(|pixel| *pixel != ground).count();
+        assert!(drawn > picture.pixels().len() / 50, "{name} is blank");
+        (picture.width(), picture.height(), ground.0)
+    };
+    let svg = read("v2.svg");
+    let number = |name: &str| -> u32 {
+        let rest = svg.split_once(&format!(" {name}=\"")).unwrap().1;
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    let (width, height) = (number("width"), number("height"));
+    assert_eq!(draw(&["-o", "v2.png"]).ok(), "v2.png\n");
+    assert_eq!(size("v2.png"), (2 * width, 2 * height, [255; 3]));
+    draw(&[
+        "--format", "png", "--out", "small", "--scale", "0.5", "--dark",
+    ])
+    .ok();
+    let half = std::fs::read(world.path("small")).unwrap();
+    std::fs::write(world.path("small.png"), &half).unwrap();
+    let (w, h, ground) = size("small.png");
+    assert_eq!((w, h), (width / 2, height / 2));
+    assert!(ground.iter().all(|v| *v < 64), "{ground:?}");
+    draw(&["-o", "again.png", "--scale", "0.5", "--dark"]).ok();
+    assert_eq!(half, std::fs::read(world.path("again.png")).unwrap());
+    assert_eq!(draw(&["--format", "html"]).ok(), "v2.html\n");
+    let page = read("v2.html");
+    for text in [
+        "<h1>v2</h1>",
+        "cell 19 · regular",
+        "sep_conv_3x3",
+        "576×8×8",
+        "As a genotype",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    assert!(
+        !page
+            .replace("http://www.w3.org/2000/svg", "")
+            .contains("http")
+    );
+    draw(&["--format", "dot", "-o", "cells.gv"]).ok();
+    assert!(read("cells.gv").contains("digraph"));
+    draw(&["-o", "v2.pdf"]).fails(2, &["end in .svg, .png, .dot or .html"]);
+    for scale in ["0", "-1", "NaN", "1000"] {
+        let scale = format!("--scale={scale}");
+        draw(&["-o", "none.png", &scale]).fails(2, &["pixels are no picture"]);
+    }
+    assert!(!world.path("none.png").exists());
+    draw(&["--dark"]).fails(2, &["--dark is for PNG"]);
     world
-        .run(&["desc", "draw", "v2.yaml", "-o", "v2.png"])
-        .fails(2, &["end in .svg"]);
+        .run(&["desc", "draw", "-", "--format", "png"])
+        .fails(2, &["-o FILE.png"]);
 }
 
 #[test]

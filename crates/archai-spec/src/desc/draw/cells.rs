@@ -60,12 +60,16 @@ pub fn largest<'w>(supernet: Supernet<'_>, all: impl IntoIterator<Item = &'w Edg
     let mut most = 0.0_f64;
     for (&(cell, node, edge), weights) in all.into_iter().flatten() {
         let nodes = supernet.desc.cells.get(cell).map(|cell| &cell.nodes);
-        let edges = nodes.and_then(|nodes| nodes.get(node)).map(|node| &node.edges);
+        let edges = nodes
+            .and_then(|nodes| nodes.get(node))
+            .map(|node| &node.edges);
         let Some(edge) = edges.and_then(|edges| edges.get(edge)) else {
             continue;
         };
         let children = edge.op.children.iter().zip(weights);
-        let kept = children.filter(|(child, weight)| !supernet.catalog.is_zero(&child.op.name) && weight.is_finite());
+        let kept = children.filter(|(child, weight)| {
+            !supernet.catalog.is_zero(&child.op.name) && weight.is_finite()
+        });
         most = kept.fold(most, |most, (_, weight)| most.max(*weight));
     }
     if most > 0.0 { most } else { 1.0 }
