@@ -254,7 +254,6 @@ pub(super) fn notes(notes: &[String]) -> Result<(), CliError> {
 /// `archai desc draw`.
 fn draw_cells(args: &DrawArgs, catalog: &OpCatalog) -> Result<(), CliError> {
     let file = &description(&args.file)?;
-    let desc = load(file, catalog)?;
     let formats = formats(args)?;
     let first = formats[0];
     for (given, flag) in [(args.scale.is_some(), "--scale"), (args.dark, "--dark")] {
@@ -275,6 +274,7 @@ fn draw_cells(args: &DrawArgs, catalog: &OpCatalog) -> Result<(), CliError> {
         }
         None => PathBuf::from(file).with_extension(first.ending()),
     };
+    let desc = load(file, catalog)?;
     // All is made before anything is written.
     let mut made: Vec<(PathBuf, Vec<u8>)> = Vec::new();
     for format in formats {
