@@ -282,7 +282,7 @@ fn draw_cells(args: &DrawArgs, catalog: &OpCatalog) -> Result<(), CliError> {
             true => path.clone(),
             false => path.with_extension(format.ending()),
         };
-        made.push((path, drawn(&desc, format, args, file, catalog)?));
+        made.push((path, drawn(&desc, format, args, catalog)?));
     }
     for (path, bytes) in &made {
         write_atomically(path, |out| out.write_all(bytes)).map_err(CliError::at_named)?;
@@ -321,7 +321,6 @@ fn drawn(
     desc: &ModelDesc,
     format: DrawFormat,
     args: &DrawArgs,
-    name: &str,
     catalog: &OpCatalog,
 ) -> Result<Vec<u8>, CliError> {
     let cells = || draw::cells(desc, catalog);
@@ -338,12 +337,15 @@ fn drawn(
                 .map_err(|e| CliError::usage(e.to_string()))
         }
         DrawFormat::Html => {
-            let name = match name {
-                "-" => "A network",
-                file => Path::new(file)
-                    .file_stem()
-                    .and_then(|stem| stem.to_str())
-                    .unwrap_or(file),
+            // The run that found it, or the file.
+            let path = Path::new(&args.file);
+            let name = match path.is_dir() {
+                true => path.file_name(),
+                false => path.file_stem(),
+            };
+            let name = match (args.file.as_str(), name.and_then(|name| name.to_str())) {
+                ("-", _) | (_, None) => "A network",
+                (_, Some(name)) => name,
             };
             let page = archai_report::desc_page(desc, name, catalog).map_err(CliError::input)?;
             Ok(page.into_bytes())
