@@ -1019,7 +1019,7 @@ pub struct ShowArgs {
 }
 
 /// What `archai desc draw` draws, and how.
-#[derive(Args)]
+#[derive(Clone, Debug, Args)]
 pub struct DrawArgs {
     /// A model description, a run directory, or - for standard input
     #[arg(value_hint = ValueHint::AnyPath)]
