@@ -1,5 +1,6 @@
 //! Spaces of networks and their members.
 
+pub mod build;
 mod check;
 mod checked;
 mod compile;

@@ -25,7 +25,7 @@ impl Block {
 
 /// Type of an argument.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ty {
+pub(crate) enum Ty {
     /// A whole number, at least 1.
     Count,
     /// Any whole number.
@@ -70,7 +70,7 @@ pub(crate) struct Own {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    args: &'static [(&'static str, Ty)],
+    pub args: &'static [(&'static str, Ty)],
     build: fn(&Given<'_>) -> Result<Block, String>,
 }
 

@@ -235,6 +235,34 @@ fn args(node: &Node, of: &str) -> Result<Args, SpaceError> {
     }
 }
 
+/// Arguments in the order in which the op lists them, without those that say what holds anyway, words for norms being truth
+/// values.
+pub(crate) fn ordered(op: &str, mut args: Args) -> Args {
+    args.retain(|(name, value)| match (name.as_str(), &value.kind) {
+        ("stride", ValueKind::Lit(value)) => *value != Lit::Int(1),
+        ("se", ValueKind::Lit(value)) => *value != Lit::Bool(false),
+        _ => true,
+    });
+    for (name, value) in &mut args {
+        let norm = match (&value.kind, name == "norm") {
+            (ValueKind::Lit(Lit::Text(text)), true) => text,
+            _ => continue,
+        };
+        match norm.as_str() {
+            "batch" => value.kind = ValueKind::Lit(Lit::Bool(true)),
+            "none" => value.kind = ValueKind::Lit(Lit::Bool(false)),
+            _ => {}
+        }
+    }
+    let order = ops::find(op).map_or(&[][..], |op| op.args);
+    let place = |name: &str| {
+        let found = order.iter().position(|(known, _)| *known == name);
+        found.unwrap_or(order.len())
+    };
+    args.sort_by_key(|(name, _)| place(name));
+    args
+}
+
 /// One layer or a list of them.
 fn layers(node: &Node) -> Result<Vec<Layer>, SpaceError> {
     match &node.value {
@@ -362,7 +390,7 @@ fn construct(key: &str, node: &Node) -> Result<LayerKind, SpaceError> {
                 kinds,
             })
         }
-        op => LayerKind::Op(op.to_owned(), args(node, op)?),
+        op => LayerKind::Op(op.to_owned(), ordered(op, args(node, op)?)),
     })
 }
 

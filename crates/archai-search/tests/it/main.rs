@@ -1,3 +1,5 @@
 //! Tests of archai-search as its users see it.
 
+mod builder;
+mod errors;
 mod spaces;
