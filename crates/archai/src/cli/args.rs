@@ -136,6 +136,12 @@ pub enum Command {
     /// Show, check, draw, scale and convert model descriptions
     #[command(subcommand, arg_required_else_help = true)]
     Desc(DescCommand),
+    /// Check, count, sample and draw spaces of discrete search
+    ///
+    /// A space is a YAML file in the language of docs/search_spaces.md, or one that comes with the program. It is not one of
+    /// `archai spaces`, which are spaces of supernets.
+    #[command(subcommand, arg_required_else_help = true)]
+    Space(SpaceCommand),
     /// Make a model file of weights that another program trained
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
@@ -934,6 +940,115 @@ pub struct ListArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Which space of discrete search.
+#[derive(Clone, Debug, Args)]
+pub struct SpaceArg {
+    /// A file in the language of docs/search_spaces.md, or a name of `archai space list`
+    #[arg(value_name = "SPACE", value_hint = ValueHint::FilePath)]
+    pub space: String,
+}
+
+/// `archai space …`.
+#[derive(Debug, Subcommand)]
+pub enum SpaceCommand {
+    /// List the spaces that come with the program
+    #[command(after_help = "Example:\n  archai space list --json")]
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the ops of the language; those of `archai ops` are ops of it, too
+    #[command(after_help = "Example:\n  archai space ops")]
+    Ops {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check every member; say how many there are, how large, and what is hardly meant
+    #[command(
+        after_help = "Examples:\n  archai space check mine.yaml\n  archai space check mobile --limit 'params<=2e6' --limit 'macs<=3e8'"
+    )]
+    Check {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// What some member must keep: params<=N or macs<=N
+        #[arg(long, value_name = "LIMIT")]
+        limit: Vec<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the choices, each at its place
+    #[command(
+        after_help = "Examples:\n  archai space show mlp\n  archai space show mine.yaml --json"
+    )]
+    Show {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Count the members and, of up to a million, the different networks among them
+    #[command(after_help = "Example:\n  archai space count nb201")]
+    Count {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Draw members at random
+    #[command(after_help = "Example:\n  archai space sample mobile --n 5 --seed 3")]
+    Sample {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        n: u32,
+        /// The same seed gives the same members
+        #[arg(long, value_name = "SEED", default_value_t = 0)]
+        seed: u64,
+        /// As JSON, with all choices
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the model description of a member, as `archai train` takes it
+    #[command(after_help = "Example:\n  archai space desc nb201 nb201-433000 -o cell.yaml")]
+    Desc {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// Id of the member
+        id: String,
+        /// File for the description [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Draw the network of a member as SVG and as a Graphviz graph
+    #[command(
+        after_help = "Examples:\n  archai space draw nb201 nb201-433000 -o cell.svg\n  archai space draw mine.yaml --seed 3"
+    )]
+    Draw {
+        /// The space.
+        #[command(flatten)]
+        space: SpaceArg,
+        /// Id of the member [default: a random one]
+        id: Option<String>,
+        /// Which random member
+        #[arg(long, value_name = "SEED", default_value_t = 0, conflicts_with = "id")]
+        seed: u64,
+        /// The drawing (.svg); the graph (.dot) is put beside it [default: the space's name]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `archai config …`.

@@ -234,7 +234,7 @@ pub(super) fn load(file: &str, catalog: &OpCatalog) -> Result<ModelDesc, CliErro
 }
 
 /// Writes a description to a file or to standard output.
-fn give(desc: &ModelDesc, output: Option<&Path>) -> Result<(), CliError> {
+pub(super) fn give(desc: &ModelDesc, output: Option<&Path>) -> Result<(), CliError> {
     let text = desc.to_yaml().map_err(CliError::caused)?;
     match output {
         Some(path) => {

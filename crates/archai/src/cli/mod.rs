@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod runs;
 mod shell;
+mod space;
 mod summary;
 mod table;
 mod terminal;
@@ -239,6 +240,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Transforms(args) => lists::named(*args, &lab.components().transforms),
         Command::Config(command) => config::run(command, overrides, lab),
         Command::Desc(command) => desc::run(command, lab),
+        Command::Space(command) => space::run(command),
         Command::Import(args) => import::run(args, lab),
         Command::Data(command) => data::run(command, overrides, lab, env),
         Command::Bench(args) => crate::bench::run(args, env),
