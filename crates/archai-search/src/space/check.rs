@@ -23,6 +23,10 @@ use super::tree::{
 const MAX_COMBINATIONS: usize = 1_000_000;
 /// Most combinations of the choices that conditions name.
 const MAX_CONDITIONED: usize = 20_000;
+/// Most steps of a check, which takes half a minute then.
+const MAX_STEPS: u64 = 5_000_000;
+/// Most shapes and uses that can reach one place.
+const MAX_TABLE: usize = 50_000;
 /// Most failures that are kept: the one with the fewest unusual choices is shown.
 const MAX_FAILURES: usize = 1000;
 
@@ -250,6 +254,7 @@ struct Dp<'a> {
     /// Shared layers whose choices are tried one by one.
     each: BTreeSet<usize>,
     failures: Vec<Failure>,
+    steps: std::cell::Cell<u64>,
 }
 
 fn many(pos: &Pos) -> Stop {
@@ -263,6 +268,19 @@ fn many(pos: &Pos) -> Stop {
 }
 
 impl<'a> Dp<'a> {
+    fn step(&self, pos: &Pos) -> Result<(), Stop> {
+        self.steps.set(self.steps.get() + 1);
+        match self.steps.get() > MAX_STEPS {
+            true => Err(Stop::Error(SpaceError::at(
+                pos,
+                format!(
+                    "the check takes more than {MAX_STEPS} steps; let fewer choices decide over shapes, or shorten conditions"
+                ),
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// All assignments of the free choices of a part, in order.
     fn assignments(&self, pos: &Pos, walk: &Walk<'_>) -> Result<Vec<Vec<(usize, u16)>>, Stop> {
         let mut choices = self.env.clone();
@@ -274,6 +292,7 @@ impl<'a> Dp<'a> {
         };
         let mut all = Vec::new();
         loop {
+            self.step(pos)?;
             walk(&mut choices, &mut odometer)?;
             all.push(
                 odometer
@@ -328,7 +347,14 @@ impl<'a> Dp<'a> {
                     Rope::and(&tally.extremes[0].1, rope),
                 );
             }
+            if result.len() > MAX_TABLE {
+                return Err(Stop::Error(SpaceError::new(format!(
+                    "more than {MAX_TABLE} different shapes can reach one place of the network, which are too many to check; let \
+                     fewer choices decide over shapes"
+                ))));
+            }
             for (next_at, next_tally) in next {
+                self.step(&Pos::default())?;
                 let mut uses = at.uses.clone();
                 for (key, n) in next_at.uses {
                     *uses.entry(key).or_insert(0) += n;
@@ -1080,6 +1106,7 @@ pub(crate) fn check(
         env: vec![NONE; tree.slots.len()],
         each: BTreeSet::new(),
         failures: Vec::new(),
+        steps: std::cell::Cell::new(0),
     };
     let settings = recipe_count(tree);
     let whole = dp.whole(name, input, classes, &settings)?;

@@ -16,6 +16,8 @@ use super::{Features, MAX_ENUMERATED, Member, RecipeValue, SearchSpace, SpaceErr
 
 /// How often a random member is drawn until conditions are met.
 const TRIES: u64 = 10_000;
+/// Layers of all networks together by which it is judged whether a choice matters; of larger spaces it is not judged.
+const JUDGED_LAYERS: usize = 2_000_000;
 /// Random members by which it is judged whether a choice matters.
 const JUDGES: u64 = 24;
 
@@ -112,10 +114,20 @@ impl Space {
     /// # Errors
     /// As [`Space::parse`].
     pub fn new(desc: SpaceDesc) -> Result<Space, SpaceError> {
-        let mut catalog = OpCatalog::builtin();
-        catalog
-            .register(archai_spec::ops::squeeze_excite())
-            .map_err(|e| SpaceError::new(e.to_string()))?;
+        Space::with_ops(desc, OpCatalog::builtin())
+    }
+
+    /// Checks a space in which ops of a catalogue may stand that a program has registered ops of its own in. They take
+    /// `out`, `stride` and the parameters that they list.
+    ///
+    /// # Errors
+    /// As [`Space::parse`].
+    pub fn with_ops(desc: SpaceDesc, mut catalog: OpCatalog) -> Result<Space, SpaceError> {
+        if catalog.get("squeeze_excite").is_err() {
+            catalog
+                .register(archai_spec::ops::squeeze_excite())
+                .map_err(|e| SpaceError::new(e.to_string()))?;
+        }
         check_recipe(&desc)?;
         let tree = Tree::grow(&desc, &catalog)?;
         match desc.network.last().map(|layer| &layer.kind) {
@@ -165,6 +177,14 @@ impl Space {
         space.report.one_shot = space.one_shot();
         space.report.warnings = space.warnings();
         Ok(space)
+    }
+
+    /// Reads a space without checking its members, for [`Space::with_ops`].
+    ///
+    /// # Errors
+    /// What is wrong with the text, by place.
+    pub fn read(file: &str, text: &str) -> Result<SpaceDesc, SpaceError> {
+        yaml::read(file, text)
     }
 
     /// As it was written.
@@ -308,8 +328,10 @@ impl Space {
         let mut seen = BTreeSet::new();
         for slot in &self.tree.slots {
             let name = slot.place.rsplit('.').next().unwrap_or_default();
+            let mut known = BTreeMap::new();
             for (i, option) in slot.options.iter().enumerate() {
-                if let Some(first) = slot.options[..i].iter().position(|o| o == option) {
+                let first = *known.entry(option).or_insert(i);
+                if first < i {
                     let text = format!(
                         "{}options {first} and {i} of `{name}` are equal: {option}",
                         slot.pos
@@ -335,6 +357,7 @@ impl Space {
         let mut matters: BTreeMap<String, (bool, u32)> = BTreeMap::new();
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         let key = Key::new(0).with("choices without influence");
+        let mut left = (JUDGED_LAYERS / self.tree.layers.max(1)).min(5000);
         for i in 0..JUDGES {
             let mut rng = key.with(i).rng();
             let member = self.random(&mut rng);
@@ -356,6 +379,10 @@ impl Space {
                 {
                     continue;
                 }
+                if left == 0 {
+                    return Vec::new();
+                }
+                left -= 1;
                 let before = *before.get_or_insert_with(|| hash(&member));
                 let mut other = member.clone();
                 let n = slot.options.len() as u32;

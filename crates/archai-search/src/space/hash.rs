@@ -16,6 +16,11 @@ struct Vertex {
     reads: BTreeMap<usize, u32>,
 }
 
+/// Most vertices of a cell whose orders are searched.
+const MAX_SEARCHED: usize = 500;
+/// Most orders of one cell that are compared.
+const MAX_LEAVES: usize = 2000;
+
 /// A sum of vertices, each so often; the empty sum is zero.
 type Sum = BTreeMap<usize, u32>;
 
@@ -191,7 +196,7 @@ impl Live {
             })
             .collect();
         let mut best = None;
-        self.search(colours, &readers, &mut best);
+        self.search(colours, &readers, &mut best, &mut 0);
         best.unwrap_or_default()
     }
 
@@ -227,13 +232,17 @@ impl Live {
         mut colours: Vec<u64>,
         readers: &[Vec<(usize, u32)>],
         best: &mut Option<String>,
+        leaves: &mut usize,
     ) {
         self.refine(&mut colours, readers);
         let mut classes: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (v, colour) in colours.iter().enumerate() {
             classes.entry(*colour).or_default().push(v);
         }
-        let Some(alike) = classes.values().find(|class| class.len() > 1) else {
+        let alike =
+            (classes.values()).find(|class| class.len() > 1 && colours.len() <= MAX_SEARCHED);
+        let Some(alike) = alike else {
+            *leaves += 1;
             let order: Vec<usize> = classes.into_values().flatten().collect();
             let text = self.text(&order);
             if best.as_ref().is_none_or(|known| text < *known) {
@@ -247,13 +256,14 @@ impl Live {
             let is_twin = |&other: &usize| {
                 self.vertices[other].reads == self.vertices[v].reads && readers[other] == readers[v]
             };
-            if tried.iter().any(is_twin) {
+            // Parts that look alike in so many ways are copies of each other: any order gives the same text.
+            if tried.iter().any(is_twin) || *leaves >= MAX_LEAVES {
                 continue;
             }
             tried.push(v);
             let mut chosen = colours.clone();
             chosen[v] = short(&format!("chosen {}", colours[v]));
-            self.search(chosen, readers, best);
+            self.search(chosen, readers, best, leaves);
         }
     }
 

@@ -7,6 +7,7 @@ mod compile;
 pub mod desc;
 mod error;
 pub mod expr;
+mod from_fn;
 mod hash;
 mod member;
 mod ops;
@@ -16,6 +17,7 @@ mod yaml;
 
 pub use checked::{Choice, Quantity, Report, Space};
 pub use error::SpaceError;
+pub use from_fn::{CHECKED_AT_RANDOM, FromFn, Pick, from_fn};
 pub use member::{Features, Member, RecipeValue};
 pub use num_bigint::BigUint;
 pub use shipped::{shipped, shipped_names, shipped_text};

@@ -23,6 +23,10 @@ pub(crate) const NONE: u16 = u16::MAX;
 const MAX_LAYERS: usize = 200_000;
 /// Most repetitions of one body.
 const MAX_TIMES: i64 = 1000;
+/// Most choices, so that a choice's number and that of any option have 16 bits.
+const MAX_SLOTS: usize = 65_000;
+/// Most options of all choices together.
+const MAX_OPTIONS: usize = 4_000_000;
 /// Most values that an expression may come to.
 const MAX_VALUES: usize = 100_000;
 
@@ -156,6 +160,8 @@ pub(crate) struct Tree {
     pub recipe: Vec<Setting>,
     /// Conditions: text, place, expression, what its names stand for.
     pub conditions: Vec<GrownCondition>,
+    /// How many layers there are.
+    pub layers: usize,
     /// Names that nothing uses.
     pub unused: Vec<(String, Pos)>,
 }
@@ -495,6 +501,7 @@ struct Grower<'a> {
     stage_ids: Vec<String>,
     unused: Vec<(String, Pos)>,
     layers: usize,
+    options: usize,
     place: Vec<String>,
     /// Whether every member has what is being grown.
     always: bool,
@@ -560,6 +567,7 @@ impl Grower<'_> {
         tokens: Vec<String>,
         letter: Option<char>,
     ) -> usize {
+        self.options += options.len();
         self.slots.push(Slot {
             place,
             pos: pos.clone(),
@@ -708,11 +716,11 @@ impl Grower<'_> {
     fn layer(&mut self, layer: &Layer) -> Result<Item, SpaceError> {
         self.layers += 1;
         let pos = &layer.pos;
-        if self.layers > MAX_LAYERS {
+        if self.layers > MAX_LAYERS || self.slots.len() > MAX_SLOTS || self.options > MAX_OPTIONS {
             return Err(SpaceError::at(
                 pos,
                 format!(
-                    "the space has more than {MAX_LAYERS} layers once repetitions are written out"
+                    "once repetitions are written out, the space has more than {MAX_LAYERS} layers, {MAX_SLOTS} choices or {MAX_OPTIONS} options"
                 ),
             ));
         }
@@ -1072,8 +1080,9 @@ fn add_first(layers: &mut [Layer], first: &Args, pos: &Pos) -> Result<(), SpaceE
 /// Every value that may come out.
 pub(crate) fn possible(value: &Val) -> Result<Vec<Lit>, SpaceError> {
     let mut all: Vec<Lit> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
     let mut add = |lit: Lit| {
-        if !all.contains(&lit) {
+        if seen.insert(format!("{lit:?}")) {
             all.push(lit);
         }
     };
@@ -1134,6 +1143,7 @@ impl Tree {
             stage_ids: Vec::new(),
             unused: Vec::new(),
             layers: 0,
+            options: 0,
             place: Vec::new(),
             always: true,
             classes: desc.classes,
@@ -1154,9 +1164,9 @@ impl Tree {
             }
             Ok(body)
         })?;
-        if grower.slots.len() >= usize::from(u16::MAX) {
+        if grower.slots.len() > MAX_SLOTS {
             return Err(SpaceError::new(format!(
-                "`{}` has {} choices; expected fewer than 65,535",
+                "`{}` has {} choices; expected at most {MAX_SLOTS}",
                 desc.name,
                 grower.slots.len()
             )));
@@ -1167,6 +1177,7 @@ impl Tree {
             root,
             recipe,
             conditions,
+            layers: grower.layers,
             unused: grower.unused,
         })
     }

@@ -147,3 +147,120 @@ fn what_closures_cannot_say_is_an_error() {
     assert!(text.contains("a choice that is not bound"), "{text}");
     assert!(Space::image("x y", [3, 8, 8], 4, end).is_err());
 }
+
+#[test]
+fn ops_of_a_program_are_ops_of_its_spaces() {
+    use archai_spec::desc::{DescError, OpCatalog, OpDesc, OpInfo, ParamInfo, ParamType};
+    use archai_spec::ops::{ConvShape, LayerBuilder, Value};
+    struct Wide;
+    impl OpInfo for Wide {
+        fn name(&self) -> &str {
+            "wide_conv"
+        }
+        fn summary(&self) -> &str {
+            "a convolution of `taps` taps in a row"
+        }
+        fn params(&self) -> &[ParamInfo] {
+            &[ParamInfo {
+                name: "taps",
+                ty: ParamType::Int,
+                summary: "how many",
+            }]
+        }
+        fn lower(
+            &self,
+            op: &OpDesc,
+            inputs: &[Value],
+            b: &mut LayerBuilder<'_>,
+        ) -> Result<Value, DescError> {
+            let taps = op
+                .int("taps")
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(3);
+            let shape = ConvShape {
+                kernel: [1, taps],
+                padding: [0, taps / 2],
+                ..ConvShape::new(op.ch_in, op.ch_out, 1)
+            };
+            Ok(b.conv(inputs[0], shape))
+        }
+    }
+    let mut catalog = OpCatalog::builtin();
+    catalog.register(Wide).unwrap();
+    let text = "
+space: own
+version: 1
+input: {channels: 3, size: [8, 8]}
+classes: 2
+network:
+  - wide_conv: {out: 4, taps: {one_of: [3, 5]}}
+  - pool
+  - linear: {out: $classes}
+";
+    let desc = Space::read("own.yaml", text).unwrap();
+    let error = Space::new(desc.clone()).unwrap_err().to_string();
+    assert!(
+        error.contains("own.yaml:7:5: there is no op `wide_conv`"),
+        "{error}"
+    );
+    let space = Space::with_ops(desc, catalog).unwrap();
+    assert_eq!(space.report().params, [36 + 10, 60 + 10]);
+}
+
+#[test]
+fn functions_describe_spaces_too() {
+    use archai_search::space::{Pick, from_fn};
+    use archai_spec::desc::OpCatalog;
+    use archai_spec::rng::Key;
+    let mlp = shipped("mlp").unwrap();
+    let member = mlp.sample(Key::new(1)).unwrap();
+    let base = mlp.describe(&member).unwrap();
+    let space = from_fn(
+        "either",
+        OpCatalog::builtin(),
+        move |pick: &mut Pick<'_>| {
+            let mut desc = base.clone();
+            if pick.index("short", 2) == 1 {
+                desc.max_final_edges = 1 + pick.index("edges", 3);
+            }
+            Ok(desc)
+        },
+    )
+    .unwrap();
+    let all: Vec<_> = space.enumerate().unwrap().collect();
+    let names: Vec<String> = all.iter().map(|m| space.id(m)).collect();
+    assert_eq!(
+        names,
+        ["either-0", "either-1.0", "either-1.1", "either-1.2"]
+    );
+    for member in &all {
+        assert_eq!(space.parse_id(&space.id(member)).as_ref(), Ok(member));
+        assert_eq!(
+            space.costs(member).unwrap(),
+            mlp.costs(&mlp.sample(Key::new(1)).unwrap()).unwrap()
+        );
+        assert!(!space.neighbours(member).contains(member));
+    }
+    assert_eq!(space.neighbours(&all[0]), [all[1].clone()]);
+    assert!(
+        space
+            .parse_id("either-2")
+            .unwrap_err()
+            .to_string()
+            .contains("no member")
+    );
+    assert!(space.parse_id("either-0.0").is_err());
+    let base = mlp.describe(&member).unwrap();
+    let broken = from_fn(
+        "broken",
+        OpCatalog::builtin(),
+        move |pick: &mut Pick<'_>| {
+            let mut desc = base.clone();
+            if pick.index("break", 3) == 2 {
+                desc.cells.clear();
+            }
+            Ok(desc)
+        },
+    );
+    assert!(broken.err().unwrap().to_string().starts_with("broken-2: "));
+}

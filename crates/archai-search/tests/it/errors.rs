@@ -240,3 +240,44 @@ fn recipes_are_settings_of_the_evaluation() {
     );
     assert!(error.contains("did you mean"), "{error}");
 }
+
+#[test]
+fn spaces_that_are_too_large_end_in_time() {
+    let many = |n: usize| {
+        (1..=n)
+            .map(|i| i.to_string())
+            .collect::<Vec<String>>()
+            .join(", ")
+    };
+    let nested = "  - repeat: {times: 1000, body: {repeat: {times: 1000, body: {repeat: {times: 1000, body: relu}}}}}";
+    for (body, more, expected) in [
+        (nested.to_owned(), String::new(), "more than 200000 layers"),
+        (
+            "  - stage: {id: s, let: {a: &a {one_of: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}, b: *a, c: *a, d: *a, e: *a, f: *a, g: *a}, \
+             times: 1, body: {conv_bn: {out: \"= $a + $b + $c + $d + $e + $f + $g\"}}}"
+                .replace("$b + $c + $d + $e + $f + $g", "$b"),
+            String::new(),
+            "more than 1000000 combinations",
+        ),
+        (
+            format!("  - repeat: {{times: 30, body: {{conv_bn: {{out: {{one_of: [{}]}}}}}}}}", many(3000)),
+            String::new(),
+            "more than 5000000 steps",
+        ),
+        (
+            format!("  - stage: {{id: s, let: {{w: {{one_of: [{}]}}}}, times: 1, body: {{conv_bn: {{out: $w}}}}}}", many(300)),
+            "where: [$s.w > 299]".to_owned(),
+            "",
+        ),
+    ] {
+        let result = std::panic::catch_unwind(|| space(&body, &more, "[4, 4]"));
+        match expected {
+            // One member is left: the helper wants an error, and there is none.
+            "" => assert!(result.is_err(), "{body}"),
+            expected => {
+                let error = result.unwrap();
+                assert!(error.contains(expected), "{error}");
+            }
+        }
+    }
+}

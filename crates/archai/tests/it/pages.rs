@@ -390,6 +390,11 @@ fn a_page_to_look_at() {
 }
 
 #[test]
+fn search_spaces() {
+    follow("docs/search_spaces.md", |_| {});
+}
+
+#[test]
 fn the_readme() {
     follow("README.md", |world| {
         flowers(world);
