@@ -61,11 +61,10 @@ pub struct FromFn<F> {
 /// use archai_spec::desc::OpCatalog;
 /// use archai_spec::rng::Key;
 /// let cells = shipped("nb201")?;
-/// // Cells that begin and end with the same op.
+/// // Cells whose second half repeats the first one.
 /// let space = from_fn("symmetric", OpCatalog::builtin(), move |pick: &mut Pick<'_>| {
-///     let digits: Vec<usize> = (0..5).map(|_| pick.index("op", 5)).collect();
-///     let id = digits.iter().chain([&digits[0]]).map(|d| d.to_string()).collect::<String>();
-///     cells.describe(&cells.parse_id(&format!("nb201-{id}"))?)
+///     let half: String = (0..3).map(|_| pick.index("op", 5).to_string()).collect();
+///     cells.describe(&cells.parse_id(&format!("nb201-{half}{half}"))?)
 /// })?;
 /// let member = space.sample(Key::new(0))?;
 /// assert_eq!(space.parse_id(&space.id(&member))?, member);

@@ -260,11 +260,6 @@ fn spaces_that_are_too_large_end_in_time() {
             "more than 1000000 combinations",
         ),
         (
-            format!("  - repeat: {{times: 30, body: {{conv_bn: {{out: {{one_of: [{}]}}}}}}}}", many(3000)),
-            String::new(),
-            "more than 5000000 steps",
-        ),
-        (
             format!("  - stage: {{id: s, let: {{w: {{one_of: [{}]}}}}, times: 1, body: {{conv_bn: {{out: $w}}}}}}", many(300)),
             "where: [$s.w > 299]".to_owned(),
             "",

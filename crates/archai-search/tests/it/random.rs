@@ -197,7 +197,7 @@ fn check(seed: u64) -> Result<(), proptest::test_runner::TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_members_are_what_the_check_says(seed in any::<u64>()) {
