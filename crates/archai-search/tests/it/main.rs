@@ -1,6 +1,7 @@
 //! Tests of archai-search as its users see it.
 
 mod builder;
+mod engine;
 mod errors;
 mod random;
 mod spaces;

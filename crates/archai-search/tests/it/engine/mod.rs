@@ -1,0 +1,6 @@
+mod cells;
+mod forest;
+mod front;
+mod journal;
+mod optimisers;
+mod study;
