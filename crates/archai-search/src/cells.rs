@@ -98,7 +98,7 @@ impl Cells201 {
         })
     }
 
-    fn from_code(&self, mut code: u32) -> Member {
+    fn coded(&self, mut code: u32) -> Member {
         let mut choices = vec![Some(0); self.free];
         for choice in choices.iter_mut().rev() {
             *choice = Some((code % 5) as u16);
@@ -258,7 +258,7 @@ impl SearchSpace for Cells201 {
     }
 
     fn sample(&self, key: Key) -> Result<Member, SpaceError> {
-        Ok(self.from_code(key.rng().uniform_u32_below(self.count())))
+        Ok(self.coded(key.rng().uniform_u32_below(self.count())))
     }
 
     fn neighbours(&self, member: &Member) -> Vec<Member> {
@@ -366,6 +366,6 @@ impl SearchSpace for Cells201 {
     }
 
     fn enumerate(&self) -> Option<Box<dyn Iterator<Item = Member> + '_>> {
-        Some(Box::new((0..self.count()).map(|code| self.from_code(code))))
+        Some(Box::new((0..self.count()).map(|code| self.coded(code))))
     }
 }

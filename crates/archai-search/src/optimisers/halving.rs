@@ -38,7 +38,7 @@ impl Default for Halving {
 }
 
 /// Trials from the best to the worst.
-fn sorted<'a>(mut found: Vec<(&'a Trial, Vec<f64>)>) -> Vec<&'a Trial> {
+fn sorted(mut found: Vec<(&Trial, Vec<f64>)>) -> Vec<&Trial> {
     found.sort_by_key(|(trial, _)| trial.number);
     let points: Vec<&[f64]> = found.iter().map(|(_, scores)| scores.as_slice()).collect();
     let ranks = front::ranks(&points);
