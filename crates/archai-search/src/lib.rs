@@ -32,7 +32,9 @@
 //! ```
 
 pub mod cells;
+pub mod command;
 mod evaluator;
+pub mod export;
 pub mod forest;
 pub mod front;
 pub mod journal;

@@ -1,6 +1,9 @@
 mod cells;
+mod command;
+mod export;
 mod forest;
 mod front;
 mod journal;
 mod optimisers;
 mod study;
+mod table;
