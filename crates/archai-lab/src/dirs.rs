@@ -55,7 +55,7 @@ impl RunDirs {
 
     /// The phase of a run directory, and the name that both directories of its run share: `…/NAME.3` and the search for
     /// `…/NAME_search.3`. None if its name is none of a run directory.
-    pub(crate) fn phase_of(dir: &Path) -> Option<(PathBuf, Phase)> {
+    pub fn phase_of(dir: &Path) -> Option<(PathBuf, Phase)> {
         let name = dir.file_name()?.to_str()?;
         let (stem, number) = match name.rsplit_once('.') {
             Some((stem, n)) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => {

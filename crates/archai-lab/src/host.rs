@@ -45,6 +45,11 @@ pub struct Host {
 pub trait Processes: Send + Sync {
     /// What the process of this number does.
     fn look(&self, process: u32) -> ProcessState;
+
+    /// Whether the process of this number has a file open; `None` where the system does not say.
+    fn has_open(&self, _process: u32, _file: &Path) -> Option<bool> {
+        None
+    }
 }
 
 /// What a process does.

@@ -19,6 +19,72 @@ const LOOKS: u32 = 100;
 /// How long to wait between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Who worked in a directory last, as its lock says, and whether it still does. See [`worker_in`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    /// Number of the process.
+    pub pid: u32,
+    /// Name of its machine.
+    pub host: String,
+    /// When the process began, in a count of its system's own.
+    pub since: Option<u64>,
+    /// Whether it works there now.
+    pub works: Works,
+}
+
+/// Whether a process works in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Works {
+    /// It does.
+    Yes,
+    /// It has ended, or works elsewhere.
+    No,
+    /// It is on another machine, or the system does not say.
+    Unknown,
+}
+
+/// Who worked in the directory `dir` last, seen from the machine of `host`; `None` where nobody did. The lock is read, not tried:
+/// whoever wants to work there at this moment is not kept from it, as a lock that is held for a moment would.
+///
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let host = archai_lab::Host::default();
+/// assert_eq!(archai_lab::runs::worker_in(dir.path(), &host)?, None);
+/// # Ok::<(), archai_lab::LabError>(())
+/// ```
+///
+/// # Errors
+/// A lock that cannot be read.
+pub fn worker_in(dir: &Path, host: &Host) -> Result<Option<Worker>, LabError> {
+    let path = dir.join(LOCK_FILE);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(FileError::new("read", &path, e).into()),
+    };
+    // Whoever holds it may not have written yet.
+    let Ok(owner) = serde_json::from_str::<Owner>(&text) else {
+        return Ok(None);
+    };
+    let is_here = owner.host == host.name;
+    let works = match host.processes.look(owner.pid) {
+        _ if !is_here => Works::Unknown,
+        ProcessState::Unknown => Works::Unknown,
+        _ if owner.has_ended(host) => Works::No,
+        // It may have done with this directory and work on in another.
+        _ => match host.processes.has_open(owner.pid, &path) {
+            Some(false) => Works::No,
+            Some(true) | None => Works::Yes,
+        },
+    };
+    Ok(Some(Worker {
+        pid: owner.pid,
+        host: owner.host,
+        since: owner.since,
+        works,
+    }))
+}
+
 /// Who holds a lock.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Owner {
@@ -203,6 +269,51 @@ mod tests {
             assert_eq!(DirLock::holder(dir.path()).unwrap(), None);
             DirLock::take(dir.path(), &host).unwrap();
         }
+    }
+
+    /// A process that works, and has files open or not.
+    struct Holding(Option<bool>);
+
+    impl Processes for Holding {
+        fn look(&self, _process: u32) -> ProcessState {
+            ProcessState::Works { since: 5 }
+        }
+
+        fn has_open(&self, process: u32, file: &Path) -> Option<bool> {
+            assert!(process == 17 && file.ends_with(LOCK_FILE));
+            self.0
+        }
+    }
+
+    #[test]
+    fn who_works_in_a_directory_is_seen_without_touching_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let works = |host: &Host| worker_in(dir.path(), host).unwrap().map(|w| w.works);
+        let own = host(ProcessState::Works { since: 5 });
+        assert_eq!(works(&own), None);
+        let held = DirLock::take(dir.path(), &own).unwrap();
+        let elsewhere = Host {
+            name: "there".into(),
+            ..host(ProcessState::Ended)
+        };
+        let holding = |open| Host {
+            processes: Arc::new(Holding(open)),
+            ..own.clone()
+        };
+        for (host, expect) in [
+            (own.clone(), Works::Yes),
+            (holding(Some(true)), Works::Yes),
+            (holding(Some(false)), Works::No),
+            (host(ProcessState::Ended), Works::No),
+            (host(ProcessState::Works { since: 6 }), Works::No),
+            (host(ProcessState::Unknown), Works::Unknown),
+            (elsewhere, Works::Unknown),
+        ] {
+            assert_eq!(works(&host), Some(expect));
+        }
+        drop(held);
+        std::fs::write(dir.path().join(LOCK_FILE), "").unwrap();
+        assert_eq!(works(&own), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::dirs::RunDirs;
 use crate::error::LabError;
 use crate::host::Host;
 use crate::lock::DirLock;
+pub use crate::lock::{Worker, Works, worker_in};
 use crate::phase::Phase;
 use crate::rundir::{CONFIG_FILE, RECORD_FILE, RunDir, STARTED_FILE};
 use crate::started::{DirState, Started};

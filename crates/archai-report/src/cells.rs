@@ -53,7 +53,8 @@ pub fn found(desc: &ModelDesc, catalog: &OpCatalog) -> Markup {
 
 /// A drawing, which describes itself in words.
 fn drawing(svg: &str) -> Markup {
-    html! { div.drawing { (PreEscaped(svg)) } }
+    // A wide one is scrolled on a narrow screen, with the keyboard, too.
+    html! { div.drawing tabindex="0" { (PreEscaped(svg)) } }
 }
 
 /// The supernet's cells after each epoch behind a slider, lines as thick as weights, with what would be kept by the rule of

@@ -16,8 +16,10 @@
 mod alphas;
 mod cells;
 mod chart;
+mod compare;
 mod curves;
 mod desc;
+mod live;
 mod log;
 mod page;
 mod png;
@@ -30,7 +32,10 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+pub use compare::{Course, compared};
 pub use desc::desc_page;
+pub use live::{LiveLog, RunView, ViewSection};
+pub use page::{SCRIPT, style};
 pub use png::{Ground, png};
 pub use run::run_page;
 pub use runs::runs_page;

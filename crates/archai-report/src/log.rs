@@ -82,7 +82,17 @@ impl RunLog {
         }
     }
 
-    fn take(&mut self, entry: LogEntry) {
+    /// The training whose architecture parameters were searched.
+    pub fn searched(&self) -> Option<&Training> {
+        self.trainings.iter().find(|t| {
+            t.epochs
+                .values()
+                .any(|e| !e.alphas.is_empty() || !e.guard.is_empty())
+        })
+    }
+
+    /// Takes the next entry.
+    pub fn take(&mut self, entry: LogEntry) {
         if let Some(time) = entry.time {
             let time = time.to_string();
             match &mut self.times {

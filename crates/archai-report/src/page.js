@@ -22,25 +22,29 @@ const become = (stage, drawing) => {
   from[from.length - 1].after(...labels);
   for (const name of ["desc", "figcaption"]) stage.querySelector(name).textContent = drawing.querySelector(name).textContent;
 };
-for (const box of document.querySelectorAll("[data-frames]")) {
-  const frames = [...box.querySelectorAll(".frame")];
-  const bar = box.querySelector(".slider");
-  const input = bar.querySelector("input");
-  const told = bar.querySelector("output");
-  // The last one stays on the page and becomes each of the others.
-  const stage = frames[frames.length - 1];
-  const drawings = frames.map((frame) => frame === stage ? frame.cloneNode(true) : frame);
-  const show = () => {
-    const drawing = drawings[input.value];
-    become(stage, drawing);
-    told.textContent = stage.dataset.name = drawing.dataset.name;
-    input.setAttribute("aria-valuetext", told.textContent);
-  };
-  input.addEventListener("input", show);
-  frames.forEach((frame) => { frame.hidden = frame !== stage; });
-  bar.hidden = false;
-  show();
-}
+// Called anew for what is put into a page later, as a page of a run that goes on does.
+const enliven = (root) => {
+  for (const box of root.querySelectorAll("[data-frames]")) {
+    const frames = [...box.querySelectorAll(".frame")];
+    const bar = box.querySelector(".slider");
+    const input = bar.querySelector("input");
+    const told = bar.querySelector("output");
+    // The last one stays on the page and becomes each of the others.
+    const stage = frames[frames.length - 1];
+    const drawings = frames.map((frame) => frame === stage ? frame.cloneNode(true) : frame);
+    const show = () => {
+      const drawing = drawings[input.value];
+      become(stage, drawing);
+      told.textContent = stage.dataset.name = drawing.dataset.name;
+      input.setAttribute("aria-valuetext", told.textContent);
+    };
+    input.addEventListener("input", show);
+    frames.forEach((frame) => { frame.hidden = frame !== stage; });
+    bar.hidden = false;
+    show();
+  }
+};
+enliven(document);
 const theme = document.getElementById("theme");
 theme.hidden = false;
 theme.addEventListener("click", () => {

@@ -8,7 +8,12 @@ use sha2::{Digest, Sha256};
 
 const STYLE: &str = include_str!("style.css");
 /// The slider over drawings and the switch between light and dark; without it all pictures are there.
-const SCRIPT: &str = include_str!("page.js");
+pub const SCRIPT: &str = include_str!("page.js");
+
+/// The style of all pages.
+pub fn style() -> String {
+    format!("{STYLE}{}", crate::cells::style())
+}
 
 /// A section of a page.
 pub struct Section {
@@ -85,7 +90,7 @@ pub fn page(
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="referrer" content="no-referrer";
                 title { (title) }
-                style { (PreEscaped(STYLE)) (PreEscaped(crate::cells::style())) }
+                style { (PreEscaped(style())) }
             }
             body {
                 header {

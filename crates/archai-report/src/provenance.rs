@@ -106,7 +106,7 @@ fn quoted(argument: &str) -> String {
 }
 
 /// A value of JSON for people.
-fn shown(value: &Value) -> String {
+pub fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -9,6 +9,7 @@ use archai_spec::numbers::{percent, thousands};
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use crate::live::{RunView, ViewSection};
 use crate::log::{RunLog, Training};
 use crate::page::{Card, Section, Tone, page};
 use crate::words::wilson;
@@ -21,7 +22,7 @@ struct Run<'a> {
     phase: Phase,
     started: Option<Started>,
     record: Option<Record>,
-    log: RunLog,
+    log: &'a RunLog,
     found: Option<ModelDesc>,
     scaled: Option<ModelDesc>,
     supernet: Option<ModelDesc>,
@@ -35,12 +36,48 @@ struct Run<'a> {
 /// # Errors
 /// A directory that no run made.
 pub fn run_page(lab: &Lab, dir: &RunDir) -> Result<String, ReportError> {
-    Ok(Run::read(lab, dir)?.page())
+    let mut problems = Vec::new();
+    let log = match dir.machine_log() {
+        Ok(Some(path)) => noted(RunLog::read(&path), "the log", &mut problems),
+        Ok(None) => {
+            problems.push("There is no log for programs (log.jsonl): curves and architecture parameters are left out.".into());
+            None
+        }
+        Err(e) => noted(Err(e), "the log", &mut problems),
+    };
+    let log = log.unwrap_or_default();
+    Ok(Run::read(lab, dir, &log, problems)?.page())
+}
+
+/// The same page in pieces, of a log that somebody else reads.
+pub(crate) fn run_view(
+    lab: &Lab,
+    dir: &RunDir,
+    log: &RunLog,
+    problems: Vec<String>,
+) -> Result<RunView, ReportError> {
+    let run = Run::read(lab, dir, log, problems)?;
+    let answers = Section {
+        id: "answers",
+        title: "Answers",
+        body: run.intro(),
+    };
+    let sections = std::iter::once(answers).chain(run.sections());
+    Ok(RunView {
+        title: run.title(),
+        phase: run.phase,
+        state: run.state().into_string(),
+        sections: sections.map(ViewSection::from).collect(),
+    })
 }
 
 impl<'a> Run<'a> {
-    fn read(lab: &'a Lab, dir: &'a RunDir) -> Result<Self, ReportError> {
-        let mut problems = Vec::new();
+    fn read(
+        lab: &'a Lab,
+        dir: &'a RunDir,
+        log: &'a RunLog,
+        mut problems: Vec<String>,
+    ) -> Result<Self, ReportError> {
         let started = noted(dir.started(), "how it was started", &mut problems).flatten();
         let record = noted(dir.record(), "its result", &mut problems).flatten();
         let phase = record
@@ -57,15 +94,6 @@ impl<'a> Run<'a> {
                 why,
             });
         };
-        let log = match dir.machine_log() {
-            Ok(Some(path)) => noted(RunLog::read(&path), "the log", &mut problems),
-            Ok(None) => {
-                problems.push("There is no log for programs (log.jsonl): curves and architecture parameters are left out.".into());
-                None
-            }
-            Err(e) => noted(Err(e), "the log", &mut problems),
-        };
-        let log = log.unwrap_or_default();
         if log.damaged > 0 {
             problems.push(format!(
                 "{} of the log could not be read and are left out: a process that was killed leaves half a line, other damage \
@@ -163,29 +191,38 @@ impl<'a> Run<'a> {
 
     /// The training whose architecture parameters were searched.
     fn searched(&self) -> Option<&Training> {
-        self.log.trainings.iter().find(|t| {
-            t.epochs
-                .values()
-                .any(|e| !e.alphas.is_empty() || !e.guard.is_empty())
-        })
+        self.log.searched()
     }
 
-    fn page(&self) -> String {
-        let what = match self.phase {
-            Phase::Search => "search",
-            Phase::Eval => "evaluation",
-        };
-        let title = format!("{} on {}: the {what}", self.algorithm(), self.dataset());
-        let below = self.state();
+    fn title(&self) -> String {
+        format!(
+            "{} on {}: the {}",
+            self.algorithm(),
+            self.dataset(),
+            self.phase
+        )
+    }
+
+    /// What is to be noted, and the answers.
+    fn intro(&self) -> Markup {
         let cards = match self.phase {
             Phase::Search => self.search_cards(),
             Phase::Eval => self.eval_cards(),
         };
-        let intro = html! {
+        html! {
             (self.notes())
             div.cards { @for card in &cards { (card.draw()) } }
-        };
-        page(&title, below, intro, self.sections(), &self.data())
+        }
+    }
+
+    fn page(&self) -> String {
+        page(
+            &self.title(),
+            self.state(),
+            self.intro(),
+            self.sections(),
+            &self.data(),
+        )
     }
 
     /// Whether it is finished, and what kind of run it is.
@@ -229,7 +266,7 @@ impl<'a> Run<'a> {
                 self.phase,
                 self.found.as_ref(),
                 self.searched(),
-                &self.log,
+                self.log,
                 None,
             ),
         ]
@@ -326,7 +363,7 @@ impl<'a> Run<'a> {
                 self.phase,
                 self.found.as_ref(),
                 None,
-                &self.log,
+                self.log,
                 beside.as_deref(),
             ),
         ]
@@ -404,7 +441,7 @@ impl<'a> Run<'a> {
             self.dir,
             self.started.as_ref(),
             self.record.as_ref(),
-            &self.log,
+            self.log,
         );
         add("provenance", "Where it comes from", body);
         all

@@ -49,7 +49,8 @@
 //!
 //! The work is done by the crates that this one re-exports: [`spec`] holds configurations and model descriptions, [`data`]
 //! reads images, [`engine`] builds, trains and saves models, [`algos`] are the search algorithms, and [`lab`] runs
-//! experiments and reads what they leave, [`report`] makes pages of it, and [`search`] holds discrete search. What this crate adds is the command line, [`cli::run`], which any program may
+//! experiments and reads what they leave, [`report`] makes pages of it, [`watch`] shows them while they go on, and [`search`]
+//! holds discrete search. What this crate adds is the command line, [`cli::run`], which any program may
 //! call with a [`Lab`] of its own. Such a program does well to install [`PoolAllocator`]: training asks for the same large
 //! blocks step after step.
 
@@ -63,6 +64,7 @@ pub use archai_report as report;
 pub use archai_search as search;
 pub use archai_spec as spec;
 pub use archai_track as track;
+pub use archai_watch as watch;
 
 pub use archai_algos::{Algorithm, NoSettings};
 pub use archai_engine::{

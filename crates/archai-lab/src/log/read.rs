@@ -79,6 +79,8 @@ pub struct News {
     pub from_start: bool,
     /// Entries whose lines are complete.
     pub entries: Vec<LogEntry>,
+    /// Complete lines that are no entries.
+    pub damaged: usize,
 }
 
 /// Follows a log while a run writes it.
@@ -113,6 +115,20 @@ impl Follower {
     /// # Errors
     /// A file that cannot be read.
     pub fn look(&mut self) -> Result<News, FileError> {
+        self.look_at_most(u64::MAX)
+    }
+
+    /// How many bytes were read, up to the end of a line.
+    pub fn place(&self) -> u64 {
+        self.read
+    }
+
+    /// What was written since the last look, in about so many bytes at most: a long log is read in parts, so that memory stays
+    /// small. While there is more, [`Follower::place`] moves.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn look_at_most(&mut self, most: u64) -> Result<News, FileError> {
         let failed = |e| FileError::new("read", &self.path, e);
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -121,7 +137,7 @@ impl Follower {
                 (self.read, self.last) = (0, Vec::new());
                 return Ok(News {
                     from_start,
-                    entries: Vec::new(),
+                    ..News::default()
                 });
             }
             Err(e) => return Err(failed(e)),
@@ -132,16 +148,28 @@ impl Follower {
         }
         file.seek(SeekFrom::Start(self.read)).map_err(failed)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(failed)?;
-        let end = bytes.iter().rposition(|&b| b == b'\n').map_or(0, |i| i + 1);
+        let end = loop {
+            let part = file.by_ref().take(most).read_to_end(&mut bytes);
+            let part = part.map_err(failed)?;
+            match bytes.iter().rposition(|&b| b == b'\n') {
+                // A line may be longer than a part.
+                None if part > 0 => {}
+                end => break end.map_or(0, |i| i + 1),
+            }
+        };
         bytes.truncate(end);
         if let Some(last) = bytes.split_inclusive(|&b| b == b'\n').next_back() {
             self.last = last.to_vec();
         }
         self.read += end as u64;
+        let lines = bytes.split(|&b| b == b'\n');
+        let lines = lines.filter(|line| !line.iter().all(u8::is_ascii_whitespace));
+        let lines = lines.count();
+        let entries: Vec<LogEntry> = read_entries(&bytes).collect();
         Ok(News {
             from_start,
-            entries: read_entries(&bytes).collect(),
+            damaged: lines - entries.len(),
+            entries,
         })
     }
 
@@ -210,6 +238,36 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert!(follower.look().unwrap().from_start);
         assert_eq!(follower.look().unwrap(), News::default());
+    }
+
+    #[test]
+    fn a_long_log_is_read_in_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let long = line(&"x".repeat(500));
+        let half = "{\"time\":";
+        std::fs::write(
+            &path,
+            format!("{}{long}\nnonsense\n{}{half}", line("a"), line("b")),
+        )
+        .unwrap();
+        let mut follower = Follower::new(&path);
+        let (mut read, mut damaged, mut looks) = (Vec::new(), 0, 0);
+        loop {
+            let before = follower.place();
+            let news = follower.look_at_most(100).unwrap();
+            if follower.place() == before {
+                break;
+            }
+            assert!(!news.from_start);
+            read.extend(texts(&news).into_iter().map(str::len));
+            damaged += news.damaged;
+            looks += 1;
+        }
+        assert_eq!((read, damaged), (vec![1, 500, 1], 1));
+        assert!(looks > 1);
+        let whole = std::fs::metadata(&path).unwrap().len();
+        assert_eq!(follower.place(), whole - half.len() as u64);
     }
 
     #[test]

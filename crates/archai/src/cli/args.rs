@@ -62,6 +62,11 @@ pub enum Command {
         subcommand_negates_reqs = true
     )]
     Runs(RunsArgs),
+    /// Show runs in a browser while they go on
+    ///
+    /// Whoever knows the address that is printed sees the runs and may stop them; nothing else is changed. Ctrl-C ends it.
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArgs),
     /// Resume a run that was interrupted
     #[command(
         after_help = "The command that made DIR is given again, with all that it was about, in the folder where it was\n\
@@ -220,6 +225,17 @@ Examples:
   archai track ~/logdir/darts_cifar10_first_* --to tensorboard
   tensorboard --logdir ~/logdir
   archai track ~/logdir/darts_cifar10_first_eval --to mlflow=http://127.0.0.1:5000";
+
+const WATCH_EXAMPLES: &str = "\
+docs/watch.md shows the pages and says what keeps others out.
+
+Examples:
+  archai watch                              all runs of the log folder
+  archai watch ~/logdir/darts_cifar10_first_search --open
+  archai watch /mnt/shared/logdir           runs of other machines
+  archai run --algos darts --watch          from the beginning of a run
+From another machine, through an encrypted connection:
+  ssh -L 4747:127.0.0.1:4747 HOST archai watch";
 
 const TRAIN_EXAMPLES: &str = "\
 Nothing is scaled: every cell is trained as it is written, so the data set must
@@ -729,6 +745,40 @@ pub struct ScreenArgs {
     /// Show all that goes into the log
     #[arg(short, long, conflicts_with = "quiet")]
     pub verbose: bool,
+
+    /// Show it in a browser while it goes on, at an address that is printed (see: archai watch)
+    #[arg(long)]
+    pub watch: bool,
+
+    /// With --watch: open the browser
+    #[arg(long, requires = "watch")]
+    pub open: bool,
+}
+
+/// `archai watch`.
+#[derive(Clone, Debug, Args)]
+pub struct WatchArgs {
+    /// Folder of the runs, at any depth, or a run directory [default: common.logdir, which is ~/logdir]
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    /// The folder, as the other commands call it
+    #[arg(id = "logdir_option", long = "logdir", value_name = "DIR", hide = true, conflicts_with = "dir",
+          value_hint = ValueHint::DirPath)]
+    pub logdir_option: Option<PathBuf>,
+
+    /// Open the browser
+    #[arg(long)]
+    pub open: bool,
+
+    /// Where to listen: ADDRESS, PORT or ADDRESS:PORT. Other machines reach addresses other than 127.0.0.1, without encryption
+    /// [default: 127.0.0.1, the first free port from 4747 on]
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+
+    /// A file whose first line is the token of the address [default: a new one each time]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub token_file: Option<PathBuf>,
 }
 
 /// `archai resume`.

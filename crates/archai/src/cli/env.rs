@@ -159,6 +159,14 @@ impl Processes for SystemProcesses {
             _ => ProcessState::Ended,
         }
     }
+
+    fn has_open(&self, process: u32, file: &Path) -> Option<bool> {
+        let file = file.canonicalize().ok()?;
+        // Of processes of other users the system does not say.
+        let open = std::fs::read_dir(format!("/proc/{process}/fd")).ok()?;
+        let mut open = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Some(open.any(|own| own == file))
+    }
 }
 
 /// What the files `stat` and `status` of a process say (proc_pid_stat(5), proc_pid_status(5)). One whose killing is under way

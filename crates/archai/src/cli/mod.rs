@@ -32,6 +32,7 @@ mod text;
 mod track;
 mod train;
 mod verify;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -222,6 +223,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         }
         Command::Runs(args) => runs::run(args, lab),
         Command::Track(args) => track::run(args, lab, env),
+        Command::Watch(args) => watch::run(args, lab, env),
         Command::Resume(args) => resume(args, overrides, lab, env),
         Command::Verify { dirs, threads } => {
             verify::run(dirs, threads.threads, overrides, lab, env)

@@ -23,6 +23,7 @@ use super::summary::{self, Screen};
 use super::terminal::{Loudness, Terminal};
 use super::text;
 use super::track;
+use super::watch::Beside;
 
 /// Runs what the command line asks for and prints the results.
 ///
@@ -67,7 +68,7 @@ pub fn resume(
 }
 
 /// Flags without values that do not say what a run is.
-const NO_PART: [&str; 8] = [
+const NO_PART: [&str; 10] = [
     "--fresh",
     "--allow-changed",
     "--dry-run",
@@ -76,6 +77,8 @@ const NO_PART: [&str; 8] = [
     "--quiet",
     "-v",
     "--verbose",
+    "--watch",
+    "--open",
 ];
 
 /// The flag that says who is shown a run.
@@ -139,9 +142,14 @@ pub(super) fn loudness(args: &RunArgs) -> Loudness {
 /// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
 fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
     let live = Live::new(env, loudness(args))?.with_pages(lab);
+    let live = match args.screen.watch {
+        true => live.with_watch(lab, env, args.screen.open),
+        false => live,
+    };
     let tracked = Tracked::new(&live, lab, track::notices(&live.terminal, env));
     let result = plan.execute(&tracked);
     tracked.finish();
+    live.finish();
     let outcomes = live.outcomes();
     if args.screen.json {
         let result = result.map_err(CliError::from);
@@ -167,6 +175,8 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), 
 pub struct Live<'a> {
     /// The lab whose runs get a page at their end.
     pages: Option<&'a Lab>,
+    /// Shows them in a browser.
+    watch: Option<Beside>,
     terminal: Arc<Terminal>,
     stop: StopFlag,
     outcomes: Mutex<Vec<Outcome>>,
@@ -182,6 +192,7 @@ impl<'a> Live<'a> {
         watch_interrupts(&stop, &terminal)?;
         Ok(Live {
             pages: None,
+            watch: None,
             terminal,
             stop,
             outcomes: Mutex::default(),
@@ -193,6 +204,22 @@ impl<'a> Live<'a> {
         Live {
             pages: Some(lab),
             ..self
+        }
+    }
+
+    /// The same, which shows the runs in a browser while they go on.
+    fn with_watch(self, lab: &Lab, env: &Env, open: bool) -> Self {
+        let beside = Beside::new(lab, env, &self.terminal, &self.stop, open);
+        Live {
+            watch: Some(beside),
+            ..self
+        }
+    }
+
+    /// Ends what goes on beside the runs.
+    fn finish(&self) {
+        if let Some(watch) = &self.watch {
+            watch.end();
         }
     }
 
@@ -234,6 +261,9 @@ impl Observer for Live<'_> {
                 .push((*outcome).clone());
         }
         self.terminal.show(event);
+        if let (LabEvent::PhaseBegins { dir, .. }, Some(watch)) = (event, &self.watch) {
+            watch.begin(dir);
+        }
         if let (LabEvent::JobEnds { outcome }, Some(lab)) = (event, self.pages) {
             self.write_pages(lab, outcome);
         }
@@ -274,6 +304,7 @@ mod tests {
             run,
             "run --algos darts --track tensorboard --seed 3",
             "run --track=mlflow=http://h --algos darts --seed 3 --quiet",
+            "run --algos darts --watch --open --seed 3",
         ] {
             assert_eq!(of(line), run, "{line}");
         }

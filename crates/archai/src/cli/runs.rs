@@ -178,7 +178,10 @@ fn find(name: &str, logdir: Option<&Path>, lab: &Lab) -> Result<RunInfo, CliErro
 }
 
 /// The folder of runs that was named, or the one of the settings.
-fn folder(given: Option<&Path>, lab: &Lab) -> Result<PathBuf, CliError> {
+///
+/// # Errors
+/// It is not there.
+pub fn folder(given: Option<&Path>, lab: &Lab) -> Result<PathBuf, CliError> {
     let folder = match given {
         Some(given) => given.to_path_buf(),
         None => {

@@ -1,0 +1,7 @@
+//! One binary with all integration tests.
+
+mod gate;
+mod limits;
+mod live;
+mod pages;
+mod support;
