@@ -317,7 +317,7 @@ fn p22_only_the_page_of_a_run_stops_it() {
     assert!(asked().is_empty());
     served
         .get(&format!("{}/search", served.run()))
-        .has(&["Stop after this step", "process 17 on here"]);
+        .has(&["Stop after this step", "Process 17 on here"]);
 
     let own = format!("Origin: http://{at}\r\nX-Archai: stop\r\nContent-Length: 0\r\n");
     let reply = served.ask("POST", &stop, &own);

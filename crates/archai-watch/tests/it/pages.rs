@@ -13,7 +13,7 @@ fn a_run_is_shown_as_on_its_own_page() {
         "data-state=\"finished\"",
         NAME,
         "fashion_mnist_mini",
-        " test</span>",
+        ">test</span>",
     ]);
     for (phase, dir) in [("search", runs.search()), ("evaluation", runs.eval())] {
         let live = served.get(&format!("{run}/{phase}"));
