@@ -277,6 +277,10 @@ fn the_pages_are_linked_from_the_readme() {
     let readme = read("README.md");
     for entry in std::fs::read_dir(root().join("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
+        // Pictures are shown on pages.
+        if name == "images" {
+            continue;
+        }
         assert!(
             readme.contains(&format!("(docs/{name})")),
             "README.md has no link to docs/{name}"
@@ -387,6 +391,11 @@ fn the_files_of_a_run() {
 #[test]
 fn a_page_to_look_at() {
     follow("docs/report.md", |_| {});
+}
+
+#[test]
+fn watching() {
+    follow("docs/watch.md", |_| {});
 }
 
 #[test]
