@@ -37,6 +37,8 @@ class Sets:
 
     def __init__(self, folder, seed, times):
         self.folder, self.cases = folder, {}
+        # The mean and the deviation of each channel of the training pictures, by the names of cases.
+        self.statistics = {}
         self.random = numpy.random.RandomState(seed)
         self.counts = {split: times * n for split, n in COUNTS.items()}
 
@@ -59,11 +61,14 @@ class Sets:
         size = next(iter(parts.values()))[0][0].shape[:2]
         expected = {}
         for split, (pictures, labels) in parts.items():
-            digest = hashlib.sha256()
+            digest, all_planes = hashlib.sha256(), []
             for picture in pictures:
                 planes = picture[None] if picture.ndim == 2 else numpy.moveaxis(picture, 2, 0)
                 planes = numpy.repeat(planes, channels // len(planes), 0)
                 digest.update(numpy.ascontiguousarray(planes).tobytes())
+                all_planes.append(planes / 255)
+            if split == "train":
+                self.statistics[name] = [getattr(numpy, what)(all_planes, axis=(0, 2, 3)).tolist() for what in ("mean", "std")]
             expected[split] = {"labels": [int(label) for label in labels], "classes": list(classes), "sha256": digest.hexdigest()}
         self.cases[name] = {
             "section": {
@@ -398,13 +403,13 @@ def layouts(sets):
 
 
 def write(folder, seed=1, times=1):
-    """Writes everything, and gives the cases."""
+    """Writes everything, and gives the cases and the statistics of their training pictures."""
     sets = Sets(pathlib.Path(folder), seed, times)
     for part in (folders, tables_of_paths, archives, arrays, matlab, batches, records, parquet, layouts):
         part(sets)
     lines = (f"  {json.dumps(name)}: {json.dumps(case)}" for name, case in sorted(sets.cases.items()))
     (sets.folder / "cases.json").write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    return sets.cases
+    return sets.cases, sets.statistics
 
 
 if __name__ == "__main__":

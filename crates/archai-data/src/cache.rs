@@ -65,27 +65,48 @@ impl Cache {
         split: Split,
     ) -> Result<Contents, DataError> {
         check_place(formats, dataset, split)?;
-        let files = match self.folder {
-            Some(_) => files_of(formats, dataset, split)?,
-            None => Vec::new(),
+        let files = match self.is_none() {
+            true => Vec::new(),
+            false => files_of(formats, dataset, split)?,
         };
-        let Some(before) = state(&files) else {
+        self.known(&["contents", split.as_str()], dataset, &files, || {
             let (contents, listed) = inspect_listed(formats, dataset, split)?;
             self.keep_list(&contents.digest, &listed);
-            return Ok(contents);
+            Ok(contents)
+        })
+    }
+
+    /// Whether nothing is kept, so that nobody need find out on which files something depends.
+    pub(crate) fn is_none(&self) -> bool {
+        self.folder.is_none()
+    }
+
+    /// What `read` finds in data, or what it found before in the same files. `what` and the section tell it from other
+    /// findings; `files` are all on which it depends.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub(crate) fn known<T: Serialize + DeserializeOwned>(
+        &self,
+        what: &[&str],
+        dataset: &settings::Dataset,
+        files: &[PathBuf],
+        read: impl FnOnce() -> Result<T, DataError>,
+    ) -> Result<T, DataError> {
+        let Some(before) = state(files).filter(|_| !self.is_none()) else {
+            return read();
         };
         let section = serde_json::to_string(dataset).unwrap_or_default();
-        let name = digest(&["contents", split.as_str(), &section]);
-        if let Some(known) = self.get::<Contents>(&name, &before) {
+        let name = digest(&[what, &[&section]].concat());
+        if let Some(known) = self.get(&name, &before) {
             return Ok(known);
         }
-        let (contents, listed) = inspect_listed(formats, dataset, split)?;
-        self.keep_list(&contents.digest, &listed);
+        let found = read()?;
         // What changed while it was read is not known.
-        if state(&files).is_some_and(|after| after.digest == before.digest) {
-            self.put(&name, &before, &contents);
+        if state(files).is_some_and(|after| after.digest == before.digest) {
+            self.put(&name, &before, &found);
         }
-        Ok(contents)
+        Ok(found)
     }
 
     /// Which pictures differ between two states of data, by the digests of their contents; none if one of them was never

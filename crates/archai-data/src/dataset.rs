@@ -1,7 +1,7 @@
 //! What a data set is to the rest of the program: images with labels, from wherever.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use archai_spec::settings;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,12 @@ pub trait Dataset: Send + Sync {
     /// The file of an image as it is encoded, for who wants to know what the image was before it was fitted; none where there
     /// is no such file. By default there is none.
     fn encoded(&self, index: usize) -> Option<Result<Encoded, DataError>> {
+        let _ = index;
+        None
+    }
+
+    /// The file that an image is, where it is one of its own. By default it is none.
+    fn file(&self, index: usize) -> Option<&Path> {
         let _ = index;
         None
     }

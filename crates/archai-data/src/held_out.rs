@@ -1,6 +1,7 @@
 //! Test data for data sets that have none of their own: a share of their images, the same of each class, chosen by a seed of
 //! its own (`dataset.test_ratio`, `dataset.split_seed`).
 
+use std::path::Path;
 use std::sync::Arc;
 
 use archai_spec::settings;
@@ -102,6 +103,10 @@ impl Dataset for Part {
 
     fn encoded(&self, index: usize) -> Option<Result<Encoded, DataError>> {
         self.all.encoded(self.kept[index])
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        self.all.file(self.kept[index])
     }
 
     fn class_names(&self) -> &[String] {

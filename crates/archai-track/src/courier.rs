@@ -9,6 +9,7 @@ use archai_spec::settings::TrackTarget;
 
 use crate::error::TrackError;
 use crate::facts::{Ending, RunFacts};
+use crate::haste::Haste;
 use crate::observer::{Notice, Notices};
 use crate::point::Points;
 use crate::tracker::Tracker;
@@ -34,10 +35,16 @@ impl Default for Pace {
     }
 }
 
+/// Longest that closing takes when there is haste.
+const MOMENT: Duration = Duration::from_secs(2);
+
 /// Carries the log of one run to one tracker, on a thread of its own.
 pub(crate) struct Courier {
     target: TrackTarget,
     dir: RunDir,
+    /// Closes what the tracker shows while the thread is at work.
+    closer: Box<dyn Tracker>,
+    ending: Ending,
     close: Sender<Ending>,
     /// Closed by the thread when it has carried everything.
     done: Receiver<()>,
@@ -46,7 +53,7 @@ pub(crate) struct Courier {
 impl Courier {
     pub fn start(
         target: TrackTarget,
-        tracker: Box<dyn Tracker>,
+        [tracker, closer]: [Box<dyn Tracker>; 2],
         dir: RunDir,
         notices: Notices,
         pace: Pace,
@@ -77,24 +84,30 @@ impl Courier {
         Courier {
             target,
             dir,
+            closer,
+            ending: Ending::Stopped,
             close,
             done,
         }
     }
 
     /// The phase ended, and all its files are written.
-    pub fn close(&self, ending: Ending) {
+    pub fn close(&mut self, ending: Ending) {
+        self.ending = ending;
         // A thread that is gone has said why.
         let _ = self.close.send(ending);
     }
 
-    /// Waits until all have carried everything, or for so many seconds in all; tells which have not.
-    pub fn wait_for(couriers: Vec<Courier>, seconds: f64, notices: &Notices) {
+    /// Waits until all have carried everything, for so many seconds in all, or until there is haste: what is not carried then
+    /// is closed as it is. Tells which have not carried everything.
+    pub fn wait_for(couriers: Vec<Courier>, seconds: f64, notices: &Notices, haste: &Haste) {
         const SLICE: f64 = 0.05;
         let mut slices = (seconds / SLICE).ceil();
+        let mut behind = Vec::new();
         for courier in couriers {
             let is_done = loop {
-                let wait = match slices > 0.0 {
+                let has_time = slices > 0.0 && !haste.is_asked();
+                let wait = match has_time {
                     true => SLICE,
                     false => 0.0,
                 };
@@ -102,15 +115,45 @@ impl Courier {
                     Ok(()) => break true,
                     // It could not be started, or broke down.
                     Err(RecvTimeoutError::Disconnected) => break false,
-                    Err(RecvTimeoutError::Timeout) if slices > 0.0 => slices -= 1.0,
+                    Err(RecvTimeoutError::Timeout) if has_time => slices -= 1.0,
                     Err(RecvTimeoutError::Timeout) => break false,
                 }
             };
             if !is_done {
                 notices(Notice::Behind {
-                    target: courier.target,
+                    target: courier.target.clone(),
                     dir: courier.dir.path().to_path_buf(),
                 });
+                behind.push(courier);
+            }
+        }
+        if haste.is_asked() {
+            Courier::close_all(behind);
+        }
+    }
+
+    /// Closes what trackers show, whatever else they have not got, for a moment.
+    fn close_all(couriers: Vec<Courier>) {
+        let (closed, is_closed) = channel();
+        for courier in couriers {
+            let closed = closed.clone();
+            let close = move || {
+                // Its thread gives up when it next waits, so that it does not begin anew.
+                drop(courier.close);
+                // Who cannot be reached in time stays as it is, and it was said that it is behind.
+                let _ = courier.closer.close(&courier.dir, courier.ending);
+                let _ = closed.send(());
+            };
+            // Without a thread nothing is closed, which was said as well.
+            let _ = thread::Builder::new().spawn(close);
+        }
+        drop(closed);
+        let mut slices = MOMENT.as_millis() / 50;
+        while slices > 0 {
+            match is_closed.recv_timeout(Duration::from_millis(50)) {
+                Ok(()) => {}
+                Err(RecvTimeoutError::Timeout) => slices -= 1,
+                Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }

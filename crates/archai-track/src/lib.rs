@@ -27,6 +27,7 @@
 mod courier;
 mod error;
 mod facts;
+mod haste;
 pub mod mlflow;
 mod observer;
 pub mod point;
@@ -36,6 +37,7 @@ mod tracker;
 pub use courier::Pace;
 pub use error::TrackError;
 pub use facts::{Ending, RunFacts};
+pub use haste::Haste;
 pub use observer::{Notice, Notices, Tracked};
 pub use point::{Point, Points, What};
 pub use tracker::{Tracker, open, track};

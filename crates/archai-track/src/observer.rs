@@ -9,6 +9,7 @@ use archai_spec::settings::TrackTarget;
 
 use crate::courier::{Courier, Pace};
 use crate::facts::Ending;
+use crate::haste::Haste;
 use crate::tracker::open;
 
 /// What is to be said of trackers, to people.
@@ -61,6 +62,7 @@ pub struct Tracked<'a> {
     lab: &'a Lab,
     notices: Notices,
     pace: Pace,
+    haste: Haste,
     state: Mutex<State>,
 }
 
@@ -83,6 +85,7 @@ impl<'a> Tracked<'a> {
             lab,
             notices,
             pace: Pace::default(),
+            haste: Haste::default(),
             state: Mutex::default(),
         }
     }
@@ -93,14 +96,22 @@ impl<'a> Tracked<'a> {
         Tracked { pace, ..self }
     }
 
-    /// Waits for what trackers have not got yet, no longer than `common.track.wait_seconds`, and tells which of them are
-    /// behind then. To be called when the lab is done, however it ended.
+    /// The same, whose end can be hastened.
+    #[must_use]
+    pub fn with_haste(self, haste: Haste) -> Self {
+        Tracked { haste, ..self }
+    }
+
+    /// Waits for what trackers have not got yet, no longer than `common.track.wait_seconds` or until there is [`Haste`], and tells
+    /// which of them are behind then. To be called when the lab is done, however it ended.
     pub fn finish(&self) {
         let mut state = self.lock();
         state.close();
         let (wait, couriers) = (state.wait, std::mem::take(&mut state.closed));
         drop(state);
-        Courier::wait_for(couriers, wait, &self.notices);
+        self.haste.set_waiting(true);
+        Courier::wait_for(couriers, wait, &self.notices, &self.haste);
+        self.haste.set_waiting(false);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -114,10 +125,11 @@ impl<'a> Tracked<'a> {
         let mut state = self.lock();
         state.wait = state.wait.max(track.wait_seconds);
         for target in track.targets().unwrap_or_default() {
-            match open(&target, &track, self.lab, &self.notices) {
-                Ok(tracker) => {
+            let open = || open(&target, &track, self.lab, &self.notices);
+            match open().and_then(|tracker| Ok([tracker, open()?])) {
+                Ok(both) => {
                     let notices = Arc::clone(&self.notices);
-                    let courier = Courier::start(target, tracker, dir.clone(), notices, self.pace);
+                    let courier = Courier::start(target, both, dir.clone(), notices, self.pace);
                     state.open.push(courier);
                 }
                 Err(error) => (self.notices)(Notice::Down {
@@ -134,7 +146,7 @@ impl State {
     fn close(&mut self) {
         // A phase that did not say how it ended was cut off.
         let ended = self.ended.take().unwrap_or(Ending::Stopped);
-        for courier in self.open.drain(..) {
+        for mut courier in self.open.drain(..) {
             courier.close(ended);
             self.closed.push(courier);
         }

@@ -1,7 +1,7 @@
 //! What a tracker is, which there are, and giving one of them a whole run at once.
 
-use archai_lab::Lab;
 use archai_lab::log::Follower;
+use archai_lab::{Lab, RunDir};
 use archai_spec::settings::{Track, TrackTarget};
 
 use crate::error::TrackError;
@@ -34,6 +34,16 @@ pub trait Tracker: Send {
     /// # Errors
     /// As [`Tracker::begin`].
     fn end(&mut self, run: &RunFacts, ending: Ending) -> Result<(), TrackError>;
+
+    /// Says that the run in `dir` ended so, which it would otherwise be shown to go on, without whatever it has not got yet: one
+    /// request, for when there is no time for more. By default nothing is to be said.
+    ///
+    /// # Errors
+    /// As [`Tracker::begin`].
+    fn close(&self, dir: &RunDir, ending: Ending) -> Result<(), TrackError> {
+        let _ = (dir, ending);
+        Ok(())
+    }
 
     /// Where it can be looked at, once it has begun: a folder, or the address of a page.
     fn place(&self) -> Option<String>;

@@ -27,9 +27,22 @@ use crate::{files, picture};
 const MAX_PIXELS: u64 = 1 << 30;
 
 /// The format `parquet`.
-#[derive(Default)]
 pub(super) struct Parquet {
     judged: Judged,
+    /// Most pixels and channels that are fitted once for all, in memory.
+    max_pixels: u64,
+    /// What encoded pictures may take in memory; more of them lie in a file.
+    in_memory: usize,
+}
+
+impl Default for Parquet {
+    fn default() -> Self {
+        Parquet {
+            judged: Judged::default(),
+            max_pixels: MAX_PIXELS,
+            in_memory: 256 << 20,
+        }
+    }
 }
 
 impl Named for Parquet {
@@ -60,7 +73,7 @@ impl DataFormat for Parquet {
             .iter()
             .fold(rows, |product, side| product.saturating_mul(*side as u64));
         // Pictures that keep their own size may be of any.
-        match pixels <= MAX_PIXELS && !Decoder::new(dataset).keeps_size() {
+        match pixels <= self.max_pixels && !Decoder::new(dataset).keeps_size() {
             true => Ok(Arc::new(fitted(dataset, tables, labels)?)),
             false => {
                 // Fitted pictures have the digest that they would have in memory.
@@ -68,7 +81,8 @@ impl DataFormat for Parquet {
                     true => Digest::Encoded("archai pictures 1\n"),
                     false => Digest::Pixels,
                 };
-                let list = encoded(dataset, tables, labels, digest)?;
+                let unpacked = Unpacked::new(Path::new(&dataset.path), self.in_memory);
+                let list = encoded(dataset, tables, labels, digest, unpacked)?;
                 Ok(Arc::new(list.cleaned(&self.judged)?))
             }
         }
@@ -203,8 +217,8 @@ fn encoded(
     tables: Vec<Table<'_>>,
     numbered: Numbered,
     digest: Digest,
+    mut unpacked: Unpacked,
 ) -> Result<Pictures, DataError> {
-    let mut unpacked = Unpacked::new(Path::new(&dataset.path));
     let mut rows: Vec<(usize, Range<u64>, u64)> = Vec::new();
     let mut paths = Vec::new();
     for mut table in tables {
@@ -226,4 +240,86 @@ fn encoded(
         list.push_part(table, bytes, at(), label)?;
     }
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use archai_spec::settings::Resize;
+
+    use super::*;
+
+    /// Whole data sets, fitted in memory, encoded in memory and encoded in a file.
+    #[test]
+    fn pictures_are_the_same_wherever_they_are_kept() {
+        let sets = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sets"));
+        let cases = std::fs::read(sets.join("cases.json")).unwrap();
+        let cases: serde_json::Value = serde_json::from_slice(&cases).unwrap();
+        let mut n = 0;
+        for (name, case) in cases.as_object().unwrap() {
+            let mut set: settings::Dataset =
+                serde_json::from_value(case["section"].clone()).unwrap();
+            if set.format != "parquet" {
+                continue;
+            }
+            n += 1;
+            // The file without a name lies beside the tables.
+            let folder = tempfile::tempdir().unwrap();
+            for file in std::fs::read_dir(sets.join(&set.path)).unwrap() {
+                let file = file.unwrap();
+                std::fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+            }
+            set.path = folder.path().to_string_lossy().into_owned();
+            for (resize, max_pixels) in [(Resize::Fit, 0), (Resize::Crop, MAX_PIXELS)] {
+                let set = settings::Dataset {
+                    resize,
+                    ..set.clone()
+                };
+                for split in [Split::Train, Split::Test] {
+                    let usual = Parquet::default().open(&set, split).unwrap();
+                    for in_memory in [0, 100, 256 << 20] {
+                        let format = Parquet {
+                            max_pixels,
+                            in_memory,
+                            ..Parquet::default()
+                        };
+                        let other = format.open(&set, split).unwrap();
+                        let what = format!("{name} {split:?} {resize:?} {in_memory}");
+                        assert_eq!(other.len(), usual.len(), "{what}");
+                        assert_eq!(other.class_names(), usual.class_names(), "{what}");
+                        assert_eq!(other.digest().unwrap(), usual.digest().unwrap(), "{what}");
+                        // Backwards, so that places are looked for.
+                        for index in (0..usual.len()).rev() {
+                            assert_eq!(other.label(index), usual.label(index), "{what}");
+                            let [other, usual] = [&other, &usual].map(|data| data.image(index));
+                            assert_eq!(other.unwrap(), usual.unwrap(), "{what}");
+                        }
+                    }
+                }
+            }
+        }
+        assert!(n > 10, "{n} data sets");
+    }
+
+    #[test]
+    fn many_pictures_lie_in_a_file() {
+        let sets = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sets/parquet_none");
+        let set: settings::Dataset = serde_json::from_value(serde_json::json!({
+            "name": "parquet", "format": "parquet", "path": sets, "n_classes": 3, "channels": 3, "size": [4, 5],
+            "mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0],
+        }))
+        .unwrap();
+        let format = Parquet::default();
+        for (in_memory, is_in_file) in [(0, true), (100, true), (format.in_memory, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let paths = format.files(&set, Split::Train).unwrap();
+            let mut unpacked = Unpacked::new(folder.path(), in_memory);
+            for mut table in tables(&paths, &set).unwrap() {
+                let path = table.path;
+                table
+                    .images(&mut |_, bytes| unpacked.push(path, bytes).map(drop))
+                    .unwrap();
+            }
+            assert_eq!(unpacked.is_in_file(), is_in_file, "{in_memory}");
+        }
+    }
 }

@@ -27,9 +27,6 @@ const END: u64 = 16 << 10;
 /// Largest picture within a file that holds several.
 const MAX_PART: u64 = 256 << 20;
 
-/// What pictures that were unpacked may take in memory; more of them lie in a file.
-const IN_MEMORY: usize = 256 << 20;
-
 /// A list of encoded pictures, which are decoded when they are needed.
 pub(super) struct Pictures {
     section: settings::Dataset,
@@ -350,6 +347,13 @@ impl Dataset for Pictures {
         }))
     }
 
+    fn file(&self, index: usize) -> Option<&Path> {
+        match &self.items[index].place {
+            Place::File(path) => Some(path),
+            Place::Part { .. } => None,
+        }
+    }
+
     fn class_names(&self) -> &[String] {
         &self.classes
     }
@@ -433,11 +437,8 @@ pub(super) struct Unpacked {
 impl Unpacked {
     /// Nothing yet. A file that is needed lies in `folder`, where the data are, for the system's folder of temporary files may
     /// be in memory itself; where nothing can be written, in the latter.
-    pub(super) fn new(folder: &Path) -> Unpacked {
-        Unpacked::with_memory(folder, IN_MEMORY)
-    }
-
-    fn with_memory(folder: &Path, in_memory: usize) -> Unpacked {
+    /// What takes more than `in_memory` bytes lies in the file.
+    pub(super) fn new(folder: &Path, in_memory: usize) -> Unpacked {
         let file = match tempfile::tempfile_in(folder) {
             Ok(_) => SpooledTempFile::new_in(in_memory, folder),
             Err(_) => SpooledTempFile::new(in_memory),
@@ -465,6 +466,12 @@ impl Unpacked {
         drop(file);
         self.length += bytes.len() as u64;
         Ok(start..self.length)
+    }
+
+    /// Whether they lie in a file.
+    #[cfg(test)]
+    pub(super) fn is_in_file(&self) -> bool {
+        self.lock().is_rolled()
     }
 
     fn lock(&self) -> MutexGuard<'_, SpooledTempFile> {
@@ -498,14 +505,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = Path::new("a.parquet");
         for (in_memory, is_file) in [(100_000, false), (1000, true)] {
-            let mut unpacked = Unpacked::with_memory(folder.path(), in_memory);
+            let mut unpacked = Unpacked::new(folder.path(), in_memory);
             let pictures: Vec<Vec<u8>> =
                 (0..100_u8).map(|n| vec![n; 50 + usize::from(n)]).collect();
             let places: Vec<_> = pictures
                 .iter()
                 .map(|bytes| unpacked.push(path, bytes).unwrap())
                 .collect();
-            assert_eq!(unpacked.lock().is_rolled(), is_file);
+            assert_eq!(unpacked.is_in_file(), is_file);
             // The file has no name.
             assert_eq!(folder.path().read_dir().unwrap().count(), 0);
             let holder = Holder::unpacked(path.to_owned(), Arc::new(unpacked));

@@ -2,7 +2,7 @@
 
 use archai_spec::settings::{self, Orientation, Resize};
 
-use super::{Opened, Pictures, Sides};
+use super::{Pictures, Sides};
 
 /// The sides of images that are chosen among: those of the papers' data sets and between them. Stems keep the cost of the
 /// cells about the same for each of them ([`ForSize`](archai_spec::settings::ForSize)).
@@ -16,6 +16,8 @@ const LEAST: usize = 16;
 pub struct Wanted {
     /// Height and width; none follows from the pictures.
     pub size: Option<[usize; 2]>,
+    /// 1 (grey) or 3; none follows from the pictures.
+    pub channels: Option<usize>,
     /// The longest side that is chosen without being asked for.
     pub most: usize,
 }
@@ -33,12 +35,10 @@ pub struct Chosen {
 ///
 /// Pictures of one size keep it. Otherwise images are squares of the resolution to which the median of the shorter sides
 /// comes closest from above, or lies at most a quarter below: so most pictures are made smaller, and none much larger.
-pub fn choose(opened: &Opened, pictures: &Pictures, wanted: Wanted) -> Chosen {
-    let (size, why) = size(pictures, wanted, opened.section.size);
-    let channels = match pictures.read() > 0 && pictures.grey == pictures.read() {
-        true => 1,
-        false => 3,
-    };
+pub fn choose(found: &settings::Dataset, pictures: &Pictures, wanted: Wanted) -> Chosen {
+    let (size, why) = size(pictures, wanted, found.size);
+    let is_grey = pictures.read() > 0 && pictures.grey == pictures.read();
+    let channels = wanted.channels.unwrap_or(if is_grey { 1 } else { 3 });
     let section = settings::Dataset {
         channels,
         size,
@@ -62,7 +62,7 @@ pub fn choose(opened: &Opened, pictures: &Pictures, wanted: Wanted) -> Chosen {
         background: (pictures.transparent > 0).then_some([255; 3]),
         // As 4 of CIFAR-10's 32 pixels.
         crop_padding: size[0].min(size[1]) / 8,
-        ..opened.section.clone()
+        ..found.clone()
     };
     Chosen { section, why }
 }

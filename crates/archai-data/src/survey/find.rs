@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use archai_spec::settings::{self, Resize};
 
 use super::RESOLUTIONS;
+use crate::cache::Cache;
 use crate::dataset::Split;
 use crate::error::DataError;
 use crate::files;
-use crate::format::{Formats, open, some_of};
+use crate::format::{Formats, files_of, open, some_of};
 use crate::formats::UNKNOWN_CLASSES;
 use crate::picture;
 
@@ -41,11 +42,11 @@ pub struct Found {
 ///
 /// # Errors
 /// [`DataError::Io`] if nothing is there; [`DataError::Malformed`] if it is nothing that is read, with what is expected.
-pub fn find(formats: &Formats, path: &Path) -> Result<Found, DataError> {
+pub fn find(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
     let info = std::fs::metadata(path).map_err(DataError::io("read", path))?;
     match info.is_dir() {
-        true => folder(formats, path),
-        false => file(formats, path),
+        true => folder(formats, path, cache),
+        false => file(formats, path, cache),
     }
 }
 
@@ -67,8 +68,8 @@ fn section(path: &Path, name: &str, format: &str) -> Result<settings::Dataset, D
     serde_json::from_value(keys).map_err(|error| DataError::setting("dataset", error.to_string()))
 }
 
-/// A name for run directories: that of the file or folder, in letters that every system takes.
-fn name_of(path: &Path) -> String {
+/// The name of the data at a path, for run directories: that of the file or folder, in letters that every system takes.
+pub fn name_of(path: &Path) -> String {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let fits = |c: char| c.is_alphanumeric() || c == '-';
     let name: String = name
@@ -113,7 +114,7 @@ fn is_picture(path: &Path) -> Result<bool, DataError> {
     Ok(picture::is_picture(&beginning))
 }
 
-fn folder(formats: &Formats, path: &Path) -> Result<Found, DataError> {
+fn folder(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
     let names = folders(path)?;
     let part = |usual: &[&str]| {
         let named = |usual: &&str| names.iter().find(|name| name.to_lowercase() == **usual);
@@ -159,7 +160,7 @@ fn folder(formats: &Formats, path: &Path) -> Result<Found, DataError> {
             notes: Vec::new(),
         });
     }
-    of_some_format(formats, path)?.ok_or_else(|| nothing(path, &names))
+    of_some_format(formats, path, cache)?.ok_or_else(|| nothing(path, &names))
 }
 
 fn in_parts(
@@ -193,7 +194,10 @@ fn in_parts(
     }
     if let (Some(_), Some(valid)) = (test, valid) {
         notes.push(format!(
-            "{valid}/ is not used: what a search needs for validation is a share of the training data"
+            "{valid}/ is not used: whatever is chosen by validation is chosen on a share of the training data (loader.val_ratio), so \
+             that a search may learn from that share as well, and {}/ is kept for the end; --dataset.train '{{{train},{valid}}}' \
+             adds {valid}/ to what is learnt from",
+            test.map_or(TEST[0], String::as_str)
         ));
     }
     Ok(Found {
@@ -204,7 +208,11 @@ fn in_parts(
 }
 
 /// The format that finds its files in a folder.
-fn of_some_format(formats: &Formats, path: &Path) -> Result<Option<Found>, DataError> {
+fn of_some_format(
+    formats: &Formats,
+    path: &Path,
+    cache: &Cache,
+) -> Result<Option<Found>, DataError> {
     let mut found: Vec<settings::Dataset> = Vec::new();
     for format in formats
         .iter()
@@ -222,7 +230,7 @@ fn of_some_format(formats: &Formats, path: &Path) -> Result<Option<Found>, DataE
     }
     match found.len() {
         0 => Ok(None),
-        1 => Ok(Some(counted(formats, found.swap_remove(0))?)),
+        1 => Ok(Some(counted(formats, found.swap_remove(0), cache)?)),
         _ => {
             let names: Vec<String> = found.into_iter().map(|section| section.format).collect();
             Err(DataError::Malformed {
@@ -246,7 +254,7 @@ const ENDINGS: [(&str, &str); 6] = [
     ("mat", "mat"),
 ];
 
-fn file(formats: &Formats, path: &Path) -> Result<Found, DataError> {
+fn file(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
     let ending = path
         .extension()
         .unwrap_or_default()
@@ -273,14 +281,17 @@ fn file(formats: &Formats, path: &Path) -> Result<Found, DataError> {
         train: Some(name.clone()),
         ..section(folder, &name_of(path), format)?
     };
-    let mut found = counted(formats, section)?;
+    let mut found = counted(formats, section, cache)?;
     found.layout = format!("{}, in the file {name}", found.layout);
     Ok(found)
 }
 
 /// Counts the classes of data whose files do not tell, and sets test data apart where there are none.
-fn counted(formats: &Formats, section: settings::Dataset) -> Result<Found, DataError> {
-    let read = |section: &settings::Dataset| open(formats, section, Split::Train);
+fn counted(
+    formats: &Formats,
+    section: settings::Dataset,
+    cache: &Cache,
+) -> Result<Found, DataError> {
     // Whatever the size, the labels are the same.
     let small = settings::Dataset {
         size: [1, 1],
@@ -288,10 +299,16 @@ fn counted(formats: &Formats, section: settings::Dataset) -> Result<Found, DataE
         crop_ratio: 1.0,
         ..section.clone()
     };
-    let data = read(&small)?;
-    let labels = (0..data.len()).map(|index| data.label(index) as usize);
-    let most = labels.max().map_or(0, |most| most + 1);
-    let n_classes = most.max(data.class_names().len());
+    let files = match cache.is_none() {
+        true => Vec::new(),
+        false => files_of(formats, &small, Split::Train)?,
+    };
+    let n_classes = cache.known(&["classes"], &small, &files, || {
+        let data = open(formats, &small, Split::Train)?;
+        let labels = (0..data.len()).map(|index| data.label(index) as usize);
+        let most = labels.max().map_or(0, |most| most + 1);
+        Ok(most.max(data.class_names().len()))
+    })?;
     let mut section = settings::Dataset {
         n_classes,
         ..section

@@ -1,10 +1,12 @@
 //! What a data set is like, found out before anything is trained on it: classes and their sizes, the pictures' sides,
 //! channels and files, the mean and the deviation of their pixels; and the settings that follow from these.
 //!
-//! [`find`] says how the files at a path are laid out, [`Survey::of`] looks at a data set, [`choose`] makes a section of a
-//! configuration of both, and [`write`] writes it as the file that `--datasets` takes.
+//! [`find`] says how the files at a path are laid out, [`look`] what lies in them, [`choose`] makes a section of a configuration
+//! of both, [`statistics`] measures the pixels that a network will see, [`Survey::of`] puts all together, and [`describe`] writes it
+//! as the file that `--datasets` takes.
 //!
-//! Everything that costs is limited: of large data sets a keyed sample of pictures is decoded, the same one each time.
+//! Everything that costs is limited: of large data sets a keyed sample of pictures is decoded, the same one each time. And it is
+//! done once: what was found in files is kept in a [`Cache`] and believed while the files are the same.
 
 mod choice;
 mod find;
@@ -13,15 +15,16 @@ mod text;
 mod yaml;
 
 use archai_spec::settings::{self, ForSize};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::cache::Cache;
 use crate::dataset::{Dataset, Split};
 use crate::error::DataError;
-use crate::format::{Formats, open};
+use crate::format::{Formats, files_of, open};
 use crate::rng::Key;
 
 pub use choice::{Chosen, RESOLUTIONS, Wanted, choose};
-pub use find::{Found, find};
+pub use find::{Found, find, name_of};
 pub use pictures::{Pictures, Side, Sides};
 pub use yaml::{describe, is_as_written};
 
@@ -61,7 +64,7 @@ pub struct Survey {
 }
 
 /// A class of a data set.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Class {
     /// Its name, or its number.
     pub name: String,
@@ -69,6 +72,77 @@ pub struct Class {
     pub train: usize,
     /// Number of its test images.
     pub test: usize,
+}
+
+/// What was found in the files of a data set, before anything is chosen for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Looked {
+    /// The classes in the order of their labels.
+    pub classes: Vec<Class>,
+    /// Whether there are test data.
+    pub has_test: bool,
+    /// What the training pictures are like.
+    pub pictures: Pictures,
+}
+
+/// Looks at the files of a data set, unless the cache knows them.
+///
+/// # Errors
+/// As [`open`]; [`DataError::Io`] if a picture cannot be read. Damaged pictures are counted.
+pub fn look(
+    formats: &Formats,
+    section: &settings::Dataset,
+    cache: &Cache,
+) -> Result<Looked, DataError> {
+    let files = files_of_both(formats, section, cache)?;
+    cache.known(&["look"], section, &files, || {
+        let opened = Opened::new(formats, section)?;
+        Ok(Looked {
+            classes: opened.classes(),
+            has_test: opened.test.is_some(),
+            pictures: Pictures::of(&opened)?,
+        })
+    })
+}
+
+/// The mean and the deviation of each channel of the training images, of pixels in [0, 1].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// The mean of each channel.
+    pub mean: Vec<f32>,
+    /// The standard deviation of each channel.
+    pub std: Vec<f32>,
+}
+
+/// Measures the pixels of a data set's training images, as the network sees them but for normalisation, unless the cache knows
+/// them. Damaged pictures do not count.
+///
+/// # Errors
+/// As [`open`]; none of the pictures can be read.
+pub fn statistics(
+    formats: &Formats,
+    section: &settings::Dataset,
+    cache: &Cache,
+) -> Result<Statistics, DataError> {
+    let files = files_of_both(formats, section, cache)?;
+    cache.known(&["statistics"], section, &files, || {
+        pictures::statistics(&Opened::new(formats, section)?)
+    })
+}
+
+/// All files on which what is found of a data set depends; none where nothing is kept of it.
+fn files_of_both(
+    formats: &Formats,
+    section: &settings::Dataset,
+    cache: &Cache,
+) -> Result<Vec<std::path::PathBuf>, DataError> {
+    if cache.is_none() {
+        return Ok(Vec::new());
+    }
+    match files_of(formats, section, Split::Test) {
+        Err(DataError::Absent { .. }) => files_of(formats, section, Split::Train),
+        files => files,
+    }
 }
 
 /// A data set that was opened to be looked at.
@@ -137,34 +211,29 @@ impl Opened {
 }
 
 impl Survey {
-    /// Looks at a data set. `pictures` are what was found of its pictures before ([`Pictures::of`]).
-    ///
-    /// # Errors
-    /// As [`open`]; a picture that cannot be read, unless damaged ones are left out.
+    /// Puts together what was found of a data set.
     pub fn of(
-        opened: &Opened,
-        pictures: Pictures,
+        section: &settings::Dataset,
+        looked: Looked,
+        statistics: Statistics,
         layout: impl Into<String>,
-    ) -> Result<Survey, DataError> {
-        let section = &opened.section;
-        let classes = opened.classes();
-        let (mean, std) = pictures::statistics(opened)?;
-        let count = |f: fn(&Class) -> usize| classes.iter().map(f).sum();
-        Ok(Survey {
+    ) -> Survey {
+        let count = |f: fn(&Class) -> usize| looked.classes.iter().map(f).sum();
+        Survey {
             name: section.name.clone(),
             format: section.format.clone(),
             path: section.path.clone(),
             layout: layout.into(),
             train: count(|class| class.train),
             test: count(|class| class.test),
-            imbalance: imbalance(&classes),
-            notes: notes(opened, &classes, &pictures),
-            classes,
-            pictures,
+            imbalance: imbalance(&looked.classes),
+            notes: notes(section, &looked),
+            classes: looked.classes,
+            pictures: looked.pictures,
             size: section.size,
-            mean,
-            std,
-        })
+            mean: statistics.mean,
+            std: statistics.std,
+        }
     }
 
     /// The settings of networks that follow from the size of the images.
@@ -184,8 +253,10 @@ fn imbalance(classes: &[Class]) -> f64 {
 /// From this on classes are so unequal that an accuracy says little of the small ones.
 const UNEQUAL: f64 = 3.0;
 
-fn notes(opened: &Opened, classes: &[Class], pictures: &Pictures) -> Vec<String> {
+fn notes(section: &settings::Dataset, looked: &Looked) -> Vec<String> {
     let mut notes = Vec::new();
+    let classes = &looked.classes;
+    let train: usize = classes.iter().map(|class| class.train).sum();
     let ratio = imbalance(classes);
     let with = || classes.iter().filter(|class| class.train > 0);
     let (most, least) = (
@@ -203,7 +274,7 @@ fn notes(opened: &Opened, classes: &[Class], pictures: &Pictures) -> Vec<String>
             least.train,
             least.name,
             most.name,
-            100.0 * most.train as f64 / opened.train.len().max(1) as f64
+            100.0 * most.train as f64 / train.max(1) as f64
         ));
     }
     let empty = |f: fn(&Class) -> usize| {
@@ -214,20 +285,20 @@ fn notes(opened: &Opened, classes: &[Class], pictures: &Pictures) -> Vec<String>
         ("training", empty(|class| class.train)),
         ("test", empty(|class| class.test)),
     ] {
-        if !names.is_empty() && (part == "training" || opened.test.is_some()) {
+        if !names.is_empty() && (part == "training" || looked.has_test) {
             notes.push(format!(
                 "no {part} image of {}",
                 crate::format::some_of(&names)
             ));
         }
     }
-    if opened.test.is_none() {
+    if !looked.has_test {
         notes.push(
             "there are no test data, so that nothing tells how good a network is; dataset.test_ratio sets a share of the images \
              apart"
                 .to_string(),
         );
     }
-    notes.extend(pictures.notes(&opened.section));
+    notes.extend(looked.pictures.notes(section));
     notes
 }

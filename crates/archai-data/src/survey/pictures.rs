@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use archai_spec::settings;
 use image::metadata::Orientation;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::Opened;
+use super::{Opened, Statistics};
 use crate::dataset::{Encoded, Image};
 use crate::error::DataError;
 use crate::in_order;
@@ -16,7 +16,7 @@ use crate::transform::Pipeline;
 use crate::transforms;
 
 /// What was found of the training pictures that were looked at, before anything is done to them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pictures {
     /// How many were looked at.
     pub looked_at: usize,
@@ -39,7 +39,7 @@ pub struct Pictures {
 }
 
 /// Heights and widths in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sides {
     /// Of heights.
     pub height: Side,
@@ -52,7 +52,7 @@ pub struct Sides {
 }
 
 /// A side of many pictures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Side {
     /// The least.
     pub min: usize,
@@ -224,7 +224,7 @@ fn look_at(encoded: &Encoded) -> Result<Look, DataError> {
 
 /// The mean and the deviation of each channel over the sample of the training images, as the network sees them but for
 /// normalisation, of pixels in [0, 1]. Damaged pictures do not count.
-pub(super) fn statistics(opened: &Opened) -> Result<(Vec<f32>, Vec<f32>), DataError> {
+pub(super) fn statistics(opened: &Opened) -> Result<Statistics, DataError> {
     let channels = opened.section.channels;
     let plain = settings::Dataset {
         mean: vec![0.0; channels],
@@ -267,7 +267,7 @@ pub(super) fn statistics(opened: &Opened) -> Result<(Vec<f32>, Vec<f32>), DataEr
             format!("{} that cannot", sample.len()),
         ));
     }
-    Ok(all
+    let (mean, std) = all
         .into_iter()
         .map(|(sum, squares)| {
             let mean = sum / n;
@@ -275,7 +275,8 @@ pub(super) fn statistics(opened: &Opened) -> Result<(Vec<f32>, Vec<f32>), DataEr
             // Pixels that are all alike have none, and are divided by one step of a byte.
             (rounded(mean), rounded(deviation.max(1.0 / 255.0)))
         })
-        .unzip())
+        .unzip();
+    Ok(Statistics { mean, std })
 }
 
 /// To the digits that are known of it.

@@ -124,7 +124,8 @@ fn reasons(survey: &Survey, chosen: &Chosen) -> Vec<(&'static str, String)> {
         (
             "channels",
             match chosen.section.channels {
-                1 => "all pictures are grey",
+                1 if survey.pictures.grey == survey.pictures.read() => "all pictures are grey",
+                1 => "all are made grey; 3: colour",
                 _ => "3: colour; 1 makes all grey",
             }
             .to_owned(),

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use archai_data::sheet::{self, Augmentation};
-use archai_data::survey::{self, Opened, Pictures, Survey, Wanted};
-use archai_data::{DataError, Split, formats, open, transforms};
+use archai_data::survey::{self, Opened, Survey, Wanted};
+use archai_data::{Cache, DataError, Split, formats, open, transforms};
 use archai_spec::config::{ConfigLoader, Files, Schema};
 use archai_spec::settings::{Dataset, Orientation, Resize};
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
@@ -77,18 +78,30 @@ pub fn mixed(folder: &Path) {
 }
 
 fn wanted(most: usize) -> Wanted {
-    Wanted { size: None, most }
+    Wanted {
+        size: None,
+        channels: None,
+        most,
+    }
 }
 
 /// The survey of what lies at a path, and the section that was chosen.
 fn surveyed(path: &Path, most: usize) -> Result<(Survey, survey::Chosen), DataError> {
+    remembered(path, most, &Cache::none())
+}
+
+/// The same, with what was found before.
+fn remembered(
+    path: &Path,
+    most: usize,
+    cache: &Cache,
+) -> Result<(Survey, survey::Chosen), DataError> {
     let formats = formats::builtin();
-    let found = survey::find(&formats, path)?;
-    let opened = Opened::new(&formats, &found.section)?;
-    let pictures = Pictures::of(&opened)?;
-    let mut chosen = survey::choose(&opened, &pictures, wanted(most));
-    let opened = Opened::new(&formats, &chosen.section)?;
-    let survey = Survey::of(&opened, pictures, found.layout)?;
+    let found = survey::find(&formats, path, cache)?;
+    let looked = survey::look(&formats, &found.section, cache)?;
+    let mut chosen = survey::choose(&found.section, &looked.pictures, wanted(most));
+    let statistics = survey::statistics(&formats, &chosen.section, cache)?;
+    let survey = Survey::of(&chosen.section, looked, statistics, found.layout);
     chosen.section.mean.clone_from(&survey.mean);
     chosen.section.std.clone_from(&survey.std);
     Ok((survey, chosen))
@@ -206,6 +219,81 @@ fn parts_have_many_names() {
     check(&["Training", "Testing"], 10, 10, "below Training/");
     check(&["train"], 8, 2, "20 % of each");
     check(&["train", "val", "test"], 10, 10, "below test/");
+}
+
+/// Puts other bytes into a file without that its size or its time tells.
+fn spoil(path: &Path) {
+    let old = fs::metadata(path).unwrap();
+    fs::write(path, vec![b'x'; old.len() as usize]).unwrap();
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(old.modified().unwrap()).unwrap();
+}
+
+/// Says that a file was written an hour ago.
+fn age(path: &Path) {
+    let time = fs::metadata(path).unwrap().modified().unwrap() - Duration::from_secs(3600);
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(time).unwrap();
+}
+
+#[test]
+fn a_second_look_reads_no_picture() {
+    let folder = TempDir::new().unwrap();
+    let cache = Cache::at(folder.path().join("cache"));
+    let picture = |i: u8| png(flat_grey(40, 30, 10 * i));
+    let mut table = "path,class\n".to_owned();
+    let mut files = Vec::new();
+    for (part, n) in [("train", 6), ("test", 2)] {
+        for i in 0..n {
+            let name = format!("{part}/{}/{i}.png", ["a", "b"][i as usize % 2]);
+            table += &format!("../folders/{name},{}\n", ["a", "b"][i as usize % 2]);
+            files.push(folder.path().join("folders").join(&name));
+            write(files.last().unwrap(), picture(i));
+            age(files.last().unwrap());
+        }
+    }
+    let csv = folder.path().join("tables/all.csv");
+    write(&csv, table);
+    age(&csv);
+    let places = [folder.path().join("folders"), csv];
+    let look = |cache: &Cache| places.each_ref().map(|place| remembered(place, 64, cache));
+    let first = look(&cache).map(Result::unwrap);
+    assert_eq!(first, look(&Cache::none()).map(Result::unwrap));
+    assert_eq!((first[0].0.train, first[1].0.train), (6, 6));
+
+    // What lies in the files now is no picture: who still finds the same has read none.
+    files.iter().for_each(|file| spoil(file));
+    for found in look(&Cache::none()) {
+        assert!(found.is_err(), "{found:?}");
+    }
+    assert_eq!(first, look(&cache).map(Result::unwrap));
+
+    // A changed picture, one more and one less are noticed, in each part.
+    let mend = || {
+        for (i, file) in files.iter().enumerate() {
+            write(file, picture(i as u8 % 6));
+            age(file);
+        }
+    };
+    let check = |what: &str| {
+        let found = look(&cache).map(Result::unwrap);
+        assert_eq!(found, look(&Cache::none()).map(Result::unwrap), "{what}");
+        found
+    };
+    mend();
+    write(&files[0], png(flat_grey(50, 30, 250)));
+    let changed = check("a training picture");
+    assert_ne!(changed[0].0.mean, first[0].0.mean);
+    assert_ne!(changed[0].0.pictures.sides, first[0].0.pictures.sides);
+    mend();
+    let more = folder.path().join("folders/test/a/more.png");
+    write(&more, picture(3));
+    assert_eq!(check("one more test picture")[0].0.test, 3);
+    fs::remove_file(more).unwrap();
+    assert_eq!(check("one less")[0].0.test, 2);
+    // Another size is another question.
+    let wide = remembered(&places[0], 16, &cache).unwrap();
+    assert_eq!(wide, surveyed(&places[0], 16).unwrap());
 }
 
 #[test]

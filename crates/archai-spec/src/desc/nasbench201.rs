@@ -500,13 +500,20 @@ fn plain_stems(inputs: &[Shape]) -> Vec<OpDesc> {
 }
 
 /// The residual block between two stages: twice ReLU, 3×3 convolution, norm, beside a 2×2 average pool and a bare 1×1
-/// convolution; their sum is the output. Drop-path may drop the first branch as a whole.
-fn residual(from: usize, to: usize) -> Vec<NodeDesc> {
+/// convolution; their sum is the output. Drop-path may drop the first branch as a whole. The benchmark's images have even sides
+/// before it. An odd one is halved and rounded up by the convolution, and by a pool of 3×3 windows, which then takes the place.
+fn residual(input: Shape, to: usize) -> Vec<NodeDesc> {
+    let from = input.channels;
     let keep = |op: OpDesc| op.with_param("keep", ParamValue::Bool(true));
     let halve = keep(OpDesc::new("nor_conv_3x3", from, to).with_stride(2));
+    let is_even = input.height.is_multiple_of(2) && input.width.is_multiple_of(2);
+    let pool = match is_even {
+        true => OpDesc::new("avg_pool_2x2", from, from),
+        false => keep(OpDesc::new("avg_pool_3x3", from, from).with_stride(2)),
+    };
     vec![
         NodeDesc::new([EdgeDesc::new(1, halve)]),
-        NodeDesc::new([EdgeDesc::new(1, OpDesc::new("avg_pool_2x2", from, from))]),
+        NodeDesc::new([EdgeDesc::new(1, pool)]),
         NodeDesc::new([
             EdgeDesc::new(2, OpDesc::new("nor_conv_3x3", to, to)),
             EdgeDesc::new(3, keep(OpDesc::new("conv_1x1", from, to))),
@@ -540,7 +547,7 @@ impl ModelDescBuilder for NasBench201Builder {
     fn nodes(&self, cell: &CellPlan<'_>) -> Result<Vec<NodeDesc>, DescError> {
         let c = cell.channels;
         if cell.cell_type == CellType::Reduction {
-            return Ok(residual(cell.inputs[1].channels, c));
+            return Ok(residual(cell.inputs[1], c));
         }
         // The pools are bare: the benchmark's searches have no norm behind them.
         let mixed = || {

@@ -449,6 +449,88 @@ impl ModelDescBuilder for Network {
     }
 
     fn cells(&self, model: &ModelPlan<'_>, inputs: &[Shape]) -> Result<Vec<CellDesc>, DescErrors> {
+        self.blocks(model, inputs).map_err(|errors| {
+            let is_of_size = |error: &DescError| error.kind == DescErrorKind::Shape;
+            match self.least_side(model).filter(|_| errors.0.iter().any(is_of_size)) {
+                None => errors,
+                Some(side) => {
+                    let [height, width] = model.settings.dataset.size;
+                    let message = format!(
+                        "`{}` takes images of {side}×{side} pixels and more, and these have {height}×{width}; set dataset.size to \
+                         at least that, or choose another network ({})",
+                        self.0.name,
+                        errors.0[0]
+                    );
+                    DescError::new(DescErrorKind::Shape, message).into()
+                }
+            }
+        })
+    }
+
+    fn model_pool(&self, model: &ModelPlan<'_>, out: Shape) -> Result<OpDesc, DescError> {
+        Ok(same(
+            match self.0.arch {
+                Arch::DenseNet(..) | Arch::WideResNet(..) => "bnrelu_pool_avg2d",
+                Arch::Vgg(_) if !is_small(model.settings) => "identity",
+                _ => "pool_adaptive_avg2d",
+            },
+            out.channels,
+        ))
+    }
+
+    fn notes(&self, model: &ModelPlan<'_>, _desc: &ModelDesc) -> Vec<String> {
+        let name = self.0.name;
+        let mut notes = vec![format!(
+            "`{name}` is a whole network: of the settings it takes the data set alone; `n_cells`, `n_reductions`, \
+             `max_final_edges`, `model_stems`, `cell`, `model_post_op` and the auxiliary tower's keys are not used"
+        )];
+        let small = is_small(model.settings);
+        match self.0.arch {
+            Arch::ResNetSmall(_) | Arch::WideResNet(..) if !small => notes.push(format!(
+                "`{name}` is published for images of 32 pixels; larger ones get ImageNet's stem before it"
+            )),
+            Arch::Vgg(_) if small => notes.push(format!(
+                "`{name}` on small images has one linear layer behind the convolutions, which have no bias"
+            )),
+            Arch::Vgg(_) => notes.push(format!(
+                "`{name}` has no dropout between its linear layers; the published parameter count holds for images of 224 pixels"
+            )),
+            Arch::MobileNetV2 => notes.push(format!("`{name}` has no dropout before its classifier")),
+            _ => {}
+        }
+        notes
+    }
+}
+
+impl Network {
+    /// The least side that both sides of an image need at least, so that the network can be built on it; the longer one stays. None
+    /// if no side helps.
+    fn least_side(&self, model: &ModelPlan<'_>) -> Option<usize> {
+        (1..=SMALL).find(|&least| {
+            let mut settings = model.settings.clone();
+            settings.dataset.size = settings.dataset.size.map(|side| side.max(least));
+            let [height, width] = settings.dataset.size;
+            let input = Shape {
+                height,
+                width,
+                ..model.input
+            };
+            let model = ModelPlan {
+                settings: &settings,
+                template: None,
+                input,
+                ..model.clone()
+            };
+            let stems = self.model_stems(&model);
+            stems.is_ok_and(|stems| {
+                let out = stems.stems[0].out;
+                self.blocks(&model, &[out, out]).is_ok()
+            })
+        })
+    }
+
+    /// The blocks behind the stem.
+    fn blocks(&self, model: &ModelPlan<'_>, inputs: &[Shape]) -> Result<Vec<CellDesc>, DescErrors> {
         // Blocks are cells of two inputs, whose stems above are two.
         let &[first, second] = inputs else {
             let message = format!(
@@ -557,39 +639,5 @@ impl ModelDescBuilder for Network {
             .into());
         }
         Ok(blocks.cells)
-    }
-
-    fn model_pool(&self, model: &ModelPlan<'_>, out: Shape) -> Result<OpDesc, DescError> {
-        Ok(same(
-            match self.0.arch {
-                Arch::DenseNet(..) | Arch::WideResNet(..) => "bnrelu_pool_avg2d",
-                Arch::Vgg(_) if !is_small(model.settings) => "identity",
-                _ => "pool_adaptive_avg2d",
-            },
-            out.channels,
-        ))
-    }
-
-    fn notes(&self, model: &ModelPlan<'_>, _desc: &ModelDesc) -> Vec<String> {
-        let name = self.0.name;
-        let mut notes = vec![format!(
-            "`{name}` is a whole network: of the settings it takes the data set alone; `n_cells`, `n_reductions`, \
-             `max_final_edges`, `model_stems`, `cell`, `model_post_op` and the auxiliary tower's keys are not used"
-        )];
-        let small = is_small(model.settings);
-        match self.0.arch {
-            Arch::ResNetSmall(_) | Arch::WideResNet(..) if !small => notes.push(format!(
-                "`{name}` is published for images of 32 pixels; larger ones get ImageNet's stem before it"
-            )),
-            Arch::Vgg(_) if small => notes.push(format!(
-                "`{name}` on small images has one linear layer behind the convolutions, which have no bias"
-            )),
-            Arch::Vgg(_) => notes.push(format!(
-                "`{name}` has no dropout between its linear layers; the published parameter count holds for images of 224 pixels"
-            )),
-            Arch::MobileNetV2 => notes.push(format!("`{name}` has no dropout before its classifier")),
-            _ => {}
-        }
-        notes
     }
 }

@@ -652,11 +652,11 @@ fn primitives() -> Vec<Row> {
     ];
     let pools = pools.map(|row| {
         // Found networks have bare pools.
-        row.params(&[NORM])
+        row.params(&[NORM, KEEP])
             .search_params(&["norm"])
             .primitive()
             .keeps_channels(always)
-            .drop_path(always)
+            .drop_path(unless_kept)
     });
     let skip = row(
         "skip_connect",

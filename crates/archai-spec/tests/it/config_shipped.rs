@@ -1,8 +1,10 @@
 //! The shipped files: all of them load, and their values are the documented defaults.
 
 use crate::config::{DARTS, darts, files, shape};
-use archai_spec::config::{AddedFiles, ConfigLoader, FileSource, Files, Shipped, shipped_datasets};
-use archai_spec::settings::Settings;
+use archai_spec::config::{
+    AddedFiles, ConfigLoader, FileSource, Files, Schema, Shipped, shipped_datasets,
+};
+use archai_spec::settings::{Dataset, Loader, Settings};
 use archai_spec::spaces;
 use serde_json::{Value, json};
 
@@ -69,6 +71,62 @@ fn the_shipped_files_are_those_of_the_folder() {
         tree.unwrap().to_yaml(),
         darts(&[], "", &[]).unwrap().to_yaml()
     );
+}
+
+/// The shipped file explains every key of data sets and loaders, also those that are off, and what it shows in comments can be
+/// written as it stands.
+#[test]
+fn keys_that_may_be_left_out_are_shown() {
+    let text = Files.read("archai:algos/common.yaml").unwrap();
+    // `# key: …` at any depth; other comments have more than a word before their colon.
+    let shown = |line: &str| {
+        let (indent, comment) = line.split_once("# ")?;
+        let key = comment.trim_start().split_once(':')?.0;
+        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        (is_key && indent.trim().is_empty()).then(|| format!("{indent}{comment}"))
+    };
+    let written: Vec<String> = text
+        .lines()
+        .map(|line| shown(line).unwrap_or_else(|| line.to_owned()))
+        .collect();
+    let written = written.join("\n");
+    assert!(text.lines().filter_map(shown).count() > 25, "{written}");
+    let keys = |schema: schemars::Schema| -> Vec<String> {
+        let keys = schema.as_value()["properties"].as_object().unwrap();
+        keys.keys().cloned().collect()
+    };
+    let of_data = keys(schemars::schema_for!(Dataset));
+    let all = [of_data, keys(schemars::schema_for!(Loader))].concat();
+    assert!(all.len() > 35, "{all:?}");
+    for key in all {
+        // A data set's own file has the rest.
+        if [
+            "name",
+            "format",
+            "path",
+            "n_classes",
+            "channels",
+            "size",
+            "mean",
+            "std",
+        ]
+        .contains(&&*key)
+        {
+            continue;
+        }
+        let has = |line: &str| {
+            line.trim_start()
+                .strip_prefix(&key)
+                .is_some_and(|r| r.starts_with(':'))
+        };
+        assert!(written.lines().any(has), "{key} is not shown");
+    }
+    let source = files(&[("all.yaml", &written)]);
+    let tree = ConfigLoader::new(&source)
+        .files("all.yaml")
+        .dataset("archai:datasets/cifar10.yaml")
+        .load(&Schema::settings());
+    tree.unwrap_or_else(|e| panic!("{e}\n{written}"));
 }
 
 #[test]

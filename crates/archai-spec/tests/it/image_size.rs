@@ -1,7 +1,11 @@
 //! Settings that follow from the size of images.
 
 use archai_spec::config::{ConfigLoader, Schema};
+use archai_spec::desc::nasbench201::Cell201;
+use archai_spec::desc::{Built, DescErrors, OpCatalog, build, zoo};
+use archai_spec::registry::Named;
 use archai_spec::settings::{ForSize, Settings};
+use archai_spec::spaces;
 
 use crate::config::files;
 
@@ -50,6 +54,111 @@ fn maps_are_of_one_size_whatever_the_image() {
             found.aux_tower_stride,
         );
         assert_eq!(found, (stride, reductions, tower), "{size:?}");
+    }
+}
+
+/// Settings of networks for images of a size, in a space.
+fn settings(size: [usize; 2], space: &str) -> Settings {
+    let [height, width] = size;
+    let network = ForSize::of(size)
+        .yaml()
+        .unwrap_or_else(|| "{}\n".to_string());
+    let size = format!("dataset: {{size: [{height}, {width}]}}\n");
+    // Cutout has no part in the network.
+    let cutout = "nas: {search: {loader: {cutout: 0}}, eval: {loader: {cutout: 0}}}\n";
+    let source = files(&[
+        ("network.yaml", &network),
+        ("size.yaml", &size),
+        ("cutout.yaml", cutout),
+    ]);
+    let spaces = spaces::builtin();
+    let source = spaces::files(&spaces, &source);
+    ConfigLoader::new(&source)
+        .files("archai:algos/common.yaml")
+        .dataset("archai:datasets/cifar10.yaml")
+        .files("network.yaml; size.yaml; cutout.yaml")
+        // A space has stems of its own.
+        .files(space)
+        .load(&Schema::settings())
+        .unwrap()
+        .settings()
+        .unwrap()
+}
+
+/// Height and width; some sides are odd before a reduction.
+const SIZES: [[usize; 2]; 14] = [
+    [16, 16],
+    [28, 28],
+    [32, 32],
+    [48, 48],
+    [64, 64],
+    [96, 96],
+    [128, 128],
+    [224, 224],
+    [512, 512],
+    [48, 64],
+    [30, 42],
+    [31, 17],
+    [75, 110],
+    [16, 100],
+];
+
+#[test]
+fn networks_of_every_space_are_built_for_every_size() {
+    let catalog = OpCatalog::builtin();
+    let lowered = |what: &str, size, built: Result<Built, DescErrors>| {
+        let built = built.unwrap_or_else(|e| panic!("{what} for {size:?}: {e}"));
+        let graph = built.desc.lower(&catalog);
+        graph.unwrap_or_else(|e| panic!("{what} for {size:?}: {e}"));
+        built.desc
+    };
+    for size in SIZES {
+        for space in spaces::builtin().iter() {
+            let settings = settings(size, &spaces::file(space.as_ref()));
+            let (search, eval) = (
+                &settings.nas.search.model_desc,
+                &settings.nas.eval.model_desc,
+            );
+            let supernet = build(space.builder(), search, None, false, &catalog);
+            lowered(space.name(), size, supernet);
+            if space.name() == spaces::NASBENCH201 {
+                let cell: Cell201 = "|nor_conv_3x3~0|+|avg_pool_3x3~0|skip_connect~1|+|none~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+                    .parse()
+                    .unwrap();
+                let found = cell.to_desc(search, &catalog).unwrap().desc;
+                let scaled = build(space.builder(), eval, Some(&found), true, &catalog);
+                lowered(space.name(), size, scaled);
+            }
+        }
+    }
+}
+
+/// A network that cannot take a size says which ones it takes, whatever is asked of it.
+#[test]
+fn published_networks_take_a_size_or_say_which() {
+    let catalog = OpCatalog::builtin();
+    for size in SIZES {
+        let settings = settings(size, "");
+        let settings = &settings.nas.eval.model_desc;
+        for name in zoo::names() {
+            let builder = zoo::builder(name).unwrap();
+            let built = build(&*builder, settings, None, true, &catalog);
+            // Five halvings, each rounded down; the stem for large images rounds up twice.
+            let least = match name {
+                _ if name.starts_with("vgg") => 32,
+                "densenet121" if size[1] > 64 => 29,
+                _ => 1,
+            };
+            if size.iter().all(|side| *side >= least) {
+                let built = built.unwrap_or_else(|e| panic!("{name} for {size:?}: {e}"));
+                let graph = built.desc.lower(&catalog);
+                graph.unwrap_or_else(|e| panic!("{name} for {size:?}: {e}"));
+                continue;
+            }
+            let error = built.expect_err(name).to_string();
+            let says = format!("`{name}` takes images of {least}×{least} pixels and more");
+            assert!(error.contains(&says), "{size:?}: {error}");
+        }
     }
 }
 

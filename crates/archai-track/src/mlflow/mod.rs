@@ -11,7 +11,7 @@ mod state;
 
 use std::collections::{HashMap, HashSet};
 
-use archai_lab::Host;
+use archai_lab::{Host, RunDir};
 use archai_spec::settings::{Track, TrackTarget};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -377,12 +377,19 @@ impl Tracker for MlFlow {
         }
         self.send_batch("tags", &tags)?;
         self.send_files(run)?;
-        let status = match ending {
-            Ending::Complete => "FINISHED",
-            Ending::Stopped => "KILLED",
-            Ending::Failed => "FAILED",
+        self.set_status(status(ending), Some(time))
+    }
+
+    fn close(&self, dir: &RunDir, ending: Ending) -> Result<(), TrackError> {
+        // A run that the server does not know of is not shown to go on.
+        let kept = state::read(dir, &self.url)?.unwrap_or_default();
+        let Some(run_id) = kept.run_id else {
+            return Ok(());
         };
-        self.set_status(status, Some(time))
+        let now = (self.host.clock.now() * 1e3) as i64;
+        let body = json!({ "run_id": run_id, "status": status(ending), "end_time": now });
+        self.rest.post("runs/update", &body)?;
+        Ok(())
     }
 
     fn place(&self) -> Option<String> {
@@ -443,6 +450,15 @@ fn steps_of(run: &Value) -> HashMap<String, u64> {
         Some((metric["key"].as_str()?.to_string(), step))
     });
     metrics.collect()
+}
+
+/// What MLflow calls the state of a run that ended so.
+fn status(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Complete => "FINISHED",
+        Ending::Stopped => "KILLED",
+        Ending::Failed => "FAILED",
+    }
 }
 
 /// Whole numbers of 64 bits may be texts in protobuf's JSON.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use archai_lab::{Ended, Lab, LabEvent, NoObserver, Observer, Phase, Request, RunDir, digests};
 use archai_spec::settings::{Track, TrackTarget};
-use archai_track::{Notice, Tracked, track};
+use archai_track::{Haste, Notice, Tracked, track};
 
 use crate::fixtures::{
     Heard, QUICK, append, asked, eventually, facts, finish, lab, run_dir, search_log,
@@ -123,6 +123,44 @@ fn the_end_waits_no_longer_than_it_may() {
     server.set(Habit::Good);
     track(&facts(&dir), &target, &asked(&[]), &lab, &heard.notices()).unwrap();
     assert_eq!(server.run().metric("search/train/loss").len(), 2);
+}
+
+#[test]
+fn who_is_in_haste_leaves_no_run_open() {
+    for (ended, expect) in [(Ended::Complete, "FINISHED"), (Ended::Stopped, "KILLED")] {
+        let root = tempfile::tempdir().unwrap();
+        let (server, heard, lab) = (Server::start(Habit::Good), Heard::default(), lab(&[]));
+        let (log, settings) = (search_log(0..1, 0), waiting(&server.url, 60.0));
+        let (dir, haste) = (run_dir(root.path(), &log, &settings), Haste::default());
+        let watcher = Tracked::new(&NoObserver, &lab, heard.notices()).with_pace(QUICK);
+        let watcher = watcher.with_haste(haste.clone());
+        begin(&watcher, &dir);
+        eventually("it is there", || !server.state().runs.is_empty());
+        assert!(!haste.ask(), "nobody waits yet");
+        server.set(Habit::Busy);
+        append(&dir, &search_log(1..2, 100));
+        finish(&dir);
+        end(&watcher, &dir, ended);
+        let (done, is_done) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                watcher.finish();
+                done.send(()).unwrap();
+            });
+            eventually("it waits", || haste.ask());
+            assert!(!haste.ask(), "it was asked before");
+            is_done
+                .recv_timeout(Duration::from_secs(8))
+                .expect("the end comes soon");
+        });
+        assert_eq!(server.run().status, expect);
+        assert_eq!(heard.count("Behind"), 1, "{:?}", heard.all());
+        // The rest is given later, and the run is the same.
+        server.set(Habit::Good);
+        let target = TrackTarget::MlFlow(server.url.clone());
+        track(&facts(&dir), &target, &asked(&[]), &lab, &heard.notices()).unwrap();
+        assert_eq!(server.run().metric("search/train/loss").len(), 2);
+    }
 }
 
 #[test]

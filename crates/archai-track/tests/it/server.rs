@@ -27,6 +27,8 @@ pub enum Habit {
     Forgets,
     /// Sends on to another place.
     Redirects,
+    /// Has no time for anything but the states of runs.
+    Busy,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -154,7 +156,8 @@ fn answer(mut stream: TcpStream, habit: Habit, state: &Mutex<State>) {
             let _ = stream.write_all(head.as_bytes());
             return;
         }
-        Habit::Good | Habit::Forgets => {
+        Habit::Busy if !target.ends_with("runs/update") => (503, "", page),
+        Habit::Good | Habit::Forgets | Habit::Busy => {
             let (status, answer) = handle(method, target, &body, &mut state.lock().unwrap());
             if habit == Habit::Forgets {
                 return;

@@ -283,7 +283,8 @@ Examples:
   archai predict --model ~/logdir/darts_cifar10_first_eval photo.jpg
   archai predict --model model.safetensors --top 3 photos/ more/*.png
   archai predict --model model.safetensors --format csv photos/ > classes.csv
-  archai predict --model model.safetensors --format json my_data.yaml";
+  archai predict --model model.safetensors --format json my_data.yaml
+  archai predict --model model.safetensors --data labelled_pictures/";
 
 const EVALUATE_EXAMPLES: &str = "\
 Settings of the data set can be changed by their names: --dataset.path DIR.
@@ -293,6 +294,7 @@ matrix is printed: a row for each class, a column for what it was taken for.
 Examples:
   archai evaluate --model ~/logdir/darts_fashion_mnist_mini_throwaway_eval
   archai evaluate --model model.safetensors --datasets my_data.yaml
+  archai evaluate --model model.safetensors --data pictures/
   archai evaluate --model model.safetensors --latency --batch 96 --threads 2
   archai evaluate --model model.safetensors --split none --latency
   archai evaluate --model model.safetensors --format csv > confusion.csv";
@@ -417,8 +419,12 @@ pub struct PredictArgs {
     pub model: ModelArgs,
 
     /// Pictures, folders with pictures, data sets (a name or a YAML file: its test data)
-    #[arg(required = true, value_name = "PICTURES", value_hint = ValueHint::AnyPath)]
+    #[arg(required_unless_present = "data", value_name = "PICTURES", value_hint = ValueHint::AnyPath)]
     pub inputs: Vec<PathBuf>,
+
+    /// Labelled pictures as in `archai evaluate --data`: what is right is printed beside each that is wrong
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub data: Option<PathBuf>,
 
     /// How many classes are named for each picture, the most likely first [default: 5 for a single picture, 1 for more]
     #[arg(long, value_name = "N", value_parser = count)]
@@ -448,6 +454,11 @@ pub struct EvaluateArgs {
     /// trained on]
     #[arg(long, value_name = "NAME", alias = "dataset")]
     pub datasets: Option<String>,
+
+    /// A folder of pictures, or a file of a data format, in place of a data set that is described; where it has no test data,
+    /// and is not what the model learnt from, all pictures count
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "datasets")]
+    pub data: Option<PathBuf>,
 
     /// Which part of it; none measures no accuracy
     #[arg(long, value_enum, value_name = "SPLIT", default_value_t = SplitArg::Test)]

@@ -72,7 +72,7 @@ fn inspect(args: &InspectArgs, overrides: &[String], lab: &Lab, env: &Env) -> Re
             transforms: &lab.components().transforms,
             cutout: 0,
         };
-        let drawn = sheet::classes(&seen.opened, augmentation).map_err(CliError::input)?;
+        let drawn = sheet::classes(&seen.open(lab)?, augmentation).map_err(CliError::input)?;
         draw(path, &drawn)?;
     }
     Ok(())
@@ -92,7 +92,7 @@ fn preview(args: &PreviewArgs, overrides: &[String], lab: &Lab, env: &Env) -> Re
         cutout: args.cutout.into(),
     };
     let (pictures, draws) = (args.pictures.into(), args.draws.into());
-    let sheet = sheet::draws(&seen.opened, augmentation, pictures, draws);
+    let sheet = sheet::draws(&seen.open(lab)?, augmentation, pictures, draws);
     let sheet = sheet.map_err(CliError::input)?;
     draw(&args.output, &sheet)?;
     writeln!(std::io::stdout(), "{}", args.output.display())?;

@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::{EvaluateArgs, OutputFormat, SplitArg};
+use super::data_found::{ForModel, for_model};
 use super::env::Env;
 use super::error::CliError;
 use super::model;
@@ -41,10 +42,21 @@ pub fn run(
     let model = model::load(&args.model, lab)?;
     let found = match split {
         Some(split) => {
-            let section = match &args.datasets {
-                Some(name) => model::section(name, overrides, lab)?,
-                None => model::own_section(&args.model, &model, overrides, lab)?,
+            let described = |section| ForModel {
+                section,
+                split,
+                part: split.as_str(),
             };
+            let found = match (&args.data, &args.datasets) {
+                (Some(path), _) => for_model(path, split, &model, overrides, lab, env)?,
+                (None, Some(name)) => described(model::section(name, overrides, lab)?),
+                (None, None) => described(model::own_section(&args.model, &model, overrides, lab)?),
+            };
+            let ForModel {
+                section,
+                split,
+                part,
+            } = found;
             let data = model::data(&section, split, lab)?;
             let bar = model::bar(data.len(), "evaluating", env.draws)?;
             let accuracy = model::in_threads(args.threads, || {
@@ -54,7 +66,7 @@ pub fn run(
             bar.finish_and_clear();
             Some(Measured {
                 dataset: section.name,
-                split: split.as_str(),
+                split: part,
                 left_out: data.left_out().len(),
                 accuracy: accuracy?,
             })
@@ -237,7 +249,7 @@ fn as_table(
         let _ = writeln!(text, "  cross entropy   {:.4}", accuracy.loss);
         let before = &model.info().provenance;
         if let Some(top1) = before.accuracy.get("test_top1")
-            && (before.dataset == found.dataset && args.split == SplitArg::Test)
+            && (before.dataset == found.dataset && found.split == Split::Test.as_str())
         {
             let _ = writeln!(
                 text,

@@ -12,6 +12,7 @@ use archai_predict::{Classifier, Guess, Pictures, PredictError, Prediction};
 use serde_json::json;
 
 use super::args::{OutputFormat, PredictArgs};
+use super::data_found::for_model;
 use super::env::Env;
 use super::error::CliError;
 use super::model;
@@ -22,22 +23,32 @@ use super::text::csv_field;
 /// # Errors
 /// A model that cannot be used, a place without pictures; pictures that cannot be read, once all others are done.
 pub fn run(args: &PredictArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
-    let sources = sources(args, overrides, lab)?;
+    let mut sources = sources(args, overrides, lab, env)?;
     let model = model::load(&args.model, lab)?;
+    if let Some(path) = &args.data {
+        let found = for_model(path, Split::Test, &model, overrides, lab, env)?;
+        let data = model::data(&found.section, found.split, lab)?;
+        sources.push(Source::data(data, env));
+    }
     model::in_threads(args.threads, || classify(args, &model, &sources, env))
 }
 
 /// Pictures of one kind.
 enum Source {
     Files(Vec<PathBuf>),
-    Data(Arc<dyn Dataset>),
+    /// A data set, and the folder at which paths start that are shown.
+    Data(Arc<dyn Dataset>, PathBuf),
 }
 
 impl Source {
+    fn data(data: Arc<dyn Dataset>, env: &Env) -> Source {
+        Source::Data(data, env.folder.clone())
+    }
+
     fn len(&self) -> usize {
         match self {
             Source::Files(files) => files.len(),
-            Source::Data(data) => data.len(),
+            Source::Data(data, _) => data.len(),
         }
     }
 
@@ -45,7 +56,14 @@ impl Source {
     fn name(&self, i: usize) -> String {
         match self {
             Source::Files(files) => files[i].display().to_string(),
-            Source::Data(data) => format!("{}:{i}", data.name()),
+            Source::Data(data, folder) => match data.file(i) {
+                Some(file) => file
+                    .strip_prefix(folder)
+                    .unwrap_or(file)
+                    .display()
+                    .to_string(),
+                None => format!("{}:{i}", data.name()),
+            },
         }
     }
 
@@ -53,7 +71,7 @@ impl Source {
     fn label(&self, i: usize) -> Option<String> {
         match self {
             Source::Files(_) => None,
-            Source::Data(data) => {
+            Source::Data(data, _) => {
                 let class = data.label(i);
                 let name = data.class_names().get(class as usize);
                 Some(name.cloned().unwrap_or_else(|| class.to_string()))
@@ -69,21 +87,26 @@ impl Source {
     ) -> Result<Vec<Result<Prediction, DataError>>, PredictError> {
         model.predict_each(items.len(), |i| match self {
             Source::Files(files) => model.read(&files[items.start + i]),
-            Source::Data(data) => data.image(items.start + i),
+            Source::Data(data, _) => data.image(items.start + i),
         })
     }
 }
 
 /// What the arguments name, in their order. What is not there is found before the first picture is read.
-fn sources(args: &PredictArgs, overrides: &[String], lab: &Lab) -> Result<Vec<Source>, CliError> {
+fn sources(
+    args: &PredictArgs,
+    overrides: &[String],
+    lab: &Lab,
+    env: &Env,
+) -> Result<Vec<Source>, CliError> {
     let (mut sources, mut others) = (Vec::new(), 0);
-    let mut has_data = false;
+    let mut has_data = args.data.is_some();
     for argument in &args.inputs {
         if model::is_dataset(argument) {
             has_data = true;
             let name = argument.to_string_lossy();
             let section = model::section(&name, overrides, lab)?;
-            sources.push(Source::Data(model::data(&section, Split::Test, lab)?));
+            sources.push(Source::data(model::data(&section, Split::Test, lab)?, env));
             continue;
         }
         let found = Pictures::find(&[argument]).map_err(|e| CliError::usage(e.to_string()))?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use archai_engine::Engine;
 use archai_engine::run::StopFlag;
 use archai_lab::{Lab, LabEvent, Observer, Outcome, Plan, Progress, Request};
-use archai_track::Tracked;
+use archai_track::{Haste, Tracked};
 
 use super::args::{RunArgs, is_on};
 use super::config;
@@ -104,7 +104,7 @@ fn part_of_run(arguments: &[String]) -> Vec<String> {
 }
 
 /// What the command line asks for.
-fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
+pub(super) fn request(args: &RunArgs, overrides: &[String], env: &Env) -> Request {
     Request {
         algorithms: args.algos.clone(),
         datasets: args.datasets.clone(),
@@ -147,6 +147,7 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), 
         false => live,
     };
     let tracked = Tracked::new(&live, lab, track::notices(&live.terminal, env));
+    let tracked = tracked.with_haste(live.haste.clone());
     let result = plan.execute(&tracked);
     tracked.finish();
     live.finish();
@@ -179,6 +180,7 @@ pub struct Live<'a> {
     watch: Option<Beside>,
     terminal: Arc<Terminal>,
     stop: StopFlag,
+    haste: Haste,
     outcomes: Mutex<Vec<Outcome>>,
 }
 
@@ -189,12 +191,14 @@ impl<'a> Live<'a> {
     /// The system does not let interrupts be watched, or they are watched already.
     pub fn new(env: &Env, loudness: Loudness) -> Result<Self, CliError> {
         let (terminal, stop) = (Arc::new(Terminal::new(env, loudness)), StopFlag::new());
-        watch_interrupts(&stop, &terminal)?;
+        let haste = Haste::default();
+        watch_interrupts(&stop, &haste, &terminal)?;
         Ok(Live {
             pages: None,
             watch: None,
             terminal,
             stop,
+            haste,
             outcomes: Mutex::default(),
         })
     }
@@ -274,11 +278,20 @@ impl Observer for Live<'_> {
     }
 }
 
-/// The first interrupt asks for a stop after the present step, the second one ends the program.
-fn watch_interrupts(stop: &StopFlag, terminal: &Arc<Terminal>) -> Result<(), CliError> {
-    let (stop, terminal) = (stop.clone(), Arc::clone(terminal));
+/// The first interrupt asks for a stop after the present step, the second one ends the program. Where the program only waits for
+/// trackers, the first one asks for an end of that.
+fn watch_interrupts(
+    stop: &StopFlag,
+    haste: &Haste,
+    terminal: &Arc<Terminal>,
+) -> Result<(), CliError> {
+    let (stop, haste, terminal) = (stop.clone(), haste.clone(), Arc::clone(terminal));
     ctrlc::set_handler(move || {
-        if stop.is_raised() {
+        if haste.ask() {
+            terminal.say("  waiting no longer for trackers; interrupt again to stop at once");
+            return;
+        }
+        if stop.is_raised() || haste.is_asked() {
             terminal.clear();
             terminal.say("stopped at once; the last lines of its log say how far it got");
             std::process::exit(i32::from(INTERRUPTED));

@@ -1,9 +1,11 @@
-//! `archai run --data` and `archai data inspect`, on 300 mixed pictures of which nobody says anything.
+//! `archai run --data` and `archai data inspect`, on 300 mixed pictures of which nobody says anything, and the trained model on
+//! the same folder.
 
 use std::fs;
 use std::path::Path;
 
 use image::{DynamicImage, Rgb, RgbImage};
+use serde_json::json;
 
 use crate::support::World;
 
@@ -54,13 +56,18 @@ fn turn(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// 300 pictures: PNG and JPEG, grey, coloured, with transparency, 40 to 500 pixels, one of sixteen bits, one turned.
+/// 300 pictures: all kinds of files, grey, coloured, with transparency, 40 to 500 pixels, some of sixteen bits, one turned.
 fn mixed(folder: &Path) {
     for n in 0..300_u32 {
         let class = n as usize % 4;
         let image = picture(class, n, [40 + n * 67 % 461, 40 + n * 113 % 461]);
         let (image, ending) = match n {
             9 => (image.to_rgb16().into(), "png"),
+            _ if n % 50 == 21 => (image.to_luma16().into(), "png"),
+            _ if n % 11 == 3 => (image, "bmp"),
+            _ if n % 13 == 4 => (image, "webp"),
+            _ if n % 17 == 5 => (image, "tiff"),
+            _ if n % 29 == 6 => (image, "gif"),
             _ if n % 5 == 0 => (image.to_luma8().into(), "png"),
             _ if n % 7 == 0 => {
                 let mut clear = image.to_rgba8();
@@ -161,4 +168,95 @@ fn a_folder_of_mixed_pictures_is_enough() {
         .ok();
     assert!(world.path("preview.png").is_file());
     world.run(&["data", "inspect", "fashion_mnist_mini"]).ok();
+    // What changes a data set changes what is shown of it.
+    let inspect = ["data", "inspect", "my shapes", "--json"];
+    let half = world.run(&[&inspect[..], &["--dataset.test_ratio", "0.5"]].concat());
+    let half: serde_json::Value = serde_json::from_str(&half.ok()).unwrap();
+    assert_eq!((&half["train"], &half["test"]), (&json!(150), &json!(150)));
+    let grey = world.run(&[&inspect[..], &["--dataset.channels", "1"]].concat());
+    let grey: serde_json::Value = serde_json::from_str(&grey.ok()).unwrap();
+    assert_eq!(grey["mean"].as_array().unwrap().len(), 1);
+    world
+        .run(&[&inspect[..], &["--dataset.path", "elsewhere"]].concat())
+        .fails(2, &["dataset.path: is found out by looking at"]);
+
+    // The trained model on the same folder: nothing that it has learnt from is asked for, wherever the two lie.
+    let model = "logdir/darts_my_shapes_throwaway_eval/model.safetensors";
+    fs::rename(world.path(model), world.path("m.safetensors")).unwrap();
+    fs::rename(world.path("my shapes"), world.path("shapes")).unwrap();
+    let of_model = |command: &str, more: &[&str]| {
+        let args = [command, "--model", "m.safetensors", "--data", "shapes"];
+        world.run(&[&args[..], more].concat()).ok()
+    };
+    let found: serde_json::Value =
+        serde_json::from_str(&of_model("evaluate", &["--json"])).unwrap();
+    assert_eq!(
+        (&found["pictures"], &found["split"]),
+        (&json!(60), &json!("test"))
+    );
+    let text = of_model("predict", &["--format", "csv"]);
+    assert_eq!(text.lines().count(), 61, "{text}");
+    assert!(text.contains("\nshapes/circle/"), "{text}");
+    // With one picture more they are data that the model does not know.
+    let (from, to) = ("shapes/circle/0.png", "shapes/circle/more.png");
+    fs::copy(world.path(from), world.path(to)).unwrap();
+    let found: serde_json::Value =
+        serde_json::from_str(&of_model("evaluate", &["--json"])).unwrap();
+    assert_eq!(
+        (&found["pictures"], &found["split"]),
+        (&json!(301), &json!("all"))
+    );
+}
+
+#[test]
+fn mistakes_are_told_before_pictures_are_looked_at() {
+    let world = World::new();
+    for part in ["train", "test"] {
+        for class in ["a", "b"] {
+            world.write(&format!("photos/{part}/{class}/1.png"), "no picture");
+        }
+    }
+    let run = |more: &[&str]| world.run(&[&["run", "--data", "photos"], more].concat());
+    for (more, says) in [
+        (&["--track", "tensorbord"][..], "`tensorbord` is no tracker"),
+        (&["--algos", "dart"], "dart"),
+        (
+            &["--nas.eval.trainer.epoch", "3"],
+            "nas.eval.trainer.epochs",
+        ),
+        (&["--dataset.flipp", "false"], "dataset.flip"),
+        (&["--dataset.flip", "3"], "dataset.flip"),
+        (&["--space", "nasbench"], "nasbench201"),
+        (&["--device", "gpu9"], "gpu9"),
+        (&["--table", "none.csv"], "none.csv"),
+        (&["--nas.eval.export", "[onxx]"], "onnx"),
+        (
+            &["--nas.search.finalizer", "maximum"],
+            "nas.search.finalizer",
+        ),
+        (&["--seeds", "1,1"], "twice"),
+        (&["--dataset.path", "elsewhere"], "dataset.path"),
+    ] {
+        let done = run(more);
+        assert!(
+            !done.err.contains("one that can be read"),
+            "{more:?}: {}",
+            done.err
+        );
+        done.fails(2, &[says]);
+    }
+    // What depends on the data is nobody's mistake before they are known.
+    for more in [
+        &["--nas.eval.loader.cutout", "40"][..],
+        &[
+            "--nas.search.model_desc.n_cells",
+            "1",
+            "--nas.eval.model_desc.n_cells",
+            "1",
+        ],
+        &[],
+    ] {
+        run(more).fails(2, &["one that can be read"]);
+    }
+    assert!(!world.path("logdir").exists());
 }

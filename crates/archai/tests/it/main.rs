@@ -4,6 +4,7 @@ mod algos;
 mod arrows;
 mod config;
 mod crash;
+mod data_faults;
 mod data_found;
 mod desc;
 mod first_use;

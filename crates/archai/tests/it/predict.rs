@@ -357,6 +357,77 @@ fn accuracy_is_measured_by_the_names_of_classes() {
 }
 
 #[test]
+fn labelled_pictures_need_no_description() {
+    let world = world();
+    hours(&world);
+    let text = run(&world, "evaluate --model model.safetensors --data hours").ok();
+    assert!(
+        text.contains("hours (test data): 8 of 9 pictures are right"),
+        "{text}"
+    );
+    // Where nothing says which are for the test, all are, unless a share is asked for.
+    let line = "evaluate --model model.safetensors --data hours/train";
+    let text = run(&world, line).ok();
+    assert!(
+        text.contains("train (all data): 8 of 9 pictures are right"),
+        "{text}"
+    );
+    let text = run(&world, &format!("{line} --dataset.test_ratio 0.34")).ok();
+    assert!(
+        text.contains("train (test data): ") && text.contains(" of 3 "),
+        "{text}"
+    );
+    let text = run(
+        &world,
+        "predict --model model.safetensors --data hours/train",
+    )
+    .ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 9, "{text}");
+    let wrong: Vec<&&str> = lines.iter().filter(|l| l.contains("(labelled ")).collect();
+    assert_eq!(wrong.len(), 1, "{text}");
+    assert!(
+        wrong[0].starts_with("hours/train/day/2.png ") && wrong[0].contains("labelled day"),
+        "{text}"
+    );
+    // Beside pictures of which nobody says what they show.
+    let line = "predict --model model.safetensors photos --data hours --format csv";
+    assert_eq!(run(&world, line).ok().lines().count(), 1 + 3 + 9);
+
+    for (line, expected) in [
+        (
+            "evaluate --model model.safetensors --data hours --datasets hours.yaml",
+            "cannot be used with",
+        ),
+        (
+            "evaluate --model model.safetensors --data nothing",
+            "nothing",
+        ),
+        (
+            "evaluate --model model.safetensors --data hours --dataset.path photos",
+            "dataset.path",
+        ),
+        (
+            "evaluate --model model.safetensors --data hours --dataset.flipp true",
+            "dataset.flip",
+        ),
+        ("predict --model model.safetensors", "--data"),
+    ] {
+        run(&world, line).fails(2, &[expected]);
+    }
+    let from = world.path("hours/train/night");
+    std::fs::rename(from, world.path("hours/train/noon")).unwrap();
+    run(
+        &world,
+        "evaluate --model model.safetensors --data hours/train",
+    )
+    .fails(
+        2,
+        &["only the model has: night", "only the data have: noon"],
+    );
+}
+
+#[test]
 fn a_model_without_names_says_so() {
     let world = world();
     hours(&world);
