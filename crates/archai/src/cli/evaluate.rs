@@ -80,7 +80,7 @@ pub fn run(
         })?),
     };
     let text = match args.format.chosen() {
-        OutputFormat::Table => as_table(args, &model, found.as_ref(), latency.as_ref()),
+        OutputFormat::Table => as_table(&model, found.as_ref(), latency.as_ref()),
         OutputFormat::Json => format!("{:#}\n", as_json(&model, found.as_ref(), latency.as_ref())),
         // Without an accuracy there is no CSV; that was refused above.
         OutputFormat::Csv => found.map_or_else(String::new, |found| as_csv(&found.accuracy)),
@@ -224,7 +224,6 @@ fn share(part: u64, of: u64) -> Option<f64> {
 const READABLE: usize = 20;
 
 fn as_table(
-    args: &EvaluateArgs,
     model: &Classifier,
     found: Option<&Measured>,
     latency: Option<&Latencies>,
