@@ -236,7 +236,7 @@ pub fn for_model(
 
 /// Refuses to be told where data lie and how they are laid out, which was found out.
 fn check_found(path: &Path, given: &[Override]) -> Result<(), CliError> {
-    let found = ["dataset.path", "dataset.format", "dataset.name"];
+    let found = ["dataset.path", "dataset.format"];
     match given.iter().find(|one| found.contains(&one.key().as_str())) {
         None => Ok(()),
         Some(one) => Err(CliError::usage(format!(

@@ -223,11 +223,7 @@ fn share(part: u64, of: u64) -> Option<f64> {
 /// Most classes whose confusion matrix people can read.
 const READABLE: usize = 20;
 
-fn as_table(
-    model: &Classifier,
-    found: Option<&Measured>,
-    latency: Option<&Latencies>,
-) -> String {
+fn as_table(model: &Classifier, found: Option<&Measured>, latency: Option<&Latencies>) -> String {
     let mut text = String::new();
     // Writing to a text cannot fail.
     if let Some(found) = found {
