@@ -57,11 +57,15 @@ impl Source {
         match self {
             Source::Files(files) => files[i].display().to_string(),
             Source::Data(data, folder) => match data.file(i) {
-                Some(file) => file
-                    .strip_prefix(folder)
-                    .unwrap_or(file)
-                    .display()
-                    .to_string(),
+                Some(file) => {
+                    // Without what changes nothing of a path, such as `./`.
+                    let file: PathBuf = file
+                        .strip_prefix(folder)
+                        .unwrap_or(file)
+                        .components()
+                        .collect();
+                    file.display().to_string()
+                }
                 None => format!("{}:{i}", data.name()),
             },
         }

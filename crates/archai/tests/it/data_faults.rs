@@ -55,19 +55,13 @@ impl Set {
     fn run(&self, more: &[&str]) -> Done {
         self.describe();
         let config = self.world.write("tiny.yaml", TINY);
-        let args = [
-            &[
-                "run",
-                "--algos",
-                "manual",
-                "--datasets",
-                "pets.yaml",
-                "--smoke",
-            ],
-            &["--config", &config, "--threads", "1"],
-            more,
-        ];
-        self.world.run(&args.concat())
+        let mut args: Vec<&str> =
+            "run --algos darts --datasets pets.yaml --smoke --threads 1 --config"
+                .split(' ')
+                .collect();
+        args.push(&config);
+        args.extend(more);
+        self.world.run(&args)
     }
 
     /// What the program finds.

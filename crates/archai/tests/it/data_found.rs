@@ -246,16 +246,7 @@ fn mistakes_are_told_before_pictures_are_looked_at() {
         done.fails(2, &[says]);
     }
     // What depends on the data is nobody's mistake before they are known.
-    for more in [
-        &["--nas.eval.loader.cutout", "40"][..],
-        &[
-            "--nas.search.model_desc.n_cells",
-            "1",
-            "--nas.eval.model_desc.n_cells",
-            "1",
-        ],
-        &[],
-    ] {
+    for more in [&["--nas.eval.loader.cutout", "40"][..], &[]] {
         run(more).fails(2, &["one that can be read"]);
     }
     assert!(!world.path("logdir").exists());

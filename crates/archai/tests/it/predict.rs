@@ -374,7 +374,7 @@ fn labelled_pictures_need_no_description() {
     );
     let text = run(&world, &format!("{line} --dataset.test_ratio 0.34")).ok();
     assert!(
-        text.contains("train (test data): ") && text.contains(" of 3 "),
+        text.contains("train (test data): ") && text.contains(" of 4 "),
         "{text}"
     );
     let text = run(
