@@ -411,7 +411,7 @@ fn labelled_pictures_need_no_description() {
             "evaluate --model model.safetensors --data hours --dataset.flipp true",
             "dataset.flip",
         ),
-        ("predict --model model.safetensors", "--data"),
+        ("predict --model model.safetensors", "<PICTURES>"),
     ] {
         run(&world, line).fails(2, &[expected]);
     }
