@@ -3,7 +3,7 @@
 //! [`Lab`] holds what an experiment may be made of: algorithms and ops, the built-in ones and yours. [`Lab::run`] executes a
 //! [`Request`] and gives typed results; an [`Observer`] sees every event as it happens and may ask for a stop. What a run
 //! leaves behind is read with [`RunDir`]: its records, its log (also while it is written), descriptions, metrics and
-//! checkpoints. [`export`] writes its trained network for other programs. [`runs`] lists and removes runs, [`report`] collates many, [`verify`] repeats a finished one, and [`digests`]
+//! checkpoints. [`export`] writes its trained network for other programs. [`runs`] lists and removes runs, [`progress`] says how far they are, [`report`] collates many, [`verify`] repeats a finished one, and [`digests`]
 //! says whether two runs computed the same.
 //!
 //! Nothing here reads flags, the environment or a clock, prints, or handles signals: what a run needs of its surroundings
@@ -56,6 +56,7 @@ mod observer;
 mod phase;
 mod plan;
 mod planned;
+pub mod progress;
 mod record;
 pub mod report;
 mod request;

@@ -14,6 +14,7 @@ use crate::host::Host;
 use crate::lock::DirLock;
 pub use crate::lock::{Worker, Works, worker_in};
 use crate::phase::Phase;
+use crate::progress::PhaseProgress;
 use crate::rundir::{CONFIG_FILE, RECORD_FILE, RunDir, STARTED_FILE};
 use crate::started::{DirState, Started};
 
@@ -23,6 +24,8 @@ use crate::started::{DirState, Started};
 pub enum RunState {
     /// A process works in it.
     Running,
+    /// A process holds it, but has computed nothing in it yet: it reads the data, say.
+    Waiting,
     /// It ended with an error.
     Failed,
     /// It was interrupted or killed, and can be resumed.
@@ -35,8 +38,9 @@ pub enum RunState {
 
 impl RunState {
     /// All.
-    pub const ALL: [RunState; 5] = [
+    pub const ALL: [RunState; 6] = [
         RunState::Running,
+        RunState::Waiting,
         RunState::Failed,
         RunState::Interrupted,
         RunState::Complete,
@@ -47,6 +51,7 @@ impl RunState {
     pub fn name(self) -> &'static str {
         match self {
             RunState::Running => "running",
+            RunState::Waiting => "waiting",
             RunState::Failed => "failed",
             RunState::Interrupted => "interrupted",
             RunState::Complete => "complete",
@@ -67,6 +72,8 @@ pub struct PhaseInfo {
     pub state: RunState,
     /// What is to be said about the state: the error that ended it, who works in it, why it cannot be read.
     pub detail: Option<String>,
+    /// How far it has come; none of a phase that is complete.
+    pub progress: Option<PhaseProgress>,
     /// Room that its files take, in bytes.
     pub size: u64,
 }
@@ -96,11 +103,26 @@ pub struct RunInfo {
 }
 
 impl RunInfo {
+    /// The phase that counts: the one that is under way, that failed or was interrupted, else the last one.
+    pub fn present(&self) -> Option<&PhaseInfo> {
+        let mut phases = self.phases.iter();
+        phases
+            .find(|phase| phase.state == self.state)
+            .filter(|_| self.state != RunState::Complete)
+            .or(self.phases.last())
+    }
+
+    /// How far that phase has come; none if it is complete. [`PhaseProgress::left`] says how long it still takes. The log of a
+    /// run that works is read anew by each [`list`]; who follows it keeps this up to date with [`PhaseProgress::take`].
+    pub fn progress(&self) -> Option<&PhaseProgress> {
+        self.present()?.progress.as_ref()
+    }
+
     /// Its state in words: `complete`, `evaluation failed: the loss is not finite`.
     pub fn state_in_words(&self) -> String {
         let Some(phase) = self.phases.iter().find(|phase| phase.state == self.state) else {
-            // Both phases that there are ended well, but the evaluation did not begin.
-            return "interrupted before its evaluation".to_string();
+            // All phases that there are ended well, but the evaluation did not begin.
+            return format!("{} before its evaluation", self.state.name());
         };
         match (self.state, &phase.detail) {
             (RunState::Complete, _) if self.phases.len() > 1 => "complete".to_string(),
@@ -197,6 +219,7 @@ impl RunInfo {
             phase,
             state: RunState::Unreadable,
             detail: None,
+            progress: None,
             size,
             dir,
         };
@@ -211,23 +234,37 @@ impl RunInfo {
             }
             Ok(DirState::Unfinished(started)) => {
                 self.know(&started);
-                let error = last_error(&info.dir);
+                let (progress, error) = told(&info.dir);
                 info.state = match error {
                     Some(_) => RunState::Failed,
                     None => RunState::Interrupted,
                 };
                 info.detail = error;
+                info.progress = Some(progress);
             }
             Ok(DirState::Absent | DirState::Foreign) => {
                 info.detail = Some(format!("it has no {STARTED_FILE}"));
             }
             Err(error) => info.detail = Some(error.to_string()),
         }
-        if info.state != RunState::Complete
-            && let Some(process) = DirLock::holder(info.dir.path())?
-        {
-            info.state = RunState::Running;
-            info.detail = Some(process);
+        if info.state != RunState::Complete {
+            match DirLock::holder(info.dir.path())? {
+                Some(process) => {
+                    let has_begun = (info.progress.as_ref()).is_some_and(PhaseProgress::has_begun);
+                    info.state = match has_begun {
+                        true => RunState::Running,
+                        false => RunState::Waiting,
+                    };
+                    info.detail = Some(process);
+                }
+                None => {
+                    // What cannot be read says nothing.
+                    let reached = info.dir.checkpoints().unwrap_or_default();
+                    if let Some(progress) = &mut info.progress {
+                        progress.stands_at(reached.last());
+                    }
+                }
+            }
         }
         self.size += size;
         self.changed = self.changed.max(changed);
@@ -261,7 +298,11 @@ impl RunInfo {
                 .started()?
                 .is_some_and(|started| started.eval_follows)
         {
-            self.state = RunState::Interrupted;
+            // Its process holds it until the evaluation has ended, too.
+            self.state = match DirLock::holder(only.dir.path())? {
+                Some(_) => RunState::Waiting,
+                None => RunState::Interrupted,
+            };
         }
         Ok(())
     }
@@ -312,16 +353,17 @@ fn room(folder: &Path) -> Result<(u64, Option<Timestamp>), FileError> {
     Ok((size, changed))
 }
 
-/// The error with which a log ends, in its first line, if it ends with one.
-fn last_error(dir: &RunDir) -> Option<String> {
-    let entries = dir.log().ok()?;
+/// How far a phase has come by its log, and the first line of the error with which the log ends, if it ends with one. A log
+/// that cannot be read says nothing.
+fn told(dir: &RunDir) -> (PhaseProgress, Option<String>) {
+    let entries = dir.log().unwrap_or_default();
     let mut messages = entries.iter().rev().filter_map(|entry| match &entry.event {
         Event::Message { level, text } => Some((*level, text)),
         Event::Values { .. } | Event::Progress(_) => None,
     });
-    let (level, text) = messages.next()?;
-    let first = text.lines().next().unwrap_or_default();
-    (level == Level::Error).then(|| first.to_string())
+    let error = messages.next().filter(|(level, _)| *level == Level::Error);
+    let error = error.map(|(_, text)| text.lines().next().unwrap_or_default().to_string());
+    (PhaseProgress::of(&entries), error)
 }
 
 fn as_path<S: Serializer>(dir: &RunDir, serializer: S) -> Result<S::Ok, S::Error> {

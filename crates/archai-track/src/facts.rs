@@ -75,7 +75,7 @@ impl RunFacts {
     pub fn ending(&self) -> Result<Option<Ending>, TrackError> {
         let info = phase_in(&self.dir)?;
         match info.state {
-            RunState::Running => Ok(None),
+            RunState::Running | RunState::Waiting => Ok(None),
             RunState::Complete => Ok(Some(Ending::Complete)),
             RunState::Interrupted => Ok(Some(Ending::Stopped)),
             RunState::Failed => Ok(Some(Ending::Failed)),

@@ -367,12 +367,7 @@ const TRAINING: Rules = &[("loader", Section(LOADER)), ("trainer", Section(TRAIN
 
 const LOADER: Rules = &[
     ("apex", LeftOut(DEVICES)),
-    (
-        "aug",
-        LeftOut(
-            "Archai's files name policies (AutoAugment and others) that differ in part; set `aug` to one that this program lists",
-        ),
-    ),
+    ("aug", By(augmentation)),
     ("cutout", Keep),
     ("load_train", Keep),
     (
@@ -892,6 +887,35 @@ fn dataset(import: &mut Import<'_>, node: &Node, at: Place<'_>) {
             }
             _ => import.unknown(child, key, &from, DATASET),
         }
+    }
+}
+
+/// Archai's names of policies that are the same here, sub-policy for sub-policy. Its other lists have no name here, or are
+/// others than those of the papers, which this program has.
+const POLICIES: [&str; 5] = [
+    "fa_reduced_cifar10",
+    "fa_reduced_imagenet",
+    "fa_reduced_svhn",
+    "arsaug",
+    "autoaug_extend",
+];
+
+fn augmentation(import: &mut Import<'_>, node: &Node, at: Place<'_>) {
+    let is_copied = matches!(&node.value, Value::Scalar(scalar) if scalar.copied().is_some());
+    match text_of(Some(node)) {
+        Some(name) if is_copied || POLICIES.contains(&name) => {
+            import.keep(node, at.theirs, at.ours);
+        }
+        Some(name) if name.is_empty() || is_null(node) => {
+            let none = Node::scalar("null", Style::Plain, node.origin.clone());
+            import.put(at.ours, none);
+        }
+        _ => import.left_out(
+            node,
+            at.theirs,
+            "this program has no policy that is the same under that name; set `aug` to one that docs/data.md lists, such as \
+             AutoAugment's",
+        ),
     }
 }
 

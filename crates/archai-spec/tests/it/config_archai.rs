@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use archai_spec::config::{ConfigErrors, ConfigLoader, ConfigTree, Schema};
 use archai_spec::settings::{
-    ImportTarget, ImportedConfig, LossKind, OptimizerKind, ScheduleKind, import_archai_config,
+    Aug, AugName, ImportTarget, ImportedConfig, LossKind, OptimizerKind, ScheduleKind,
+    import_archai_config,
 };
 use serde::Deserialize;
 
@@ -140,6 +141,7 @@ nas:
       n_cells: 10
       aux_weight: 0.3
     loader:
+      aug: autoaug_cifar10
       batch: 128
       cutout: 8
     trainer:
@@ -182,7 +184,7 @@ fn a_whole_file_means_the_same_here() {
         ),
         (48, 4, 4)
     );
-    assert_eq!(loader.dataset.max_batches, 7);
+    assert_eq!((loader.dataset.max_batches, &loader.aug), (7, &None));
     let trainer = &search.trainer;
     assert_eq!((trainer.epochs, trainer.optimizer.lr), (40, 0.03));
     assert_eq!(trainer.optimizer.decay_bn, None);
@@ -225,7 +227,7 @@ fn a_whole_file_means_the_same_here() {
             "it belongs to `gs`",
         ),
         ("nas.search.loader.apex", "left out"),
-        ("nas.search.loader.aug", "AutoAugment"),
+        ("nas.eval.loader.aug", "AutoAugment"),
         ("nas.search.loader.train_workers", "four"),
         ("nas.search.loader.val_fold", "no folds"),
         ("nas.search.trainer.plotsdir", "archai desc draw"),
@@ -413,4 +415,38 @@ fn broken_files_are_errors_with_their_place() {
         assert!(error.contains(says), "`{says}` is missing in: {error}");
     }
     assert_eq!(translate("darts", &[("x.yaml", "")]).unwrap().yaml, "{}\n");
+}
+
+#[test]
+fn policies_that_are_the_same_are_kept() {
+    let same = [
+        ("fa_reduced_cifar10", AugName::FaReducedCifar10),
+        ("fa_reduced_imagenet", AugName::FaReducedImagenet),
+        ("fa_reduced_svhn", AugName::FaReducedSvhn),
+        ("arsaug", AugName::Arsaug),
+        ("autoaug_extend", AugName::AutoaugExtend),
+    ];
+    for (name, expect) in same {
+        let text = format!(
+            "nas: {{search: {{loader: {{aug: {name}}}}}, \
+             eval: {{loader: {{aug: '_copy: /nas/search/loader/aug'}}}}}}\n"
+        );
+        let imported = translate("darts", &[("x.yaml", &text)]).unwrap();
+        assert!(imported.notes.is_empty(), "{:?}", imported.notes);
+        let settings = loaded("darts", &imported).settings().unwrap();
+        let found = [&settings.nas.search.loader, &settings.nas.eval.loader];
+        for loader in found {
+            assert_eq!(loader.aug, Some(Aug::Named(expect)), "{name}");
+        }
+    }
+    for other in ["autoaug_cifar10", "default", "[[[ShearX, 0.9, 4]]]"] {
+        let text = format!("nas: {{search: {{loader: {{aug: {other}}}}}}}\n");
+        let imported = translate("darts", &[("x.yaml", &text)]).unwrap();
+        let why = note(&imported, "nas.search.loader.aug");
+        assert!(
+            why.contains("left out") && why.contains("docs/data.md"),
+            "{why}"
+        );
+        loaded("darts", &imported).settings().unwrap();
+    }
 }

@@ -62,6 +62,12 @@ pub enum Command {
         subcommand_negates_reqs = true
     )]
     Runs(RunsArgs),
+    /// How far the runs in a folder are: state, epoch, accuracy, time left
+    ///
+    /// The same runs as `archai runs` lists, which says what they take and removes some. The time left is that of the training
+    /// that is under way, at the pace that it has had so far. Runs are looked at, never touched.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(WhichRuns),
     /// Show runs in a browser while they go on
     ///
     /// Whoever knows the address that is printed sees the runs and may stop them; nothing else is changed. Ctrl-C ends it.
@@ -257,6 +263,12 @@ held still or learn at rates of their own:
     --nas.eval.freeze '[stem, cell*]'
   archai train --model model.safetensors --datasets mine.yaml --full \\
     --nas.eval.trainer.optimizer.lr 0.001 --nas.eval.lr_factors '{classifier: 10}'";
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  archai status                    all runs below ~/logdir
+  archai status --state running    those that a process works on
+  archai status /shared/runs --json";
 
 const RUNS_EXAMPLES: &str = "\
 States: running (a process works there), failed (it ended with an error),
@@ -764,6 +776,10 @@ pub struct ScreenArgs {
     /// With --watch: open the browser
     #[arg(long, requires = "watch")]
     pub open: bool,
+
+    /// Show lines, one below the other, on a terminal too, where otherwise one block is kept up to date
+    #[arg(long)]
+    pub plain: bool,
 }
 
 /// `archai watch`.
@@ -835,6 +851,14 @@ pub struct RunsArgs {
     /// What to do with them [default: list them]
     #[command(subcommand)]
     pub command: Option<RunsCommand>,
+    /// Which ones.
+    #[command(flatten)]
+    pub which: WhichRuns,
+}
+
+/// Which runs are listed, and how.
+#[derive(Debug, Args)]
+pub struct WhichRuns {
     /// Folder of the runs, at any depth [default: common.logdir, which is ~/logdir]
     #[arg(value_name = "LOGDIR", value_hint = ValueHint::DirPath)]
     pub logdir: Option<PathBuf>,
@@ -888,6 +912,7 @@ pub struct RemoveArgs {
 pub enum StateArg {
     // No help texts, so that the list stays on one line.
     Running,
+    Waiting,
     Failed,
     Interrupted,
     Complete,
@@ -898,6 +923,7 @@ impl From<StateArg> for RunState {
     fn from(arg: StateArg) -> Self {
         match arg {
             StateArg::Running => RunState::Running,
+            StateArg::Waiting => RunState::Waiting,
             StateArg::Failed => RunState::Failed,
             StateArg::Interrupted => RunState::Interrupted,
             StateArg::Complete => RunState::Complete,

@@ -384,7 +384,7 @@ pub fn described(
     };
     let file = logdir(args, overrides, lab, env)?.join(format!("{}.yaml", seen.survey.name));
     let written = write(&file, &survey::describe(&seen.survey, chosen))?;
-    let terminal = Terminal::new(env, run::loudness(args));
+    let terminal = Terminal::new(env, run::loudness(args), true);
     terminal.tell(&seen.survey.text(Some(chosen)));
     terminal.tell(&match written {
         Written::New => format!(

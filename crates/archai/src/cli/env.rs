@@ -18,7 +18,7 @@ pub struct Env {
     pub vars: BTreeMap<String, String>,
     /// Standard error shows colours.
     pub colors: bool,
-    /// Standard error is a terminal that can be drawn on.
+    /// Standard error is a terminal that may be drawn on: it can be, and neither `NO_COLOR` nor `CI` is set.
     pub draws: bool,
     /// Standard output and standard error go to the same place.
     pub one_screen: bool,
@@ -45,6 +45,8 @@ impl Env {
         let set = |name: &str| vars.get(name).is_some_and(|v| !v.is_empty());
         let terminal = std::io::stderr().is_terminal();
         let dumb = vars.get("TERM").is_none_or(|term| term == "dumb");
+        // Some set it to say that they are none.
+        let is_ci = set("CI") && !["false", "0"].contains(&vars["CI"].as_str());
         let program = command_line
             .first()
             .and_then(|path| {
@@ -55,7 +57,7 @@ impl Env {
             .unwrap_or_else(|| "archai".to_string());
         Env {
             colors: terminal && !dumb && !set("NO_COLOR"),
-            draws: terminal && !dumb,
+            draws: terminal && !dumb && !set("NO_COLOR") && !is_ci,
             one_screen: is_one_screen(),
             vars,
             command_line,

@@ -5,6 +5,8 @@
 
 pub(crate) mod args;
 
+mod block;
+mod canvas;
 mod config;
 mod data;
 mod data_found;
@@ -31,6 +33,7 @@ mod terminal;
 mod text;
 mod track;
 mod train;
+mod tty;
 mod verify;
 mod watch;
 
@@ -222,6 +225,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
             run::run(&args, &overrides, lab, env)
         }
         Command::Runs(args) => runs::run(args, lab),
+        Command::Status(args) => runs::status(args, lab),
         Command::Track(args) => track::run(args, lab, env),
         Command::Watch(args) => watch::run(args, lab, env),
         Command::Resume(args) => resume(args, overrides, lab, env),

@@ -56,7 +56,7 @@ pub fn resume(
     plan.check_works_in(dir)?;
     if plan.progress()? == Progress::Complete {
         let text = format!("the run in {} is complete", dir.display());
-        Terminal::new(env, loudness(args)).say(&text);
+        Terminal::new(env, loudness(args), true).say(&text);
         if args.screen.json {
             // Nothing ran; a program gets a whole document nevertheless.
             let text = summary::as_json(&[], None).map_err(CliError::caused)?;
@@ -68,7 +68,7 @@ pub fn resume(
 }
 
 /// Flags without values that do not say what a run is.
-const NO_PART: [&str; 10] = [
+const NO_PART: [&str; 11] = [
     "--fresh",
     "--allow-changed",
     "--dry-run",
@@ -79,6 +79,7 @@ const NO_PART: [&str; 10] = [
     "--verbose",
     "--watch",
     "--open",
+    "--plain",
 ];
 
 /// The flag that says who is shown a run.
@@ -141,7 +142,7 @@ pub(super) fn loudness(args: &RunArgs) -> Loudness {
 
 /// Executes a plan before the user's eyes, and prints what was found, also if it failed in the end.
 fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
-    let live = Live::new(env, loudness(args))?.with_pages(lab);
+    let live = Live::new(env, loudness(args), args.screen.plain)?.with_pages(lab);
     let live = match args.screen.watch {
         true => live.with_watch(lab, env, args.screen.open),
         false => live,
@@ -151,6 +152,7 @@ fn execute(plan: &Plan<'_>, args: &RunArgs, lab: &Lab, env: &Env) -> Result<(), 
     let result = plan.execute(&tracked);
     tracked.finish();
     live.finish();
+    live.terminal.close();
     let outcomes = live.outcomes();
     if args.screen.json {
         let result = result.map_err(CliError::from);
@@ -185,14 +187,15 @@ pub struct Live<'a> {
 }
 
 impl<'a> Live<'a> {
-    /// Draws on the terminal, and watches for interrupts from now on: once in a process.
+    /// Draws on the terminal, unless lines are asked for (`plain`), and watches for interrupts from now on: once in a process.
     ///
     /// # Errors
     /// The system does not let interrupts be watched, or they are watched already.
-    pub fn new(env: &Env, loudness: Loudness) -> Result<Self, CliError> {
-        let (terminal, stop) = (Arc::new(Terminal::new(env, loudness)), StopFlag::new());
-        let haste = Haste::default();
+    pub fn new(env: &Env, loudness: Loudness, plain: bool) -> Result<Self, CliError> {
+        let terminal = Arc::new(Terminal::new(env, loudness, plain));
+        let (stop, haste) = (StopFlag::new(), Haste::default());
         watch_interrupts(&stop, &haste, &terminal)?;
+        terminal.watch_panics();
         Ok(Live {
             pages: None,
             watch: None,
@@ -204,20 +207,16 @@ impl<'a> Live<'a> {
     }
 
     /// The same, which writes a page into the directories of each run that ends.
-    pub fn with_pages(self, lab: &'a Lab) -> Self {
-        Live {
-            pages: Some(lab),
-            ..self
-        }
+    pub fn with_pages(mut self, lab: &'a Lab) -> Self {
+        self.pages = Some(lab);
+        self
     }
 
     /// The same, which shows the runs in a browser while they go on.
-    fn with_watch(self, lab: &Lab, env: &Env, open: bool) -> Self {
+    fn with_watch(mut self, lab: &Lab, env: &Env, open: bool) -> Self {
         let beside = Beside::new(lab, env, &self.terminal, &self.stop, open);
-        Live {
-            watch: Some(beside),
-            ..self
-        }
+        self.watch = Some(beside);
+        self
     }
 
     /// Ends what goes on beside the runs.
@@ -253,6 +252,13 @@ impl<'a> Live<'a> {
     fn outcomes(&self) -> Vec<Outcome> {
         let outcomes = self.outcomes.lock();
         outcomes.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Live<'_> {
+    /// However the run ends, the terminal is left as it was. Whoever watches for interrupts keeps it until the process ends.
+    fn drop(&mut self) {
+        self.terminal.close();
     }
 }
 
@@ -292,7 +298,7 @@ fn watch_interrupts(
             return;
         }
         if stop.is_raised() || haste.is_asked() {
-            terminal.clear();
+            terminal.close();
             terminal.say("stopped at once; the last lines of its log say how far it got");
             std::process::exit(i32::from(INTERRUPTED));
         }

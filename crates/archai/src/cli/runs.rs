@@ -1,18 +1,22 @@
-//! `archai runs`: lists the runs in a folder, and removes some.
+//! `archai runs`: lists the runs in a folder, and removes some. `archai status`: lists them, too, and says how far they are.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use archai_algos::BASE_ALGORITHM;
 use archai_engine::files::FileError;
+use archai_lab::progress::PhaseProgress;
 use archai_lab::runs::{RunInfo, RunState, list, remove};
-use archai_lab::summary::time;
-use archai_lab::{Lab, Request};
+use archai_lab::summary::{clock, time};
+use archai_lab::{Lab, Phase, Request};
 use archai_spec::names::unknown;
 use archai_spec::numbers::percent;
 use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, to_value};
 
-use super::args::{RemoveArgs, RunsArgs, RunsCommand};
+use super::args::{RemoveArgs, RunsArgs, RunsCommand, WhichRuns};
 use super::error::CliError;
 use super::text;
 
@@ -24,6 +28,40 @@ pub fn run(args: &RunsArgs, lab: &Lab) -> Result<(), CliError> {
     if let Some(RunsCommand::Rm(args)) = &args.command {
         return remove_runs(args, lab);
     }
+    let header = [
+        "run",
+        "state",
+        "algorithm",
+        "data",
+        "seed",
+        "test accuracy",
+        "age",
+        "size",
+    ];
+    show(&args.which, lab, (&header, 4), row, |run, _| to_value(run))
+}
+
+/// Says how far runs are.
+///
+/// # Errors
+/// A folder that is not there or cannot be read.
+pub fn status(args: &WhichRuns, lab: &Lab) -> Result<(), CliError> {
+    let header = [
+        "run", "state", "phase", "progress", "accuracy", "left", "age",
+    ];
+    show(args, lab, (&header, 3), standing, |run, now| {
+        to_value(Standing::new(run, now))
+    })
+}
+
+/// Lists runs: as a table whose columns but the first `left` stand to the right, or as JSON.
+fn show(
+    args: &WhichRuns,
+    lab: &Lab,
+    (header, left): (&[&str], usize),
+    row: impl Fn(&RunInfo, Timestamp) -> Vec<String>,
+    value: impl Fn(&RunInfo, Timestamp) -> serde_json::Result<Value>,
+) -> Result<(), CliError> {
     let given = args.logdir.as_deref().or(args.logdir_option.as_deref());
     let folder = folder(given, lab)?;
     let state = args.state.map(RunState::from);
@@ -38,9 +76,13 @@ pub fn run(args: &RunsArgs, lab: &Lab) -> Result<(), CliError> {
     };
     let mut runs = list(&folder)?;
     runs.retain(is_wanted);
+    let now = Timestamp::now();
     let mut out = std::io::stdout().lock();
     if args.json {
-        let text = serde_json::to_string_pretty(&runs).map_err(CliError::caused)?;
+        let values = runs.iter().map(|run| value(run, now));
+        let values = values.collect::<Result<Vec<_>, _>>();
+        let text = values.and_then(|values| serde_json::to_string_pretty(&values));
+        let text = text.map_err(CliError::caused)?;
         writeln!(out, "{text}")?;
         return Ok(());
     }
@@ -48,20 +90,83 @@ pub fn run(args: &RunsArgs, lab: &Lab) -> Result<(), CliError> {
         writeln!(out, "no runs in {}", folder.display())?;
         return Ok(());
     }
-    let now = Timestamp::now();
     let rows: Vec<Vec<String>> = runs.iter().map(|run| row(run, now)).collect();
-    let header = [
-        "run",
-        "state",
-        "algorithm",
-        "data",
-        "seed",
-        "test accuracy",
-        "age",
-        "size",
-    ];
-    writeln!(out, "{}", text::table(&header, 4, &rows, text::width()))?;
+    writeln!(out, "{}", text::table(header, left, &rows, text::width()))?;
     Ok(())
+}
+
+/// A run as `archai status --json` has it: what `archai runs --json` says, and how far it is.
+#[derive(Serialize)]
+struct Standing<'a> {
+    #[serde(flatten)]
+    run: &'a RunInfo,
+    phase: Option<Phase>,
+    progress: Option<&'a PhaseProgress>,
+    /// Of the training that is under way; none where nobody works or nobody knows yet.
+    seconds_left: Option<f64>,
+}
+
+impl<'a> Standing<'a> {
+    fn new(run: &'a RunInfo, now: Timestamp) -> Self {
+        Standing {
+            phase: run.present().map(|phase| phase.phase),
+            progress: run.progress(),
+            seconds_left: left(run, now).map(|left| left.as_secs_f64()),
+            run,
+        }
+    }
+}
+
+/// How long the training that is under way still takes, if a process works on it.
+fn left(run: &RunInfo, now: Timestamp) -> Option<Duration> {
+    let progress = run.progress().filter(|_| run.state == RunState::Running);
+    progress?.left(now)
+}
+
+/// How far a run is, as a row of the table.
+fn standing(run: &RunInfo, now: Timestamp) -> Vec<String> {
+    let none = || "-".to_string();
+    let progress = run.progress();
+    let accuracy = match (
+        run.test_top1,
+        progress.and_then(|p| Some((p.top1?, p.top1_of?))),
+    ) {
+        (Some(test), _) => format!("{} test", percent(test)),
+        (None, Some((top1, of))) => format!("{} {of}", percent(top1)),
+        (None, None) => none(),
+    };
+    vec![
+        run.name.clone(),
+        run.state.name().to_string(),
+        run.present()
+            .map_or_else(none, |phase| phase.phase.to_string()),
+        come_to(run),
+        accuracy,
+        left(run, now).map_or_else(none, clock),
+        run.changed.map_or_else(none, |changed| {
+            age(now.duration_since(changed).as_secs_f64())
+        }),
+    ]
+}
+
+/// `epoch 3/10, 24 %`.
+fn come_to(run: &RunInfo) -> String {
+    match run.progress() {
+        None if run.state == RunState::Complete => "100 %".to_string(),
+        Some(progress) if progress.epochs > 0 => {
+            // Not the whole before all is over.
+            let percent = (100.0 * progress.fraction).floor();
+            let before = match progress.trainings {
+                0 | 1 => String::new(),
+                n => format!("training {n}, "),
+            };
+            format!(
+                "{before}epoch {}/{}, {percent} %",
+                progress.epoch, progress.epochs
+            )
+        }
+        _ => "-".to_string(),
+    }
 }
 
 /// Longest that a state in words may be in a table.

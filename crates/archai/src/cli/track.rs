@@ -81,7 +81,7 @@ pub fn run(args: &TrackArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
     let wanted = wanted
         .targets()
         .map_err(|(_, why)| CliError::usage(format!("--to: {why}")))?;
-    let terminal = Arc::new(Terminal::new(env, Loudness::Usual));
+    let terminal = Arc::new(Terminal::new(env, Loudness::Usual, true));
     let notices = notices(&terminal, env);
     // All of them first, so that the last does not fail for what could be seen before the first.
     let runs = args.dirs.iter().map(|dir| {

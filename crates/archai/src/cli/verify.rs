@@ -35,7 +35,7 @@ pub fn run(
         Ok((repetition, scratch))
     });
     let repetitions: Vec<_> = repetitions.collect::<Result<_, CliError>>()?;
-    let live = Live::new(env, Loudness::Usual)?;
+    let live = Live::new(env, Loudness::Usual, false)?;
     for (repetition, _scratch) in &repetitions {
         let files = repetition.run(lab, &live)?;
         report(&repetition.dir().path().display().to_string(), &files)?;

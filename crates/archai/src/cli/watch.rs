@@ -75,7 +75,7 @@ pub fn run(args: &WatchArgs, lab: &Lab, env: &Env) -> Result<(), CliError> {
     if args.open
         && let Err(why) = open(&watch.address_once(at, "/"))
     {
-        Terminal::new(env, super::terminal::Loudness::Usual).say(&why);
+        Terminal::new(env, super::terminal::Loudness::Usual, true).say(&why);
     }
     watch.serve(&listener, &end).map_err(CliError::caused)
 }

@@ -160,7 +160,14 @@ fn crates_do_not_know_what_they_must_not() {
     }
     // The command line, the terminal and signals belong to the binary.
     let lab = found.all("archai-lab");
-    for thing in ["clap", "indicatif", "ctrlc", "comfy-table", "gethostname"] {
+    for thing in [
+        "clap",
+        "indicatif",
+        "ctrlc",
+        "signal-hook",
+        "comfy-table",
+        "gethostname",
+    ] {
         assert!(!lab.contains(thing), "archai-lab is built with {thing}");
         let program = &found.direct["archai"];
         assert!(program.contains(thing), "{thing} is what the binary uses");

@@ -21,6 +21,7 @@ mod run;
 mod runs;
 mod support;
 mod template;
+mod terminal;
 mod track;
 mod train;
 mod vscode;

@@ -404,6 +404,11 @@ fn search_spaces() {
 }
 
 #[test]
+fn the_page_on_the_terminal() {
+    follow("docs/terminal.md", |_| {});
+}
+
+#[test]
 fn the_readme() {
     follow("README.md", |world| {
         flowers(world);

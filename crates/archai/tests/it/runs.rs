@@ -73,6 +73,20 @@ fn runs_are_listed_by_their_states_and_removed() {
         "{text}"
     );
 
+    let status = world.run(&["status"]).ok();
+    for expect in [
+        "complete",
+        "interrupted",
+        "failed",
+        "search",
+        "epoch 1/1, 100 %",
+    ] {
+        assert!(
+            status.contains(expect),
+            "{expect:?} is missing in:\n{status}"
+        );
+    }
+
     let all = listed(&world, &[]);
     assert_eq!(names(&all), [name("bad"), name("cut"), name("done")]);
     for run in &all {
@@ -161,9 +175,72 @@ fn a_run_that_works_is_listed_and_stays() {
         .run(&["runs", "rm", "darts_fashion_mnist_mini_throwaway"])
         .fails(1, &[&process]);
     assert!(log.exists() && child.try_wait().unwrap().is_none());
+    // How far it is comes from its log while it works, and from its last checkpoint when it was killed.
+    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("epochs/2/steps")) {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let status = |more: &[&str]| -> Vec<Value> {
+        let args = [&["status", "--json"], more].concat();
+        serde_json::from_str(&world.run(&args).ok()).unwrap()
+    };
+    let works = status(&[]).remove(0);
+    let progress = &works["progress"];
+    assert_eq!(
+        (&works["state"], &works["phase"]),
+        (&"running".into(), &"search".into())
+    );
+    assert_eq!(progress["training"], "arch_search/arch_train");
+    let epoch = progress["epoch"].as_u64().unwrap();
+    assert!(epoch >= 3 && progress["epochs"] == 100_000, "{works}");
+    let fraction = progress["fraction"].as_f64().unwrap();
+    assert!(fraction > 2e-5 && fraction < 1.0, "{works}");
+    assert!(
+        progress["top1"].is_f64() && works["seconds_left"].as_f64().unwrap() > 0.0,
+        "{works}"
+    );
+    let table = world.run(&["status", "--state", "running"]).ok();
+    assert!(
+        table.contains("epoch ") && table.contains("/100000, 0 %") && table.contains(':'),
+        "{table}"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(listed(&world, &["--state", "interrupted"]).len(), 1);
+    let killed = status(&["--filter", "darts"]).remove(0);
+    let reached = &killed["progress"];
+    assert_eq!(
+        (&killed["state"], &killed["seconds_left"]),
+        (&"interrupted".into(), &Value::Null)
+    );
+    assert!(reached["epoch"].as_u64().unwrap() >= epoch - 1, "{killed}");
+    assert_eq!(world.run(&["status", "elsewhere"]).code, Some(2));
+    assert!(status(&["--state", "complete"]).is_empty());
+}
+
+/// Whoever holds a directory without having computed anything waits.
+#[cfg(unix)]
+#[test]
+fn a_run_that_has_computed_nothing_waits() {
+    let world = World::new();
+    search(&world, &[]).ok();
+    let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
+    fs::remove_file(dir.join("result.json")).unwrap();
+    let log = dir.join("log.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    let begin: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("\"path\":\"run\""))
+        .collect();
+    fs::write(&log, begin.join("\n") + "\n").unwrap();
+    let lock = fs::File::open(dir.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let run = listed(&world, &[]).remove(0);
+    assert_eq!(run["state"], "waiting", "{run}");
+    assert!(world.run(&["status"]).ok().contains("waiting"));
+    fs::write(&log, &text).unwrap();
+    assert_eq!(listed(&world, &[]).remove(0)["state"], "running");
+    drop(lock);
+    assert_eq!(listed(&world, &[]).remove(0)["state"], "interrupted");
 }
 
 #[test]
@@ -246,7 +323,7 @@ fn results_are_json_where_asked_and_the_screen_is_as_loud_as_wanted() {
         assert!(!usual.err.contains(text), "{text:?} is in:\n{}", usual.err);
     }
     assert!(
-        usual.err.contains("(epoch 1/") && usual.err.contains(" so far"),
+        usual.err.contains("arch_train epoch 1/1 step 2/") && usual.err.contains(" left"),
         "where it is and how long it takes: {}",
         usual.err
     );
