@@ -277,6 +277,11 @@ fn result(path: &LogPath, values: &[(String, Value)], pace: &Pace, now: f64) -> 
     let epochs = pace.epochs();
     let counted = |text: &str| Some(text.parse::<u64>().ok()? + 1);
     let (mut line, is_train) = match parts[..] {
+        [.., training, "epochs", epoch, pass, "steps", step] => {
+            let (epoch, step) = (counted(epoch)?, counted(step)?);
+            let place = format!("{training} epoch {epoch}/{epochs} {pass} batch {step}");
+            (place, false)
+        }
         [.., training, "epochs", epoch, "steps", step] => {
             let (epoch, step) = (counted(epoch)?, counted(step)?);
             let steps = pace.steps();
@@ -367,6 +372,10 @@ mod tests {
         assert_eq!(
             said(&epoch.join("val"), &pass).unwrap(),
             "arch_train epoch 10/50 val  loss 2.291  top-1 15.6 %  3.2 s"
+        );
+        assert_eq!(
+            said(&epoch.join("val").join("steps").join(2), &values).unwrap(),
+            "arch_train epoch 10/50 val batch 3  loss 2.291  top-1 15.6 %"
         );
         assert_eq!(
             said(&training.join("test"), &pass).unwrap(),

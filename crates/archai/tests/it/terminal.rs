@@ -378,26 +378,23 @@ fn lines_are_plain_where_they_are_asked_for() {
 #[test]
 fn a_run_that_fails_leaves_the_terminal_in_order() {
     let world = World::new();
-    let config = world.write("tiny.yaml", TINY);
-    let rate = "nas.search.trainer.optimizer.lr=1e30";
-    let args = [
-        "run",
-        "--smoke",
-        "--config",
-        &config,
-        "--threads",
-        "1",
-        rate,
-    ];
-    let mut session = Session::archai(&world, &args, &[], (24, 80));
+    let args = endless(&world);
+    let mut session = Session::archai(&world, &as_strs(&args), &[], (24, 80));
+    session.wait_for("epoch 2", |rows| epoch(rows).is_some_and(|(_, n)| n >= 2));
+    // No checkpoint can be written any more.
+    let dir = world.path("logdir/darts_fashion_mnist_mini_throwaway_search");
+    std::fs::rename(dir.join("checkpoints"), dir.join("gone")).unwrap();
+    std::fs::write(dir.join("checkpoints"), "").unwrap();
     assert_eq!(session.end(), 1, "{}", session.raw());
     session.is_in_order();
     let rows = session.rows();
-    assert!(
-        holds(&rows, "  search failed after ") && holds(&rows, "error: ") && holds(&rows, "finite"),
-        "{}",
-        rows.join("\n")
-    );
+    for expect in ["  search failed after ", "error: ", "checkpoint"] {
+        assert!(
+            holds(&rows, expect),
+            "{expect:?} is missing in:\n{}",
+            rows.join("\n")
+        );
+    }
     assert!(!holds(&rows, "Ctrl-C"), "{}", rows.join("\n"));
 }
 
