@@ -338,7 +338,7 @@ those of nas.eval.export at its end. docs/export.md has the rest.
 Examples:
   archai export ~/logdir/darts_cifar10_first_eval --to onnx,pytorch,rust
   archai export model.safetensors --to onnx --input bytes --softmax --out served
-  archai export ~/logdir/darts_cifar10_first_eval --to onnx --int8";
+  archai export ~/logdir/darts_cifar10_first_eval --to onnx --int8 --latency-with python3";
 
 /// `archai export`.
 #[derive(Clone, Debug, Args)]
@@ -380,6 +380,9 @@ pub struct ExportArgs {
     /// How many pictures it is calibrated with
     #[arg(long, value_name = "N", default_value = "256", requires = "int8", value_parser = count)]
     pub calibration: usize,
+    /// A Python in which onnxruntime and NumPy are installed: it measures how long the written ONNX files take on this machine
+    #[arg(long, value_name = "PYTHON", value_hint = ValueHint::ExecutablePath)]
+    pub latency_with: Option<PathBuf>,
     /// The data set for --int8, and for the accuracy with --half [default: the one that the model was trained on]
     #[arg(long, value_name = "NAME", alias = "dataset")]
     pub datasets: Option<String>,

@@ -21,6 +21,7 @@ use super::args::{ExportArgs, ModelArgs};
 use super::env::Env;
 use super::error::CliError;
 use super::model;
+use super::onnxruntime::{Latencies, Onnxruntime};
 use super::text::{self, wrapped};
 
 /// Writes the files and says what they are, how large, and how they are loaded.
@@ -29,11 +30,22 @@ use super::text::{self, wrapped};
 /// As [`Lab::export`].
 pub fn run(args: &ExportArgs, overrides: &[String], lab: &Lab, env: &Env) -> Result<(), CliError> {
     let formats: Vec<String> = args.to.iter().map(|name| name.trim().to_string()).collect();
-    if args.int8 && !formats.iter().any(|name| name == "onnx") {
-        return Err(CliError::usage(
-            "--int8 writes an ONNX file beside the usual one; name `onnx` in --to",
-        ));
+    if !formats.iter().any(|name| name == "onnx") {
+        if args.int8 {
+            return Err(CliError::usage(
+                "--int8 writes an ONNX file beside the usual one; name `onnx` in --to",
+            ));
+        }
+        if args.latency_with.is_some() {
+            return Err(CliError::usage(
+                "--latency-with measures written ONNX files; name `onnx` in --to",
+            ));
+        }
     }
+    let runtime = match &args.latency_with {
+        Some(python) => Some(Onnxruntime::new(python)?),
+        None => None,
+    };
     let mut own: Vec<Arc<dyn Exporter>> = Vec::new();
     let mut losses = Vec::new();
     if args.int8 || args.half {
@@ -73,9 +85,20 @@ pub fn run(args: &ExportArgs, overrides: &[String], lab: &Lab, env: &Env) -> Res
         // Whoever closed standard error does not want to know.
         let _ = writeln!(std::io::stderr(), "{note}");
     }
+    let latencies = match runtime {
+        Some(runtime) => {
+            let onnx = files.iter().map(|file| file.path.as_path());
+            let onnx = onnx.filter(|path| path.extension().is_some_and(|e| e == "onnx"));
+            Some(runtime.measure(&onnx.collect::<Vec<_>>())?)
+        }
+        None => None,
+    };
     let text = match args.json {
-        true => format!("{:#}\n", as_json(&files, &losses)),
-        false => as_text(&by_folder(&files, &request.folder()), &losses),
+        true => format!("{:#}\n", as_json(&files, &losses, latencies.as_ref())),
+        false => {
+            let files = by_folder(&files, &request.folder());
+            as_text(&files, &losses, latencies.as_ref())
+        }
     };
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
@@ -220,7 +243,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-fn as_json(files: &[RunFile], losses: &[Loss]) -> serde_json::Value {
+fn as_json(files: &[RunFile], losses: &[Loss], latencies: Option<&Latencies>) -> serde_json::Value {
     let files = files.iter().map(|file| {
         json!({ "path": file.path, "what": file.what, "bytes": file.bytes, "usage": file.usage })
     });
@@ -238,6 +261,9 @@ fn as_json(files: &[RunFile], losses: &[Loss]) -> serde_json::Value {
             Err(reason) => json!({ "what": loss.what, "not_measured": reason }),
         });
         value["losses"] = losses.collect();
+    }
+    if let Some(latencies) = latencies {
+        value["onnxruntime"] = json!(latencies);
     }
     value
 }
@@ -277,7 +303,40 @@ impl Loss {
     }
 }
 
-fn as_text(files: &[RunFile], losses: &[Loss]) -> String {
+impl Latencies {
+    fn as_text(&self) -> String {
+        let name = |path: &std::path::Path| {
+            let name = path.file_name().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        };
+        let width = self.files.iter().map(|f| name(&f.path).chars().count());
+        let width = width.max().unwrap_or(0);
+        let threads = match self.threads {
+            1 => "1 thread".to_string(),
+            n => format!("{n} threads"),
+        };
+        let mut out = format!(
+            "medians of onnxruntime {} on {threads} of this machine:\n",
+            self.version
+        );
+        for file in &self.files {
+            let _ = write!(out, "  {:<width$}", name(&file.path));
+            for (i, of) in file.batches.iter().enumerate() {
+                let pictures = if of.batch == 1 { "picture" } else { "pictures" };
+                let comma = if i == 0 { " " } else { "," };
+                let _ = write!(
+                    out,
+                    "{comma} {:.2} ms for {} {pictures}",
+                    of.median_ms, of.batch
+                );
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+fn as_text(files: &[RunFile], losses: &[Loss], latencies: Option<&Latencies>) -> String {
     let names: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
     let sizes: Vec<String> = files.iter().map(|f| bytes(f.bytes.unwrap_or(0))).collect();
     let longest = |texts: &[String]| texts.iter().map(|t| t.chars().count()).max().unwrap_or(0);
@@ -289,6 +348,9 @@ fn as_text(files: &[RunFile], losses: &[Loss]) -> String {
     }
     for loss in losses {
         let _ = writeln!(out, "\n{}", wrapped(&loss.as_text(), text::width(), 2));
+    }
+    if let Some(latencies) = latencies {
+        let _ = write!(out, "\n{}", latencies.as_text());
     }
     for file in files {
         if let Some(usage) = &file.usage {

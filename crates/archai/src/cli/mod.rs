@@ -20,6 +20,7 @@ mod hints;
 mod import;
 mod lists;
 mod model;
+mod onnxruntime;
 mod overrides;
 mod predict;
 mod report;

@@ -163,6 +163,70 @@ fn a_tower_that_the_file_lacks_is_not_left_out_in_silence() {
     assert!(world.path("out/model.py").is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn latency_is_measured_by_a_python_or_the_reason_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = world();
+    let python = |name: &str, script: &str| {
+        let path = world.write(name, script);
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&path, executable).unwrap();
+        path
+    };
+    let export = |python: &str, more: &str| {
+        let line = format!("export model.safetensors --to onnx --out out --latency-with {python}");
+        run(&world, &format!("{line}{more}"))
+    };
+
+    // A Python that lacks something is refused before a file is written.
+    for (python, reason) in [
+        ("no/such/python".to_string(), "cannot be started"),
+        (
+            python(
+                "bare",
+                "#!/bin/sh\necho 'No module named numpy' >&2\nexit 1\n",
+            ),
+            "No module named numpy",
+        ),
+        (
+            python("mute", "#!/bin/sh\nexit 0\n"),
+            "what it prints is no measurement",
+        ),
+    ] {
+        let done = export(&python, "");
+        assert_eq!(done.code, Some(2), "{}", done.err);
+        let err = done.err.replace("\n  ", " ");
+        assert!(err.contains(reason), "{err}");
+        assert!(err.contains("pip install onnxruntime numpy"), "{err}");
+        assert!(!world.path("out").exists());
+    }
+    let done = run(
+        &world,
+        "export model.safetensors --to rust --out out --latency-with python3",
+    );
+    assert_eq!(done.code, Some(2), "{}", done.err);
+
+    // Its numbers stand in text and JSON. CI has the real one.
+    let fake = python(
+        "fake",
+        "#!/bin/sh\n[ $# = 3 ] && { echo '{\"version\": \"9.9\", \"files\": []}'; exit; }\ntest -f \"$4\" || exit 1\n\
+         echo '{\"version\": \"9.9\", \"files\": [[{\"batch\": 1, \"median_ms\": 1.5}, {\"batch\": 32, \"median_ms\": 40}]]}'\n",
+    );
+    let done = export(&fake, "");
+    assert!(done.out.contains("onnxruntime 9.9"), "{}", done.out);
+    let line = "model.onnx  1.50 ms for 1 picture, 40.00 ms for 32 pictures";
+    assert!(done.out.contains(line), "{}", done.out);
+    done.ok();
+    let done = export(&fake, " --json");
+    let value: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(
+        value["onnxruntime"]["files"][0]["batches"][1]["median_ms"],
+        40.0
+    );
+    done.ok();
+}
+
 #[test]
 fn mistakes_are_told_before_anything_is_printed() {
     let world = world();
