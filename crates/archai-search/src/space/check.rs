@@ -388,7 +388,7 @@ impl<'a> Dp<'a> {
         let mut result = Table::new();
         for choices in self.assignments(pos, walk)? {
             let found = self.fixed(&choices, |dp| {
-                let mut cell = Cell::new(&[from]);
+                let mut cell = Cell::counted(&[from]);
                 let state = run(&dp.compiler, &dp.env, &mut cell)?;
                 Ok((cell.shapes[state], cell.cost))
             });
@@ -706,7 +706,7 @@ impl<'a> Dp<'a> {
                 |choices: &mut [u16], by: &mut dyn Chooser| tree.walk_item(item, choices, by);
             for choices in self.assignments(&item.pos, &walk)? {
                 let found = self.fixed(&choices, |dp| {
-                    let mut cell = Cell::new(&[now]);
+                    let mut cell = Cell::counted(&[now]);
                     let state = dp.compiler.item(item, &dp.env, &mut cell, 0)?;
                     Ok::<_, Unfit>((cell.shapes[state], cell.cost))
                 });
@@ -856,7 +856,7 @@ impl<'a> Dp<'a> {
         let mut unit = Unit(Vec::new());
         for choices in self.assignments(pos, &walk)? {
             let found = self.fixed(&choices, |dp| {
-                let mut cell = Cell::new(&[from]);
+                let mut cell = Cell::counted(&[from]);
                 let (_, _, out) = dp.compiler.term(op, &dp.env, pos, &mut cell, 0, stride)?;
                 Ok::<_, Unfit>((out, cell.cost))
             });

@@ -11,7 +11,7 @@ use super::check::{Checked, check};
 use super::compile::{Compiler, Measures};
 use super::desc::{Recipe, RecipeChoice, RecipeOption, SpaceDesc};
 use super::hash;
-use super::tree::{Chooser, Graph, Kind, NONE, Seq, Slot, Tree};
+use super::tree::{Chooser, Graph, Item, Kind, NONE, Seq, Slot, Tree};
 use super::{Features, MAX_ENUMERATED, Member, RecipeValue, SearchSpace, SpaceError, yaml};
 
 /// How often a random member is drawn until conditions are met.
@@ -144,6 +144,7 @@ impl Space {
                 ));
             }
         }
+        check_cells(&tree.root.body)?;
         let measures = Measures::new(catalog);
         let checked = check(&desc.name, &tree, &measures, desc.input, desc.classes)?;
         let empty = Member::default();
@@ -174,6 +175,9 @@ impl Space {
         space.report.largest = largest;
         space.report.cheapest = cheapest;
         space.report.dearest = dearest;
+        for member in [&space.report.smallest, &space.report.dearest] {
+            (space.compiler()).model(&Self::raw(member), space.desc.input, space.desc.classes)?;
+        }
         space.report.one_shot = space.one_shot();
         space.report.warnings = space.warnings();
         Ok(space)
@@ -463,6 +467,39 @@ fn mixed_edges(graph: &Graph, slots: &mut BTreeSet<usize>) -> usize {
         }
     }
     edges
+}
+
+/// Cells of two inputs stand in the network itself, after at most one op.
+fn check_cells(body: &Seq) -> Result<(), SpaceError> {
+    fn within(seq: &[Item]) -> Option<&Item> {
+        seq.iter().find_map(|item| match &item.kind {
+            Kind::Cells(_) => Some(item),
+            Kind::OneOf(_, all) | Kind::Repeat(_, all) | Kind::Branches(_, all) => {
+                all.iter().find_map(|seq| within(seq))
+            }
+            Kind::Scope(scope) => within(&scope.body),
+            Kind::Residual(seq) => within(seq),
+            Kind::Op(..) | Kind::Use(_) | Kind::Dag(_) => None,
+        })
+    }
+    let is_cells = |item: &Item| matches!(item.kind, Kind::Cells(_));
+    let after_stem = matches!(body.first().map(|item| &item.kind), Some(Kind::Op(..)));
+    let rest = match body.iter().position(is_cells) {
+        Some(0) => &body[1..],
+        Some(1) if after_stem => &body[2..],
+        _ => body,
+    };
+    match rest
+        .iter()
+        .find_map(|item| within(std::slice::from_ref(item)))
+    {
+        None => Ok(()),
+        Some(item) => Err(SpaceError::at(
+            &item.pos,
+            "`cells` read the two outputs before them: they stand in the network itself, once, with at most one op, the stem, \
+             before them",
+        )),
+    }
 }
 
 /// Recipes name settings of the evaluation.
@@ -836,8 +873,7 @@ impl SearchSpace for Space {
 
     fn costs(&self, member: &Member) -> Result<Cost, SpaceError> {
         let choices = self.of(member)?;
-        let (_, cost) = (self.compiler()).model(&choices, self.desc.input, self.desc.classes)?;
-        Ok(cost)
+        (self.compiler()).cost(&choices, self.desc.input, self.desc.classes)
     }
 
     fn recipe(&self, member: &Member) -> Result<BTreeMap<String, RecipeValue>, SpaceError> {

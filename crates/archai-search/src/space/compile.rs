@@ -110,6 +110,8 @@ pub(crate) struct Cell {
     pub shapes: Vec<Shape>,
     inputs: usize,
     pub cost: Cost,
+    /// Whether nodes are written down; shapes and costs follow without them.
+    written: bool,
 }
 
 impl Cell {
@@ -119,11 +121,22 @@ impl Cell {
             shapes: inputs.to_vec(),
             inputs: inputs.len(),
             cost: Cost::default(),
+            written: true,
+        }
+    }
+
+    /// A cell of which shapes and cost alone are wanted.
+    pub(crate) fn counted(inputs: &[Shape]) -> Cell {
+        Cell {
+            written: false,
+            ..Cell::new(inputs)
         }
     }
 
     fn node(&mut self, edges: Vec<EdgeDesc>, shape: Shape) -> usize {
-        self.nodes.push(NodeDesc { edges });
+        if self.written {
+            self.nodes.push(NodeDesc { edges });
+        }
         self.shapes.push(shape);
         self.shapes.len() - 1
     }
@@ -140,6 +153,9 @@ impl Cell {
                 OpDesc::new("identity", shape.channels, shape.channels),
             )
         };
+        if !self.written {
+            return Ok(self.node(Vec::new(), shape));
+        }
         let last = self.shapes.len() - 1;
         let own = states.iter().filter(|&&state| state == last).count() == 1;
         if own
@@ -285,6 +301,10 @@ impl Compiler<'_> {
             0 => state,
             n => base + n - 1,
         };
+        if !cell.written {
+            cell.shapes.extend(&measured.shapes);
+            return Ok(place(measured.block.nodes.len()));
+        }
         for (node, shape) in measured.block.nodes.iter().zip(&measured.shapes) {
             let edges = node
                 .iter()
@@ -453,6 +473,27 @@ impl Compiler<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The cost of a network, which takes a fraction of the time that writing it down takes.
+    pub(crate) fn cost(
+        &self,
+        choices: &[u16],
+        input: Shape,
+        n_classes: usize,
+    ) -> Result<Cost, SpaceError> {
+        let mut items = Vec::new();
+        self.flatten(&self.tree.root.body, choices, &mut items)?;
+        // What cells of two inputs read is known only with the network.
+        if items.iter().any(|item| matches!(item.kind, Kind::Cells(_))) {
+            return Ok(self.model(choices, input, n_classes)?.1);
+        }
+        let mut cell = Cell::counted(&[input]);
+        let mut state = 0;
+        for item in items {
+            state = self.item(item, choices, &mut cell, state)?;
+        }
+        Ok(cell.cost)
     }
 
     /// The network and its cost.

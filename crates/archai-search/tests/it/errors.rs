@@ -78,6 +78,10 @@ fn each_problem_names_its_place_and_what_was_meant() {
         ),
         ("  - {relu: , identity: }", "expected one layer"),
         (
+            "  - relu\n  - relu\n  - cells: {channels: 4, sequence: [a], kinds: {a: {dag: {inputs: 2, nodes: 1, edges: every, op: skip_connect}}}}",
+            "x.yaml:8:5: `cells` read the two outputs before them",
+        ),
+        (
             "  - branches: {join: add, of: [[conv_bn: {out: 4}], [identity]]}",
             "one branch gives 4×8×8 and another 8×8×8",
         ),
