@@ -290,7 +290,7 @@ impl Picture {
         let _ = writeln!(svg, "<use href=\"#{id}-below\"/>");
         let moving = self.marks.iter().filter(|mark| mark.part.moves());
         moving.for_each(|mark| mark.write(&mut svg));
-        let _ = write!(svg, "<use href=\"#{id}-above\"/></svg>\n");
+        let _ = writeln!(svg, "<use href=\"#{id}-above\"/></svg>");
         svg
     }
 
