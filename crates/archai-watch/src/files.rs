@@ -66,7 +66,7 @@ pub fn open(root: &Path, dir: &RunDir, offer: &Offer) -> Option<(File, u64)> {
     let before = path.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
     let file = File::open(&path).ok()?;
     let opened = file.metadata().ok()?;
-    (is_same(&before, &opened) && opened.is_file()).then(|| (file, opened.len()))
+    (is_same(&before, &opened) && opened.is_file()).then_some((file, opened.len()))
 }
 
 /// Whether what was opened is what was looked at, so that no link took its place in between.

@@ -158,7 +158,7 @@ fn is_run(folder: &Path) -> bool {
     let has = |name: &&str| folder.join(name).is_file();
     [STARTED_FILE, CONFIG_FILE, RECORD_FILE]
         .iter()
-        .any(|name| has(&name))
+        .any(|name| has(name))
         || (RunDirs::phase_of(folder).is_some() && has(&LOCK_FILE))
 }
 

@@ -8,6 +8,9 @@ use num_bigint::BigUint;
 
 use super::{Features, MAX_ENUMERATED, Member, SearchSpace, SpaceError, hash};
 
+/// Choices as they were made: name, option, number of options.
+type Picked = Vec<(String, u16, u16)>;
+
 /// Random members that are described before a space is used.
 pub const CHECKED_AT_RANDOM: u64 = 10_000;
 /// Most picks of one member.
@@ -16,7 +19,7 @@ const MAX_PICKS: usize = 10_000;
 /// Makes the choices of a function, or says which were made.
 pub struct Pick<'a> {
     rule: &'a mut dyn FnMut(usize, u16) -> u16,
-    made: Vec<(String, u16, u16)>,
+    made: Picked,
 }
 
 impl Pick<'_> {
@@ -107,7 +110,7 @@ where
     fn run(
         &self,
         rule: &mut dyn FnMut(usize, u16) -> u16,
-    ) -> (Vec<(String, u16, u16)>, Result<ModelDesc, SpaceError>) {
+    ) -> (Picked, Result<ModelDesc, SpaceError>) {
         let mut pick = Pick {
             rule,
             made: Vec::new(),
@@ -138,7 +141,7 @@ where
     }
 
     /// The picks of a member, and its network.
-    fn of(&self, member: &Member) -> Result<(Vec<(String, u16, u16)>, ModelDesc), SpaceError> {
+    fn of(&self, member: &Member) -> Result<(Picked, ModelDesc), SpaceError> {
         let (made, desc) =
             self.run(&mut |at, _| member.choices.get(at).copied().flatten().unwrap_or(0));
         let same = made.len() == member.choices.len()
