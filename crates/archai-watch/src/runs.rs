@@ -155,11 +155,11 @@ impl RunsWatch {
 
 /// Whether a folder is a run directory. While a process is about to begin there, it has a lock alone.
 fn is_run(folder: &Path) -> bool {
-    let has = |name: &&str| folder.join(name).is_file();
+    let has = |name: &str| folder.join(name).is_file();
     [STARTED_FILE, CONFIG_FILE, RECORD_FILE]
-        .iter()
-        .any(|name| has(name))
-        || (RunDirs::phase_of(folder).is_some() && has(&LOCK_FILE))
+        .into_iter()
+        .any(has)
+        || (RunDirs::phase_of(folder).is_some() && has(LOCK_FILE))
 }
 
 /// The run directories in a folder and below it. Links are not followed, and what goes away meanwhile is not there.
