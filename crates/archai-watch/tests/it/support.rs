@@ -259,7 +259,7 @@ impl Events {
             if let Some(at) = text.find("data: ")
                 && let Some(end) = text[at..].find("\n\n")
             {
-                self.read = text[at + end..].as_bytes().to_vec();
+                self.read = text.as_bytes()[at + end..].to_vec();
                 return text[at + 6..at + end].to_string();
             }
             let mut part = [0; 1024];
