@@ -120,6 +120,16 @@ pub trait Dataset: Send + Sync {
         None
     }
 
+    /// The name of an image in its data set, such as its file below `dataset.path`; none where images have no names. It must be
+    /// cheap. By default there is none.
+    ///
+    /// # Panics
+    /// May panic unless `index < len()`.
+    fn item_name(&self, index: usize) -> Option<String> {
+        let _ = index;
+        None
+    }
+
     /// The same digest, and the pictures that it is made of, where each has a name; the first call of both reads them. By
     /// default none has.
     ///

@@ -109,6 +109,10 @@ impl Dataset for Part {
         self.all.file(self.kept[index])
     }
 
+    fn item_name(&self, index: usize) -> Option<String> {
+        self.all.item_name(self.kept[index])
+    }
+
     fn class_names(&self) -> &[String] {
         self.all.class_names()
     }

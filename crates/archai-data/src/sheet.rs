@@ -5,6 +5,7 @@ use std::io::Cursor;
 
 use archai_spec::settings;
 pub use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
 use image::{ImageFormat, Rgb};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
@@ -134,11 +135,61 @@ pub fn draws(
 pub fn png(sheet: &RgbImage) -> Result<Vec<u8>, DataError> {
     let mut bytes = Cursor::new(Vec::new());
     let written = sheet.write_to(&mut bytes, ImageFormat::Png);
-    written.map_err(|error| {
-        let error = std::io::Error::other(error);
-        DataError::io("draw", std::path::Path::new("sheet"))(error)
-    })?;
+    written.map_err(not_drawn("sheet"))?;
     Ok(bytes.into_inner())
+}
+
+/// A small picture as the bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// What kind of file it is: `image/png` or `image/jpeg`.
+    pub kind: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Its width in pixels.
+    pub width: u32,
+    /// Its height in pixels.
+    pub height: u32,
+}
+
+/// A picture of a data set before anything is done to it, scaled down so that no side is longer than `side`: as it is where it
+/// is small already (PNG, so that each pixel stays what it is), else as JPEG.
+///
+/// # Errors
+/// A picture that cannot be read.
+pub fn thumbnail(data: &dyn Dataset, index: usize, side: u32) -> Result<Thumbnail, DataError> {
+    /// Of 100; small pictures of photographs look well with it.
+    const QUALITY: u8 = 82;
+    let picture = original(data, index)?;
+    let (width, height) = picture.dimensions();
+    let longest = width.max(height);
+    if longest <= side {
+        return Ok(Thumbnail {
+            kind: "image/png",
+            bytes: png(&picture)?,
+            width,
+            height,
+        });
+    }
+    let scaled = |of: u32| {
+        let scaled = u64::from(of) * u64::from(side) / u64::from(longest.max(1));
+        scaled.clamp(1, side.max(1).into()) as u32
+    };
+    let small = imageops::thumbnail(&picture, scaled(width), scaled(height));
+    let mut bytes = Vec::new();
+    let written = JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small);
+    written.map_err(not_drawn("thumbnail"))?;
+    Ok(Thumbnail {
+        kind: "image/jpeg",
+        bytes,
+        width: small.width(),
+        height: small.height(),
+    })
+}
+
+/// The error of a picture that could not be encoded.
+fn not_drawn(what: &'static str) -> impl Fn(image::ImageError) -> DataError {
+    move |error| DataError::io("draw", std::path::Path::new(what))(std::io::Error::other(error))
 }
 
 fn key() -> Key {

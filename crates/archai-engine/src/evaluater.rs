@@ -24,6 +24,7 @@ use crate::{
     metrics::{Metrics, has_top5},
     model::Model,
     parts::Parts,
+    predictions::predictions_path,
     run::Run,
     searcher::{draw_cells, save_desc},
     trainer::{ArchTrainer, FitState, measure},
@@ -114,8 +115,10 @@ pub fn evaluate_template(
         ..run.origin.cloned().unwrap_or_default()
     };
     let saving = Saving { run, formats, info };
+    let predictions = predictions_path(Path::new(&settings.model_filename));
     let mut trainer = ArchTrainer::new(&settings.trainer, run, parent, &mut [])
         .with_test_every_epoch(settings.test_every_epoch)
+        .with_predictions(&predictions)
         .with_parts(&parts, &model);
     let mut fitted = trainer.start()?;
     let outcome = trainer.fit_from(&mut fitted, &mut model, &loaders);
@@ -140,6 +143,10 @@ pub fn evaluate_template(
         "metrics of all epochs",
         &settings.metric_filename,
     ));
+    if fitted.metrics.run_metrics.test_metrics.is_some() && is_there(run, &predictions)? {
+        let what = "what the network said of each test picture";
+        files.push(RunFile::new(what, &predictions));
+    }
     let last = fitted.metrics.last();
     let test = fitted
         .metrics
@@ -239,6 +246,16 @@ pub fn log_result(experiment: &Experiment<'_>, result: &EvalResult) -> Result<()
         ("eval_top1_train", result.train_top1),
         ("eval_top1_test", result.test_top1),
     ])
+}
+
+/// Whether there is a file. A training that had ended under an older program, and is resumed for its files alone, left none
+/// of what it said of test pictures.
+fn is_there(run: Run<'_>, path: &Path) -> Result<bool, EngineError> {
+    match run.disk.read(path) {
+        Ok(_) => Ok(true),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(FileError::new("read", path, e).into()),
+    }
 }
 
 /// Writes the metrics as YAML.

@@ -41,6 +41,7 @@ pub mod params;
 pub mod parts;
 pub mod perturbation;
 pub mod phases;
+pub mod predictions;
 pub mod preview;
 pub mod run;
 pub mod schedule;

@@ -3,14 +3,19 @@
 //! A phase is *finished* when its `result.json` is there, which is written last; with a `run.json` alone it is *unfinished*
 //! and can be resumed by the command that `run.json` holds.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use archai_engine::checkpoint::{Reached, reached};
-use archai_engine::files::FOUND_DRAWING;
-use archai_engine::files::{Disk, FileError, RealDisk, remove_unfinished, write_atomically};
+use archai_engine::files::{
+    Disk, FileError, RealDisk, number_of, remove_unfinished, write_atomically,
+};
 pub use archai_engine::files::{FOUND_DESC, GALLERY};
+use archai_engine::files::{FOUND_DRAWING, GALLERY_DESC};
 use archai_engine::metrics::Metrics;
+pub use archai_engine::predictions::TestPrediction;
+use archai_engine::predictions::{self, predictions_path};
 use archai_spec::config::{Vars, expand};
 use archai_spec::desc::{ModelDesc, OpCatalog};
 use archai_spec::settings::{Common, Track};
@@ -251,6 +256,38 @@ impl RunDir {
         Ok(Some(metrics))
     }
 
+    /// What the network of an evaluation said of each test picture, if the file is there; of several networks, that of the
+    /// one that stands under the common names.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no predictions; a configuration that does not name the model.
+    pub fn predictions(&self) -> Result<Option<Vec<TestPrediction>>, LabError> {
+        let path = predictions_path(&self.configured("/nas/eval/model_filename")?);
+        read_predictions(&path)
+    }
+
+    /// The same of each of the networks of a gallery that were evaluated, by their numbers.
+    ///
+    /// # Errors
+    /// A folder or a file that cannot be read, or holds no predictions; a configuration that does not name the model.
+    pub fn predictions_of_gallery(&self) -> Result<BTreeMap<usize, Vec<TestPrediction>>, LabError> {
+        let common = self.configured("/nas/eval/model_filename")?;
+        let folder = self.file(GALLERY);
+        let mut all = BTreeMap::new();
+        if !folder.is_dir() {
+            return Ok(all);
+        }
+        let paths = RealDisk.list(&folder);
+        let paths = paths.map_err(|e| FileError::new("read", &folder, e))?;
+        for number in paths.iter().filter_map(|p| number_of(p, GALLERY_DESC)) {
+            let model = common.with_file_name(format!("{GALLERY_DESC}_{number}_model.pt"));
+            if let Some(said) = read_predictions(&predictions_path(&model))? {
+                all.insert(number, said);
+            }
+        }
+        Ok(all)
+    }
+
     /// How far the trainings had come at the checkpoints that are there, by number: while a run works there, too.
     ///
     /// # Errors
@@ -409,6 +446,17 @@ fn read_desc(path: &Path, catalog: &OpCatalog) -> Result<Option<ModelDesc>, LabE
     ModelDesc::from_yaml(&text, &path.display().to_string(), catalog)
         .map(Some)
         .map_err(LabError::caused)
+}
+
+fn read_predictions(path: &Path) -> Result<Option<Vec<TestPrediction>>, LabError> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(FileError::new("read", path, e).into()),
+    };
+    let read = predictions::read(&bytes);
+    read.map(Some)
+        .map_err(|why| LabError::failure(format!("`{}` cannot be used: it {why}", path.display())))
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {

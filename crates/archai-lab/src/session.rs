@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use crate::claim::{Claim, Claimant, PhaseState};
 use crate::error::LabError;
 use crate::lab::Lab;
+use crate::latency;
 use crate::log::{Audience, LogOptions, RunLog};
 use crate::message::{Message, Term};
 use crate::observer::{Ended, LabEvent, Observer};
@@ -237,6 +238,7 @@ impl Session<'_> {
             outcome.table = self.look_up(&job.dirs.eval.file(FOUND_DESC))?;
             figures.extend(figures_of(&outcome.table));
         }
+        figures.extend(self.latency(runner)?);
         outcome.eval = Some(result.clone());
         self.summarise(&outcome, &job.dirs.eval)?;
         self.record_end(Phase::Eval, given, figures, &result)?;
@@ -310,6 +312,16 @@ impl Session<'_> {
             template.write(dir)?;
             run_eval(experiment, runner)
         })
+    }
+
+    /// How long the trained network takes for one picture, if that can be measured.
+    fn latency(&self, runner: &dyn ExperimentRunner) -> Result<BTreeMap<String, f64>, LabError> {
+        // The algorithm's own ops may stand in the network.
+        let mut ops = self.plan.lab.components().ops.clone();
+        runner.register_ops(&mut ops)?;
+        let clock = self.plan.lab.host().clock.as_ref();
+        let dir = self.job.dirs.eval.path();
+        Ok(latency::figures(dir, ops.catalog(), clock))
     }
 
     /// What the table says of a found cell.
@@ -466,6 +478,7 @@ impl Session<'_> {
             Err(error) => log.note(Level::Error, &error.to_string()),
         };
         let in_log = |e| FileError::new("write to the log in", dir, e);
+        let noted = noted.and_then(|()| self.note_memory(log));
         let finished = noted.map_err(in_log).and_then(|()| log.finish());
         match result {
             Ok(value) => Ok(finished.map(|()| value)?),
@@ -477,6 +490,15 @@ impl Session<'_> {
             // The first error is the one to mend; a log that could not be finished follows from it, if anything.
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Notes the most memory that the process has taken so far, where the machine says it.
+    fn note_memory(&self, log: &RunLog<'_>) -> std::io::Result<()> {
+        let Some(bytes) = self.plan.lab.host().resources.peak_memory() else {
+            return Ok(());
+        };
+        let values = vec![("peak_memory".to_string(), json(bytes))];
+        log.record(LogPath::new("run").join("end"), values)
     }
 
     /// What every run notes in its log at its start.

@@ -157,6 +157,7 @@ pub fn section(
             ". The search has decided where one of them is far above the others; where they are alike, it has not."
             @if supernet.is_none() { " The configuration of the run does not give its supernet any more: ops have numbers instead of names." }
         }
+        @if let Some(chart) = entropy(training, relaxed) { div.charts { (chart) } }
         (legend(ops.iter().map(|(name, colour)| (name.as_str(), colour.as_str()))))
         @for ((cell, node), edges) in &nodes {
             h3 { (heading(supernet, *cell, *node)) }
@@ -173,6 +174,31 @@ pub fn section(
             }
         }
     })
+}
+
+/// The entropy of the weights over epochs, where no guard logged it.
+fn entropy(training: &Training, relaxed: Relaxed) -> Option<Markup> {
+    if training
+        .epochs
+        .values()
+        .any(|epoch| epoch.guard.contains_key("entropy"))
+    {
+        return None;
+    }
+    let points = training.curve(|epoch| {
+        let edges = Some(&epoch.alphas).filter(|edges| !edges.is_empty());
+        edges
+            .map(|edges| relaxed.entropy(edges))
+            .filter(|v| v.is_finite())
+    });
+    let chart = Chart {
+        title: "Entropy of the ops' weights",
+        x: "epoch",
+        y: "0: decided, 1: all equal",
+        span: Some([0.0, 1.05]),
+        ..Chart::default()
+    };
+    (points.len() > 1).then(|| chart.draw(&[Line::new("mean over the edges", 3, points)]))
 }
 
 fn heading(supernet: Option<&ModelDesc>, cell: usize, node: usize) -> String {

@@ -75,6 +75,9 @@ const MOST_POINTS: usize = 400;
 /// Up to so many points carry a mark with their value each; in a small chart fewer.
 const MOST_MARKS: usize = 60;
 const MOST_SMALL_MARKS: usize = 12;
+/// Most strips that tell values.
+const MOST_STRIPS: usize = 60;
+const MOST_SMALL_STRIPS: usize = 25;
 /// Width below which a chart is a small one.
 const SMALL: f64 = 400.0;
 
@@ -101,6 +104,7 @@ impl Chart<'_> {
                 svg viewBox={ "0 0 " (self.size[0]) " " (self.size[1]) } role="img" aria-label=(self.summary(&lines)) {
                     (frame.axes(self.x, self.y, self.unit, small))
                     @for line in &lines { (self.line(line, &frame)) }
+                    (self.strips(&lines, &frame))
                 }
                 @if self.legend { (legend(lines.iter().map(|line| (line.name.as_str(), line.colour.as_str())))) }
             }
@@ -119,13 +123,67 @@ impl Chart<'_> {
         let marked = !line.faint && points.len() <= most;
         html! {
             g style={ "--c:" (line.colour) } {
-                polyline.line.faint[line.faint] points=(at.join(" ")) { title { (self.course(line)) } }
+                polyline.line.faint[line.faint] points=(at.join(" ")) {}
                 @if marked || points.len() == 1 {
                     @for p in &points {
-                        circle.mark cx=(format!("{:.1}", frame.x(p[0]))) cy=(format!("{:.1}", frame.y(p[1]))) r="3.5" {
-                            title { (line.name) ", " (self.x) " " (Unit::Plain.show(p[0])) ": " (self.unit.show(p[1])) }
-                        }
+                        circle.mark cx=(format!("{:.1}", frame.x(p[0]))) cy=(format!("{:.1}", frame.y(p[1]))) r="3.5" {}
                     }
+                }
+            }
+        }
+    }
+
+    /// Where a pointer is, a strip tells the values of all lines there.
+    fn strips(&self, lines: &[&Line], frame: &Frame) -> Markup {
+        // Whole epochs, where there are some; steps only where there is nothing else.
+        let is_told = |line: &&&Line| !line.faint && line.points.len() > 1;
+        let mut told: Vec<&Line> = lines.iter().filter(is_told).copied().collect();
+        if told.is_empty() {
+            told = lines.to_vec();
+        }
+        let mut xs: Vec<f64> = told.iter().flat_map(|l| &l.points).map(|p| p[0]).collect();
+        xs.sort_by(f64::total_cmp);
+        xs.dedup();
+        let most = match self.size[0] < SMALL {
+            true => MOST_SMALL_STRIPS,
+            false => MOST_STRIPS,
+        };
+        let xs: Vec<f64> = match xs.len() > most {
+            true => (0..most)
+                .map(|i| xs[i * (xs.len() - 1) / (most - 1)])
+                .collect(),
+            false => xs,
+        };
+        let half = |i: usize| (xs[i] + xs[i + 1]) / 2.0;
+        let strips = (0..xs.len()).map(|i| {
+            let from = if i == 0 { frame.x[0] } else { half(i - 1) };
+            let to = if i + 1 == xs.len() {
+                frame.x[1]
+            } else {
+                half(i)
+            };
+            let values = told.iter().filter_map(|line| {
+                let near = (line.points.iter()).min_by(|a, b| {
+                    let far = |p: &[f64; 2]| (p[0] - xs[i]).abs();
+                    far(a).total_cmp(&far(b))
+                })?;
+                let is_here = from <= near[0] && near[0] <= to;
+                is_here.then(|| format!("{} {}", line.name, self.unit.show(near[1])))
+            });
+            let values: Vec<String> = values.collect();
+            let text = format!(
+                "{} {}: {}",
+                self.x,
+                Unit::Plain.show(xs[i]),
+                values.join("; ")
+            );
+            (frame.x(from), frame.x(to), text)
+        });
+        let (top, height) = (10.0, self.size[1] - frame.bottom - 10.0);
+        html! {
+            g.strips {
+                @for (from, to, text) in strips {
+                    rect x=(format!("{from:.1}")) y=(top) width=(format!("{:.1}", (to - from).max(0.1))) height=(height) { title { (text) } }
                 }
             }
         }
@@ -262,18 +320,49 @@ pub struct Interval {
     pub mean: f64,
     /// The ends of its interval, if it has one.
     pub ends: Option<[f64; 2]>,
+    /// The values whose mean it is.
+    pub each: Vec<f64>,
     /// All of it in words.
     pub words: String,
 }
 
+/// A value with which others are compared.
+pub struct Mark {
+    /// The value.
+    pub at: f64,
+    /// Whose it is.
+    pub name: String,
+}
+
+/// Most letters of a name beside a bar.
+const MOST_LETTERS: usize = 22;
+
+/// A name that fits beside a bar.
+fn cut(name: &str) -> String {
+    match name.chars().count() > MOST_LETTERS {
+        true => name.chars().take(MOST_LETTERS - 1).chain(['…']).collect(),
+        false => name.to_string(),
+    }
+}
+
 /// Means with their intervals, one below the other, with a dashed line at `mark`.
-pub fn intervals(title: &str, x: &str, unit: Unit, rows: &[Interval], mark: Option<f64>) -> Markup {
+pub fn intervals(
+    title: &str,
+    x: &str,
+    unit: Unit,
+    rows: &[Interval],
+    mark: Option<&Mark>,
+) -> Markup {
     let row = 26.0;
-    let (left, right, bottom) = (170.0, 546.0, row * rows.len() as f64 + 10.0);
-    let values = rows
-        .iter()
-        .flat_map(|r| [r.mean].into_iter().chain(r.ends.into_iter().flatten()));
-    let [low, high] = range(values.chain(mark), None);
+    let (left, right, bottom) = (176.0, 540.0, row * rows.len() as f64 + 10.0);
+    let values = rows.iter().flat_map(|r| {
+        let ends = r.ends.into_iter().flatten();
+        [r.mean]
+            .into_iter()
+            .chain(ends)
+            .chain(r.each.iter().copied())
+    });
+    let [low, high] = range(values.chain(mark.map(|mark| mark.at)), None);
     let at = |v: f64| left + (v - low) / (high - low) * (right - left);
     let place = |v: f64| format!("{v:.1}");
     let told: Vec<String> = rows
@@ -290,16 +379,21 @@ pub fn intervals(title: &str, x: &str, unit: Unit, rows: &[Interval], mark: Opti
                 }
                 line.axis x1=(left) x2=(right) y1=(bottom) y2=(bottom) {}
                 @if let Some(mark) = mark {
-                    line.axis stroke-dasharray="5 4" x1=(place(at(mark))) x2=(place(at(mark))) y1="4" y2=(bottom) {
-                        title { "random: " (unit.show(mark)) }
+                    line.axis stroke-dasharray="5 4" x1=(place(at(mark.at))) x2=(place(at(mark.at))) y1="4" y2=(bottom) {
+                        title { (mark.name) ": " (unit.show(mark.at)) }
                     }
                 }
                 @for (i, r) in rows.iter().enumerate() {
                     @let y = row * i as f64 + 20.0;
                     g style={ "--c:" (r.colour) } {
-                        text.tick x=(left - 10.0) y=(y + 4.0) text-anchor="end" { (r.name) }
+                        text.tick x=(left - 10.0) y=(y + 4.0) text-anchor="end" { (cut(&r.name)) @if cut(&r.name) != r.name { title { (r.name) } } }
                         @if let Some([from, to]) = r.ends {
                             line.span x1=(place(at(from))) x2=(place(at(to))) y1=(y) y2=(y) { title { (r.name) ": " (r.words) } }
+                        }
+                        @if r.each.len() > 1 {
+                            @for v in &r.each {
+                                circle.each cx=(place(at(*v))) cy=(y) r="3" { title { (r.name) ": " (unit.show(*v)) } }
+                            }
                         }
                         circle.mark cx=(place(at(r.mean))) cy=(y) r="5" { title { (r.name) ": " (r.words) } }
                     }

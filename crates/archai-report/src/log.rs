@@ -114,9 +114,16 @@ impl RunLog {
 
     fn place(&mut self, path: &[String], values: Vec<(String, Value)>) {
         let parts: Vec<&str> = path.iter().map(String::as_str).collect();
-        if parts == ["run"] {
-            self.run = values.into_iter().collect();
-            return;
+        match parts.as_slice() {
+            ["run"] => {
+                self.run = values.into_iter().collect();
+                return;
+            }
+            ["run", "end"] => {
+                self.run.extend(values);
+                return;
+            }
+            _ => {}
         }
         if let Some((last, before)) = parts.split_last()
             && let Some(name) = last.strip_suffix("__init__")

@@ -43,8 +43,36 @@ const enliven = (root) => {
     bar.hidden = false;
     show();
   }
+  for (const group of root.querySelectorAll(".strips")) {
+    const svg = group.closest("svg");
+    if (svg.hasAttribute("tabindex")) continue;
+    const strips = [...group.children];
+    const told = document.createElement("p");
+    told.className = "told";
+    told.setAttribute("aria-live", "polite");
+    svg.after(told);
+    svg.setAttribute("tabindex", "0");
+    let at = -1;
+    const show = (i) => {
+      if (i < 0 || i >= strips.length) return;
+      if (at >= 0) strips[at].classList.remove("here");
+      at = i;
+      strips[at].classList.add("here");
+      told.textContent = strips[at].textContent;
+    };
+    strips.forEach((strip, i) => strip.addEventListener("pointerenter", () => show(i)));
+    svg.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      show(at < 0 ? (step > 0 ? 0 : strips.length - 1) : at + step);
+    });
+  }
 };
 enliven(document);
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+});
 const theme = document.getElementById("theme");
 theme.hidden = false;
 theme.addEventListener("click", () => {

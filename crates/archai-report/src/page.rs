@@ -79,7 +79,7 @@ pub fn page(
 ) -> String {
     let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
     let policy = format!(
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'"
     );
     let page = html! {
         (DOCTYPE)
@@ -126,11 +126,19 @@ fn embedded(data: &Value) -> String {
 }
 
 /// A table of names and values.
-pub fn facts(rows: &[(String, Markup)]) -> Markup {
-    html! {
-        div.table { table { tbody {
+pub fn facts(label: &str, rows: &[(String, Markup)]) -> Markup {
+    let table = html! {
+        table { tbody {
             @for (name, value) in rows { tr { th scope="row" { (name) } td { (value) } } }
-        } } }
+        } }
+    };
+    scrolled(label, table)
+}
+
+/// What may be wider than a page: it scrolls within itself, by the keyboard too.
+pub fn scrolled(label: &str, body: Markup) -> Markup {
+    html! {
+        div.table tabindex="0" role="group" aria-label=(label) { (body) }
     }
 }
 

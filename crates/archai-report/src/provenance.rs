@@ -25,7 +25,7 @@ pub fn section(
     log: &RunLog,
 ) -> Markup {
     html! {
-        (facts(&origin(dir, started, record, log)))
+        (facts("Origin", &origin(dir, started, record, log)))
         h3 { "Settings that differ from the published ones" }
         (settings(lab, started))
         h3 { "Data" }
@@ -147,7 +147,7 @@ fn settings(lab: &Lab, started: Option<&Started>) -> Markup {
         } @else {
             details open[differing.len() <= 40] {
                 summary { (differing.len()) " of " (started.settings.len()) " settings, compared with " code { "--full" } }
-                div.table { table {
+                div.table tabindex="0" role="group" aria-label="Settings that differ" { table {
                     thead { tr { th { "setting" } th { "here" } th { "published" } } }
                     tbody {
                         @for (name, here, there) in differing {
@@ -162,7 +162,7 @@ fn settings(lab: &Lab, started: Option<&Started>) -> Markup {
 
 fn data(parts: &Data) -> Markup {
     html! {
-        div.table { table {
+        div.table tabindex="0" role="group" aria-label="Data" { table {
             thead { tr { th { "part" } th.n { "images" } th.n { "classes" } th { "digest" } } }
             tbody {
                 @for (name, part) in parts {
@@ -187,7 +187,7 @@ fn files(dir: &RunDir) -> Markup {
         @if let Err(e) = &complete { p { "Not all files could be listed: " (e) } }
         details {
             summary { (found.len()) " files, " (bytes(all)) }
-            div.table { table {
+            div.table tabindex="0" role="group" aria-label="Files" { table {
                 thead { tr { th { "file" } th.n { "size" } } }
                 tbody {
                     @for (name, size) in found.iter().take(MOST_FILES) {

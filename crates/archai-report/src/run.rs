@@ -1,5 +1,7 @@
 //! The page of one run directory.
 
+use std::collections::BTreeMap;
+
 use archai_lab::config::supernet_of_run;
 use archai_lab::dirs::RunDirs;
 use archai_lab::rundir::{FOUND_DESC, RunDir};
@@ -11,9 +13,10 @@ use serde_json::{Value, json};
 
 use crate::live::{RunView, ViewSection};
 use crate::log::{RunLog, Training};
+use crate::mistakes::Judged;
 use crate::page::{Card, Section, Tone, page};
 use crate::words::wilson;
-use crate::{ReportError, alphas, cells, curves, provenance, verdict};
+use crate::{ReportError, alphas, cells, curves, provenance, speed, verdict};
 
 /// Everything that a directory tells, with what could not be read.
 struct Run<'a> {
@@ -26,6 +29,9 @@ struct Run<'a> {
     found: Option<ModelDesc>,
     scaled: Option<ModelDesc>,
     supernet: Option<ModelDesc>,
+    /// What the test said picture by picture, and that of each network where there are several.
+    judged: Option<Judged>,
+    gallery: BTreeMap<usize, Judged>,
     /// Sentences about what is missing or damaged.
     problems: Vec<String>,
 }
@@ -125,6 +131,10 @@ impl<'a> Run<'a> {
             true => noted(supernet_of_run(lab, dir), "the supernet", &mut problems).flatten(),
             false => None,
         };
+        let (judged, gallery) = match (phase, &record) {
+            (Phase::Eval, Some(record)) => judged(dir, record, &mut problems),
+            _ => (None, BTreeMap::new()),
+        };
         Ok(Run {
             lab,
             dir,
@@ -135,6 +145,8 @@ impl<'a> Run<'a> {
             found,
             scaled,
             supernet,
+            judged,
+            gallery,
             problems,
         })
     }
@@ -234,9 +246,10 @@ impl<'a> Run<'a> {
                 @if let Some(seconds) = self.figure("search_seconds").or(self.figure("eval_seconds")) {
                     " in " (archai_lab::summary::time(seconds))
                 }
-                @if let Some(epochs) = self.log.trainings.first().filter(|_| !finished) {
+                @if let Some(epochs) = self.log.trainings.last().filter(|_| !finished) {
                     ": " (epochs.epochs.len()) " epochs logged"
                     @if let Some(n) = epochs.planned_epochs() { " of " (n) }
+                    @if let Some(left) = speed::time_left(epochs) { ", about " (archai_lab::summary::time(left)) " left" }
                 }
                 @if let Some(seed) = self.setting("common.seed") { " · seed " (seed) }
                 @if let Some((_, to)) = &self.log.times { " · last entry " (to.split('.').next().unwrap_or(to).replace('T', " ")) " UTC" }
@@ -389,6 +402,7 @@ impl<'a> Run<'a> {
                 "On training pictures it is right about " (percent(train)) ", measured while it learnt and with augmentation."
             });
         }
+        reasons.extend(self.judged.as_ref().and_then(Judged::headline));
         if let Some(top5) = self.figure("test_top5") {
             reasons
                 .push(html! { "The right class is among the first five for " (percent(top5)) "." });
@@ -420,6 +434,10 @@ impl<'a> Run<'a> {
         if let Some(body) = drawn {
             add("cells", "The cells", body);
         }
+        if let Some(judged) = &self.judged {
+            let body = judged.section(self.lab, self.dir, &self.gallery);
+            add("predictions", "What it gets right and wrong", body);
+        }
         if let Some(body) = curves::section(&self.log.trainings, self.chance()) {
             add("curves", "Curves", body);
         }
@@ -432,6 +450,9 @@ impl<'a> Run<'a> {
         }
         if let Some(body) = self.scaled.as_ref().and_then(|desc| cost(desc, catalog)) {
             add("cost", "Parameters and multiply-adds by cell", body);
+        }
+        if let Some(body) = speed::section(self.phase, self.record.as_ref(), self.log) {
+            add("speed", "Speed and memory", body);
         }
         if let Some(record) = &self.record {
             add("figures", "Figures of the record", figures(record));
@@ -478,9 +499,73 @@ impl<'a> Run<'a> {
             "finished": self.record.is_some(),
             "figures": self.record.as_ref().map(|r| &r.figures),
             "test_top1_ci95": interval,
+            "test": self.judged.as_ref().map(Judged::data),
             "trainings": curves::data(&self.log.trainings),
             "problems": self.problems,
         })
+    }
+}
+
+/// What the test of a finished evaluation said, counted, and that of each network of a gallery.
+fn judged(
+    dir: &RunDir,
+    record: &Record,
+    problems: &mut Vec<String>,
+) -> (Option<Judged>, BTreeMap<usize, Judged>) {
+    let what = "what the network took for what";
+    let Some(top1) = record.figures.get("test_top1") else {
+        return (None, BTreeMap::new());
+    };
+    let Some(said) = noted(dir.predictions(), what, problems) else {
+        return (None, BTreeMap::new());
+    };
+    let Some(said) = said else {
+        problems.push(format!(
+            "What is known of {what} is left out: there is no file of its test's predictions, as programs before this one left none."
+        ));
+        return (None, BTreeMap::new());
+    };
+    let names = class_names(record);
+    let judged = Judged::of(&said, names.clone()).and_then(|judged| {
+        // A test counts each picture once, and so do its predictions.
+        match (judged.top1() - top1).abs() < 1e-6 {
+            true => Ok(judged),
+            false => Err(format!(
+                "{} of the predictions are right, but the test of the record has {}; another test left them",
+                percent(judged.top1()),
+                percent(*top1)
+            )),
+        }
+    });
+    let Some(judged) = noted(judged, what, problems) else {
+        return (None, BTreeMap::new());
+    };
+    let all = noted(dir.predictions_of_gallery(), "the other networks", problems);
+    let gallery = all.into_iter().flatten().filter_map(|(number, said)| {
+        let judged = Judged::of(&said, names.clone());
+        Some((
+            number,
+            noted(judged, &format!("network {number}"), problems)?,
+        ))
+    });
+    (Some(judged), gallery.collect())
+}
+
+/// The names of the classes of an evaluation: numbers where the data did not tell them.
+fn class_names(record: &Record) -> Vec<String> {
+    let parts = || {
+        ["test", "train"]
+            .into_iter()
+            .filter_map(|part| record.data.get(part))
+    };
+    let setting = record.settings.get("nas.eval.loader.dataset.n_classes");
+    let counted = parts().map(|part| part.per_class.len()).next();
+    let n = counted.or(setting.and_then(Value::as_u64).map(|n| n as usize));
+    let n = n.unwrap_or(0);
+    let told = parts().map(|part| &part.class_names);
+    match told.into_iter().find(|names| names.len() == n) {
+        Some(names) if n > 0 => names.clone(),
+        _ => (0..n).map(|class| format!("class {class}")).collect(),
     }
 }
 
@@ -518,7 +603,7 @@ fn cost(desc: &ModelDesc, catalog: &archai_spec::desc::OpCatalog) -> Option<Mark
     let total = cost.total(false);
     let share = |part: u64, all: u64| percent(part as f64 / all.max(1) as f64);
     Some(html! {
-        div.table { table {
+        div.table tabindex="0" role="group" aria-label="Parameters and multiply-adds by cell" { table {
             thead { tr { th { "part" } th.n { "parameters" } th.n { "share" } th.n { "multiply-adds" } th.n { "share" } } }
             tbody {
                 @for (name, of) in &rows {
@@ -541,7 +626,7 @@ fn cost(desc: &ModelDesc, catalog: &archai_spec::desc::OpCatalog) -> Option<Mark
 
 fn figures(record: &Record) -> Markup {
     html! {
-        div.table { table {
+        div.table tabindex="0" role="group" aria-label="Figures of the record" { table {
             thead { tr { th { "figure" } th.n { "value" } } }
             tbody {
                 @for (name, value) in &record.figures {

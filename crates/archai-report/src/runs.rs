@@ -7,8 +7,9 @@ use archai_spec::numbers::percent;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use crate::chart::{Interval, Spot, intervals, scatter};
-use crate::page::{Card, Section, Tone, page};
+use crate::chart::{Interval, Mark, Spot, intervals, scatter};
+use crate::page::{Card, Section, Tone, page, scrolled};
+use crate::parallel::{Axes, Course, parallel};
 use crate::ticks::Unit;
 use crate::words::{interval, plural};
 
@@ -28,6 +29,13 @@ const ACCURACIES: [(&str, &str); 5] = [
         "True test accuracy on ImageNet16-120 (table)",
     ),
     ("supernet_val_top1", "Validation accuracy in the search"),
+];
+
+/// The tables of NAS-Bench-201, as figures and people call them.
+const TABLES: [(&str, &str); 3] = [
+    ("cifar10", "CIFAR-10"),
+    ("cifar100", "CIFAR-100"),
+    ("imagenet16", "ImageNet16-120"),
 ];
 
 /// The page of the runs that `collation` has; `place` says where they lie.
@@ -74,7 +82,7 @@ fn row<'a>(group: &'a Group, figure: &str) -> Option<&'a Row> {
     group.rows.iter().find(|row| row.figure == figure)
 }
 
-fn name(group: &Group) -> String {
+fn name_of(group: &Group) -> String {
     let toy = if group.toy { ", toy" } else { "" };
     format!("{} ({}{toy})", group.algorithm, group.number)
 }
@@ -168,19 +176,40 @@ fn sections(collation: &Collation, datasets: &BTreeSet<&str>) -> Vec<Section> {
     );
     let sizes = html! {
         @for dataset in datasets {
-            (size(collation, dataset, "parameters", "parameters"))
-            (size(collation, dataset, "macs", "multiply-adds for one picture"))
+            (size(collation, dataset, "parameters", "parameters", 1.0))
+            (size(collation, dataset, "macs", "multiply-adds for one picture", 1.0))
+            (size(collation, dataset, "latency_seconds", "milliseconds for one picture, median", 1e3))
         }
     };
     if !sizes.0.is_empty() {
         add(
             "sizes",
-            "Accuracy against size",
+            "Accuracy against size and time",
             html! {
-                p { "A ringed point is on the Pareto front: no other group is both smaller and better." }
+                p {
+                    "A ringed point is on the Pareto front: no other group is both smaller (or faster) and better. "
+                    "Times are those of the network alone, picture by picture, on the machine and in as many threads as the run had; of other machines they say nothing."
+                }
                 div.charts { (sizes) }
             },
         );
+    }
+    let settings = html! { @for dataset in datasets { @if let Some(lines) = settings(collation, dataset) { (lines) } } };
+    if !settings.0.is_empty() {
+        add(
+            "settings",
+            "Settings that differ",
+            html! {
+                p {
+                    "Each line is a run: from axis to axis it goes through its settings, and ends at its accuracy. "
+                    "Point at a line, or go from one to the next with the tabulator key, to see it alone."
+                }
+                (settings)
+            },
+        );
+    }
+    if let Some(body) = truth(collation) {
+        add("truth", "True accuracy and rank", body);
     }
     add("groups", "The groups", table(collation));
     if !collation.left_out.is_empty() {
@@ -200,7 +229,8 @@ fn accuracies(collation: &Collation, dataset: &str) -> Markup {
         @for (figure, title) in ACCURACIES {
             @let rows = drawn(collation, dataset, figure);
             @if !rows.is_empty() {
-                (intervals(&format!("{title}, {dataset}"), "accuracy, %", Unit::Percent, &rows, baseline(collation, dataset, figure)))
+                @let mark = baseline(collation, dataset, figure);
+                (intervals(&format!("{title}, {dataset}"), "accuracy, %", Unit::Percent, &rows, mark.as_ref()))
             }
         }
     }
@@ -212,12 +242,14 @@ fn drawn(collation: &Collation, dataset: &str, figure: &str) -> Vec<Interval> {
         .iter()
         .filter(|group| group.dataset == dataset);
     let rows = groups.filter_map(|group| {
-        let own = row(group, figure)?.own;
+        let row = row(group, figure)?;
+        let own = row.own;
         Some(Interval {
-            name: name(group),
+            name: name_of(group),
             colour: nth_colour(group.number),
             mean: own.mean,
             ends: own.ci95,
+            each: row.each.iter().copied().flatten().collect(),
             words: with_interval(&own),
         })
     });
@@ -231,15 +263,20 @@ fn nth_colour(number: usize) -> String {
 }
 
 /// The mean of the best random baseline on a data set.
-fn baseline(collation: &Collation, dataset: &str, figure: &str) -> Option<f64> {
+fn baseline(collation: &Collation, dataset: &str, figure: &str) -> Option<Mark> {
     let groups = collation.groups.iter();
     let random = groups.filter(|g| g.dataset == dataset && g.baseline == Baseline::Itself);
-    random
+    let best = random
         .filter_map(|g| Some(row(g, figure)?.own.mean))
-        .max_by(f64::total_cmp)
+        .max_by(f64::total_cmp)?;
+    Some(Mark {
+        at: best,
+        name: BASELINE.to_string(),
+    })
 }
 
-fn size(collation: &Collation, dataset: &str, figure: &str, label: &str) -> Markup {
+/// Accuracy against a figure, so many times as large.
+fn size(collation: &Collation, dataset: &str, figure: &str, label: &str, times: f64) -> Markup {
     let groups = collation
         .groups
         .iter()
@@ -250,9 +287,9 @@ fn size(collation: &Collation, dataset: &str, figure: &str, label: &str) -> Mark
             row(group, "test_top1")?.own.mean,
         );
         Some(Spot {
-            name: name(group),
+            name: name_of(group),
             colour: nth_colour(group.number),
-            at: [x, y],
+            at: [times * x, y],
         })
     });
     let spots: Vec<Spot> = spots.collect();
@@ -264,9 +301,97 @@ fn size(collation: &Collation, dataset: &str, figure: &str, label: &str) -> Mark
     )
 }
 
+/// All runs on a data set by the settings in which they differ.
+fn settings(collation: &Collation, dataset: &str) -> Option<Markup> {
+    let groups = || {
+        let groups = collation.groups.iter();
+        groups.filter(|group| group.dataset == dataset)
+    };
+    let algorithms: BTreeSet<&str> = groups().map(|g| g.algorithm.as_str()).collect();
+    let apart: BTreeSet<&String> = groups().flat_map(|g| g.apart.keys()).collect();
+    let mut names: Vec<String> = Vec::new();
+    names.extend((algorithms.len() > 1).then(|| "algorithm".to_string()));
+    names.extend(apart.iter().map(|name| (*name).clone()));
+    let result = ACCURACIES
+        .into_iter()
+        .find(|(figure, _)| groups().any(|g| row(g, figure).is_some()))?;
+    let (figure, title) = result;
+    let size = "parameters".to_string();
+    let has_size = !names.is_empty() && groups().any(|g| row(g, &size).is_some());
+    names.extend(has_size.then(|| size.clone()));
+    let courses = groups().flat_map(|group| {
+        let of = |name: &String, nth: usize| match name.as_str() {
+            "algorithm" => Value::from(group.algorithm.as_str()),
+            "parameters" => {
+                let each = row(group, name).and_then(|row| *row.each.get(nth)?);
+                each.map_or(Value::Null, Value::from)
+            }
+            _ => group.apart.get(name).cloned().unwrap_or(Value::Null),
+        };
+        let results = row(group, figure).map_or(&[][..], |row| row.each.as_slice());
+        let runs = group.runs.iter().zip(results).enumerate();
+        let runs = runs.filter_map(|(nth, (run, result))| {
+            Some(Course {
+                name: run.clone(),
+                values: names.iter().map(|name| of(name, nth)).collect(),
+                result: (*result)?,
+            })
+        });
+        runs.collect::<Vec<_>>()
+    });
+    let courses: Vec<Course> = courses.collect();
+    let axes = Axes {
+        names: &names,
+        result: &title.to_lowercase(),
+    };
+    parallel(&format!("Runs on {dataset}"), &axes, &courses)
+}
+
+/// What a table knows of the found cells.
+fn truth(collation: &Collation) -> Option<Markup> {
+    let rows: Vec<(&Group, &str, &Row, Option<&Row>)> = (collation.groups.iter())
+        .flat_map(|group| {
+            TABLES.into_iter().filter_map(move |(key, name)| {
+                let top1 = row(group, &format!("nb201_{key}_top1"))?;
+                Some((group, name, top1, row(group, &format!("nb201_{key}_rank"))))
+            })
+        })
+        .collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let table = html! {
+        table {
+            thead { tr {
+                th { "group" } th { "table" } th { "true test accuracy" } th.n { "rank of the cell, mean" } th.n { "best of its runs" }
+            } }
+            tbody {
+                @for (group, name, top1, rank) in &rows {
+                    tr {
+                        td { (name_of(group)) } td { (name) } td { (with_interval(&top1.own)) }
+                        td.n { @match rank { Some(rank) => (crate::ticks::plain(rank.own.mean.round())), None => "–" } }
+                        td.n { @match best_rank(*rank) { Some(best) => (crate::ticks::plain(best)), None => "–" } }
+                    }
+                }
+            }
+        }
+    };
+    Some(html! {
+        p {
+            "The table of NAS-Bench-201 knows the accuracy of every one of its 15,625 cells after a full training. "
+            "It says what the found cells are truly worth, whatever the evaluation here measured; rank 1 is the best cell there is."
+        }
+        (scrolled("True accuracy and rank", table))
+    })
+}
+
+fn best_rank(rank: Option<&Row>) -> Option<f64> {
+    rank?.each.iter().copied().flatten().min_by(f64::total_cmp)
+}
+
 fn table(collation: &Collation) -> Markup {
     html! {
-        div.table { table {
+        div.table tabindex="0" role="group" aria-label="The groups" { table {
             thead { tr {
                 th.n { "group" } th { "algorithm" } th { "data set" } th { "phases" } th { "seeds" }
                 th { "test accuracy" } th.n { "against random" } th { "settings that tell it from others" }

@@ -12,6 +12,7 @@ use archai_engine::{
     experiment::{Experiment, ExperimentRunner, RunFile},
     export,
     files::{FOUND_DESC, FileError, GALLERY, GALLERY_DESC, make_folder, number_of},
+    predictions::predictions_path,
     run::Run,
     searcher::{draw_cells, save_desc},
 };
@@ -175,6 +176,8 @@ impl Evaluated {
         files.push(RunFile::new(what, &template));
         files.extend(draw_cells(experiment, &self.template)?);
         let formats = export::chosen(&experiment.components.exporters, common)?;
+        let own_predictions = predictions_path(Path::new(&self.settings.model_filename));
+        let is_tested = (self.result.files.iter()).any(|file| file.path == own_predictions);
         let files_of = |settings: &settings::Eval| -> Vec<(PathBuf, Option<String>)> {
             let model = Path::new(&settings.model_filename);
             // In this order they are listed in the summary.
@@ -189,6 +192,9 @@ impl Evaluated {
             files.extend(products(model));
             files.push((export::info_path(model), None));
             files.extend(products(&best_path(model)));
+            if is_tested {
+                files.push((predictions_path(model), None));
+            }
             files
         };
         let pairs = files_of(&self.settings).into_iter().zip(files_of(common));

@@ -447,6 +447,7 @@ fn a_search_grows_and_its_gallery_is_evaluated() {
         "full_model_desc.yaml",
         "final_model_desc.yaml",
         "eval_train_metrics.yaml",
+        "test_predictions.csv",
     ] {
         assert!(
             result.files.iter().any(|f| f.path == dir.path().join(name)),

@@ -326,6 +326,7 @@ fn p03_threads_prefetching_and_checkpoints_change_no_byte() {
         "model.pt",
         "model.safetensors",
         "model_best.safetensors",
+        "test_predictions.csv",
     ] {
         assert!(expect.files.contains_key(name), "{name} is missing");
     }

@@ -160,6 +160,7 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
         "eval_train_metrics.yaml",
         "model.pt",
         "model.safetensors",
+        "test_predictions.csv",
     ];
     for name in names {
         assert!(
@@ -167,6 +168,19 @@ fn a_search_moves_the_alphas_and_its_file_is_all_that_an_evaluation_needs() {
             "{name} is not listed"
         );
     }
+    // As many of the predictions are right as the test said.
+    let said = std::fs::read(dir.path().join("test_predictions.csv")).expect("predictions");
+    let said = archai_engine::predictions::read(&said).expect("predictions");
+    let right = said.iter().filter(|one| one.predicted == Some(one.label));
+    let share = right.count() as f64 / said.len() as f64;
+    assert!(
+        (share - result.test_top1.unwrap_or(-1.0)).abs() < 1e-12,
+        "{share}"
+    );
+    assert!(
+        said.iter()
+            .all(|one| one.probability >= one.label_probability)
+    );
     assert!(
         !dir.path().join("model_best.pt").exists(),
         "nothing but a validation share may choose a model"

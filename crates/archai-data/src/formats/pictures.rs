@@ -354,6 +354,10 @@ impl Dataset for Pictures {
         }
     }
 
+    fn item_name(&self, index: usize) -> Option<String> {
+        Some(self.display(index))
+    }
+
     fn class_names(&self) -> &[String] {
         &self.classes
     }

@@ -24,6 +24,19 @@ pub fn measure(
     run: Run<'_>,
     log: &Log<'_>,
 ) -> Result<Metrics, EngineError> {
+    measure_and_see(model, loader, settings, title, run, log, &mut |_, _| {})
+}
+
+/// The same; `see` gets the logits and the labels of each batch, in the order of the data.
+pub(super) fn measure_and_see(
+    model: &Model,
+    loader: &Loader,
+    settings: &settings::Validation,
+    title: &str,
+    run: Run<'_>,
+    log: &Log<'_>,
+    see: &mut dyn FnMut(&Logits, &[i64]),
+) -> Result<Metrics, EngineError> {
     let start = run.clock.now();
     let mut metrics = Metrics::new(title, settings.logger_freq, start);
     let mut pass = EpochMetrics {
@@ -46,6 +59,7 @@ pub fn measure(
             ))?;
         }
         pass.update(&logits, &batch.labels, loss, now - before);
+        see(&logits, &batch.labels);
         before = now;
         log.progress(Progress::Validate {
             title: title.to_string(),

@@ -11,6 +11,7 @@ mod state;
 mod step;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use archai_data::{Batch, Loader, Loaders};
 use archai_spec::event::{LogPath, Progress, json};
@@ -30,16 +31,17 @@ use crate::{
     checkpoint::Snapshot,
     error::EngineError,
     metrics::{EpochMetrics, Metrics},
-    model::{Model, Objective},
+    model::{Logits, Model, Objective},
     optim::Optimizer,
     params::ParamVec,
     parts::{Parts, Rate},
+    predictions::Predictions,
     run::{Log, Run},
     schedule::{Schedule, drop_path_prob},
 };
 use arch_step::OPTIMIZER;
 use log::{per_second, results};
-use measure::has_finite_loss;
+use measure::{has_finite_loss, measure_and_see};
 use step::ValidCycle;
 
 /// The most steps in a row that may be skipped under [`settings::OnNan::Skip`]; the next one ends the training.
@@ -60,6 +62,7 @@ pub struct ArchTrainer<'a> {
     path: LogPath,
     hooks: &'a mut [Box<dyn TrainerHooks>],
     test_every_epoch: bool,
+    predictions: Option<&'a Path>,
     rates: Option<Vec<Rate>>,
 }
 
@@ -78,6 +81,7 @@ impl<'a> ArchTrainer<'a> {
             path,
             hooks,
             test_every_epoch: false,
+            predictions: None,
             rates: None,
         }
     }
@@ -91,6 +95,12 @@ impl<'a> ArchTrainer<'a> {
     /// Also tests after every epoch, for curves. Nothing is chosen by it.
     pub fn with_test_every_epoch(mut self, yes: bool) -> Self {
         self.test_every_epoch = yes;
+        self
+    }
+
+    /// Writes what the model says in the test at the end, picture by picture, into a file; see [`crate::predictions`].
+    pub fn with_predictions(mut self, path: &'a Path) -> Self {
+        self.predictions = Some(path);
         self
     }
 
@@ -284,8 +294,8 @@ impl<'a> ArchTrainer<'a> {
         if epochs > 0
             && let Some(test) = &loaders.test
         {
-            let test = self.measure(state, model, test, "test", &log.at("test"))?;
-            state.metrics.run_metrics.test_metrics = Some(Box::new(test));
+            let measured = self.final_test(state, model, test, &log.at("test"))?;
+            state.metrics.run_metrics.test_metrics = Some(Box::new(measured));
         }
         state.metrics.run_metrics.end_time = self.run.clock.now();
         self.each(state, model, loaders, &log, |hook, fit| hook.post_fit(fit))?;
@@ -487,6 +497,25 @@ impl<'a> ArchTrainer<'a> {
         log.emit(values!(log.path().clone(), "skipped" => what))
     }
 
+    /// The test at the end, and what the model said in it where somebody wants to know. The file is there before the
+    /// checkpoint after which the test is not repeated.
+    fn final_test(
+        &self,
+        state: &FitState,
+        model: &Model,
+        loader: &Loader,
+        log: &Log<'_>,
+    ) -> Result<Metrics, EngineError> {
+        let Some(path) = self.predictions else {
+            return self.measure(state, model, loader, "test", log);
+        };
+        let mut said = Predictions::of(loader);
+        let mut see = |logits: &Logits, labels: &[i64]| said.take(logits, labels);
+        let metrics = self.measure_and_see(state, model, loader, "test", log, &mut see)?;
+        said.write(self.run, path)?;
+        Ok(metrics)
+    }
+
     /// Measures `model` on `loader` without changing it, logs the result at `log` and gives it back. A loss that is not
     /// finite ends the training, if the settings say so.
     fn measure(
@@ -497,14 +526,21 @@ impl<'a> ArchTrainer<'a> {
         title: &str,
         log: &Log<'_>,
     ) -> Result<Metrics, EngineError> {
-        let metrics = measure(
-            model,
-            loader,
-            &self.settings.validation,
-            title,
-            self.run,
-            log,
-        )?;
+        self.measure_and_see(state, model, loader, title, log, &mut |_, _| {})
+    }
+
+    /// The same; `see` gets the logits and the labels of each batch.
+    fn measure_and_see(
+        &self,
+        state: &FitState,
+        model: &Model,
+        loader: &Loader,
+        title: &str,
+        log: &Log<'_>,
+        see: &mut dyn FnMut(&Logits, &[i64]),
+    ) -> Result<Metrics, EngineError> {
+        let (validation, run) = (&self.settings.validation, self.run);
+        let metrics = measure_and_see(model, loader, validation, title, run, log, see)?;
         if let Some(result) = metrics.last() {
             log.values(results(
                 model.desc().n_classes,

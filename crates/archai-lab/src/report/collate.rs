@@ -66,6 +66,8 @@ pub struct Row {
     pub figure: String,
     /// Over the seeds.
     pub own: Sample,
+    /// Of each run, in the order of the group's runs; none of one that did not measure it.
+    pub each: Vec<Option<f64>>,
     /// The same of the random baseline, where there is one that measured it.
     pub random: Option<Sample>,
     /// Own minus random.
@@ -109,6 +111,9 @@ pub struct Group {
     pub toy: bool,
     /// The settings that tell this group from others of the same algorithm and data set, with their values here.
     pub settings: BTreeMap<String, Value>,
+    /// All settings in which the groups on this data set differ, of whatever algorithm, with their values here. Those of an
+    /// algorithm's own section are compared among the groups that have them.
+    pub apart: BTreeMap<String, Value>,
     /// What it is compared with.
     pub baseline: Baseline,
     /// Its figures.
@@ -355,7 +360,12 @@ pub fn collate(runs: Vec<FinishedRun>, mut left_out: Vec<LeftOut>) -> Collation 
         .into_iter()
         .map(|(common, seeds)| (common, Samples::new(seeds)))
         .collect();
-    let groups = (0..all.len()).map(|i| group(&all, i)).collect();
+    let datasets: BTreeSet<&str> = all.iter().map(|(c, _)| c.dataset.as_str()).collect();
+    let apart: BTreeMap<&str, BTreeSet<&String>> = (datasets.into_iter())
+        .map(|dataset| (dataset, names_apart(&all, dataset)))
+        .collect();
+    let group = |i: usize| group(&all, i, &apart[all[i].0.dataset.as_str()]);
+    let groups = (0..all.len()).map(group).collect();
     Collation { groups, left_out }
 }
 
@@ -367,6 +377,8 @@ struct Samples {
     seeds: Vec<u64>,
     runs: Vec<String>,
     figures: BTreeMap<String, Sample>,
+    /// Of each run.
+    each: Vec<BTreeMap<String, f64>>,
 }
 
 impl Samples {
@@ -381,12 +393,36 @@ impl Samples {
                 .filter_map(|(name, values)| Some((name, Sample::of(&values)?)))
                 .collect(),
             runs: seeds.values().map(|(name, _)| name.clone()).collect(),
+            each: (seeds.values())
+                .map(|(_, figures)| figures.clone())
+                .collect(),
             seeds: seeds.into_keys().collect(),
         }
     }
 }
 
-fn group(all: &[(Common, Samples)], i: usize) -> Group {
+/// Names of the settings in which the groups on a data set differ.
+fn names_apart<'a>(all: &'a [(Common, Samples)], dataset: &str) -> BTreeSet<&'a String> {
+    let groups = || {
+        let groups = all.iter().map(|(common, _)| common);
+        groups.filter(|common| common.dataset == dataset)
+    };
+    let algorithms: BTreeSet<&str> = groups().map(|c| c.algorithm.as_str()).collect();
+    let names: BTreeSet<&String> = groups().flat_map(|c| c.settings.keys()).collect();
+    let differs = |name: &&String| {
+        let section = name.strip_prefix("nas.search.");
+        let section = section.and_then(|rest| rest.split('.').next());
+        let is_own = section.is_some_and(|s| s == BASE_ALGORITHM || algorithms.contains(s));
+        // Elsewhere a key that is absent means what null means.
+        let values = groups().map(|c| c.settings.get(*name).map(String::as_str));
+        let values = values.filter(|value| !is_own || value.is_some());
+        let values: BTreeSet<&str> = values.map(|value| value.unwrap_or("null")).collect();
+        values.len() > 1
+    };
+    names.into_iter().filter(differs).collect()
+}
+
+fn group(all: &[(Common, Samples)], i: usize, apart: &BTreeSet<&String>) -> Group {
     let (common, samples) = &all[i];
     let mut settings = BTreeMap::new();
     for (other, _) in all {
@@ -419,6 +455,9 @@ fn group(all: &[(Common, Samples)], i: usize) -> Group {
             Row {
                 figure: name.clone(),
                 own,
+                each: (samples.each.iter())
+                    .map(|figures| figures.get(name).copied())
+                    .collect(),
                 random,
                 difference: random.map(|random| Difference::of(&own, &random)),
             }
@@ -433,6 +472,9 @@ fn group(all: &[(Common, Samples)], i: usize) -> Group {
         runs: samples.runs.clone(),
         toy: common.toy,
         settings,
+        apart: (apart.iter())
+            .map(|name| ((*name).clone(), parsed(common.settings.get(*name))))
+            .collect(),
         baseline,
         rows,
     }
@@ -553,6 +595,13 @@ mod tests {
             ("test_top1", 3, 2)
         );
         close(row.difference.unwrap().mean, 0.11);
+        assert_eq!(row.each, [Some(0.90), Some(0.92), Some(0.97)]);
+        let seconds = &c.groups[0].rows[1];
+        assert_eq!(seconds.each, [Some(10.0), Some(10.0), None]);
+        for (group, epochs) in c.groups.iter().zip([1, 5, 1]) {
+            let apart = [("nas.search.trainer.epochs".to_string(), json!(epochs))];
+            assert_eq!(group.apart, BTreeMap::from(apart));
+        }
         // A figure that one run lacks counts those that have it.
         assert_eq!(
             (

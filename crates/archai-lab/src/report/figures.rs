@@ -11,10 +11,12 @@ pub(super) enum Unit {
     Count,
     /// Seconds, and whatever is not known.
     Seconds,
+    /// Seconds that are shown as milliseconds.
+    Milliseconds,
 }
 
 /// The known figures, in the order in which they are shown: names in files, names for people.
-pub(super) const FIGURES: [(&str, &str, Unit); 24] = [
+pub(super) const FIGURES: [(&str, &str, Unit); 26] = [
     ("test_top1", "test accuracy", Unit::Percent),
     ("test_top5", "test accuracy (top-5)", Unit::Percent),
     ("val_top1", "validation accuracy", Unit::Percent),
@@ -27,6 +29,16 @@ pub(super) const FIGURES: [(&str, &str, Unit); 24] = [
     ("train_top1", "training accuracy", Unit::Percent),
     ("parameters", "parameters", Unit::Count),
     ("macs", "multiply-adds", Unit::Count),
+    (
+        "latency_seconds",
+        "milliseconds for one picture, median",
+        Unit::Milliseconds,
+    ),
+    (
+        "latency_p90_seconds",
+        "milliseconds for one picture, of nine in ten",
+        Unit::Milliseconds,
+    ),
     ("search_seconds", "seconds of search", Unit::Seconds),
     ("eval_seconds", "seconds of evaluation", Unit::Seconds),
     ("epochs", "epochs of evaluation", Unit::Count),
@@ -106,7 +118,7 @@ impl Unit {
     pub fn range(self) -> [f64; 2] {
         match self {
             Unit::Percent => [0.0, 1.0],
-            Unit::Count | Unit::Seconds => [0.0, f64::INFINITY],
+            Unit::Count | Unit::Seconds | Unit::Milliseconds => [0.0, f64::INFINITY],
         }
     }
 
@@ -117,13 +129,14 @@ impl Unit {
             // Unknown figures come here too: enough digits for fractions.
             Unit::Seconds if v.abs() < 10.0 => format!("{v:.3}"),
             Unit::Seconds => format!("{v:.1}"),
+            Unit::Milliseconds => format!("{:.3}", 1e3 * v),
         }
     }
 
     pub fn show(self, v: f64) -> String {
         match self {
             Unit::Percent => format!("{} %", self.bare(v)),
-            Unit::Count | Unit::Seconds => self.bare(v),
+            Unit::Count | Unit::Seconds | Unit::Milliseconds => self.bare(v),
         }
     }
 

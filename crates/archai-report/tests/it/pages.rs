@@ -256,3 +256,47 @@ fn many_runs_are_what_collate_computes() {
         ],
     );
 }
+
+#[test]
+fn runs_that_differ_are_lines_over_their_settings() {
+    let copied = Copied::new();
+    let text = std::fs::read_to_string(copied.eval().file("result.json")).unwrap();
+    let search = std::fs::read_to_string(copied.search().file("result.json")).unwrap();
+    for (name, epochs, top1) in [("b", 7, 0.25), ("c", 9, 0.75)] {
+        for (phase, text) in [("search", &search), ("eval", &text)] {
+            let dir = copied
+                .logdir()
+                .join(format!("darts_fashion_mnist_mini_{name}_{phase}"));
+            std::fs::create_dir(&dir).unwrap();
+            let mut record: Value = serde_json::from_str(text).unwrap();
+            record["settings"]["nas.search.trainer.epochs"] = epochs.into();
+            record["settings"]["<b>odd"] = name.into();
+            if phase == "eval" {
+                record["figures"]["test_top1"] = top1.into();
+                record["figures"]["latency_seconds"] = 0.004.into();
+                record["figures"]["nb201_cifar10_top1"] = 0.91.into();
+                record["figures"]["nb201_cifar10_rank"] = 1234.into();
+            }
+            std::fs::write(dir.join("result.json"), record.to_string()).unwrap();
+        }
+    }
+    let (runs, left_out) = find(&[copied.logdir()]).unwrap();
+    let collation = collate(runs, left_out);
+    let page = runs_page(&collation, "logdir");
+    has(
+        &page,
+        &[
+            "Settings that differ",
+            "nas.search.trainer.epochs 7; ",
+            "; test accuracy 25.00 %",
+            "nas.search.trainer.epochs 9; ",
+            "; test accuracy 75.00 %",
+            "&lt;b&gt;odd c; ",
+            "Test accuracy against milliseconds for one picture, median",
+            "True accuracy and rank",
+            "<td class=\"n\">1234</td>",
+        ],
+    );
+    assert_eq!(page.matches("class=\"course\"").count(), 3);
+    assert!(!page.contains("<b>odd"));
+}
