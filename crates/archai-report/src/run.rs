@@ -84,6 +84,8 @@ impl<'a> Run<'a> {
         log: &'a RunLog,
         mut problems: Vec<String>,
     ) -> Result<Self, ReportError> {
+        // What is known of the log says nothing about whether there is a run.
+        let of_log = problems.len();
         let started = noted(dir.started(), "how it was started", &mut problems).flatten();
         let record = noted(dir.record(), "its result", &mut problems).flatten();
         let phase = record
@@ -91,9 +93,9 @@ impl<'a> Run<'a> {
             .map(|r| r.phase)
             .or(started.as_ref().map(|s| s.phase));
         let Some(phase) = phase else {
-            let why = match problems.is_empty() {
-                true => "they are not there".to_string(),
-                false => problems.join("; "),
+            let why = match &problems[of_log..] {
+                [] => "they are not there".to_string(),
+                problems => problems.join("; "),
             };
             return Err(ReportError::NoRun {
                 path: dir.path().to_path_buf(),
