@@ -1,7 +1,9 @@
 //! The cells that a search found, and those that it would have found after each epoch.
 
 use archai_lab::Lab;
-use archai_spec::desc::draw::{self, Picture, Place, Strengths, dark_rules};
+use archai_spec::desc::draw::{
+    self, Picture, Place, Strengths, dark_op_rules, ink_rules, ink_values,
+};
 use archai_spec::desc::{CellType, ModelDesc, OpCatalog};
 use archai_spec::finalize::{EdgeWeights, Supernet};
 use maud::{Markup, PreEscaped, html};
@@ -25,10 +27,13 @@ struct Frame {
 
 /// The rules of drawings on a dark page, whether its reader or the reader's system wants it dark. On paper all is light.
 pub fn style() -> String {
+    let dark = |root: &str| format!("{root}{{{}}}{}", ink_values(true), dark_op_rules(root));
     format!(
-        "@media screen and (prefers-color-scheme:dark){{{}}}@media screen{{{}}}",
-        dark_rules(":root:not([data-theme=light])"),
-        dark_rules(":root[data-theme=dark]")
+        ":root{{{}}}{}@media screen and (prefers-color-scheme:dark){{{}}}@media screen{{{}}}",
+        ink_values(false),
+        ink_rules(),
+        dark(":root:not([data-theme=light])"),
+        dark(":root[data-theme=dark]")
     )
 }
 

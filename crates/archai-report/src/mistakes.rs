@@ -183,6 +183,7 @@ impl Judged {
             @if !gallery.is_empty() { (of_gallery(gallery)) }
             h3 { "What is taken for what" }
             (self.matrix())
+            (self.most_frequent())
             h3 { "Accuracy of each class" }
             (self.per_class())
             h3 { "The mistakes that it was surest about" }
@@ -208,16 +209,7 @@ impl Judged {
                 @if is_written { "; a cell counts them. " } @else { ". " }
                 "Blue on the diagonal is right, orange is wrong; the darker, the larger its share of the row."
             }
-            div.side {
-                @if is_written { (self.written()) } @else { (self.map()) }
-                (self.most_frequent())
-            }
-            @if !is_written {
-                details {
-                    summary { "The classes by number" }
-                    ol.classes start="0" { @for name in &self.names { li { (name) } } }
-                }
-            }
+            @if is_written { (self.written()) } @else { (self.map()) }
         }
     }
 
@@ -297,7 +289,7 @@ impl Judged {
         let places: Vec<usize> = (0..squares).step_by(step).collect();
         let scale = SIDE / squares as f64;
         let place = |v: f64| format!("{v:.1}");
-        html! {
+        let map = html! {
             figure.chart.heat {
                 figcaption {
                     "Confusion matrix"
@@ -327,6 +319,13 @@ impl Judged {
                     text.label transform=(format!("translate(14 {:.1}) rotate(-90)", 8.0 + SIDE / 2.0)) text-anchor="middle" { "true class (number)" }
                 }
             }
+        };
+        html! {
+            (map)
+            details {
+                summary { "The classes by number" }
+                ol.classes start="0" { @for name in &self.names { li { (name) } } }
+            }
         }
     }
 
@@ -351,8 +350,8 @@ impl Judged {
             }
         };
         html! {
-            div {
-                h4 { "The most frequent mistakes" }
+            details open[self.names.len() > MOST_WRITTEN] {
+                summary { "The most frequent mistakes" }
                 (scrolled("The most frequent mistakes", table))
             }
         }

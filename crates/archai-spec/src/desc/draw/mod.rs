@@ -15,7 +15,8 @@ pub use cells::{Strengths, cells, largest, search};
 pub use colours::{OpColours, Rgb};
 pub use dot::draw_dot;
 pub use picture::{
-    Ink, Line, Mark, Part, Picture, Place, SUB_DROP, SUB_SIZE, Shape, Step, dark_rules,
+    Ink, Line, Mark, Part, Picture, Place, SUB_DROP, SUB_SIZE, Shape, Step, dark_op_rules,
+    ink_rules, ink_values,
 };
 
 use super::{ModelDesc, OpCatalog};

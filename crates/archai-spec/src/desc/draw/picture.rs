@@ -38,11 +38,11 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whether it differs between drawings of one layout.
+    /// Whether it differs between drawings of one layout, or has the colours of ops.
     fn moves(self) -> bool {
         match self {
-            Part::Edge | Part::Label => true,
-            Part::Heading | Part::Join | Part::State | Part::Legend => false,
+            Part::Edge | Part::Label | Part::Legend => true,
+            Part::Heading | Part::Join | Part::State => false,
         }
     }
 }
@@ -221,21 +221,34 @@ impl Ink {
 pub enum Place {
     /// In a file of its own: it brings its ground, and rules for dark grounds.
     File,
-    /// In a page, whose style sheet has the rules ([`dark_rules`]) and whose ground it takes.
+    /// In a page, whose style sheet has the rules ([`ink_rules`], [`dark_op_rules`]) and whose ground it takes.
     Page,
 }
 
-/// The rules by which drawings are shown on a dark ground, each behind the selector `scope`.
-pub fn dark_rules(scope: &str) -> String {
-    let mut rules = format!(
+/// The rules by which ops are shown on a dark ground, each behind the selector `scope`.
+pub fn dark_op_rules(scope: &str) -> String {
+    format!(
         "{scope} .dr-s{{stroke:var(--d)}}{scope} .dr-f{{fill:var(--d)}}{scope} .dr-on-op{{fill:{}}}",
         Rgb::INK
-    );
-    for (ink, name) in Ink::NAMED {
-        let _ = write!(rules, "{scope} .dr-{name}{{fill:{}}}", ink.dark());
-        let _ = write!(rules, "{scope} .dr-s-{name}{{stroke:{}}}", ink.dark());
-    }
-    rules
+    )
+}
+
+/// The rules by which all inks but those of ops are variables, whose values are [`ink_values`]. Variables reach what
+/// drawings share ([`Picture::frame`]), rules that name what is around them do not.
+pub fn ink_rules() -> String {
+    let rule = |(_, name): (Ink, &str)| {
+        format!(".dr-{name}{{fill:var(--dr-{name})}}.dr-s-{name}{{stroke:var(--dr-{name})}}")
+    };
+    Ink::NAMED.map(rule).concat()
+}
+
+/// The values of the variables in [`ink_rules`], on a dark ground or on white.
+pub fn ink_values(is_dark: bool) -> String {
+    let value = |(ink, name): (Ink, &str)| {
+        let colour = if is_dark { ink.dark() } else { ink.light() };
+        format!("--dr-{name}:{colour};")
+    };
+    Ink::NAMED.map(value).concat()
 }
 
 /// A text for XML: characters that mean something there as entities, those that may not stand there replaced.
@@ -272,9 +285,11 @@ impl Picture {
         if place == Place::File {
             let _ = write!(
                 svg,
-                "<style>@media(prefers-color-scheme:dark){{{}}}</style>\n<rect class=\"dr-ground\" width=\"100%\" height=\"100%\" \
+                "<style>@media(prefers-color-scheme:dark){{svg{{{}}}{}{}}}</style>\n<rect class=\"dr-ground\" width=\"100%\" height=\"100%\" \
                  fill=\"{}\"/>\n",
-                dark_rules("svg"),
+                ink_values(true),
+                ink_rules(),
+                dark_op_rules("svg"),
                 Ink::Ground.light()
             );
         }
