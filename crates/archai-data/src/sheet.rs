@@ -152,30 +152,39 @@ pub struct Thumbnail {
     pub height: u32,
 }
 
-/// A picture of a data set before anything is done to it, scaled down so that no side is longer than `side`: as it is where it
-/// is small already (PNG, so that each pixel stays what it is), else as JPEG.
+/// A picture of a data set before anything is done to it, scaled down so that no side is longer than `side`: as PNG where it is
+/// small already and takes few bytes so, for then each pixel stays what it is, else as JPEG.
 ///
 /// # Errors
 /// A picture that cannot be read.
 pub fn thumbnail(data: &dyn Dataset, index: usize, side: u32) -> Result<Thumbnail, DataError> {
     /// Of 100; small pictures of photographs look well with it.
     const QUALITY: u8 = 82;
+    const FEW_BYTES: usize = 4096;
     let picture = original(data, index)?;
     let (width, height) = picture.dimensions();
     let longest = width.max(height);
-    if longest <= side {
-        return Ok(Thumbnail {
-            kind: "image/png",
-            bytes: png(&picture)?,
-            width,
-            height,
-        });
-    }
-    let scaled = |of: u32| {
-        let scaled = u64::from(of) * u64::from(side) / u64::from(longest.max(1));
-        scaled.clamp(1, side.max(1).into()) as u32
+    let small = match longest <= side {
+        true => {
+            let bytes = png(&picture)?;
+            if bytes.len() <= FEW_BYTES {
+                return Ok(Thumbnail {
+                    kind: "image/png",
+                    bytes,
+                    width,
+                    height,
+                });
+            }
+            picture
+        }
+        false => {
+            let scaled = |of: u32| {
+                let scaled = u64::from(of) * u64::from(side) / u64::from(longest);
+                scaled.clamp(1, side.max(1).into()) as u32
+            };
+            imageops::thumbnail(&picture, scaled(width), scaled(height))
+        }
     };
-    let small = imageops::thumbnail(&picture, scaled(width), scaled(height));
     let mut bytes = Vec::new();
     let written = JpegEncoder::new_with_quality(&mut bytes, QUALITY).encode_image(&small);
     written.map_err(not_drawn("thumbnail"))?;

@@ -183,7 +183,6 @@ impl Judged {
             @if !gallery.is_empty() { (of_gallery(gallery)) }
             h3 { "What is taken for what" }
             (self.matrix())
-            (self.most_frequent())
             h3 { "Accuracy of each class" }
             (self.per_class())
             h3 { "The mistakes that it was surest about" }
@@ -207,9 +206,18 @@ impl Judged {
             p {
                 "A row is the true class of pictures, a column what the network took them for"
                 @if is_written { "; a cell counts them. " } @else { ". " }
-                "Blue on the diagonal is right, orange is wrong; the darker, the larger its share of the row."
+                "Blue on the diagonal is right, orange is wrong; the stronger the colour, the larger its share of the row."
             }
-            @if is_written { (self.written()) } @else { (self.map()) }
+            div.side {
+                @if is_written { (self.written()) } @else { (self.map()) }
+                (self.most_frequent())
+            }
+            @if !is_written {
+                details {
+                    summary { "The classes by number" }
+                    ol.classes start="0" { @for name in &self.names { li { (name) } } }
+                }
+            }
         }
     }
 
@@ -289,7 +297,7 @@ impl Judged {
         let places: Vec<usize> = (0..squares).step_by(step).collect();
         let scale = SIDE / squares as f64;
         let place = |v: f64| format!("{v:.1}");
-        let map = html! {
+        html! {
             figure.chart.heat {
                 figcaption {
                     "Confusion matrix"
@@ -319,13 +327,6 @@ impl Judged {
                     text.label transform=(format!("translate(14 {:.1}) rotate(-90)", 8.0 + SIDE / 2.0)) text-anchor="middle" { "true class (number)" }
                 }
             }
-        };
-        html! {
-            (map)
-            details {
-                summary { "The classes by number" }
-                ol.classes start="0" { @for name in &self.names { li { (name) } } }
-            }
         }
     }
 
@@ -350,8 +351,8 @@ impl Judged {
             }
         };
         html! {
-            details open[self.names.len() > MOST_WRITTEN] {
-                summary { "The most frequent mistakes" }
+            div {
+                h4 { "The most frequent mistakes" }
                 (scrolled("The most frequent mistakes", table))
             }
         }
@@ -598,12 +599,8 @@ mod tests {
             assert_eq!(text.contains(&told), together > 1, "{classes}");
             let rows = judged.per_class().into_string();
             assert!(rows.contains(&format!("15 worst and the 5 best of {classes} classes")));
-            assert!(
-                judged
-                    .most_frequent()
-                    .into_string()
-                    .contains("<details open")
-            );
+            let rows = judged.most_frequent().into_string();
+            assert_eq!(rows.matches("<tr>").count(), 13);
         }
     }
 }

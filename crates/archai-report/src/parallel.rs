@@ -7,8 +7,11 @@ use serde_json::Value;
 
 use crate::ticks::{Unit, range, ticks};
 
+/// The axis of what found a network, and that of its size, which are no settings.
+pub const ALGORITHM: &str = "algorithm";
+pub const SIZE: &str = "parameters";
 /// Most axes; more cannot be told apart.
-const MOST_AXES: usize = 10;
+const MOST_AXES: usize = 7;
 /// Most lines.
 pub const MOST_LINES: usize = 150;
 /// Most values of an axis that are written at their places.
@@ -170,21 +173,84 @@ fn colour(share: f64) -> String {
     )
 }
 
+/// Which of the settings get an axis, in the order of the axes; of those that tell the same runs apart, one. The algorithm comes
+/// first and the size last, where they are there, and settings of more values before those of fewer.
+struct Chosen {
+    /// Places in the list of names, with those of the settings that say the same.
+    axes: Vec<(usize, Vec<usize>)>,
+    /// Places of those for which there is no room.
+    rest: Vec<usize>,
+}
+
+impl Chosen {
+    fn of(names: &[String], courses: &[&Course]) -> Chosen {
+        // Which runs have the same value, and how many values there are.
+        let parts = |i: usize| -> (Vec<usize>, usize) {
+            let mut seen: Vec<String> = Vec::new();
+            let values = courses.iter().map(|course| {
+                let text = told(course.values.get(i).unwrap_or(&Value::Null));
+                seen.iter().position(|t| *t == text).unwrap_or_else(|| {
+                    seen.push(text);
+                    seen.len() - 1
+                })
+            });
+            let values = values.collect();
+            (values, seen.len())
+        };
+        let mut kinds: Vec<(Vec<usize>, usize, Vec<usize>)> = Vec::new();
+        for i in 0..names.len() {
+            let (values, n) = parts(i);
+            match kinds.iter_mut().find(|(known, ..)| *known == values) {
+                Some((_, _, places)) if names[i] != SIZE => places.push(i),
+                // All runs drawn may agree on what others differ in.
+                _ if n > 1 => kinds.push((values, n, vec![i])),
+                _ => {}
+            }
+        }
+        let rank = |places: &[usize], n: usize| match names[places[0]].as_str() {
+            ALGORITHM => (0, 0),
+            SIZE => (2, 0),
+            _ => (1, usize::MAX - n),
+        };
+        kinds.sort_by_key(|(_, n, places)| rank(places, *n));
+        let mut rest = Vec::new();
+        if kinds.len() > MOST_AXES {
+            let size = kinds.pop_if(|(_, _, places)| names[places[0]] == SIZE);
+            let room = MOST_AXES - usize::from(size.is_some());
+            rest = (kinds.split_off(room).into_iter())
+                .flat_map(|(_, _, places)| places)
+                .collect();
+            kinds.extend(size);
+        }
+        let axes = kinds.into_iter().map(|(_, _, mut places)| {
+            let first = places.remove(0);
+            (first, places)
+        });
+        Chosen {
+            axes: axes.collect(),
+            rest,
+        }
+    }
+}
+
 /// The lines; none of fewer than two runs, or where no setting differs. The best are drawn last, above the others.
 pub fn parallel(title: &str, axes: &Axes<'_>, courses: &[Course]) -> Option<Markup> {
-    let names = &axes.names[..axes.names.len().min(MOST_AXES)];
-    if courses.len() < 2 || names.is_empty() {
-        return None;
-    }
     let mut order: Vec<&Course> = courses.iter().collect();
     order.sort_by(|a, b| a.result.total_cmp(&b.result));
     let order = &order[order.len().saturating_sub(MOST_LINES)..];
-    let columns: Vec<Axis> = (0..names.len())
-        .map(|i| {
-            let values = order
-                .iter()
-                .map(|c| c.values.get(i).unwrap_or(&Value::Null));
-            Axis::of(&values.collect::<Vec<_>>())
+    let chosen = Chosen::of(axes.names, order);
+    if order.len() < 2 || chosen.axes.is_empty() {
+        return None;
+    }
+    let name = |at: &usize| axes.names[*at].as_str();
+    let names: Vec<&str> = chosen.axes.iter().map(|(at, _)| name(at)).collect();
+    let of = |course: &Course, (at, _): &(usize, Vec<usize>)| -> Value {
+        course.values.get(*at).cloned().unwrap_or(Value::Null)
+    };
+    let columns: Vec<Axis> = (chosen.axes.iter())
+        .map(|axis| {
+            let values: Vec<Value> = order.iter().map(|course| of(course, axis)).collect();
+            Axis::of(&values.iter().collect::<Vec<_>>())
         })
         .collect();
     let [low, high] = range(order.iter().map(|c| c.result), None);
@@ -195,13 +261,12 @@ pub fn parallel(title: &str, axes: &Axes<'_>, courses: &[Course]) -> Option<Mark
     let at = |v: f64| (v - low) / (high - low);
     let place = |v: f64| format!("{v:.1}");
     let lines = order.iter().map(|course| {
-        let values = course.values.iter().zip(&columns).enumerate();
-        let mut points: Vec<String> = values
+        let values: Vec<Value> = (chosen.axes.iter()).map(|axis| of(course, axis)).collect();
+        let mut points: Vec<String> = (values.iter().zip(&columns).enumerate())
             .map(|(i, (value, axis))| format!("{:.1},{:.1}", x(i), y(axis.place(value))))
             .collect();
         points.push(format!("{:.1},{:.1}", x(names.len()), y(at(course.result))));
-        let values = names.iter().zip(&course.values);
-        let mut words: Vec<String> = values
+        let mut words: Vec<String> = (names.iter().zip(&values))
             .map(|(name, v)| format!("{name} {}", told(v)))
             .collect();
         words.push(format!(
@@ -260,10 +325,25 @@ pub fn parallel(title: &str, axes: &Axes<'_>, courses: &[Course]) -> Option<Mark
         @if courses.len() > order.len() {
             p.soft { "The best " (order.len()) " of " (courses.len()) " runs are drawn." }
         }
-        @if axes.names.len() > names.len() {
-            p.soft { (axes.names.len() - names.len()) " more settings differ: " (axes.names[names.len()..].join(", ")) "." }
+        @for (at, same) in chosen.axes.iter().filter(|(_, same)| !same.is_empty()) {
+            p.soft { "With " code { (name(at)) } " go " (first_few(same, name)) "." }
+        }
+        @if !chosen.rest.is_empty() {
+            p.soft { "There is no room for " (first_few(&chosen.rest, name)) "." }
         }
     })
+}
+
+/// The first few of some names.
+fn first_few<'a>(places: &'a [usize], name: impl Fn(&'a usize) -> &'a str) -> Markup {
+    const SHOWN: usize = 8;
+    html! {
+        @for (i, place) in places.iter().take(SHOWN).enumerate() {
+            @if i > 0 { ", " }
+            code { (name(place)) }
+        }
+        @if places.len() > SHOWN { " and " (places.len() - SHOWN) " more" }
+    }
 }
 
 #[cfg(test)]
@@ -291,24 +371,54 @@ mod tests {
     fn lines_are_the_runs() {
         let course = |name: &str, lr: f64, result: f64| Course {
             name: name.into(),
-            values: vec![json!(lr), json!("<b>")],
+            values: vec![
+                json!(name),
+                json!(lr),
+                json!("<b>"),
+                json!(lr < 0.15),
+                json!(1),
+            ],
             result,
         };
-        let names = ["nas.search.trainer.lr".to_string(), "kind".to_string()];
+        let names = [
+            "algorithm",
+            "nas.search.trainer.lr",
+            "kind",
+            "<i>",
+            "parameters",
+        ];
+        let names = names.map(String::from);
         let axes = Axes {
             names: &names,
             result: "test accuracy",
         };
         let courses = [course("b", 0.1, 0.9), course("a", 0.2, 0.8)];
         let text = parallel("runs", &axes, &courses).unwrap().into_string();
-        let (a, b) = (text.find("a: nas"), text.find("b: nas"));
-        assert!(a < b && a.is_some(), "the best is drawn last");
-        assert!(text.contains("nas.search.trainer.lr 0.1; kind &lt;b&gt;; test accuracy 90.00 %"));
-        // The ends of the last axis are a little beyond the results.
+        let at = |text: &str, what: &str| text.find(what).unwrap();
+        // What says the same of all runs needs no axis, and the best is drawn last.
+        let [a, b] = [
+            "a: algorithm a; test",
+            "b: algorithm b; test accuracy 90.00 %",
+        ];
+        assert!(at(&text, a) < at(&text, b));
+        let told = "With <code>algorithm</code> go <code>nas.search.trainer.lr</code>, <code>&lt;i&gt;</code>.";
+        assert!(text.contains(told), "{text}");
+        assert!(!text.contains("<b>") && !text.contains("<i>"), "{text}");
+        let more = [
+            course("b", 0.1, 0.9),
+            course("b", 0.2, 0.8),
+            course("<b>", 0.2, 0.7),
+        ];
+        let text = parallel("runs", &axes, &more).unwrap().into_string();
+        let told =
+            "&lt;b&gt;: algorithm &lt;b&gt;; nas.search.trainer.lr 0.2; test accuracy 70.00 %";
         assert!(
-            !text.contains("<b>") && text.contains(">trainer.lr<"),
+            text.contains(told) && text.contains(">trainer.lr<"),
             "{text}"
         );
+        // Three axes 150 apart; of the second, 0.1 lies at the bottom and 0.2 at the top. Each line is there twice.
+        let through = |at: &str| text.matches(at).count();
+        assert_eq!([through(" 225.0,330.0 "), through(" 225.0,54.0 ")], [2, 4]);
         assert!(parallel("runs", &axes, &courses[..1]).is_none());
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::chart::{Interval, Mark, Spot, intervals, scatter};
 use crate::page::{Card, Section, Tone, page, scrolled};
-use crate::parallel::{Axes, Course, parallel};
+use crate::parallel::{ALGORITHM, Axes, Course, SIZE, parallel};
 use crate::ticks::Unit;
 use crate::words::{interval, plural};
 
@@ -310,19 +310,19 @@ fn settings(collation: &Collation, dataset: &str) -> Option<Markup> {
     let algorithms: BTreeSet<&str> = groups().map(|g| g.algorithm.as_str()).collect();
     let apart: BTreeSet<&String> = groups().flat_map(|g| g.apart.keys()).collect();
     let mut names: Vec<String> = Vec::new();
-    names.extend((algorithms.len() > 1).then(|| "algorithm".to_string()));
+    names.extend((algorithms.len() > 1).then(|| ALGORITHM.to_string()));
     names.extend(apart.iter().map(|name| (*name).clone()));
     let result = ACCURACIES
         .into_iter()
         .find(|(figure, _)| groups().any(|g| row(g, figure).is_some()))?;
     let (figure, title) = result;
-    let size = "parameters".to_string();
+    let size = SIZE.to_string();
     let has_size = !names.is_empty() && groups().any(|g| row(g, &size).is_some());
     names.extend(has_size.then(|| size.clone()));
     let courses = groups().flat_map(|group| {
         let of = |name: &String, nth: usize| match name.as_str() {
-            "algorithm" => Value::from(group.algorithm.as_str()),
-            "parameters" => {
+            ALGORITHM => Value::from(group.algorithm.as_str()),
+            SIZE => {
                 let each = row(group, name).and_then(|row| *row.each.get(nth)?);
                 each.map_or(Value::Null, Value::from)
             }

@@ -187,6 +187,16 @@ fn a_folder_of_mixed_pictures_is_enough() {
             fs::write(Path::new(&folder).join(format!("{name}.png")), png).unwrap();
         }
     }
+    // Small pictures are scaled down, and each has its name.
+    let data = &*opened.train;
+    assert!(data.item_name(0).is_some_and(|name| name.contains('/')));
+    for side in [16, 4000] {
+        let small = sheet::thumbnail(data, 0, side).unwrap();
+        let read = image::load_from_memory(&small.bytes).unwrap();
+        assert_eq!((read.width(), read.height()), (small.width, small.height));
+        assert!(small.width.max(small.height) <= side);
+        assert_eq!(small.width.max(small.height) == side, side == 16);
+    }
 }
 
 #[test]
