@@ -40,7 +40,7 @@ class Server:
                  "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
                  "--artifacts-destination", str(self.folder / "artefacts"), "--serve-artifacts"],
                 stdout=log, stderr=log, start_new_session=True)
-        for _ in range(600):
+        for _ in range(1500):
             try:
                 with urllib.request.urlopen(f"{self.url}/health", timeout=5):
                     return

@@ -92,7 +92,7 @@ pub fn of_part(
 const MAX_ALTERNATIVES: usize = 100_000;
 
 /// The names that a pattern with braces stands for, in their order.
-fn alternatives(pattern: &str) -> Result<Vec<String>, String> {
+pub(crate) fn alternatives(pattern: &str) -> Result<Vec<String>, String> {
     let mut done = vec![String::new()];
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {

@@ -167,7 +167,8 @@ fn quoted(places: &[PathBuf]) -> String {
     places.collect::<Vec<_>>().join(" and ")
 }
 
-/// The folders of a split: all that the user's pattern fits, or the one that has a usual name.
+/// The folders of a split: all that the user's pattern fits (of alternatives in braces each must fit one), or the one that has a
+/// usual name.
 fn find(dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataError> {
     let usual: &[&str] = match split {
         Split::Train => &["train"],
@@ -177,10 +178,20 @@ fn find(dataset: &settings::Dataset, split: Split) -> Result<Vec<PathBuf>, DataE
         .pattern(dataset)
         .map_or(usual.to_vec(), |pattern| vec![pattern]);
     for pattern in &patterns {
-        let mut found = files::find(Path::new(&dataset.path), pattern)?;
-        found.retain(|path| path.is_dir());
-        if !found.is_empty() {
-            return Ok(found);
+        let problem = |problem| DataError::setting(split.key(), problem);
+        let alternatives = files::alternatives(pattern).map_err(problem)?;
+        let mut all = Vec::new();
+        for one in &alternatives {
+            let mut found = files::find(Path::new(&dataset.path), one)?;
+            found.retain(|path| path.is_dir());
+            if found.is_empty() && alternatives.len() > 1 {
+                let looked_for = format!("{one}/ with one folder of images per class");
+                return Err(files::absent(dataset, split, looked_for));
+            }
+            all.extend(found);
+        }
+        if !all.is_empty() {
+            return Ok(all);
         }
     }
     let looked_for = format!(

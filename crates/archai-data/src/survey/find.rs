@@ -195,7 +195,8 @@ fn in_parts(
     if let (Some(_), Some(valid)) = (test, valid) {
         notes.push(format!(
             "{valid}/ is not used: whatever is chosen by validation is chosen on a share of the training data (loader.val_ratio), so \
-             that a search may learn from that share as well, and {}/ is kept for the end",
+             that a search may learn from that share as well, and {}/ is kept for the end; --dataset.train '\"{{{train},{valid}}}\"' \
+             adds {valid}/ to what is learnt from",
             test.map_or(TEST[0], String::as_str)
         ));
     }

@@ -307,6 +307,36 @@ fn a_second_look_reads_no_picture() {
 }
 
 #[test]
+fn validation_data_beside_test_data_may_be_learnt_from() {
+    let folder = TempDir::new().unwrap();
+    for (part, n) in [("train", 4), ("val", 3), ("test", 2)] {
+        for class in ["a", "b"] {
+            for i in 0..n {
+                let path = folder.path().join(format!("{part}/{class}/{i}.png"));
+                write(path, png(flat_grey(20, 20, i)));
+            }
+        }
+    }
+    let formats = formats::builtin();
+    let found = survey::find(&formats, folder.path(), &Cache::none()).unwrap();
+    let note = &found.notes[0];
+    let says = "val/ is not used";
+    assert!(
+        note.contains(says) && note.contains("{train,val}"),
+        "{note}"
+    );
+    let mut set = found.section;
+    let len = |set: &Dataset| open(&formats, set, Split::Train).map(|data| data.len());
+    assert_eq!(len(&set).unwrap(), 8);
+    set.train = Some("{train,val}".to_owned());
+    assert_eq!(len(&set).unwrap(), 14);
+    set.train = Some("{train,dev}".to_owned());
+    check_error(len(&set), &["looked for dev/"]);
+    set.train = Some("{train".to_owned());
+    check_error(len(&set), &["dataset.train", "not closed"]);
+}
+
+#[test]
 fn what_is_no_data_set_is_told() {
     let folder = TempDir::new().unwrap();
     let place = folder.path();
