@@ -49,6 +49,12 @@ class Server:
             assert self.process.poll() is None, (self.folder / "server.log").read_text()
         raise AssertionError("the server does not start")
 
+    def pause(self):
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self):
+        os.killpg(self.process.pid, signal.SIGCONT)
+
     def kill(self):
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -159,6 +165,32 @@ def main():
                            stdout=subprocess.DEVNULL)
             rows = sum(compare(client, phase) for phase in tracking.phases(folder / "late"))
             print(f"mlflow: {rows} rows of a run that was given afterwards")
+
+            # The server hangs at the end, and the user interrupts the wait: the run is closed as it is.
+            running = start(tracking.command(archai, folder / "haste", *to))
+            last = tracking.phases(folder / "haste")[1]
+            wait_for_steps(last, 1, running)
+            server.pause()
+            # What comes after the page is the wait.
+            while not (last / "report.html").exists():
+                assert running.poll() is None, "the run ended too early"
+                time.sleep(0.02)
+            time.sleep(1)
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            server.go_on()
+            _, said = running.communicate(timeout=60)
+            assert "waiting no longer for trackers" in said, said[-1000:]
+            experiment = client.get_experiment_by_name("archai")
+            states = [run.info.status for run in client.search_runs([experiment.experiment_id])
+                      if run.data.tags["archai.directory"].startswith(str(folder / "haste"))]
+            # A phase of which the server has not heard yet is not shown at all.
+            assert set(states) == {"FINISHED"}, (states, said[-1000:])
+            phases = [str(phase) for phase in tracking.phases(folder / "haste")]
+            subprocess.run([str(archai), "track", *phases, "--to", f"mlflow={server.url}"], check=True,
+                           stdout=subprocess.DEVNULL)
+            rows = sum(compare(client, phase) for phase in tracking.phases(folder / "haste"))
+            print(f"mlflow: {rows} rows of a run whose end was interrupted")
 
             # No bit of the results depends on any of this.
             tracking.run(archai, folder / "plain")

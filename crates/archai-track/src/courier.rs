@@ -140,8 +140,13 @@ impl Courier {
             let close = move || {
                 // Its thread gives up when it next waits, so that it does not begin anew.
                 drop(courier.close);
+                // What it asked for may be done meanwhile, such as a new run: that is closed once the thread has come to its end.
                 // Who cannot be reached in time stays as it is, and it was said that it is behind.
-                let _ = courier.closer.close(&courier.dir, courier.ending);
+                let close = || courier.closer.close(&courier.dir, courier.ending);
+                let _ = close();
+                if courier.done.recv_timeout(MOMENT) != Err(RecvTimeoutError::Timeout) {
+                    let _ = close();
+                }
                 let _ = closed.send(());
             };
             // Without a thread nothing is closed, which was said as well.
