@@ -187,7 +187,7 @@ const main = async () => {
   await until("the evaluation goes on", async () => (await text(page, ".now")).includes("The evaluation goes on"), 300);
   await page.locator(".now .note a").click();
   await until("the page of the evaluation", () => page.url().endsWith("/evaluation"));
-  await until("finished", async () => await state(page) === "finished", 300);
+  await until("complete", async () => await state(page) === "complete", 300);
   assert.equal(await resumed.ended, 0, resumed.said);
   await look(page, "evaluation", ["light", "dark"], [1280]);
   const download = page.waitForEvent("download");

@@ -110,12 +110,17 @@ impl Pace {
         }
     }
 
-    /// How long it still takes at the pace of this process so far; unknown before its second report.
-    pub fn seconds_left(&self, now: f64) -> Option<f64> {
+    /// How long a step takes at the pace of this process so far; unknown before its second report.
+    fn seconds_each(&self) -> Option<f64> {
         let (since, first) = self.first?;
         let steps = self.done.checked_sub(first).filter(|steps| *steps > 0)?;
-        let each = (self.last - since) / steps as f64;
-        let left = each * (self.all() - self.done) as f64 - (now - self.last).max(0.0);
+        Some((self.last - since) / steps as f64)
+    }
+
+    /// How long it still takes at the pace of this process so far; unknown before its second report.
+    pub fn seconds_left(&self, now: f64) -> Option<f64> {
+        let rest = (self.all() - self.done) as f64;
+        let left = self.seconds_each()? * rest - (now - self.last).max(0.0);
         Some(left.max(0.0)).filter(|left| left.is_finite())
     }
 }
@@ -187,6 +192,12 @@ impl PhaseProgress {
     pub fn left(&self, now: Timestamp) -> Option<Duration> {
         let left = self.pace()?.seconds_left(seconds(now))?;
         Duration::try_from_secs_f64(left).ok()
+    }
+
+    /// How long an epoch of the training that is under way takes at that pace.
+    pub fn epoch_time(&self) -> Option<Duration> {
+        let pace = self.pace()?;
+        Duration::try_from_secs_f64(pace.seconds_each()? * pace.steps as f64).ok()
     }
 
     fn pace(&self) -> Option<&Pace> {
@@ -419,6 +430,8 @@ mod tests {
         let left = |second| progress.left(at(second)).unwrap().as_secs_f64().round();
         // Fourteen steps took 30 seconds; five are left.
         assert_eq!((left(94), left(500)), (7.0, 0.0));
+        let epoch = progress.epoch_time().unwrap().as_secs_f64();
+        assert!((epoch - 300.0 / 14.0).abs() < 1e-9, "{epoch}");
     }
 
     #[test]

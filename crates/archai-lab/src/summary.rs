@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use archai_engine::evaluater::EvalResult;
 use archai_engine::experiment::RunFile;
+use archai_engine::files::FULL_DESC;
 use archai_engine::searcher::SearchResult;
 use archai_spec::numbers::{percent, thousands};
 
@@ -146,40 +147,71 @@ impl Outcome {
         usages
     }
 
-    /// Directories, with the names of the files in them that are worth knowing and what each is.
-    pub fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
-        let mut places = Vec::new();
+    /// The directories, with the files that their phases wrote: those in a folder of their own as one.
+    fn written(&self) -> impl Iterator<Item = (&Path, Vec<RunFile>)> {
         let phases = [
             (&self.search_dir, self.search.as_ref().map(|s| &s.files)),
             (&self.eval_dir, self.eval.as_ref().map(|e| &e.files)),
         ];
-        for (dir, files) in phases {
-            let (Some(dir), Some(files)) = (dir, files) else {
-                continue;
-            };
-            let mut list: Vec<(String, String)> = by_folder(files, dir)
-                .iter()
-                .map(
-                    |RunFile {
-                         what, path, bytes, ..
-                     }| {
-                        let shown = path.strip_prefix(dir).unwrap_or(path);
-                        let what = match bytes {
-                            Some(bytes) => format!("{what} ({})", bytes_text(*bytes)),
-                            None => what.clone(),
-                        };
-                        (shown.display().to_string(), what)
-                    },
-                )
-                .collect();
-            list.extend(self.common_files());
-            places.push((dir.as_path(), list));
-        }
+        phases.into_iter().filter_map(|(dir, files)| {
+            let dir = dir.as_deref()?;
+            Some((dir, by_folder(files?, dir)))
+        })
+    }
+
+    /// Directories, with the names of the files in them that are worth knowing and what each is.
+    pub fn places(&self) -> Vec<(&Path, Vec<(String, String)>)> {
+        let mut places: Vec<(&Path, Vec<(String, String)>)> = (self.written())
+            .map(|(dir, files)| {
+                let named = |file: &RunFile| {
+                    let what = match file.bytes {
+                        Some(bytes) => format!("{} ({})", file.what, bytes_text(bytes)),
+                        None => file.what.clone(),
+                    };
+                    (shown(&file.path, dir), what)
+                };
+                let mut list: Vec<_> = files.iter().map(named).collect();
+                list.extend(self.common_files());
+                (dir, list)
+            })
+            .collect();
         if let Some((_, list)) = places.last_mut() {
             list.push((SUMMARY_FILE.into(), "this summary".into()));
         }
         places
     }
+
+    /// What one goes on with: directories, with the names of the descriptions and trained networks in them and what each is, or
+    /// how it is loaded. [`Outcome::places`] has all files.
+    pub fn essentials(&self) -> Vec<(&Path, Vec<(String, String)>)> {
+        let usages = self.usages();
+        let named = |file: &RunFile, dir| {
+            let name = shown(&file.path, dir);
+            let usage = usages.iter().find(|(other, _)| *other == name);
+            let what = usage.map_or(&file.what, |(_, code)| code);
+            match file.bytes {
+                Some(bytes) => (name, format!("{:>8}  {what}", bytes_text(bytes))),
+                None => (name, what.clone()),
+            }
+        };
+        let is_essential = |file: &RunFile, dir: &Path| {
+            let is_found = self.search_dir.as_deref() == Some(dir)
+                && file.path.extension().is_some_and(|end| end == "yaml");
+            file.bytes.is_some() || is_found || file.path.ends_with(FULL_DESC)
+        };
+        (self.written())
+            .map(|(dir, files)| {
+                let kept = files.iter().filter(|file| is_essential(file, dir));
+                (dir, kept.map(|file| named(file, dir)).collect())
+            })
+            .collect()
+    }
+}
+
+/// How a file is named beside the name of its directory.
+fn shown(path: &Path, dir: &Path) -> String {
+    let below = path.strip_prefix(dir).unwrap_or(path);
+    below.display().to_string()
 }
 
 /// The summary of one run as Markdown.

@@ -57,7 +57,7 @@ fn of_one(training: &Training, chance: Option<f64>) -> Markup {
         step("training, single steps", 2, "loss"),
         step("validation, single steps", 4, "valid_loss"),
     ];
-    let gradient = Line::new("single steps", 4, training.step_curve("alpha_grad_norm"));
+    let norm = |of: &str| [Line::new("single steps", 4, training.step_curve(of))];
     let plain = |title, y| Chart {
         title,
         x: "epoch",
@@ -75,7 +75,8 @@ fn of_one(training: &Training, chance: Option<f64>) -> Markup {
         div.charts {
             (share("Accuracy", "accuracy, %").draw(&accuracy))
             (plain("Loss", "cross-entropy, nats").draw(&loss))
-            (plain("Size of the architecture's gradient", "norm").draw(&[gradient]))
+            (plain("Gradient of the weights, before clipping", "L2 norm").draw(&norm("grad_norm")))
+            (plain("Gradient of the architecture", "L2 norm").draw(&norm("alpha_grad_norm")))
             @if !single {
                 (plain("Learning rate", "rate").draw(&[Line::new("at the end of the epoch", 3, training.curve(train("end_lr")))]))
                 (plain("Speed", "images per second").draw(&[Line::new("training", 5, training.curve(train("images_per_s")))]))

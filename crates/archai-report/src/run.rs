@@ -271,6 +271,7 @@ impl<'a> Run<'a> {
     fn search_cards(&self) -> Vec<Card> {
         let found = verdict::found(
             self.found.as_ref(),
+            self.dir.file(FOUND_DESC).exists(),
             self.record.is_some(),
             self.log.last_message.as_deref(),
         );

@@ -30,17 +30,30 @@ fn grew(values: &[f64]) -> bool {
     mean(earlier) < EIGENVALUE_RATIO * mean(last)
 }
 
-/// What was found, or that nothing was.
-pub fn found(desc: Option<&ModelDesc>, finished: bool, last_message: Option<&str>) -> Card {
+/// What was found, or that nothing was. `has_file` says whether the directory has a description, readable or not.
+pub fn found(
+    desc: Option<&ModelDesc>,
+    has_file: bool,
+    finished: bool,
+    last_message: Option<&str>,
+) -> Card {
     let question = "What was found";
     let Some(desc) = desc else {
-        let answer = if finished {
-            "The description is missing"
-        } else {
-            "Nothing yet"
+        let (answer, reason) = match (has_file, finished) {
+            (false, false) => (
+                "Nothing yet",
+                html! { "The search writes the network that it found (" code { "final_model_desc.yaml" } ") when it ends." },
+            ),
+            (false, true) => (
+                "The description is missing",
+                html! { "The search has ended, but there is no " code { "final_model_desc.yaml" } " in its directory." },
+            ),
+            (true, _) => (
+                "The description cannot be read",
+                html! { code { "final_model_desc.yaml" } " is damaged; what is wrong with it stands above." },
+            ),
         };
-        let mut reasons =
-            vec![html! { "There is no readable final_model_desc.yaml in the directory." }];
+        let mut reasons = vec![reason];
         if let Some(text) = last_message.filter(|_| !finished) {
             reasons.push(html! { "The log ends with: " (text) });
         }

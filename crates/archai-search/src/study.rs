@@ -705,7 +705,7 @@ enum Found {
         limit: String,
     },
     Error(EvalError),
-    /// It was interrupted and is taken up again by the next run.
+    /// It was interrupted; the next run resumes it.
     Interrupted,
 }
 

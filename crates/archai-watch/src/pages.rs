@@ -1,15 +1,17 @@
 //! What stands on the pages: the list of runs, a run, runs beside each other. A page is made of pieces, of which a browser gets
 //! those anew that have changed.
 
-use archai_lab::runs::Works;
+use archai_lab::progress::PhaseProgress;
+use archai_lab::runs::{RunState, Works};
 use archai_lab::{Phase, RunDir};
 use archai_report::{SCRIPT, ViewSection};
 use archai_spec::numbers::percent;
+use jiff::{SignedDuration, Timestamp};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::files::offered;
 use crate::http::{Answer, HTML, Refusal};
-use crate::phase::{PhaseSeen, Progress, State};
+use crate::phase::PhaseSeen;
 use crate::runs::RunSeen;
 use crate::store::{Snapshot, Store};
 
@@ -149,7 +151,7 @@ pub fn address(run: &RunSeen, phase: Phase) -> String {
 }
 
 /// A state as a coloured word.
-fn badge(state: State) -> Markup {
+fn badge(state: RunState) -> Markup {
     html! { span class={ "state " (state.name()) } { (state.name()) } }
 }
 
@@ -174,22 +176,39 @@ fn ago(at: Option<f64>, now: f64) -> Markup {
 }
 
 /// `epoch 3 of 50`.
-fn epochs(progress: &Progress, state: State) -> Option<String> {
-    let planned = progress.planned?;
-    let present = match state {
-        State::Running => (progress.done + 1).min(planned),
-        _ => progress.done,
-    };
+fn epochs(progress: &PhaseProgress) -> Option<String> {
     let network = match progress.trainings {
         0 | 1 => String::new(),
         n => format!("network {n}, "),
     };
-    Some(format!("{network}epoch {present} of {planned}"))
+    (progress.epochs > 0)
+        .then(|| format!("{network}epoch {} of {}", progress.epoch, progress.epochs))
 }
 
-fn bar(progress: &Progress, what: &str) -> Markup {
+/// The share of the present training that is done, once there is one.
+fn share(progress: &PhaseProgress) -> Option<f64> {
+    (progress.epochs > 0).then_some(progress.fraction)
+}
+
+/// Seconds that the present training still takes.
+fn left(progress: &PhaseProgress, store: &Store) -> Option<f64> {
+    let now = Timestamp::from_duration(SignedDuration::from_secs_f64(store.now())).ok()?;
+    progress.left(now).map(|left| left.as_secs_f64())
+}
+
+/// The last accuracy of the present training, and of which data.
+fn measured(progress: &PhaseProgress) -> Option<(f64, &'static str)> {
+    let of = match progress.top1_of? {
+        "val" => "validation",
+        "train" => "training",
+        of => of,
+    };
+    Some((progress.top1?, of))
+}
+
+fn bar(progress: &PhaseProgress, what: &str) -> Markup {
     html! {
-        @if let Some(share) = progress.share() {
+        @if let Some(share) = share(progress) {
             progress max="1" value=(format!("{share:.4}")) aria-label=(what) {}
         }
     }
@@ -198,12 +217,12 @@ fn bar(progress: &Progress, what: &str) -> Markup {
 /// The accuracy that says most about a run, and what it was measured on.
 fn accuracy(run: &RunSeen) -> Option<(f64, &'static str)> {
     let tested = run.phases.iter().rev().find_map(|seen| seen.test_top1);
-    let measured = || run.present().and_then(|seen| seen.progress.top1);
+    let present = || run.present().and_then(|seen| measured(&seen.progress));
     let searched = || run.phases.iter().find_map(|seen| seen.supernet_top1);
     let searched = || searched().map(|v| (v, "validation"));
     tested
         .map(|v| (v, "test"))
-        .or_else(measured)
+        .or_else(present)
         .or_else(searched)
 }
 
@@ -221,7 +240,7 @@ pub fn list(store: &Store, snapshot: &Snapshot) -> Page {
                 label { "Filter " input #filter type="search" placeholder="name, algorithm, data" autocomplete="off"; }
                 label { "State " select #state {
                     option value="" { "all" }
-                    @for state in State::ALL { option value=(state.name()) { (state.name()) } }
+                    @for state in RunState::ALL { option value=(state.name()) { (state.name()) } }
                 } }
                 button #compare type="button" disabled { "Compare" }
                 span #shown.soft {}
@@ -261,11 +280,11 @@ fn row(store: &Store, run: &RunSeen) -> Markup {
     let (state, present) = (run.state(), run.present());
     let progress = present.map(|seen| &seen.progress);
     let left = progress
-        .filter(|_| state == State::Running)
-        .and_then(Progress::left);
+        .filter(|_| state == RunState::Running)
+        .and_then(|progress| left(progress, store));
     let share = match state {
-        State::Finished => Some(1.0),
-        _ => progress.and_then(Progress::share),
+        RunState::Complete => Some(1.0),
+        _ => progress.and_then(share),
     };
     let top1 = accuracy(run);
     let place = present.map_or_else(|| "/".to_string(), |seen| address(run, seen.phase));
@@ -280,12 +299,12 @@ fn row(store: &Store, run: &RunSeen) -> Markup {
             th scope="row" data-key="name" data-v=(run.name) { a href=(place) { (breakable(&run.name)) } }
             td data-key="state" data-label="state" data-v=(state.name()) {
                 (badge(state))
-                @if let Some(detail) = run.detail().filter(|_| state != State::Running) { " " span.detail { (detail) } }
+                @if let Some(detail) = run.detail().filter(|_| state != RunState::Running) { " " span.detail { (detail) } }
             }
             td data-key="share" data-label="progress" data-v=(number(share)) {
                 @if let Some(seen) = present {
-                    @match (state, epochs(&seen.progress, state)) {
-                        (State::Finished, _) => span.soft { (phases(run)) },
+                    @match (state, epochs(&seen.progress)) {
+                        (RunState::Complete, _) => span.soft { (phases(run)) },
                         (_, Some(epochs)) => { (bar(&seen.progress, &format!("Progress of {}", run.name))) span.steps { (seen.phase) ", " (epochs) } },
                         (_, None) => span.soft { (seen.phase) },
                     }
@@ -348,7 +367,7 @@ pub fn run(store: &Store, run: &RunSeen, seen: &PhaseSeen) -> Page {
         Err(why) => {
             let body = html! {
                 @match seen.state {
-                    State::Waiting | State::Running => p.note { "The phase is about to begin: nothing was logged yet." },
+                    RunState::Waiting | RunState::Running => p.note { "The phase is about to begin: nothing was logged yet." },
                     _ => p.note { "Nothing can be shown: " (why) },
                 }
             };
@@ -389,12 +408,12 @@ fn head(store: &Store, run: &RunSeen, seen: &PhaseSeen, title: &str) -> Markup {
     let works = seen
         .worker
         .as_ref()
-        .filter(|_| matches!(seen.state, State::Running | State::Waiting));
+        .filter(|_| matches!(seen.state, RunState::Running | RunState::Waiting));
     let is_asked = works.is_some_and(|worker| store.is_asked(worker));
     let others = run.phases.iter().filter(|other| other.phase != seen.phase);
     let goes_on = others
         .into_iter()
-        .find(|other| other.state == State::Running);
+        .find(|other| other.state == RunState::Running);
     html! {
         h1 { (title) }
         p.soft { code { (run.name) } }
@@ -406,16 +425,16 @@ fn head(store: &Store, run: &RunSeen, seen: &PhaseSeen, title: &str) -> Markup {
         div.now {
             p {
                 (badge(seen.state))
-                @if let Some(epochs) = epochs(progress, seen.state).filter(|_| seen.state != State::Finished) { " " strong { (epochs) } }
-                @if seen.state == State::Running {
-                    @if let Some(left) = progress.left() { " · about " (span(left)) " left in this training" }
+                @if let Some(epochs) = epochs(progress).filter(|_| seen.state != RunState::Complete) { " " strong { (epochs) } }
+                @if seen.state == RunState::Running {
+                    @if let Some(left) = left(progress, store) { " · about " (span(left)) " left in this training" }
                 }
-                @if let Some((v, on)) = progress.top1.filter(|_| seen.state != State::Finished) { " · " (percent(v)) " on " (on) " data" }
+                @if let Some((v, on)) = measured(progress).filter(|_| seen.state != RunState::Complete) { " · " (percent(v)) " on " (on) " data" }
                 " · last change " (ago(seen.changed, store.now()))
             }
-            @if seen.state != State::Finished { (bar(progress, "Progress of this training")) }
+            @if seen.state != RunState::Complete { (bar(progress, "Progress of this training")) }
             @if let Some(detail) = &seen.detail { p.soft { (capital(detail)) "." } }
-            @if matches!(run.state(), State::Interrupted | State::Failed) && works.is_none() && goes_on.is_none() {
+            @if matches!(run.state(), RunState::Interrupted | RunState::Failed) && works.is_none() && goes_on.is_none() {
                 p { "To go on where it stopped: " code { "archai resume " (seen.dir.path().display()) } }
             }
             @if let Some(other) = goes_on {
@@ -455,7 +474,7 @@ pub fn compare(store: &Store, runs: &[&RunSeen]) -> Page {
                     th scope="row" { @if let Some(seen) = run.present() { a href=(address(run, seen.phase)) { (run.name) } } }
                     td { (badge(run.state())) }
                     td.n { @match accuracy(run) { Some((v, on)) => { (percent(v)) " " span.soft { (on) } }, None => "–" } }
-                    td { @if let Some(seen) = run.present() { (seen.phase) @if let Some(epochs) = epochs(&seen.progress, seen.state) { ", " (epochs) } } }
+                    td { @if let Some(seen) = run.present() { (seen.phase) @if let Some(epochs) = epochs(&seen.progress) { ", " (epochs) } } }
                 }
             } }
         } }

@@ -157,7 +157,7 @@ impl Routes {
 
     /// Leads to the run that goes on, or else to the list.
     fn now(&self) -> Answer {
-        use crate::phase::State::{Running, Waiting};
+        use archai_lab::runs::RunState::{Running, Waiting};
         let snapshot = self.store.fresh();
         let mut runs = snapshot.runs.iter();
         let going = runs.find(|run| matches!(run.state(), Running | Waiting));

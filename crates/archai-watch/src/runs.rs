@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use archai_lab::dirs::RunDirs;
 use archai_lab::rundir::{CONFIG_FILE, LOCK_FILE, RECORD_FILE, RunDir, STARTED_FILE};
+use archai_lab::runs::RunState;
 use archai_lab::{Lab, Phase};
 
-use crate::phase::{PhaseSeen, PhaseWatch, State};
+use crate::phase::{PhaseSeen, PhaseWatch};
 
 /// Deepest folder that is looked into.
 const DEEPEST: usize = 8;
@@ -29,7 +30,7 @@ pub struct RunSeen {
 impl RunSeen {
     /// The phase that the state of the run is about: the one that works, or else the last one.
     pub fn present(&self) -> Option<&PhaseSeen> {
-        let works = |seen: &&PhaseSeen| matches!(seen.state, State::Running | State::Waiting);
+        let works = |seen: &&PhaseSeen| matches!(seen.state, RunState::Running | RunState::Waiting);
         self.phases.iter().rev().find(works).or(self.phases.last())
     }
 
@@ -39,24 +40,24 @@ impl RunSeen {
     }
 
     /// In which state it is. A search that is complete waits for its evaluation while its process goes on.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> RunState {
         let Some(present) = self.present() else {
-            return State::Unreadable;
+            return RunState::Unreadable;
         };
-        if present.state == State::Finished
+        if present.state == RunState::Complete
             && present.phase == Phase::Search
             && present.eval_follows
         {
             let works = present.worker.as_ref().map(|worker| worker.works);
             return match works {
-                Some(archai_lab::runs::Works::Yes) => State::Waiting,
-                _ => State::Interrupted,
+                Some(archai_lab::runs::Works::Yes) => RunState::Waiting,
+                _ => RunState::Interrupted,
             };
         }
         // What was evaluated anew does not hide that its search failed.
         let worst = self.phases.iter().map(|seen| seen.state).min();
         match present.state {
-            State::Finished => worst.unwrap_or(State::Finished),
+            RunState::Complete => worst.unwrap_or(RunState::Complete),
             state => state,
         }
     }
@@ -65,10 +66,12 @@ impl RunSeen {
     pub fn detail(&self) -> Option<String> {
         let present = self.present()?;
         match (self.state(), present.state) {
-            (State::Waiting, State::Finished) => {
+            (RunState::Waiting, RunState::Complete) => {
                 Some("the evaluation is about to begin".to_string())
             }
-            (State::Interrupted, State::Finished) => Some("before its evaluation".to_string()),
+            (RunState::Interrupted, RunState::Complete) => {
+                Some("before its evaluation".to_string())
+            }
             _ => present.detail.clone(),
         }
     }
@@ -116,11 +119,11 @@ impl RunsWatch {
         }
     }
 
-    /// Looks at all of them, or only at those that are not finished, and gives what is known of each run: the last one that wrote
+    /// Looks at all of them, or only at those that are not complete, and gives what is known of each run: the last one that wrote
     /// something first.
     pub fn look(&mut self, lab: &Lab, all: bool) -> Vec<RunSeen> {
         for watch in self.phases.values_mut() {
-            if all || watch.seen.state != State::Finished {
+            if all || watch.seen.state != RunState::Complete {
                 watch.look(lab);
             }
         }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use archai_spec::settings::{self, Resize};
+use archai_spec::settings::{self, Columns, Resize};
 
 use super::RESOLUTIONS;
 use crate::cache::Cache;
@@ -38,20 +38,31 @@ pub struct Found {
 }
 
 /// Finds out how the files at `path` are laid out: a folder with `train` and `test` (or `val`) folders of class folders, one
-/// folder of class folders, a file of one of the formats or a folder of such files.
+/// folder of class folders, a file of one of the formats or a folder of such files. `columns` are the names that a format
+/// looks up, where they are not the usual ones.
 ///
 /// # Errors
 /// [`DataError::Io`] if nothing is there; [`DataError::Malformed`] if it is nothing that is read, with what is expected.
-pub fn find(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
+pub fn find(
+    formats: &Formats,
+    path: &Path,
+    columns: Option<&Columns>,
+    cache: &Cache,
+) -> Result<Found, DataError> {
     let info = std::fs::metadata(path).map_err(DataError::io("read", path))?;
     match info.is_dir() {
-        true => folder(formats, path, cache),
-        false => file(formats, path, cache),
+        true => folder(formats, path, columns, cache),
+        false => file(formats, path, columns, cache),
     }
 }
 
 /// A section for files of a format, with the defaults of all keys that a section may leave out.
-fn section(path: &Path, name: &str, format: &str) -> Result<settings::Dataset, DataError> {
+fn section(
+    path: &Path,
+    name: &str,
+    format: &str,
+    columns: Option<&Columns>,
+) -> Result<settings::Dataset, DataError> {
     let keys = serde_json::json!({
         "name": name,
         "format": format,
@@ -65,7 +76,12 @@ fn section(path: &Path, name: &str, format: &str) -> Result<settings::Dataset, D
         "mean": [0.5, 0.5, 0.5],
         "std": [0.25, 0.25, 0.25],
     });
-    serde_json::from_value(keys).map_err(|error| DataError::setting("dataset", error.to_string()))
+    let section: settings::Dataset = serde_json::from_value(keys)
+        .map_err(|error| DataError::setting("dataset", error.to_string()))?;
+    Ok(settings::Dataset {
+        columns: columns.cloned(),
+        ..section
+    })
 }
 
 /// The name of the data at a path, for run directories: that of the file or folder, in letters that every system takes.
@@ -114,7 +130,12 @@ fn is_picture(path: &Path) -> Result<bool, DataError> {
     Ok(picture::is_picture(&beginning))
 }
 
-fn folder(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
+fn folder(
+    formats: &Formats,
+    path: &Path,
+    columns: Option<&Columns>,
+    cache: &Cache,
+) -> Result<Found, DataError> {
     let names = folders(path)?;
     let part = |usual: &[&str]| {
         let named = |usual: &&str| names.iter().find(|name| name.to_lowercase() == **usual);
@@ -151,7 +172,7 @@ fn folder(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataEr
                 train: Some(".".to_owned()),
                 test_ratio: TEST_RATIO,
                 n_classes: n,
-                ..section(path, &name_of(path), FOLDERS)?
+                ..section(path, &name_of(path), FOLDERS, None)?
             },
             layout: format!(
                 "{n} folders of pictures, one for each class; {:.0} % of each are set apart as test data",
@@ -160,7 +181,7 @@ fn folder(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataEr
             notes: Vec::new(),
         });
     }
-    of_some_format(formats, path, cache)?.ok_or_else(|| nothing(path, &names))
+    of_some_format(formats, path, columns, cache)?.ok_or_else(|| nothing(path, &names))
 }
 
 fn in_parts(
@@ -173,7 +194,7 @@ fn in_parts(
     let mut section = settings::Dataset {
         train: (train != TRAIN[0]).then(|| train.to_owned()),
         n_classes,
-        ..section(path, &name_of(path), FOLDERS)?
+        ..section(path, &name_of(path), FOLDERS, None)?
     };
     let (mut layout, mut notes) = (
         format!("one folder of pictures for each class, below {train}/"),
@@ -211,6 +232,7 @@ fn in_parts(
 fn of_some_format(
     formats: &Formats,
     path: &Path,
+    columns: Option<&Columns>,
     cache: &Cache,
 ) -> Result<Option<Found>, DataError> {
     let mut found: Vec<settings::Dataset> = Vec::new();
@@ -218,7 +240,7 @@ fn of_some_format(
         .iter()
         .filter(|format| format.needs_path() && format.name() != FOLDERS)
     {
-        let section = section(path, &name_of(path), format.name())?;
+        let section = section(path, &name_of(path), format.name(), columns)?;
         let files = format.files(&section, Split::Train);
         let is_there = |files: &Vec<PathBuf>| {
             // A format that does not look for its files would be found everywhere.
@@ -254,7 +276,12 @@ const ENDINGS: [(&str, &str); 6] = [
     ("mat", "mat"),
 ];
 
-fn file(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataError> {
+fn file(
+    formats: &Formats,
+    path: &Path,
+    columns: Option<&Columns>,
+    cache: &Cache,
+) -> Result<Found, DataError> {
     let ending = path
         .extension()
         .unwrap_or_default()
@@ -279,7 +306,7 @@ fn file(formats: &Formats, path: &Path, cache: &Cache) -> Result<Found, DataErro
     let name = name.to_string_lossy().into_owned();
     let section = settings::Dataset {
         train: Some(name.clone()),
-        ..section(folder, &name_of(path), format)?
+        ..section(folder, &name_of(path), format, columns)?
     };
     let mut found = counted(formats, section, cache)?;
     found.layout = format!("{}, in the file {name}", found.layout);

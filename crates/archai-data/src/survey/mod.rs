@@ -76,7 +76,7 @@ pub struct Class {
 
 /// What was found in the files of a data set, before anything is chosen for it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Looked {
+pub struct Inventory {
     /// The classes in the order of their labels.
     pub classes: Vec<Class>,
     /// Whether there are test data.
@@ -89,15 +89,15 @@ pub struct Looked {
 ///
 /// # Errors
 /// As [`open`]; [`DataError::Io`] if a picture cannot be read. Damaged pictures are counted.
-pub fn look(
+pub fn take_inventory(
     formats: &Formats,
     section: &settings::Dataset,
     cache: &Cache,
-) -> Result<Looked, DataError> {
+) -> Result<Inventory, DataError> {
     let files = files_of_both(formats, section, cache)?;
-    cache.known(&["look"], section, &files, || {
+    cache.known(&["inventory"], section, &files, || {
         let opened = Opened::new(formats, section)?;
-        Ok(Looked {
+        Ok(Inventory {
             classes: opened.classes(),
             has_test: opened.test.is_some(),
             pictures: Pictures::of(&opened)?,
@@ -214,11 +214,11 @@ impl Survey {
     /// Puts together what was found of a data set.
     pub fn of(
         section: &settings::Dataset,
-        looked: Looked,
+        inventory: Inventory,
         statistics: Statistics,
         layout: impl Into<String>,
     ) -> Survey {
-        let count = |f: fn(&Class) -> usize| looked.classes.iter().map(f).sum();
+        let count = |f: fn(&Class) -> usize| inventory.classes.iter().map(f).sum();
         Survey {
             name: section.name.clone(),
             format: section.format.clone(),
@@ -226,10 +226,10 @@ impl Survey {
             layout: layout.into(),
             train: count(|class| class.train),
             test: count(|class| class.test),
-            imbalance: imbalance(&looked.classes),
-            notes: notes(section, &looked),
-            classes: looked.classes,
-            pictures: looked.pictures,
+            imbalance: imbalance(&inventory.classes),
+            notes: notes(section, &inventory),
+            classes: inventory.classes,
+            pictures: inventory.pictures,
             size: section.size,
             mean: statistics.mean,
             std: statistics.std,
@@ -253,9 +253,9 @@ fn imbalance(classes: &[Class]) -> f64 {
 /// From this on classes are so unequal that an accuracy says little of the small ones.
 const UNEQUAL: f64 = 3.0;
 
-fn notes(section: &settings::Dataset, looked: &Looked) -> Vec<String> {
+fn notes(section: &settings::Dataset, inventory: &Inventory) -> Vec<String> {
     let mut notes = Vec::new();
-    let classes = &looked.classes;
+    let classes = &inventory.classes;
     let train: usize = classes.iter().map(|class| class.train).sum();
     let ratio = imbalance(classes);
     let with = || classes.iter().filter(|class| class.train > 0);
@@ -285,20 +285,20 @@ fn notes(section: &settings::Dataset, looked: &Looked) -> Vec<String> {
         ("training", empty(|class| class.train)),
         ("test", empty(|class| class.test)),
     ] {
-        if !names.is_empty() && (part == "training" || looked.has_test) {
+        if !names.is_empty() && (part == "training" || inventory.has_test) {
             notes.push(format!(
                 "no {part} image of {}",
                 crate::format::some_of(&names)
             ));
         }
     }
-    if !looked.has_test {
+    if !inventory.has_test {
         notes.push(
             "there are no test data, so that nothing tells how good a network is; dataset.test_ratio sets a share of the images \
              apart"
                 .to_string(),
         );
     }
-    notes.extend(looked.pictures.notes(section));
+    notes.extend(inventory.pictures.notes(section));
     notes
 }

@@ -412,7 +412,7 @@ fn what_is_known() {
     assert!(by_name("cifar11").is_none());
     for known in all() {
         // What comes without encryption is told from something else by its hash.
-        let is_plain = known.name == "svhn";
+        let is_plain = ["svhn", "fashion_mnist"].contains(&known.name.as_str());
         for file in &known.files {
             assert!(is_plain || file.url.starts_with("https://"), "{}", file.url);
             assert!(
@@ -496,6 +496,19 @@ fn several_files_become_one_folder() {
         get(&Source::official(), &spec, root.path(), &mut |_, _| ()),
         &["sets.mat has 5 bytes instead of 4"],
     );
+
+    // An archive can be the whole data set.
+    let root = TempDir::new().unwrap();
+    let mut whole = spec.clone();
+    whole.files.truncate(1);
+    whole.files[0].holds = Holds::Whole("jpg".into());
+    let get_whole = || get(&Source::official(), &whole, root.path(), &mut |_, _| ());
+    let folder = get_whole().unwrap();
+    assert_eq!(fs::read(folder.join("image_1.jpg")).unwrap(), b"one");
+    assert_eq!(fs::read(folder.join("more/image_2.jpg")).unwrap(), b"two");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    get_whole().unwrap();
+    assert_eq!(servers[0].asked().len(), 2);
 
     // From a folder, whose files go by their names.
     let (root, local) = (TempDir::new().unwrap(), TempDir::new().unwrap());

@@ -97,11 +97,11 @@ fn remembered(
     cache: &Cache,
 ) -> Result<(Survey, survey::Chosen), DataError> {
     let formats = formats::builtin();
-    let found = survey::find(&formats, path, cache)?;
-    let looked = survey::look(&formats, &found.section, cache)?;
-    let mut chosen = survey::choose(&found.section, &looked.pictures, wanted(most));
+    let found = survey::find(&formats, path, None, cache)?;
+    let inventory = survey::take_inventory(&formats, &found.section, cache)?;
+    let mut chosen = survey::choose(&found.section, &inventory.pictures, wanted(most));
     let statistics = survey::statistics(&formats, &chosen.section, cache)?;
-    let survey = Survey::of(&chosen.section, looked, statistics, found.layout);
+    let survey = Survey::of(&chosen.section, inventory, statistics, found.layout);
     chosen.section.mean.clone_from(&survey.mean);
     chosen.section.std.clone_from(&survey.std);
     Ok((survey, chosen))
@@ -318,7 +318,7 @@ fn validation_data_beside_test_data_may_be_learnt_from() {
         }
     }
     let formats = formats::builtin();
-    let found = survey::find(&formats, folder.path(), &Cache::none()).unwrap();
+    let found = survey::find(&formats, folder.path(), None, &Cache::none()).unwrap();
     let note = &found.notes[0];
     let says = "val/ is not used";
     assert!(

@@ -601,7 +601,10 @@ impl<'a> ArchTrainer<'a> {
             log.values(results(
                 outcome.logits.classes,
                 [current.top1.last, current.top5.last, current.loss.last],
-                vec![("step_time", json(now - before))],
+                vec![
+                    ("grad_norm", json(outcome.grad_norm)),
+                    ("step_time", json(now - before)),
+                ],
             ))?;
         }
         log.progress(Progress::Step {

@@ -29,7 +29,10 @@ fn what_is_missing_is_left_out_and_said() {
     // (file that goes, what the page says)
     let cases = [
         ("log.jsonl", "There is no log for programs"),
-        ("final_model_desc.yaml", "no readable final_model_desc.yaml"),
+        (
+            "final_model_desc.yaml",
+            "there is no <code>final_model_desc.yaml</code>",
+        ),
         ("result.json", "<strong>Not finished</strong>"),
         ("run.json", "run.json is missing or cannot be read"),
         ("config_used.yaml", "ops have numbers instead of names"),

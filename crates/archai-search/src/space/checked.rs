@@ -607,7 +607,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn expect(&mut self, c: char) -> Result<(), SpaceError> {
+    fn read(&mut self, c: char) -> Result<(), SpaceError> {
         match self.text[self.at..].starts_with(c) {
             true => {
                 self.at += c.len_utf8();
@@ -633,12 +633,12 @@ impl Chooser for Reader<'_> {
     fn choose(&mut self, slot: usize, _: usize) -> Result<u16, SpaceError> {
         let slot = &self.tree.slots[slot];
         match (self.pending.take(), slot.letter) {
-            (Some(c), _) if self.at > 0 => self.expect(c)?,
-            (_, None) if self.after_number => self.expect('_')?,
+            (Some(c), _) if self.at > 0 => self.read(c)?,
+            (_, None) if self.after_number => self.read('_')?,
             _ => {}
         }
         if let Some(letter) = slot.letter {
-            self.expect(letter)?;
+            self.read(letter)?;
         }
         let rest = &self.text[self.at..];
         let matching = slot

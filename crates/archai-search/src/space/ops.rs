@@ -245,13 +245,6 @@ fn residual_block(g: &Given<'_>, bottleneck: bool) -> Result<Block, String> {
     Ok(block)
 }
 
-fn features(shape: Shape) -> usize {
-    shape
-        .channels
-        .saturating_mul(shape.height)
-        .saturating_mul(shape.width)
-}
-
 /// The language's own ops. All others are the catalogue's.
 pub(crate) const OWN: &[Own] = &[
     Own {
@@ -362,7 +355,7 @@ pub(crate) const OWN: &[Own] = &[
             ("dropout", Ty::Float),
         ],
         build: |g| {
-            let n = features(g.input);
+            let n = g.input.flattened();
             let op = OpDesc::new("dense", n, g.count("out", n));
             let op = truth(op, "norm", g.truth("norm", false), false);
             let op = act(op, g.text("act", "none"));
@@ -378,7 +371,7 @@ pub(crate) const OWN: &[Own] = &[
         about: "flatten, linear with bias: the classifier",
         args: &[("out", Ty::Count)],
         build: |g| {
-            let op = OpDesc::new("linear", features(g.input), g.needed_out("linear")?);
+            let op = OpDesc::new("linear", g.input.flattened(), g.needed_out("linear")?);
             Ok(Block::of(op))
         },
     },

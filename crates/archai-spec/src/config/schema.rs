@@ -6,12 +6,16 @@ use crate::names::similar;
 use crate::registry::{Named, Registry};
 use schemars::JsonSchema;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::sync::OnceLock;
 
 /// The keys, types and ranges that a tree is checked against.
 #[derive(Clone, Debug)]
 pub struct Schema {
     schema: Value,
     sections: Vec<String>,
+    /// Where each name of a key stands, shortest dotted path first: found when first asked for.
+    places: OnceLock<HashMap<String, Vec<String>>>,
 }
 
 impl Schema {
@@ -20,6 +24,7 @@ impl Schema {
         Self {
             schema: schema::<T>(),
             sections: Vec::new(),
+            places: OnceLock::new(),
         }
     }
 
@@ -30,6 +35,7 @@ impl Schema {
     /// If the section that should hold it does not exist: the path is the program's, not the user's.
     #[must_use]
     pub fn section<T: JsonSchema>(mut self, path: &str) -> Self {
+        self.places = OnceLock::new();
         let mut own = schema::<T>();
         let definitions = own.as_object_mut().and_then(|own| {
             own.remove("$schema");
@@ -224,11 +230,8 @@ impl Schema {
         if guesses.is_empty() {
             // A right name in the wrong place.
             let wanted = rest.and_then(<[String]>::last).map_or(key, String::as_str);
-            let mut everywhere = Vec::new();
-            self.find(&self.schema, wanted, "", &mut everywhere);
-            everywhere.sort_by_key(|path| path.len());
-            everywhere.truncate(3);
-            guesses = everywhere;
+            let everywhere = self.places().get(wanted).into_iter().flatten();
+            guesses = everywhere.take(3).cloned().collect();
         } else if let Some(rest) = rest {
             let prefix = if section.is_empty() {
                 String::new()
@@ -306,7 +309,19 @@ impl Schema {
         }
     }
 
-    fn find(&self, schema: &Value, key: &str, at: &str, found: &mut Vec<String>) {
+    /// Once for all unknown keys of a file, of which there can be thousands.
+    fn places(&self) -> &HashMap<String, Vec<String>> {
+        self.places.get_or_init(|| {
+            let mut places = HashMap::new();
+            self.find(&self.schema, "", &mut places);
+            for paths in places.values_mut() {
+                paths.sort_by_key(String::len);
+            }
+            places
+        })
+    }
+
+    fn find(&self, schema: &Value, at: &str, places: &mut HashMap<String, Vec<String>>) {
         if at.matches('.').count() > 12 {
             return;
         }
@@ -316,10 +331,8 @@ impl Schema {
             } else {
                 format!("{at}.{name}")
             };
-            if name == key {
-                found.push(path.clone());
-            }
-            self.find(child, key, &path, found);
+            self.find(child, &path, places);
+            places.entry(name.clone()).or_default().push(path);
         }
     }
 

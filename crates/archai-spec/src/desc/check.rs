@@ -20,6 +20,12 @@ impl Shape {
             scale: 1,
         }
     }
+    /// How many numbers it is when flattened: channels times height times width, at most the largest `usize`.
+    pub fn flattened(self) -> usize {
+        (self.channels)
+            .saturating_mul(self.height)
+            .saturating_mul(self.width)
+    }
     /// Whether height, width and scale agree.
     pub fn same_size(self, other: Shape) -> bool {
         (self.height, self.width, self.scale) == (other.height, other.width, other.scale)

@@ -528,9 +528,7 @@ impl OpInfo for Row {
     }
     fn in_features(&self, input: Shape) -> usize {
         match self.flattens {
-            true => (input.channels)
-                .saturating_mul(input.height)
-                .saturating_mul(input.width),
+            true => input.flattened(),
             false => input.channels,
         }
     }

@@ -217,9 +217,7 @@ impl OpInfo for Parametric {
     }
     fn in_features(&self, input: Shape) -> usize {
         match self {
-            Parametric::Dense => (input.channels)
-                .saturating_mul(input.height)
-                .saturating_mul(input.width),
+            Parametric::Dense => input.flattened(),
             _ => input.channels,
         }
     }

@@ -25,7 +25,7 @@ const PAYLOADS: [&str; 34] = [
     "/etc/passwd",
     "//etc/passwd",
     "%2fetc%2fpasswd",
-    "//proc/self/root/etc/passwd",
+    "//proc/self/cwd/secret.txt",
     "file:///etc/passwd",
     "file://localhost/etc/passwd",
     "file:%2f%2f%2fetc%2fpasswd",

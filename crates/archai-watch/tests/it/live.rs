@@ -163,7 +163,7 @@ fn runs_come_and_go() {
     );
     std::fs::rename(aside.join("e"), &eval).unwrap();
     for _ in 0..100 {
-        if served.get("/").body.contains("data-state=\"finished\"") {
+        if served.get("/").body.contains("data-state=\"complete\"") {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));

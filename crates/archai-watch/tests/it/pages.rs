@@ -10,7 +10,7 @@ fn a_run_is_shown_as_on_its_own_page() {
     let served = Served::new(&runs.logdir());
     let run = served.run();
     served.get("/").has(&[
-        "data-state=\"finished\"",
+        "data-state=\"complete\"",
         NAME,
         "fashion_mnist_mini",
         ">test</span>",

@@ -5,13 +5,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use archai_data::Split;
-use archai_data::survey::{self, Chosen, Found, Looked, Opened, Survey, Wanted};
+use archai_data::survey::{self, Chosen, Found, Inventory, Opened, Survey, Wanted};
 use archai_engine::files::{FileError, write_atomically};
 use archai_lab::config::{ConfigRequest, dataset_section};
 use archai_lab::{Lab, RunMode};
 use archai_predict::Classifier;
 use archai_spec::config::{Override, parse_overrides};
-use archai_spec::settings::{Dataset, ForSize};
+use archai_spec::settings::{Columns, Dataset, ForSize};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tempfile::NamedTempFile;
@@ -79,18 +79,19 @@ pub fn seen(
     here.chosen.section = overridden(&here.chosen.section, overrides, lab)?;
     // Other parts hold other pictures.
     let (formats, cache) = (&lab.components().formats, &lab.host().cache);
-    here.looked = survey::look(formats, &of_parts(&here), cache).map_err(CliError::input)?;
+    here.inventory =
+        survey::take_inventory(formats, &of_parts(&here), cache).map_err(CliError::input)?;
     measured(here, lab)
 }
 
 fn of_section(section: &Dataset, lab: &Lab) -> Result<Seen, CliError> {
     let (formats, cache) = (&lab.components().formats, &lab.host().cache);
-    let looked = survey::look(formats, section, cache).map_err(CliError::input)?;
+    let inventory = survey::take_inventory(formats, section, cache).map_err(CliError::input)?;
     let statistics = survey::statistics(formats, section, cache).map_err(CliError::input)?;
     let about = formats.get(&section.format).map_err(CliError::input)?;
     let about = format!("{}: {}", about.name(), about.about());
     Ok(Seen {
-        survey: Survey::of(section, looked, statistics, about),
+        survey: Survey::of(section, inventory, statistics, about),
         section: section.clone(),
         chosen: None,
     })
@@ -99,7 +100,7 @@ fn of_section(section: &Dataset, lab: &Lab) -> Result<Seen, CliError> {
 /// What lies at a path, and what follows from it.
 struct FoundHere {
     found: Found,
-    looked: Looked,
+    inventory: Inventory,
     chosen: Chosen,
 }
 
@@ -134,12 +135,14 @@ fn chosen(
         channels: value_of(&given, "dataset.channels", "1 or 3")?,
         most,
     };
-    let found = survey::find(formats, path, cache).map_err(CliError::input)?;
-    let looked = survey::look(formats, &found.section, cache).map_err(CliError::input)?;
-    let chosen = survey::choose(&found.section, &looked.pictures, wanted);
+    let columns = columns_of(&given, lab)?;
+    let found = survey::find(formats, path, columns.as_ref(), cache).map_err(CliError::input)?;
+    let inventory =
+        survey::take_inventory(formats, &found.section, cache).map_err(CliError::input)?;
+    let chosen = survey::choose(&found.section, &inventory.pictures, wanted);
     Ok(FoundHere {
         found,
-        looked,
+        inventory,
         chosen,
     })
 }
@@ -148,13 +151,13 @@ fn chosen(
 fn measured(here: FoundHere, lab: &Lab) -> Result<Seen, CliError> {
     let FoundHere {
         found,
-        looked,
+        inventory,
         mut chosen,
     } = here;
     let (formats, cache) = (&lab.components().formats, &lab.host().cache);
     let statistics = survey::statistics(formats, &chosen.section, cache);
     let statistics = statistics.map_err(CliError::input)?;
-    let mut survey = Survey::of(&chosen.section, looked, statistics, found.layout);
+    let mut survey = Survey::of(&chosen.section, inventory, statistics, found.layout);
     survey.notes.extend(found.notes);
     chosen.section.mean.clone_from(&survey.mean);
     chosen.section.std.clone_from(&survey.std);
@@ -190,7 +193,8 @@ pub fn for_model(
     let path = env.folder.join(path);
     let given = parse_overrides(overrides).map_err(CliError::config)?;
     check_found(&path, &given)?;
-    let found = survey::find(formats, &path, cache).map_err(CliError::input)?;
+    let columns = columns_of(&given, lab)?;
+    let found = survey::find(formats, &path, columns.as_ref(), cache).map_err(CliError::input)?;
     let own = model.info().dataset();
     let section = Dataset {
         channels: own.channels,
@@ -245,6 +249,17 @@ fn check_found(path: &Path, given: &[Override]) -> Result<(), CliError> {
             path.display()
         ))),
     }
+}
+
+/// The names of columns that overrides give: a table can only be looked at once they are known.
+fn columns_of(given: &[Override], lab: &Lab) -> Result<Option<Columns>, CliError> {
+    let named = (given.iter()).filter(|one| one.key().starts_with("dataset.columns"));
+    let named: Vec<String> = named
+        .map(|one| format!("{}={}", one.key(), one.text()))
+        .collect();
+    // Nothing else of this section is looked at.
+    let any = Dataset::shipped("fashion_mnist_mini").map_err(CliError::caused)?;
+    Ok(overridden(&any, &named, lab)?.columns)
 }
 
 /// A section as overrides change it.

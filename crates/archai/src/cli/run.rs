@@ -229,13 +229,10 @@ impl<'a> Live<'a> {
     /// A run is a run without its page, too: what goes wrong is said, and nothing fails.
     fn write_pages(&self, lab: &Lab, outcome: &Outcome) {
         for written in report::of_outcome(lab, outcome) {
-            match written {
-                Ok(path) => self
-                    .terminal
-                    .tell(&format!("  a page to look at: {}", path.display())),
-                Err(why) => self.terminal.say(&format!(
+            if let Err(why) = written {
+                self.terminal.say(&format!(
                     "  warning: a page of the run was not written: {why}"
-                )),
+                ));
             }
         }
     }

@@ -3,12 +3,16 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use archai_lab::rundir::{REPORT_FILE, SUMMARY_FILE};
 use archai_lab::summary::time;
 use archai_lab::{Outcome, RunMode};
 use archai_spec::numbers::{millions, percent, thousands};
 use serde_json::{Value, json};
 
 use super::text::{self, wrapped};
+
+/// How many files of a run are named; a gallery has many.
+const MOST_FILES: usize = 8;
 
 /// How wide texts are that go to no terminal.
 const USUAL_WIDTH: usize = 80;
@@ -44,25 +48,31 @@ pub fn for_terminal(outcomes: &[Outcome], mode: Option<RunMode>, screen: &Screen
     if *is_short {
         return out;
     }
-    for outcome in outcomes {
-        for (dir, files) in outcome.places() {
-            let _ = writeln!(out, "\n{}/", dir.display());
-            let names = files.iter().map(|(name, _)| name.chars().count());
-            let column = names.max().unwrap_or(0);
-            for (name, what) in files {
-                let line = format!("  {name:<column$}  {what}");
-                let _ = writeln!(out, "{}", wrapped(&line, width, column + 4));
-            }
+    let is_single = outcomes.len() == 1;
+    for (dir, mut files) in outcomes.iter().flat_map(Outcome::essentials) {
+        let _ = writeln!(out, "\n{}/", dir.display());
+        // Of many runs the summaries say it.
+        files.retain(|_| is_single);
+        let left_out = files.len().saturating_sub(MOST_FILES);
+        files.truncate(MOST_FILES);
+        if dir.join(REPORT_FILE).is_file() {
+            files.push((REPORT_FILE.into(), "a page to look at".into()));
         }
-    }
-    for outcome in outcomes {
-        let usages = outcome.usages();
-        if !usages.is_empty() {
-            let _ = writeln!(out, "\nTo load the trained network:");
+        if dir.join(SUMMARY_FILE).is_file() {
+            let more = match left_out {
+                0 => String::new(),
+                n => format!(", {n} more networks among them"),
+            };
+            files.push((
+                SUMMARY_FILE.into(),
+                format!("what all files here are{more}"),
+            ));
         }
-        let column = usages.iter().map(|(name, _)| name.chars().count()).max();
-        for (name, code) in usages {
-            let _ = writeln!(out, "  {name:<0$}  {code}", column.unwrap_or(0));
+        let names = files.iter().map(|(name, _)| name.chars().count());
+        let column = names.max().unwrap_or(0);
+        for (name, what) in files {
+            let line = format!("  {name:<column$}  {what}");
+            let _ = writeln!(out, "{}", wrapped(&line, width, column + 4));
         }
     }
     let mode = match mode {

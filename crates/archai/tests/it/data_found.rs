@@ -251,3 +251,33 @@ fn mistakes_are_told_before_pictures_are_looked_at() {
     }
     assert!(!world.path("logdir").exists());
 }
+
+/// A table whose columns have names of its own: what the error says to do works, on the command line too.
+#[test]
+fn columns_are_named_on_the_command_line() {
+    let world = World::new();
+    let mut table = "shot,kind of thing\n".to_string();
+    for n in 0..24 {
+        let class = n % 3;
+        let name = format!("{n}.png");
+        picture(class, n as u32, [40, 36])
+            .save(world.path(&name))
+            .unwrap();
+        table += &format!("{name},{}\n", CLASSES[class]);
+    }
+    let table = world.write("shots.csv", &table);
+    (world.run(&["data", "inspect", &table])).fails(2, &["dataset.columns.image"]);
+    let columns = [
+        "--dataset.columns.image=shot",
+        "--dataset.columns.label",
+        "kind of thing",
+    ];
+    let inspected = world.run(&[&["data", "inspect", &table, "--json"][..], &columns].concat());
+    let inspected: serde_json::Value = serde_json::from_str(&inspected.ok()).unwrap();
+    let names = inspected["classes"].as_array().unwrap().iter();
+    let names: Vec<&str> = names.map(|class| class["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["circle", "cross", "square"]);
+    let run = ["run", "--data", &table, "--smoke", "--dry-run"];
+    let done = world.run(&[&run[..], &columns].concat());
+    assert!(done.ok().contains("shots"));
+}

@@ -4,9 +4,15 @@
 use std::io::{Read, Write};
 use std::num::NonZero;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use archai::spec::desc::DartsModelDescBuilder;
+use archai::{
+    Algorithm, EngineError, ExperimentRunner, Lab, ModelDescBuilder, NoSettings, Step,
+    TrainerHooks, settings,
+};
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 
 use crate::run::TINY;
@@ -224,6 +230,82 @@ fn epoch(rows: &[String]) -> Option<(usize, u64)> {
 
 fn holds(rows: &[String], text: &str) -> bool {
     rows.iter().any(|row| row.contains(text))
+}
+
+/// An algorithm whose training panics in its second epoch.
+struct Fragile;
+
+impl ExperimentRunner for Fragile {
+    fn model_desc_builder(&self) -> Box<dyn ModelDescBuilder> {
+        Box::new(DartsModelDescBuilder)
+    }
+
+    fn trainer_hooks(
+        &self,
+        _: &settings::Search,
+    ) -> Result<Vec<Box<dyn TrainerHooks>>, EngineError> {
+        Ok(vec![Box::new(Fragile)])
+    }
+}
+
+impl TrainerHooks for Fragile {
+    fn pre_step(&mut self, step: &mut Step<'_>) -> Result<(), EngineError> {
+        assert!(step.epoch < 1, "it broke");
+        Ok(())
+    }
+}
+
+/// The command line of a program with that algorithm.
+#[test]
+#[ignore = "a program for the test below, which runs it in a terminal of its own"]
+fn program() -> ExitCode {
+    let Ok(config) = std::env::var(CONFIG) else {
+        return ExitCode::SUCCESS;
+    };
+    let fragile = Algorithm::new("fragile", "breaks", |_: NoSettings| Fragile);
+    let epochs = "nas.search.trainer.epochs=3";
+    let arguments = [
+        "fragile",
+        "run",
+        "--algos",
+        "fragile",
+        "--smoke",
+        "--config",
+        &config,
+        "--threads",
+        "1",
+        epochs,
+    ];
+    archai::cli::run_as(
+        Lab::builtin().with_algorithm(fragile),
+        arguments.map(String::from).to_vec(),
+    )
+}
+
+/// Where the program above finds the name of its configuration.
+const CONFIG: &str = "ARCHAI_TEST_CONFIG";
+
+/// A panic is read where it stands: the block is gone, the cursor is back, and keys are shown again.
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    let world = World::new();
+    let config = world.write(
+        "tiny.yaml",
+        &TINY.replace("    darts: {second_order: false}\n", ""),
+    );
+    let program = std::env::current_exe().unwrap();
+    let args = ["--ignored", "--exact", "terminal::program", "--nocapture"];
+    let env = [(CONFIG, config.as_str())];
+    let mut session = Session::start(&world, &program, &args, &env, (24, 80));
+    assert_ne!(session.end(), 0);
+    let rows = session.rows();
+    assert!(
+        holds(&rows, "it broke") || session.raw().contains("it broke"),
+        "{}",
+        rows.join("\n")
+    );
+    assert_eq!(epoch(&rows), None, "{}", rows.join("\n"));
+    session.is_in_order();
 }
 
 #[test]
