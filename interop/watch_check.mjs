@@ -52,11 +52,16 @@ const address = (program) => until("an address", () => {
 
 const faults = [];
 let expected = false;
+let step = "";
+const doing = (what) => {
+  step = what;
+  console.log(what);
+};
 const open = async (browser, url, options = {}) => {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, colorScheme: "light", ...options });
   const page = await context.newPage();
   // While a server is known to be gone, the browser complains about that.
-  const note = (text) => { if (!(expected && /ERR_CONNECTION|ERR_INCOMPLETE/.test(text))) faults.push(text); };
+  const note = (text) => { if (!(expected && /ERR_CONNECTION|ERR_INCOMPLETE/.test(text))) faults.push(`while ${step}: ${text}`); };
   page.on("console", (message) => { if (message.type() === "error") note(`console: ${message.text()}`); });
   page.on("pageerror", (error) => note(`script: ${error}`));
   page.on("request", (request) => {
@@ -95,7 +100,7 @@ const state = (page) => text(page, ".now .state");
 const main = async () => {
   const browser = await playwright.chromium.launch({ executablePath: chromium, args: ["--no-sandbox"] });
 
-  console.log("a search is watched from its beginning");
+  doing("a search is watched from its beginning");
   const settings = [
     "--algos", "darts", "--logdir", logdir, "--exp-prefix", "live",
     "--nas.search.trainer.epochs", "40", "--nas.search.trainer.alpha_optimizer.lr", "0.05",
@@ -108,7 +113,7 @@ const main = async () => {
   await until("running", async () => await state(page) === "running");
   await until("live", async () => await text(page, "#link") === "live");
 
-  console.log("epochs arrive, architecture parameters move");
+  doing("epochs arrive, architecture parameters move");
   const epoch = async () => Number((await text(page, ".now strong")).match(/epoch (\d+) of 40/)?.[1] ?? 0);
   const first = await epoch();
   await until("three epochs", async () => await epoch() >= Math.max(4, first + 2));
@@ -116,7 +121,7 @@ const main = async () => {
   const before = await until("the charts of the edges", alphas);
   await until("charts that move", async () => await alphas() !== before);
 
-  console.log("a line of the log is on the page within a second");
+  doing("a line of the log is on the page within a second");
   const log = path.join(search, "log.jsonl");
   const logged = () => [...fs.readFileSync(log, "utf8").matchAll(/epochs\/\d+\/train"/g)].length;
   const delays = [];
@@ -130,7 +135,7 @@ const main = async () => {
   console.log(`  after ${delays.join(", ")} ms`);
   assert(Math.min(...delays) < 1000, `a line took ${delays} ms`);
 
-  console.log("the slider shows other cells, and stays where it is");
+  doing("the slider shows other cells, and stays where it is");
   await page.emulateMedia({ reducedMotion: "reduce" });
   await until("a slider", () => page.evaluate(() => document.querySelector("#cells input[type=range]")?.max >= 1));
   const shown = () => page.evaluate(() => [...document.querySelectorAll("#cells .frame")].find((f) => !f.hidden)?.dataset.name);
@@ -152,7 +157,7 @@ const main = async () => {
   await page.evaluate(() => scrollTo(0, 0));
   await look(page, "run");
 
-  console.log("it is stopped from its page");
+  doing("it is stopped from its page");
   expected = true;
   await page.locator("[data-stop]").click();
   await page.screenshot({ path: path.join(pictures, "stop.png") });
@@ -164,7 +169,7 @@ const main = async () => {
   await page.context().close();
   expected = false;
 
-  console.log("another server shows it, resumed and going on");
+  doing("another server shows it, resumed and going on");
   const server = start(["watch", logdir]);
   const url = await address(server);
   page = await open(browser, url);
@@ -176,13 +181,13 @@ const main = async () => {
   await until("running again", async () => await state(page) === "running");
   await until("an epoch more", async () => await epoch() > Number(stopped.match(/epoch (\d+)/)[1]));
 
-  console.log("and is stopped from there");
+  doing("and is stopped from there");
   await page.locator("[data-stop]").click();
   await page.locator("dialog button[value=yes]").click();
   await until("interrupted, on the page", async () => await state(page) === "interrupted");
   assert.equal(await resumed.ended, 130, resumed.said);
 
-  console.log("the rest of it, and its evaluation");
+  doing("the rest of it, and its evaluation");
   resumed = start(["resume", search]);
   await until("the evaluation goes on", async () => (await text(page, ".now")).includes("The evaluation goes on"), 300);
   await page.locator(".now .note a").click();
@@ -196,7 +201,7 @@ const main = async () => {
   const onnx = await (await download).path();
   assert.deepEqual(fs.readFileSync(onnx), fs.readFileSync(path.join(logdir, `${NAME}_eval`, "model.onnx")));
 
-  console.log("runs are listed, ordered, filtered, compared");
+  doing("runs are listed, ordered, filtered, compared");
   start(["run", "--algos", "random", "--logdir", logdir, "--exp-prefix", "live", "--no-eval", "--smoke"]);
   start(["run", "--algos", "darts", "--logdir", logdir, "--exp-prefix", "seed7", "--no-eval", "--seed", "7",
     "--nas.search.trainer.epochs", "6", "--nas.search.loader.dataset.max_batches", "12", "--nas.search.loader.train_batch", "16"]);
@@ -232,7 +237,7 @@ const main = async () => {
   await page.goto(`file://${path.join(search, "report.html")}`);
   await look(page, "report", ["light", "dark"], [1280, 390]);
 
-  console.log("a search of full size: 50 epochs of 391 steps, each logged");
+  doing("a search of full size: 50 epochs of 391 steps, each logged");
   const full = path.join(logdir, "darts_fashion_mnist_mini_full_search");
   fs.cpSync(search, full, { recursive: true });
   const lines = fs.readFileSync(log, "utf8").split("\n");
@@ -259,6 +264,7 @@ const main = async () => {
   assert(took < 1500, "it took too long");
   assert(memory < 100, "the server takes too much memory");
 
+  expected = true;
   server.child.kill("SIGINT");
   assert.equal(await server.ended, 0, server.said);
   await browser.close();

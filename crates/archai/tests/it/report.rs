@@ -115,14 +115,17 @@ fn runs_have_pages() {
         "logdir/darts_fashion_mnist_mini_a_search",
         "logdir/darts_fashion_mnist_mini_a_eval",
     );
-    for dir in [search, eval] {
-        assert!(
-            done.err.contains(&format!("{dir}/report.html")),
-            "{}",
-            done.err
-        );
+    let closing = done.ok();
+    for (dir, names) in [
+        (search, &["report.html "][..]),
+        (eval, &["report.html ", "summary.md "]),
+    ] {
+        let (_, files) = closing.split_once(&format!("{dir}/\n")).unwrap();
+        let files = files.split("\n\n").next().unwrap();
+        for name in names {
+            assert!(files.contains(name), "{name} is missing in:\n{files}");
+        }
     }
-    done.ok();
     let read = |name: &str| std::fs::read_to_string(world.path(name)).unwrap();
     let page = |dir: &str| read(&format!("{dir}/report.html"));
     assert!(page(search).contains("<h1>darts on fashion_mnist_mini: the search</h1>"));
