@@ -262,7 +262,7 @@ impl<'a> Run<'a> {
     fn notes(&self) -> Markup {
         html! {
             @if self.started.as_ref().is_some_and(Started::is_toy) {
-                p.note { "This was not a run with the published settings (" code { "--full" } "): small networks, few images, few epochs. Its figures show that everything works, not what the algorithm can do." }
+                p.note { "These are not the published settings (" code { "--full" } "), but small networks, few images, few epochs. Its figures show that everything works, not what the algorithm can do." }
             }
             @for problem in &self.problems { p.note { (problem) } }
         }

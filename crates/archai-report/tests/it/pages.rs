@@ -72,7 +72,7 @@ fn a_search_says_what_was_found_and_how_it_went() {
             "sep_conv_3x3",
             "nas.search.trainer.epochs",
             "archai run --algos=darts",
-            "This was not a run with the published settings",
+            "These are not the published settings",
             "final_model_desc.yaml",
         ],
     );
