@@ -50,7 +50,7 @@ pub enum Works {
 /// let dir = tempfile::tempdir()?;
 /// let host = archai_lab::Host::default();
 /// assert_eq!(archai_lab::runs::worker_in(dir.path(), &host)?, None);
-/// # Ok::<(), archai_lab::LabError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
