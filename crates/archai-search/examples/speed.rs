@@ -135,14 +135,22 @@ fn main() -> Result<(), Box<dyn Error>> {
             if value("--only").is_some_and(|only| only != optimiser) {
                 continue;
             }
-            println!("  {optimiser:8} {:>10.1} proposals a second", speed(&space, optimiser, trials)?);
+            println!(
+                "  {optimiser:8} {:>10.1} proposals a second",
+                speed(&space, optimiser, trials)?
+            );
         }
     }
     let mut rng = Key::new(1).rng();
-    let points: Vec<[f64; 2]> = (0..10_000).map(|_| [rng.uniform_f64(), rng.uniform_f64()]).collect();
+    let points: Vec<[f64; 2]> = (0..10_000)
+        .map(|_| [rng.uniform_f64(), rng.uniform_f64()])
+        .collect();
     let points: Vec<&[f64]> = points.iter().map(<[f64; 2]>::as_slice).collect();
     let begin = Instant::now();
     let kept = front::non_dominated(&points).len();
-    println!("front of 10000 points ({kept} kept): {:.2} ms", 1e3 * begin.elapsed().as_secs_f64());
+    println!(
+        "front of 10000 points ({kept} kept): {:.2} ms",
+        1e3 * begin.elapsed().as_secs_f64()
+    );
     Ok(())
 }

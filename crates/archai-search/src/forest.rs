@@ -100,25 +100,25 @@ impl Forest {
     ) -> Self {
         assert_eq!(table.len(), targets.len(), "one target for each row");
         let (n, width) = (table.len(), table.width);
-        let mut columns = vec![0f32; n * width];
-        for i in 0..n {
-            for (c, value) in table.row(i).iter().enumerate() {
-                columns[c * n + i] = *value;
-            }
-        }
-        let varied: Vec<u32> = (0..width)
-            .filter(|c| {
-                let column = &columns[c * n..(c + 1) * n];
-                column.iter().any(|value| *value != column[0])
-            })
-            .map(|c| c as u32)
+        let columns = Columns::of(table);
+        let varied: Vec<u32> = (0..width as u32)
+            .filter(|c| columns.levels[*c as usize].len() > 1)
             .collect();
+        // Sums of whole numbers do not depend on their order, so that several are made at once.
+        let most = targets.iter().fold(0.0, |most: f64, t| most.max(t.abs()));
+        let unit = match most > 0.0 && most.is_finite() {
+            true => f64::from(i32::MAX) / (most * n as f64),
+            false => 1.0,
+        };
+        let whole: Vec<i32> = targets.iter().map(|t| (t * unit) as i32).collect();
         let tries = ((growth.columns * varied.len() as f64).ceil() as usize).max(1);
         let trees = numbers.into_iter().map(|number| {
             let mut grower = Grower {
                 columns: &columns,
-                n,
                 targets,
+                whole: &whole,
+                codes: vec![0; n],
+                goals: vec![0; n],
                 tries,
                 split: growth.split.max(2),
                 rng: key.with(number).rng(),
@@ -166,41 +166,85 @@ fn value(tree: &[Node], row: &[f32]) -> f64 {
 /// Nodes below one another at most: random thresholds halve a node's rows in a few steps, so trees of a million rows stay below.
 const MAX_DEPTH: usize = 200;
 
-struct Grower<'a> {
-    columns: &'a [f32],
+/// A table column by column, each value as the place that it has among the column's different values: a column of a thousand
+/// rows then fits into the fastest cache.
+struct Columns {
     n: usize,
+    codes: Vec<u32>,
+    /// The different values of each column, in ascending order.
+    levels: Vec<Vec<f32>>,
+}
+
+impl Columns {
+    fn of(table: &Table) -> Self {
+        let n = table.len();
+        let (mut codes, mut levels) = (Vec::with_capacity(n * table.width), Vec::new());
+        let mut column = vec![0f32; n];
+        for c in 0..table.width {
+            for (i, value) in column.iter_mut().enumerate() {
+                *value = table.values[i * table.width + c];
+            }
+            let mut different = column.clone();
+            different.sort_by(f32::total_cmp);
+            different.dedup();
+            codes.extend(
+                (column.iter()).map(|v| different.partition_point(|level| level < v) as u32),
+            );
+            levels.push(different);
+        }
+        Columns { n, codes, levels }
+    }
+
+    fn codes(&self, column: u32) -> &[u32] {
+        &self.codes[column as usize * self.n..][..self.n]
+    }
+}
+
+struct Grower<'a> {
+    columns: &'a Columns,
     targets: &'a [f64],
+    /// The targets in such a unit that no sum of them is too large.
+    whole: &'a [i32],
     tries: usize,
     split: usize,
     rng: Rng,
     nodes: Vec<Node>,
+    /// Of the rows of the present node: the codes in the present column, and the targets.
+    codes: Vec<u32>,
+    goals: Vec<i32>,
 }
 
 impl Grower<'_> {
     /// Grows what is below a node. `open` are the columns that may still differ among its rows.
     fn grow(&mut self, node: usize, depth: usize, rows: &mut [u32], mut open: Vec<u32>) {
+        let (n, columns) = (rows.len(), self.columns);
         let target = |row: &u32| self.targets[*row as usize];
-        let sum: f64 = rows.iter().map(target).sum();
-        self.nodes[node].value = match rows.len() {
+        self.nodes[node].value = match n {
             0 => 0.0,
-            n => sum / n as f64,
+            n => rows.iter().map(target).sum::<f64>() / n as f64,
         };
         let pure = rows.iter().all(|row| target(row) == target(&rows[0]));
-        if rows.len() < self.split || pure || depth == MAX_DEPTH {
+        if n < self.split || pure || depth == MAX_DEPTH {
             return;
         }
-        let mut best: Option<(f64, u32, f32)> = None;
+        for (goal, row) in self.goals.iter_mut().zip(rows.iter()) {
+            *goal = self.whole[*row as usize];
+        }
+        let goals = &self.goals[..n];
+        let sum: i32 = goals.iter().sum();
+        let mut best: Option<(f64, u32, u32, f32)> = None;
         let (mut left, mut looked) = (open.len(), 0);
         while left > 0 && looked < self.tries {
             let drawn = self.rng.uniform_u32_below(left as u32) as usize;
             left -= 1;
             open.swap(drawn, left);
-            let column = &self.columns[open[left] as usize * self.n..][..self.n];
-            let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
-            for row in rows.iter() {
-                let value = column[*row as usize];
-                low = low.min(value);
-                high = high.max(value);
+            let column = columns.codes(open[left]);
+            let codes = &mut self.codes[..n];
+            let (mut low, mut high) = (u32::MAX, 0);
+            for (code, row) in codes.iter_mut().zip(rows.iter()) {
+                *code = column[*row as usize];
+                low = low.min(*code);
+                high = high.max(*code);
             }
             if low >= high {
                 // The same in all rows here, so in all rows of what is below too.
@@ -208,33 +252,35 @@ impl Grower<'_> {
                 continue;
             }
             looked += 1;
-            let threshold = low + (high - low) * (1.0 - self.rng.uniform_f64()) as f32;
-            let (mut below, mut below_sum) = (0usize, 0.0);
-            for row in rows.iter() {
-                if column[*row as usize] < threshold {
-                    below += 1;
-                    below_sum += self.targets[*row as usize];
-                }
+            let levels = &columns.levels[open[left] as usize];
+            let (least, most) = (levels[low as usize], levels[high as usize]);
+            let threshold = least + (most - least) * (1.0 - self.rng.uniform_f64()) as f32;
+            let cut = levels.partition_point(|level| *level < threshold) as u32;
+            let (mut below, mut below_sum) = (0i32, 0i32);
+            for (code, goal) in codes.iter().zip(goals) {
+                // Without a branch, which could not be foretold.
+                let mask = -i32::from(*code < cut);
+                below -= mask;
+                below_sum += goal & mask;
             }
-            let beyond = rows.len() - below;
+            let beyond = n as i32 - below;
             if below == 0 || beyond == 0 {
                 continue;
             }
-            let beyond_sum = sum - below_sum;
-            // What the variance loses, up to a constant.
-            let gain =
-                below_sum * below_sum / below as f64 + beyond_sum * beyond_sum / beyond as f64;
-            if best.is_none_or(|(most, _, _)| gain > most) {
-                best = Some((gain, open[left], threshold));
+            let square = |sum: i32, n: i32| f64::from(sum) * f64::from(sum) / f64::from(n);
+            // What the variance loses, up to a constant and a factor.
+            let gain = square(below_sum, below) + square(sum - below_sum, beyond);
+            if best.is_none_or(|(most, ..)| gain > most) {
+                best = Some((gain, open[left], cut, threshold));
             }
         }
-        let Some((_, column, threshold)) = best else {
+        let Some((_, column, cut, threshold)) = best else {
             return;
         };
-        let values = &self.columns[column as usize * self.n..][..self.n];
+        let codes = columns.codes(column);
         let mut middle = 0;
-        for i in 0..rows.len() {
-            if values[rows[i] as usize] < threshold {
+        for i in 0..n {
+            if codes[rows[i] as usize] < cut {
                 rows.swap(i, middle);
                 middle += 1;
             }
