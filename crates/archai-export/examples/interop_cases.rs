@@ -105,7 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 const N_IMAGES: usize = 3;
 
 /// Most members of each space of discrete search: they are larger than the other networks.
-const MEMBERS: usize = 5;
+const MEMBERS: usize = 3;
 
 /// Most parameters of a published network among the cases.
 const MAX_PARAMS: u64 = 1_500_000;

@@ -369,7 +369,7 @@ mod tests {
         assert!(with("act", ParamValue::Text("reul".into())).contains("did you mean `relu`?"));
         let gate = ParamValue::Text("sigmod".into());
         let gated = OpDesc::new("squeeze_excite", 6, 6).with_param("gate", gate);
-        assert!(problem(gated).contains("has no gate `sigmod`; did you mean `sigmoid`?"));
+        assert!(problem(gated).contains("has no gate `sigmod`; did you mean `sigmoid`"));
         assert!(problem(OpDesc::new("dwconv", 6, 8)).contains("keeps its channels"));
         assert!(problem(OpDesc::new("dense", 6, 8).with_stride(2)).contains("has no stride"));
     }
