@@ -52,7 +52,7 @@ fn exp(x: f32) -> f32 {
 #[inline(always)]
 fn scaled_erfc(z: f32) -> f32 {
     let t = 1.0 / (1.0 + 0.3 * z);
-    let mut sum = -0.130_558_59_f32;
+    let mut sum = -0.130_558_6_f32;
     for factor in [
         0.490_735_6,
         -0.523_299_14,
