@@ -234,8 +234,8 @@ fn a_dropout_keeps_its_share_in_training_and_all_else_otherwise() {
         let make = |desc: &OpDesc| SingleOp::new(desc, 1, true, &registry, &compute, 1).unwrap();
         let (mut op, mut plain) = (make(&desc), make(&plain));
         let x = compute.tensor((0..4000).map(|i| f64::from(i % 17) - 8.2).collect(), shape);
-        let expected = to_host(&plain.forward(&[x.clone()], None, Mode::Evaluation));
-        let evaluated = to_host(&op.forward(&[x.clone()], None, Mode::Evaluation));
+        let expected = to_host(&plain.forward(std::slice::from_ref(&x), None, Mode::Evaluation));
+        let evaluated = to_host(&op.forward(std::slice::from_ref(&x), None, Mode::Evaluation));
         assert_eq!(evaluated, expected);
         let trained = to_host(&op.forward(&[x], None, Mode::Training));
         let kept = trained.iter().filter(|v| **v != 0.0).count();
