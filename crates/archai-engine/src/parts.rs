@@ -37,6 +37,14 @@ pub(crate) struct Frozen {
     pub norms: HashSet<usize>,
     /// Edges that drop-path leaves alone, as cell, node and edge.
     pub edges: HashSet<[usize; 3]>,
+    parts: Vec<Part>,
+}
+
+impl Frozen {
+    /// Whether a layer belongs to it.
+    pub fn covers(&self, layer: &str) -> bool {
+        self.parts.iter().any(|part| part.covers(layer))
+    }
 }
 
 impl Parts {
@@ -156,6 +164,7 @@ impl Parts {
             }),
             norms: norms.map(|(i, _)| i).collect(),
             edges,
+            parts: self.freeze.clone(),
         })
     }
 }

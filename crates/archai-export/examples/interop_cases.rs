@@ -34,7 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: interop_cases DIR [--networks N]".into()),
     };
     let catalog = cases::catalog();
-    let ops = cases::ops(&catalog);
+    let mut ops = cases::ops(&catalog);
+    ops.extend(cases::parametric(&catalog));
+    let searched = cases::searched(n.min(MEMBERS));
     let drawn = cases::drawn(n, &catalog);
     // What is computed in 64-bit loops has to be small.
     let mut zoo = cases::of_zoo(&catalog);
@@ -50,7 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         is_small
     });
     let mut written = 0;
-    for (i, case) in ops.iter().chain(&drawn).chain(&zoo).enumerate() {
+    let all = ops.iter().chain(&drawn).chain(&searched).chain(&zoo);
+    for (i, case) in all.enumerate() {
         // Every second network has its norms folded.
         let options = Options {
             fold_norms: i % 2 == 1,
@@ -101,6 +104,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Images of a case: as many as no axis of a network has.
 const N_IMAGES: usize = 3;
 
+/// Most members of each space of discrete search: they are larger than the other networks.
+const MEMBERS: usize = 3;
+
 /// Most parameters of a published network among the cases.
 const MAX_PARAMS: u64 = 1_500_000;
 
@@ -148,6 +154,10 @@ fn write_with(
     let graph = case.desc.lower(catalog)?.inference();
     let state = cases::trained(&graph, 11);
     let image = case.desc.input;
+    let of_channels = |numbers: [f32; 3]| {
+        let numbers = numbers.into_iter().cycle();
+        numbers.take(image.channels).collect::<Vec<f32>>()
+    };
     let info = ModelInfo {
         class_names: (0..case.desc.n_classes)
             .map(|i| format!("class {i}"))
@@ -155,8 +165,8 @@ fn write_with(
         n_classes: case.desc.n_classes,
         channels: image.channels,
         size: [image.height, image.width],
-        mean: vec![0.5, 0.25, 0.375][..image.channels].to_vec(),
-        std: vec![0.25, 0.5, 0.125][..image.channels].to_vec(),
+        mean: of_channels([0.5, 0.25, 0.375]),
+        std: of_channels([0.25, 0.5, 0.125]),
         transforms: vec!["normalise".to_string()],
         pictures: Default::default(),
         provenance: Default::default(),

@@ -231,6 +231,7 @@ impl<'a> Reference<'a> {
             // What is no number stays none.
             Layer::Relu => x.map(|v| if v < 0.0 { 0.0 } else { v }),
             Layer::Relu6 => x.map(|v| v.clamp(0.0, 6.0)),
+            Layer::Activation { function } => x.map(|v| function.apply(v)),
             Layer::Conv(conv) => self.conv(layer, conv, x, shape),
             Layer::Norm { .. } => self.norm(layer, x),
             Layer::MaxPool(p) => windows(x, shape, p, |seen| {
@@ -295,6 +296,12 @@ impl<'a> Reference<'a> {
                 Maps { shape, values }
             }
             Layer::Add => weighted_sum(shape, inputs.iter().map(|part| (1.0, *part))),
+            Layer::Scale => {
+                let factors = inputs[1];
+                Maps::from_fn(shape, |i, c, y, z| {
+                    x.at(i, c, y, z) * factors.at(i, c, 0, 0)
+                })
+            }
             Layer::Mix { places, of } => {
                 let name = &self.graph.values[layer.output].name;
                 let weights = layer.arch.and_then(|key| self.mixtures.get(&key));
@@ -306,7 +313,7 @@ impl<'a> Reference<'a> {
                 let parts = inputs.iter().zip(places);
                 weighted_sum(shape, parts.map(|(part, &place)| (weights[place], *part)))
             }
-            Layer::DropPath => x.clone(),
+            Layer::DropPath | Layer::Dropout { .. } => x.clone(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The layers of the network: each takes its numbers from the weights, by the name under which they are stored.
 
 use archai_kernels::FeatureMap;
-use archai_kernels::infer::{ConvSizes, Net, NetBuilder, PoolMode, PoolSizes};
+use archai_kernels::infer::{ConvSizes, Function, Net, NetBuilder, PoolMode, PoolSizes};
 
 pub use archai_kernels::infer::Value;
 
@@ -128,6 +128,31 @@ impl<'a> Builder<'a> {
 
     pub fn relu6(&mut self, x: Value) -> Result<Value, Error> {
         Ok(self.net.relu6(x)?)
+    }
+
+    pub fn hard_swish(&mut self, x: Value) -> Result<Value, Error> {
+        Ok(self.net.function(x, Function::HardSwish)?)
+    }
+
+    pub fn hard_sigmoid(&mut self, x: Value) -> Result<Value, Error> {
+        Ok(self.net.function(x, Function::HardSigmoid)?)
+    }
+
+    pub fn sigmoid(&mut self, x: Value) -> Result<Value, Error> {
+        Ok(self.net.function(x, Function::Sigmoid)?)
+    }
+
+    pub fn gelu(&mut self, x: Value) -> Result<Value, Error> {
+        Ok(self.net.function(x, Function::Gelu)?)
+    }
+
+    pub fn silu(&mut self, x: Value) -> Result<Value, Error> {
+        Ok(self.net.function(x, Function::Silu)?)
+    }
+
+    /// Each channel times its number among the factors.
+    pub fn scale(&mut self, x: Value, factors: Value) -> Result<Value, Error> {
+        Ok(self.net.scale(x, factors)?)
     }
 
     pub fn max_pool(&mut self, x: Value, kernel: usize, stride: usize, padding: usize) -> Result<Value, Error> {

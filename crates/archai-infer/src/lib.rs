@@ -18,11 +18,11 @@
 //! ```
 
 use archai_export::{NamedTensor, Weights};
-use archai_kernels::infer::{ConvSizes, Net, NetBuilder, PoolMode, PoolSizes, Value};
+use archai_kernels::infer::{ConvSizes, Function, Net, NetBuilder, PoolMode, PoolSizes, Value};
 use archai_kernels::{Exec, FeatureMap, Unsupported};
 use archai_spec::desc::Shape;
 use archai_spec::graph::{Graph, GraphLayer};
-use archai_spec::ops::{Layer, ParamKind, PoolShape};
+use archai_spec::ops::{Activation, Layer, ParamKind, PoolShape};
 
 /// Why a network cannot run, or cannot run on what it was given.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -114,6 +114,10 @@ impl Network {
                     reason: "its weights are architecture parameters of a search".to_string(),
                 });
             }
+            if layer.layer == Layer::Scale && inputs.len() != 2 {
+                let problem = "it reads maps and their factors, which are two values";
+                return Err(unfit(layer.output, problem.to_string()));
+            }
             let value = push(&mut net, layer, &inputs, &weights);
             values[layer.output] = Some(value.map_err(|e| unfit(layer.output, e.to_string()))?);
         }
@@ -199,6 +203,16 @@ fn push(
         }
         Layer::Relu => net.relu(x),
         Layer::Relu6 => net.relu6(x),
+        Layer::Activation { function } => {
+            let function = match function {
+                Activation::HardSwish => Function::HardSwish,
+                Activation::HardSigmoid => Function::HardSigmoid,
+                Activation::Sigmoid => Function::Sigmoid,
+                Activation::Gelu => Function::Gelu,
+                Activation::Silu => Function::Silu,
+            };
+            net.function(x, function)
+        }
         Layer::Conv(c) => {
             let sizes = ConvSizes {
                 channels: c.c_out,
@@ -232,7 +246,12 @@ fn push(
         Layer::PadChannels { before, after } => net.pad_channels(x, *before, *after),
         Layer::Concat => net.concat(inputs),
         Layer::Add => net.add(inputs),
-        // Graphs at inference have none of the first, and the others were refused before.
-        Layer::DropPath | Layer::Mix { .. } | Layer::Shift => Ok(x),
+        Layer::Scale => match inputs {
+            [x, factors] => net.scale(*x, *factors),
+            // Refused before.
+            _ => Ok(x),
+        },
+        // Graphs at inference have none of the first two, and the others were refused before.
+        Layer::DropPath | Layer::Dropout { .. } | Layer::Mix { .. } | Layer::Shift => Ok(x),
     }
 }

@@ -248,6 +248,11 @@ pub(crate) trait Isa: Copy {
     fn take_greater(v: Self::V, at: Self::V, best: Self::V, best_at: Self::V)
     -> (Self::V, Self::V);
     fn to_array(v: Self::V) -> [f32; LANES];
+    #[inline(always)]
+    fn from_array(v: &[f32; LANES]) -> Self::V {
+        // SAFETY: there are eight.
+        unsafe { Self::load(v, 0) }
+    }
     /// Eight bytes as floats.
     fn from_bytes(b: &[u8; LANES]) -> Self::V;
     /// Whole numbers from 0 to 255 as bytes.

@@ -61,8 +61,8 @@ pub struct GraphLayer {
     /// Whose architecture parameters a [`Layer::Mix`] weights its inputs with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<ArchKey>,
-    /// Whether it matters in training only: a layer of an auxiliary tower, or a mark of drop-path, which then gives back
-    /// its input. [`Graph::inference`] leaves them out.
+    /// Whether it matters in training only: a layer of an auxiliary tower, or drop-path and dropout, which give back their
+    /// input otherwise. [`Graph::inference`] leaves them out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_training: bool,
 }
@@ -96,7 +96,7 @@ impl Graph {
         counted.map(|l| l.cost).sum()
     }
 
-    /// The network as it is used once it is trained: without auxiliary towers and marks of drop-path.
+    /// The network as it is used once it is trained: without auxiliary towers, drop-path and dropout.
     ///
     /// # Panics
     /// If indices lead nowhere, as [`ModelDesc::lower`] makes none.
@@ -107,7 +107,7 @@ impl Graph {
         let mut places: Vec<Option<usize>> = vec![None; self.values.len()];
         places[0] = Some(0);
         for layer in &self.layers {
-            if layer.layer == Layer::DropPath {
+            if layer.layer.is_only_training() {
                 places[layer.output] = places[layer.inputs[0]];
                 continue;
             }
@@ -391,7 +391,7 @@ impl Lowering<'_> {
                 params: params.collect(),
                 cost,
                 arch: arch.map(|(_, key)| *key),
-                only_training: in_tower || step.layer == Layer::DropPath,
+                only_training: in_tower || step.layer.is_only_training(),
                 inputs: step.inputs,
                 output: i + 1,
                 layer: step.layer,

@@ -279,6 +279,12 @@ impl<'a> OpBuilder<'a> {
         &self.prefix
     }
 
+    /// The full name of a layer without parameters, numbered like the others of its kind.
+    pub(crate) fn layer_name(&mut self, kind: &'static str) -> String {
+        let name = self.number(kind);
+        self.path(&name)
+    }
+
     /// A name below this op's own.
     fn path(&self, name: &str) -> String {
         match self.prefix.as_str() {

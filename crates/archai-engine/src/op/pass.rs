@@ -101,6 +101,11 @@ impl<'a> Pass<'a> {
         self.is_training() && !self.frozen.is_some_and(is_frozen)
     }
 
+    /// Whether a layer of this name is not trained.
+    pub(crate) fn is_frozen(&self, layer: &str) -> bool {
+        self.frozen.is_some_and(|frozen| frozen.covers(layer))
+    }
+
     /// Keeps the outputs of the primitives of mixed ops.
     pub(crate) fn show_candidates(&mut self) {
         self.shown = Some(Shown::default());

@@ -2,12 +2,15 @@
 //! for which there is a kernel are computed as one; all others with the framework's operations, on every device and in
 //! every precision.
 
+use std::f64::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 use std::sync::Arc;
 
+use archai_data::rng::Key;
 use archai_kernels::{Exec, PoolKind};
 use archai_spec::desc::{OpDesc, OpInfo};
-use archai_spec::ops::{Layer, LayerList, PoolShape};
+use archai_spec::ops::{Activation, Layer, LayerList, PoolShape, Share};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, module, s};
 
@@ -105,6 +108,43 @@ enum Handle {
     Conv(Conv),
     Norm(Norm),
     Linear(Linear),
+    Dropout(Dropout),
+}
+
+/// A dropout: which numbers it sets to zero follows from its name, the step's key, and a number's place in its sample.
+#[derive(Debug)]
+struct Dropout {
+    name: String,
+    key: Key,
+    share: Share,
+}
+
+impl Dropout {
+    fn new(name: String, share: Share) -> Self {
+        let key = Key::new(0).with("dropout").with(name.as_str());
+        Dropout { name, key, share }
+    }
+
+    /// In a training step each sample draws from the step's key, wherever it stands in a chunk of the batch. Passes without a key, as
+    /// those of a finite difference, see the same zeros. What is not trained drops nothing.
+    fn forward(&self, pass: &Pass<'_>, x: Features) -> Features {
+        let shape = x.shape();
+        let keys = pass.sample_keys(self.key, shape[0]);
+        let Some(keys) = keys.filter(|_| !pass.is_frozen(&self.name)) else {
+            return x;
+        };
+        let keep = 1.0 - self.share.get();
+        let each = shape[1..].iter().product();
+        let mut factors = Vec::with_capacity(shape[0] * each);
+        for key in keys {
+            let mut rng = key.rng();
+            factors.extend((0..each).map(|_| match rng.uniform_f64() < keep {
+                true => 1.0 / keep,
+                false => 0.0,
+            }));
+        }
+        Features::from_nchw(x.nchw() * pass.compute().tensor::<4>(factors, shape))
+    }
 }
 
 /// Steps that one kernel can compute together, or one step.
@@ -236,6 +276,7 @@ impl Layered {
         match (layer, &self.handles[i]) {
             (Layer::Concat, _) => return Features::concat(inputs, pass.exec()),
             (Layer::Add, _) => return Features::sum(inputs),
+            (Layer::Scale, _) => return plain(inputs[0].nchw() * inputs[1].nchw()),
             _ => {}
         }
         let x = inputs.swap_remove(0);
@@ -247,6 +288,7 @@ impl Layered {
                 let y = linear.forward(pass, x.nchw().reshape([n, *n_in]));
                 plain(y.reshape([n, *n_out, 1, 1]))
             }
+            (Layer::Dropout { .. }, Handle::Dropout(dropout)) => dropout.forward(pass, x),
             _ => without_parameters(pass, layer, &x),
         }
     }
@@ -263,6 +305,9 @@ fn declare_step(layer: &Layer, b: &mut OpBuilder<'_>) -> Result<Handle, EngineEr
         Layer::Conv(shape) => Handle::Conv(b.conv(*shape)),
         Layer::Norm { channels, affine } => Handle::Norm(b.norm_with(*channels, *affine)),
         Layer::Linear { n_in, n_out, bias } => Handle::Linear(b.linear_with(*n_in, *n_out, *bias)),
+        Layer::Dropout { share } => {
+            Handle::Dropout(Dropout::new(b.layer_name(layer.name()), *share))
+        }
         Layer::Mix { .. } | Layer::DropPath => {
             return Err(EngineError::structure(format!(
                 "`{}` has a layer `{}` inside, which only stands between the ops of a network",
@@ -310,6 +355,7 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
         // The ReLU of a state is shared by all ops that read it, and so are its pools.
         Layer::Relu => x.relu(),
         Layer::Relu6 => plain(x.nchw().clamp(0.0, 6.0)),
+        Layer::Activation { function } => plain(activation(function, x.nchw())),
         Layer::MaxPool(window) => x.derive(Derived::MaxPool(window), |x| max_pool(x, window)),
         Layer::AvgPool {
             window,
@@ -345,8 +391,23 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
         | Layer::Linear { .. }
         | Layer::Concat
         | Layer::Add
+        | Layer::Scale
         | Layer::Mix { .. }
+        | Layer::Dropout { .. }
         | Layer::DropPath => unreachable!("`{}` was computed or refused before", layer.name()),
+    }
+}
+
+/// There is no kernel for these: both engines compute them with the framework's operations. GELU is written out, because the
+/// framework's own takes the gradient of another form on some devices.
+fn activation(function: Activation, x: Tensor<4>) -> Tensor<4> {
+    let hard_sigmoid = |x: Tensor<4>| (x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0);
+    match function {
+        Activation::HardSwish => x.clone() * hard_sigmoid(x),
+        Activation::HardSigmoid => hard_sigmoid(x),
+        Activation::Sigmoid => sigmoid(x),
+        Activation::Gelu => x.clone() * ((x * FRAC_1_SQRT_2).erf() + 1.0) * 0.5,
+        Activation::Silu => x.clone() * sigmoid(x),
     }
 }
 

@@ -208,6 +208,15 @@ fn fused_ops_are_the_plain_ones() {
                 check_op(&OpDesc::new(name, c, 14), 1, affine, input);
             }
             check_op(&OpDesc::new("prepr_reduce", c, 14), 1, affine, input);
+            // What has no kernel goes the way of plain ops, beside what has one.
+            for act in ["hswish", "gelu", "silu"] {
+                let act = ParamValue::Text(act.into());
+                for name in ["activation", "conv", "dwconv"] {
+                    let op = OpDesc::new(name, c, c).with_param("act", act.clone());
+                    check_op(&op, 1, affine, input);
+                }
+            }
+            check_op(&OpDesc::new("squeeze_excite", c, c), 1, affine, input);
             for name in [
                 "relu",
                 "bnrelu",

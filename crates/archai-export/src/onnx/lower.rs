@@ -4,11 +4,12 @@
 //! Maps are `[N, C, H, W]` in ONNX, too. Layers on maps of one pixel may be on `[N, C]` there: behind a flattened value all
 //! goes on with two axes for as long as it can, as a person would write it.
 
+use std::f64::consts::SQRT_2;
 use std::io;
 
 use archai_spec::desc::Shape;
 use archai_spec::graph::{Graph, GraphLayer};
-use archai_spec::ops::{Layer, ParamKind, PoolShape};
+use archai_spec::ops::{Activation, Layer, ParamKind, PoolShape};
 
 use super::proto::{self, DataType, Node, Tensor, ValueInfo, int};
 use crate::weights::NORM_EPSILON;
@@ -270,6 +271,10 @@ impl Writer<'_> {
                 });
                 node("Clip", &[&self.names[first], &min, &max])
             }
+            Layer::Activation { function } => {
+                axes = self.axes[first];
+                self.activation(*function, first, &out)
+            }
             Layer::Conv(conv) => {
                 let mut inputs = vec![self.maps(first)];
                 inputs.extend(self.params(layer));
@@ -338,7 +343,12 @@ impl Writer<'_> {
                 let op = if inputs.len() == 2 { "Add" } else { "Sum" };
                 node(op, &texts(&inputs))
             }
-            Layer::DropPath => {
+            Layer::Scale => {
+                let (inputs, alike) = self.alike(&layer.inputs);
+                axes = alike;
+                node("Mul", &texts(&inputs))
+            }
+            Layer::DropPath | Layer::Dropout { .. } => {
                 axes = self.axes[first];
                 node("Identity", &[&self.names[first]])
             }
@@ -352,6 +362,36 @@ impl Writer<'_> {
         };
         let value = ValueInfo::batched(&out, DataType::Float, &shape);
         self.out.value_info.push(value);
+    }
+
+    /// The last of the nodes that compute a function. `Gelu` is younger than these operators, and there is none for SiLU.
+    fn activation(&mut self, function: Activation, value: usize, out: &str) -> Node {
+        let x = self.names[value].clone();
+        match function {
+            Activation::HardSwish => Node::new("HardSwish", &[&x], out),
+            Activation::HardSigmoid => {
+                let node = Node::new("HardSigmoid", &[&x], out);
+                // What the operator takes without them is a fifth.
+                node.with_float("alpha", 1.0 / 6.0).with_float("beta", 0.5)
+            }
+            Activation::Sigmoid => Node::new("Sigmoid", &[&x], out),
+            Activation::Silu => {
+                let sigmoid = format!("{out}.sigmoid");
+                self.node(Node::new("Sigmoid", &[&x], &sigmoid));
+                Node::new("Mul", &[&x, &sigmoid], out)
+            }
+            Activation::Gelu => {
+                // x / √2, its error function, plus one, times x, halved: the order in which other programs know it again.
+                let of = |what: &str| format!("{out}.{what}");
+                let number = |name: &str, n: f64| Tensor::floats(&of(name), &[], &[n]);
+                let root = self.arithmetic("Div", &x, number("root", SQRT_2), &of("scaled"));
+                self.node(Node::new("Erf", &[&root], &of("erf")));
+                let plus = self.arithmetic("Add", &of("erf"), number("one", 1.0), &of("plus"));
+                self.node(Node::new("Mul", &[&x, &plus], &of("twice")));
+                let half = self.constant(number("half", 0.5));
+                Node::new("Mul", &[&of("twice"), &half], out)
+            }
+        }
     }
 
     /// Every `steps`-th place from `starts` to `ends` on some axes.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use archai_spec::graph::names;
-use archai_spec::ops::{Layer, PoolShape};
+use archai_spec::ops::{Activation, Layer, PoolShape};
 
 use super::expr::{Expr, camel};
 use super::layers::{Facts, Family};
@@ -725,6 +725,13 @@ fn kind(layer: &Layer) -> &'static str {
         Layer::Zero { .. } => "Zero",
         Layer::Relu => "Relu",
         Layer::Relu6 => "Relu6",
+        Layer::Activation { function } => match function {
+            Activation::HardSwish => "HardSwish",
+            Activation::HardSigmoid => "HardSigmoid",
+            Activation::Sigmoid => "Sigmoid",
+            Activation::Gelu => "Gelu",
+            Activation::Silu => "Silu",
+        },
         Layer::Conv(_) => "Conv",
         Layer::Norm { .. } => "Norm",
         Layer::MaxPool(_) => "MaxPool",
@@ -738,8 +745,10 @@ fn kind(layer: &Layer) -> &'static str {
         Layer::PadChannels { .. } => "Pad",
         Layer::Concat => "Concat",
         Layer::Add => "Add",
+        Layer::Scale => "Scale",
         Layer::Mix { .. } => "Mix",
         Layer::DropPath => "DropPath",
+        Layer::Dropout { .. } => "Dropout",
     }
 }
 
@@ -749,6 +758,7 @@ fn word(layer: &Layer) -> &'static str {
         Layer::Zero { .. } => "zeros",
         Layer::Relu => "ReLU",
         Layer::Relu6 => "ReLU6",
+        Layer::Activation { function } => function.title(),
         Layer::Conv(c) if c.groups > 1 && c.groups == c.c_in => "depthwise convolution",
         Layer::Conv(c) if c.kernel == [1, 1] => "1×1 convolution",
         Layer::Conv(_) => "convolution",
@@ -764,7 +774,9 @@ fn word(layer: &Layer) -> &'static str {
         Layer::PadChannels { .. } => "channels of zeros",
         Layer::Concat => "concatenation",
         Layer::Add => "sum",
+        Layer::Scale => "product",
         Layer::Mix { .. } => "mixture",
         Layer::DropPath => "drop-path",
+        Layer::Dropout { .. } => "dropout",
     }
 }

@@ -50,6 +50,11 @@ pub fn class(out: &mut String, facts: &Facts<'_>, scopes: &[Scope], class: &Clas
         .for_each(|line| write(out, line));
 }
 
+/// Whether it is a function of each number.
+fn is_activation(layer: &Layer) -> bool {
+    matches!(layer, Layer::Relu | Layer::Relu6 | Layer::Activation { .. })
+}
+
 /// The arguments that `forward` needs too: numbers of layers without parameters.
 fn kept<'a>(facts: &Facts<'_>, scope: &Scope, class: &'a Class) -> Vec<&'a str> {
     let items = scope.items.iter().zip(&class.pieces);
@@ -439,11 +444,11 @@ impl<'a> Flow<'a> {
         let mut breaks = HashSet::new();
         let first = self.live.first().and_then(|&i| self.layer(i));
         let (starts_with_relu, starts_with_norm) = match first {
-            Some(Layer::Relu | Layer::Relu6) => (true, false),
+            Some(layer) if is_activation(layer) => (true, false),
             Some(Layer::Norm { .. }) => (false, true),
             _ => (false, false),
         };
-        let is_relu = |layer: Option<&Layer>| matches!(layer, Some(Layer::Relu | Layer::Relu6));
+        let is_relu = |layer: Option<&Layer>| layer.is_some_and(is_activation);
         let is_norm = |layer: Option<&Layer>| matches!(layer, Some(Layer::Norm { .. }));
         for &item in &self.live {
             for &source in &self.class.reads[item] {

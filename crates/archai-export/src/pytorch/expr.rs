@@ -14,6 +14,8 @@ pub enum Expr {
     List(Vec<Expr>),
     /// `a + b`.
     Sum(Vec<Expr>),
+    /// `a * b`.
+    Product(Vec<Expr>),
     /// `a[:, 1:]`, `a.flatten(1)`: what stands behind a value.
     Then(Box<Expr>, String),
 }
@@ -53,8 +55,16 @@ impl Expr {
                 let terms: Vec<String> = terms.iter().map(Expr::line).collect();
                 terms.join(" + ")
             }
+            Expr::Product(factors) => {
+                let factor = |factor: &Expr| match factor {
+                    Expr::Sum(_) => format!("({})", factor.line()),
+                    _ => factor.line(),
+                };
+                let factors: Vec<String> = factors.iter().map(factor).collect();
+                factors.join(" * ")
+            }
             Expr::Then(inner, text) => match **inner {
-                Expr::Sum(_) => format!("({}){text}", inner.line()),
+                Expr::Sum(_) | Expr::Product(_) => format!("({}){text}", inner.line()),
                 _ => format!("{}{text}", inner.line()),
             },
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 use archai_spec::graph::Graph;
-use archai_spec::ops::{ConvShape, Layer, PoolShape};
+use archai_spec::ops::{Activation, ConvShape, Layer, PoolShape};
 
 use super::expr::Expr;
 
@@ -67,8 +67,11 @@ impl<'a> Facts<'a> {
                 Layer::GlobalMean | Layer::Flatten | Layer::Linear { .. } => true,
                 Layer::Relu
                 | Layer::Relu6
+                | Layer::Activation { .. }
                 | Layer::DropPath
+                | Layer::Dropout { .. }
                 | Layer::Add
+                | Layer::Scale
                 | Layer::Concat
                 | Layer::TakeChannels { .. } => all_flat,
                 Layer::Zero { .. }
@@ -90,7 +93,11 @@ impl<'a> Facts<'a> {
             let mut at = producer[value];
             while let Some(i) = at {
                 match graph.layers[i].layer {
-                    Layer::Flatten | Layer::Relu | Layer::Relu6 => {
+                    Layer::Flatten
+                    | Layer::Relu
+                    | Layer::Relu6
+                    | Layer::Activation { .. }
+                    | Layer::Dropout { .. } => {
                         at = producer[graph.layers[i].inputs[0]];
                     }
                     Layer::Linear { n_out, .. } if n_out == n_classes => {
@@ -173,12 +180,15 @@ impl<'a> Facts<'a> {
             Layer::PadChannels { before, after } => vec![(Channels, *before), (Channels, *after)],
             Layer::Relu
             | Layer::Relu6
+            | Layer::Activation { .. }
             | Layer::GlobalMean
             | Layer::Flatten
             | Layer::Concat
             | Layer::Add
+            | Layer::Scale
             | Layer::Mix { .. }
             | Layer::Shift
+            | Layer::Dropout { .. }
             | Layer::DropPath => Vec::new(),
         }
     }
@@ -197,6 +207,7 @@ impl<'a> Facts<'a> {
                 window,
                 count_include_pad,
             } => format!("{name} {}", *count_include_pad || window.padding == 0),
+            Layer::Dropout { share } => format!("{name} {share}"),
             _ => name.to_string(),
         }
     }
@@ -237,11 +248,13 @@ impl<'a> Facts<'a> {
             // What they read may have either form, and they give what they read.
             Layer::Relu
             | Layer::Relu6
+            | Layer::Activation { .. }
             | Layer::DropPath
+            | Layer::Dropout { .. }
             | Layer::TakeChannels { .. }
             | Layer::Flatten
             | Layer::Linear { .. } => inputs,
-            Layer::Add | Layer::Concat if flat => inputs,
+            Layer::Add | Layer::Concat | Layer::Scale if flat => inputs,
             _ => inputs.into_iter().enumerate().map(maps).collect(),
         };
         let n = |i: usize| numbers[i].as_str();
@@ -259,6 +272,9 @@ impl<'a> Facts<'a> {
             _ => {}
         }
         let x = inputs.remove(0);
+        if let (Layer::Scale, Some(factors)) = (&found.layer, inputs.pop()) {
+            return Expr::Product(vec![x, factors]);
+        }
         match &found.layer {
             Layer::Zero { .. } if n(0) == "1" => Expr::call("torch.zeros_like", [x]),
             Layer::Zero { .. } => {
@@ -267,6 +283,24 @@ impl<'a> Facts<'a> {
             }
             Layer::Relu => Expr::call("F.relu", [x]),
             Layer::Relu6 => Expr::call("F.relu6", [x]),
+            Layer::Activation { function } => {
+                let f = match function {
+                    Activation::HardSwish => "F.hardswish",
+                    Activation::HardSigmoid => "F.hardsigmoid",
+                    Activation::Sigmoid => "torch.sigmoid",
+                    Activation::Gelu => "F.gelu",
+                    Activation::Silu => "F.silu",
+                };
+                Expr::call(f, [x])
+            }
+            Layer::Dropout { share } => {
+                let args = [
+                    x,
+                    Expr::atom(share.to_string()),
+                    Expr::atom("self.training"),
+                ];
+                Expr::call("F.dropout", args)
+            }
             Layer::Conv(_) | Layer::Norm { .. } => Expr::call(module, [x]),
             Layer::Linear { .. } => {
                 let x = match self.flat[read[0]] {
@@ -303,8 +337,8 @@ impl<'a> Facts<'a> {
                 Expr::call("F.pad", [x, Expr::atom(sides)])
             }
             Layer::DropPath => Expr::call("self.drop_path", [x]),
-            // Two more are above, and the others are refused before anything is written.
-            Layer::Add | Layer::Concat | Layer::Mix { .. } | Layer::Shift => x,
+            // Three more are above, and the others are refused before anything is written.
+            Layer::Add | Layer::Concat | Layer::Scale | Layer::Mix { .. } | Layer::Shift => x,
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use archai_spec::graph::Graph;
-use archai_spec::ops::Layer;
 
 /// Layers that become one module, and modules inside it.
 #[derive(Clone, Debug)]
@@ -77,7 +76,7 @@ pub fn cut(graph: &Graph) -> Vec<Scope> {
     let name = |layer: usize| graph.values[graph.layers[layer].output].name.as_str();
     let in_tower = |layer: usize| {
         let layer = &graph.layers[layer];
-        layer.only_training && layer.layer != Layer::DropPath
+        layer.only_training && !layer.layer.is_only_training()
     };
     let mut below: BTreeMap<&str, Below> = BTreeMap::new();
     for (i, layer) in graph.layers.iter().enumerate() {

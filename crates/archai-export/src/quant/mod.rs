@@ -218,13 +218,16 @@ fn places(graph: &Graph) -> io::Result<Vec<Place>> {
             | Layer::Shift
             | Layer::TakeChannels { .. }
             | Layer::PadChannels { .. }
-            | Layer::DropPath => same(),
+            | Layer::DropPath
+            | Layer::Dropout { .. } => same(),
             Layer::Conv(_)
             | Layer::Linear { .. }
             | Layer::AvgPool { .. }
             | Layer::GlobalMean
             | Layer::Concat
             | Layer::Add
+            | Layer::Scale
+            | Layer::Activation { .. }
             | Layer::Zero { .. }
             | Layer::Norm { .. } => Place::Own,
             Layer::Mix { .. } => {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::io;
 
 use archai_spec::graph::{Graph, GraphLayer};
-use archai_spec::ops::{Layer, PoolShape};
+use archai_spec::ops::{Activation, Layer, PoolShape};
 
 use crate::invalid;
 
@@ -74,6 +74,10 @@ enum What {
         has_name: bool,
     },
     Join {
+        method: &'static str,
+    },
+    /// Of two values.
+    Pair {
         method: &'static str,
     },
     Call {
@@ -400,6 +404,16 @@ fn what(layer: &GraphLayer, name: &str) -> io::Result<(What, Vec<usize>)> {
         Layer::Norm { .. } => plain("norm", true, &[]),
         Layer::Relu => plain("relu", false, &[]),
         Layer::Relu6 => plain("relu6", false, &[]),
+        Layer::Activation { function } => {
+            let method = match function {
+                Activation::HardSwish => "hard_swish",
+                Activation::HardSigmoid => "hard_sigmoid",
+                Activation::Sigmoid => "sigmoid",
+                Activation::Gelu => "gelu",
+                Activation::Silu => "silu",
+            };
+            plain(method, false, &[])
+        }
         Layer::MaxPool(p) => pool("max_pool", p),
         Layer::AvgPool {
             window,
@@ -415,11 +429,12 @@ fn what(layer: &GraphLayer, name: &str) -> io::Result<(What, Vec<usize>)> {
         Layer::PadChannels { before, after } => plain("pad_channels", false, &[*before, *after]),
         Layer::Concat => Ok((What::Join { method: "concat" }, Vec::new())),
         Layer::Add => Ok((What::Join { method: "add" }, Vec::new())),
+        Layer::Scale => Ok((What::Pair { method: "scale" }, Vec::new())),
         Layer::Shift => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             crate::unspelt_name(name),
         )),
-        Layer::Mix { .. } | Layer::DropPath => Err(io::Error::new(
+        Layer::Mix { .. } | Layer::DropPath | Layer::Dropout { .. } => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             format!(
                 "`{name}` ({}) exists in a search or in training only; a network that was found and scaled has none",
@@ -445,7 +460,7 @@ fn labels(line: &Line, functions: &[Function]) -> Vec<&'static str> {
             "max_pool" | "avg_pool" | "padded_avg_pool" => vec!["kernel", "stride", "padding"],
             _ => Vec::new(),
         },
-        What::Join { .. } => Vec::new(),
+        What::Join { .. } | What::Pair { .. } => Vec::new(),
         What::Call { function } => {
             let lines = functions[*function].lines.iter();
             lines.flat_map(|line| labels(line, functions)).collect()
@@ -553,6 +568,7 @@ fn line_text(
             format!("b.{method}({})?", arguments.join(", "))
         }
         What::Join { method } => format!("b.{method}(&[{}])?", inputs.join(", ")),
+        What::Pair { method } => format!("b.{method}({})?", inputs.join(", ")),
         What::Call { function: index } => {
             let function = &functions[*index];
             let mut arguments = vec!["b".to_string(), name.to_string()];

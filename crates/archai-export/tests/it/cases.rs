@@ -3,6 +3,7 @@
 
 use archai_export::NamedTensor;
 use archai_export::reference::{Maps, Reference};
+use archai_search::space::{SearchSpace, Space, shipped_text};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{
     Arity, CellDesc, CellType, DescError, DescErrorKind, EdgeDesc, FORMAT_VERSION, ModelDesc,
@@ -189,6 +190,68 @@ pub fn ops(catalog: &OpCatalog) -> Vec<Case> {
             cases.len() > before || is_choice(info.name()),
             "no case of {group}"
         );
+    }
+    cases
+}
+
+/// Ops with parameters of their own: each activation, each gate, a dropout.
+pub fn parametric(catalog: &OpCatalog) -> Vec<Case> {
+    let text = |op: OpDesc, name, value: &str| op.with_param(name, ParamValue::Text(value.into()));
+    let size = [7, 9];
+    let features = 6 * size[0] * size[1];
+    let mut ops = Vec::new();
+    for act in ["hswish", "gelu", "silu"] {
+        for (name, ch_in, ch_out) in [
+            ("activation", 6, 6),
+            ("conv", 6, 10),
+            ("dwconv", 6, 6),
+            ("dense", features, 5),
+        ] {
+            ops.push((act, text(OpDesc::new(name, ch_in, ch_out), "act", act)));
+        }
+    }
+    for gate in ["hsigmoid", "sigmoid"] {
+        ops.push((
+            gate,
+            text(OpDesc::new("squeeze_excite", 6, 6), "gate", gate),
+        ));
+    }
+    let dropout = ParamValue::Float(0.3);
+    ops.push((
+        "dropout",
+        OpDesc::new("dense", features, 5).with_param("dropout", dropout),
+    ));
+    let cases = ops.into_iter().map(|(what, op)| {
+        let group = format!("op {} {what}", op.name);
+        let desc = around(&op, &[0], size, catalog);
+        case(
+            &group,
+            0,
+            desc.unwrap_or_else(|| panic!("no case of {group}")),
+        )
+    });
+    cases.collect()
+}
+
+/// Shipped spaces of discrete search whose members other cases do not have.
+const SEARCHED: [&str; 4] = ["mlp", "mobile", "ofa_mobilenet_v3", "resnet"];
+
+/// Random members of the shipped spaces of discrete search, on small images and with few classes.
+pub fn searched(n: usize) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for name in SEARCHED {
+        let text = shipped_text(name).unwrap_or_else(|e| panic!("{e}"));
+        let text = text
+            .replace("[32, 32]", "[8, 8]")
+            .replace("[224, 224]", "[32, 32]")
+            .replace("classes: 1000", "classes: 10");
+        let space = Space::parse(name, &text).unwrap_or_else(|e| panic!("{e}"));
+        for i in 0..n {
+            let member = space.sample(Key::new(i as u64).with(name));
+            let desc = member.and_then(|member| space.describe(&member));
+            let desc = desc.unwrap_or_else(|e| panic!("{name}: {e}"));
+            cases.push(case(&format!("space {name}"), i, desc));
+        }
     }
     cases
 }
@@ -422,6 +485,18 @@ pub fn trained(graph: &Graph, seed: u64) -> Vec<NamedTensor> {
                 *v = f64::from(*number as f32);
             }
         }
+    }
+    // Sums grow from block to block: logits that are far from the size of 1 are brought there by the classifier.
+    let reference = Reference::new(graph, &state).expect("the state is the graph's");
+    let logits = reference.logits(&images).unwrap_or_else(|e| panic!("{e}"));
+    let size = logits.values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let last = graph.layers.iter().find(|l| l.output == graph.logits);
+    let params = last.filter(|_| size > 4.0).into_iter();
+    for param in params.flat_map(|l| &l.params) {
+        let tensor = state.iter_mut().find(|t| t.name == param.name);
+        let tensor = tensor.expect("the state is the graph's");
+        let scaled = |v: &f64| f64::from((v / size) as f32);
+        tensor.values = tensor.values.iter().map(scaled).collect();
     }
     state
 }

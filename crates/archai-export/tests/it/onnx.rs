@@ -8,7 +8,7 @@ use archai_export::onnx::{OnnxExporter, network};
 use archai_export::reference::Reference;
 use archai_export::{ExportInput, Exported, Exporter, ModelInfo, NamedTensor, Options, fold_norms};
 use archai_spec::desc::{ModelDesc, OpDesc};
-use archai_spec::ops::{ConvShape, Layer};
+use archai_spec::ops::{Activation, ConvShape, Layer};
 use prost::Message;
 
 use crate::cases::{catalog, drawn, for_pictures, images, of_zoo, ops, trained};
@@ -185,6 +185,28 @@ fn zeros_are_zeros_whatever_the_input() {
         .map(|n| n.op_type.as_str())
         .collect();
     assert_eq!(readers, ["Shape"]);
+}
+
+#[test]
+fn functions_are_operators_of_the_set_that_the_file_names() {
+    let types = |function| {
+        let lowered = graph([2, 1, 1], |b, x| b.activation(x, function));
+        let model = network(&lowered, &[], &info(2, 2, [1, 1]), &Options::default()).unwrap();
+        let nodes = model.graph.unwrap().node.into_iter();
+        nodes.map(|n| n.op_type).collect::<Vec<String>>()
+    };
+    for (function, expected) in [
+        (Activation::HardSwish, &["HardSwish", "Flatten"][..]),
+        (Activation::HardSigmoid, &["HardSigmoid", "Flatten"]),
+        (Activation::Sigmoid, &["Sigmoid", "Flatten"]),
+        (Activation::Silu, &["Sigmoid", "Mul", "Flatten"]),
+        (
+            Activation::Gelu,
+            &["Div", "Erf", "Add", "Mul", "Mul", "Flatten"],
+        ),
+    ] {
+        assert_eq!(types(function), expected, "{function:?}");
+    }
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use archai_export::pytorch::{PytorchExporter, source};
 use archai_export::{Exported, Exporter, ModelInfo, NamedTensor, Options, Provenance};
-use archai_spec::desc::{AuxTowerDesc, ModelDesc, OpCatalog, OpDesc, Shape, build, zoo};
+use archai_spec::desc::{
+    AuxTowerDesc, ModelDesc, OpCatalog, OpDesc, ParamValue, Shape, build, zoo,
+};
 use archai_spec::graph::{Graph, GraphLayer, GraphParam, GraphValue};
-use archai_spec::ops::{ConvShape, Layer, LayerBuilder, PoolShape, Value};
+use archai_spec::ops::{Activation, ConvShape, Layer, LayerBuilder, PoolShape, Share, Value};
 use archai_spec::settings::Settings;
 
 fn info(names: &[&str]) -> ModelInfo {
@@ -200,6 +202,17 @@ fn every_layer_is_one_expression() {
     check(Layer::Zero { stride: 2 }, "", "[:, :, ::2, ::2])");
     check(Layer::Relu, "", "F.relu(");
     check(Layer::Relu6, "", "F.relu6(");
+    for (function, used) in [
+        (Activation::HardSwish, "F.hardswish("),
+        (Activation::HardSigmoid, "F.hardsigmoid("),
+        (Activation::Sigmoid, "torch.sigmoid("),
+        (Activation::Gelu, "F.gelu("),
+        (Activation::Silu, "F.silu("),
+    ] {
+        check(Layer::Activation { function }, "", used);
+    }
+    let share = Share::new(0.25).unwrap();
+    check(Layer::Dropout { share }, "", ", 0.25, self.training)");
     check(
         Layer::Conv(conv.with_bias(true)),
         "nn.Conv2d(4, 8, 3, padding=1)",
@@ -294,6 +307,32 @@ fn every_layer_is_one_expression() {
     };
     assert!(linear(true).contains("nn.Linear(4, N_CLASSES)"));
     assert!(linear(false).contains("nn.Linear(4, N_CLASSES, bias=False)"));
+}
+
+#[test]
+fn a_squeeze_and_excite_and_a_dropout_are_as_a_person_would_write_them() {
+    let text = |value: &str| ParamValue::Text(value.to_string());
+    let op = OpDesc::new("squeeze_excite", 8, 8);
+    let dense = OpDesc::new("dense", 8, 5)
+        .with_param("act", text("silu"))
+        .with_param("dropout", ParamValue::Float(0.1));
+    let lowered = crate::reference::graph([8, 4, 4], |b, x| {
+        let x = b.child_named("excite", &op, &[x]).unwrap();
+        let x = b.below("pool", |b| b.layer(Layer::GlobalMean, &[x]));
+        b.child_named("dense", &dense, &[x]).unwrap()
+    });
+    let written = source(&lowered, &info(&[])).unwrap();
+    for line in [
+        "        relu1 = F.relu(self.conv1(x.mean((2, 3))[:, :, None, None]))\n",
+        "        hsigmoid1 = F.hardsigmoid(self.conv2(relu1))\n        return x * hsigmoid1\n",
+        "        dense = F.silu(self.dense.linear1(self.excite(images).mean((2, 3))))\n",
+        "        return F.dropout(dense, 0.1, self.training)\n",
+    ] {
+        assert!(written.contains(line), "no {line} in\n{written}");
+    }
+    let silent = source(&lowered.inference(), &info(&[])).unwrap();
+    assert!(!silent.contains("dropout"), "{silent}");
+    assert_eq!(lowered.cost(false), lowered.inference().cost(true));
 }
 
 #[test]

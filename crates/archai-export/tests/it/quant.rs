@@ -75,7 +75,9 @@ fn every_op_and_network_is_quantised() {
     // One of a kind is enough here.
     ops.dedup_by(|a, b| a.group == b.group);
     let mut worst = (0.0, String::new());
-    let networks = cases::drawn(1, &catalog);
+    ops.extend(cases::parametric(&catalog));
+    let mut networks = cases::drawn(1, &catalog);
+    networks.extend(cases::searched(1));
     for case in ops.iter().chain(&networks) {
         let (_, off) = quantised(case, &catalog, Method::MinMax, 2);
         if off > worst.0 {

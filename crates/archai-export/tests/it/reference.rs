@@ -2,9 +2,9 @@
 
 use archai_export::NamedTensor;
 use archai_export::reference::{Maps, Reference};
-use archai_spec::desc::{OpCatalog, Shape};
+use archai_spec::desc::{OpCatalog, OpDesc, Shape};
 use archai_spec::graph::{Graph, GraphLayer, GraphParam, GraphValue};
-use archai_spec::ops::{ConvShape, Layer, LayerBuilder, PoolShape, Value};
+use archai_spec::ops::{Activation, ConvShape, Layer, LayerBuilder, PoolShape, Share, Value};
 
 /// A graph of what `list` makes of an image.
 pub fn graph(image: [usize; 3], list: impl FnOnce(&mut LayerBuilder<'_>, Value) -> Value) -> Graph {
@@ -77,6 +77,41 @@ fn check(layer: Layer, state: &[NamedTensor], image: [usize; 3], values: &[f64],
 }
 
 #[test]
+fn a_squeeze_and_excite_by_hand() {
+    let catalog = OpCatalog::builtin();
+    let op = OpDesc::new("squeeze_excite", 2, 2);
+    let lowered = graph([2, 1, 2], |b, x| b.child(&op, &[x]).unwrap());
+    assert_eq!(
+        lowered.cost(false),
+        catalog.cost(&op, &[Shape::new(2, 1, 2)], true).unwrap()
+    );
+    let names: Vec<&str> = lowered.values[1..]
+        .iter()
+        .map(|v| v.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["mean1", "conv1", "relu1", "conv2", "hsigmoid1", "scale1"]
+    );
+    let state = [
+        tensor("conv1.weight", &[1, 2, 1, 1], &[1.0, -0.5]),
+        tensor("conv1.bias", &[1], &[0.5]),
+        tensor("conv2.weight", &[2, 1, 1, 1], &[1.0, -4.0]),
+        tensor("conv2.bias", &[2], &[-1.0, 4.0]),
+    ];
+    let images = Maps::new([1, 2, 1, 2], vec![1.0, 3.0, 4.0, -2.0]).unwrap();
+    let given = Reference::new(&lowered, &state)
+        .unwrap()
+        .logits(&images)
+        .unwrap();
+    // Means 2 and 1; inside 2 − 1/2 + 1/2 = 2; numbers 1 and −4; factors 4/6 and 0.
+    let factor = 4.0 / 6.0;
+    for (a, b) in given.values.iter().zip([factor, 3.0 * factor, 0.0, 0.0]) {
+        assert!((a - b).abs() < 1e-12, "{:?}", given.values);
+    }
+}
+
+#[test]
 fn layers_compute_what_they_say() {
     let numbers = [1.0, -2.0, 3.0, 4.0, 5.0, -6.0, 7.0, 8.0, 9.0];
     check(
@@ -92,6 +127,53 @@ fn layers_compute_what_they_say() {
         [1, 1, 3],
         &[-1.0, 2.0, 7.0],
         &[0.0, 2.0, 6.0],
+    );
+    // Worked out by hand, but for what needs an exponential.
+    let e = std::f64::consts::E;
+    for (function, expected) in [
+        (Activation::HardSwish, [0.0, -1.0 / 3.0, 4.0]),
+        (Activation::HardSigmoid, [0.0, 1.0 / 3.0, 1.0]),
+        (
+            Activation::Sigmoid,
+            [
+                1.0 / (1.0 + e.powi(5)),
+                1.0 / (1.0 + e),
+                1.0 / (1.0 + e.powi(-4)),
+            ],
+        ),
+        (
+            Activation::Silu,
+            [
+                -5.0 / (1.0 + e.powi(5)),
+                -1.0 / (1.0 + e),
+                4.0 / (1.0 + e.powi(-4)),
+            ],
+        ),
+        // Φ(−5), Φ(−1) and Φ(4) from tables of the normal distribution.
+        (
+            Activation::Gelu,
+            [
+                -5.0 * 2.866_515_718_791_939e-7,
+                -0.158_655_253_931_457_05,
+                4.0 * 0.999_968_328_758_166_9,
+            ],
+        ),
+    ] {
+        check(
+            Layer::Activation { function },
+            &[],
+            [1, 1, 3],
+            &[-5.0, -1.0, 4.0],
+            &expected,
+        );
+    }
+    let share = Share::new(0.5).unwrap();
+    check(
+        Layer::Dropout { share },
+        &[],
+        [1, 1, 2],
+        &[-1.0, 2.0],
+        &[-1.0, 2.0],
     );
     check(
         Layer::Zero { stride: 2 },

@@ -68,7 +68,9 @@ fn the_source_of_a_network_of_darts() {
 fn every_network_has_a_source_in_which_all_its_layers_stand() {
     let catalog = cases::catalog();
     let mut all = cases::ops(&catalog);
+    all.extend(cases::parametric(&catalog));
     all.extend(cases::drawn(2, &catalog));
+    all.extend(cases::searched(2));
     all.extend(cases::of_zoo(&catalog));
     assert!(all.len() > 50);
     for case in all {

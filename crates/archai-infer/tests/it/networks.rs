@@ -1,5 +1,6 @@
 //! Whole networks: the zoo, drawn cells of each space.
 
+use archai_search::space::{SearchSpace, Space as Searched, shipped_names, shipped_text};
 use archai_spec::desc::nasbench101::{Cell101, NasBench101Builder};
 use archai_spec::desc::{ModelDesc, OpCatalog, build, zoo};
 use archai_spec::finalize::Supernet;
@@ -71,6 +72,25 @@ fn drawn_cells_of_darts_and_of_nasbench201() {
             let supernet = Supernet::new(&built.desc, &catalog);
             let desc = space.draw(supernet, &Key::new(3).with(i as u64)).unwrap();
             check(&what, &desc, 3);
+        }
+    }
+}
+
+#[test]
+fn members_of_shipped_spaces_of_discrete_search() {
+    let catalog = OpCatalog::builtin();
+    for (name, _) in shipped_names() {
+        let text = shipped_text(name).unwrap();
+        let text = text
+            .replace("size: [32, 32]", "size: [8, 8]")
+            .replace("size: [224, 224]", "size: [32, 32]")
+            .replace("classes: 1000", "classes: 10");
+        let space = Searched::parse(name, &text).unwrap_or_else(|e| panic!("{e}"));
+        for i in 0..3u64 {
+            let member = space.sample(Key::new(i).with(name)).unwrap();
+            let desc = space.describe(&member).unwrap_or_else(|e| panic!("{e}"));
+            desc.check(&catalog).unwrap_or_else(|e| panic!("{e}"));
+            check(&format!("{name} {i}"), &desc, 2);
         }
     }
 }

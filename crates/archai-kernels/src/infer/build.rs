@@ -49,6 +49,21 @@ pub enum PoolMode {
     },
 }
 
+/// A function of each number, beside ReLU and ReLU6. Not-a-number stays what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Function {
+    /// x · min(max(x + 3, 0), 6) / 6.
+    HardSwish,
+    /// min(max(x + 3, 0), 6) / 6.
+    HardSigmoid,
+    /// 1 / (1 + e⁻ˣ).
+    Sigmoid,
+    /// x · Φ(x), by the error function.
+    Gelu,
+    /// x / (1 + e⁻ˣ).
+    Silu,
+}
+
 /// A layer of the network.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
@@ -78,6 +93,8 @@ pub(super) enum Op {
     TakeChannels,
     Concat,
     Add,
+    /// The first value times the second one, which has one pixel.
+    Scale,
     Zero,
 }
 
@@ -257,6 +274,35 @@ impl NetBuilder {
     /// None today.
     pub fn relu6(&mut self, x: Value) -> Result<Value, Unsupported> {
         self.push(Op::Act(Act::Relu6), &[x], self.map(x))
+    }
+
+    /// A function of each number.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn function(&mut self, x: Value, function: Function) -> Result<Value, Unsupported> {
+        let act = match function {
+            Function::HardSwish => Act::HardSwish,
+            Function::HardSigmoid => Act::HardSigmoid,
+            Function::Sigmoid => Act::Sigmoid,
+            Function::Gelu => Act::Gelu,
+            Function::Silu => Act::Silu,
+        };
+        self.push(Op::Act(act), &[x], self.map(x))
+    }
+
+    /// Each channel of `x` times its number among `factors`, a map of one pixel.
+    ///
+    /// # Errors
+    /// If there is not one factor for each channel.
+    pub fn scale(&mut self, x: Value, factors: Value) -> Result<Value, Unsupported> {
+        let (map, of) = (self.map(x), self.map(factors));
+        match of == FeatureMap::new(map.channels, 1, 1) {
+            true => self.push(Op::Scale, &[x, factors], map),
+            false => refuse(format!(
+                "the channels of {map} scaled by {of}: expected one number for each channel"
+            )),
+        }
     }
 
     /// `x · scale + shift` per channel: what a batch norm is at inference.

@@ -23,6 +23,8 @@ pub(super) enum Fused {
     },
     TakeChannels,
     Concat,
+    /// The first input times the second one, which has one pixel.
+    Scale,
     /// `act((Σ inputs) · scale + shift)`.
     Sum {
         scale_shift: Option<(Vec<f32>, Vec<f32>)>,
@@ -129,6 +131,7 @@ fn plain(node: Node) -> FusedNode {
         Op::Pick { stride, top, left } => Fused::Pick { stride, top, left },
         Op::TakeChannels => Fused::TakeChannels,
         Op::Concat => Fused::Concat,
+        Op::Scale => Fused::Scale,
         Op::Add => sum(None, Act::None),
         Op::Zero => Fused::Zero,
     };
@@ -172,10 +175,10 @@ fn take(nodes: &mut [FusedNode], i: usize) -> (Fused, Vec<usize>) {
 fn fold(nodes: &mut [FusedNode], output: usize) {
     let mut uses = uses(nodes, output);
     for i in 0..nodes.len() {
-        let (Fused::Sum { .. }, &[x]) = (&nodes[i].op, &nodes[i].inputs[..]) else {
+        let (Fused::Sum { act, .. }, &[x]) = (&nodes[i].op, &nodes[i].inputs[..]) else {
             continue;
         };
-        if !takes(nodes, &uses, x) {
+        if !takes(nodes, &uses, x, *act) {
             continue;
         }
         let (op, _) = take(nodes, i);
@@ -190,13 +193,16 @@ fn fold(nodes: &mut [FusedNode], output: usize) {
     }
 }
 
-/// Whether a layer that is read once can take a scale, a shift and an activation behind it.
-fn takes(nodes: &[FusedNode], uses: &[usize], x: usize) -> bool {
+/// Whether a layer that is read once can take a scale, a shift and this activation behind it.
+fn takes(nodes: &[FusedNode], uses: &[usize], x: usize, act: Act) -> bool {
     uses[x] == 1
         && match &nodes[x].op {
-            Fused::Conv(conv) => conv.post == Act::None,
-            Fused::Sum { act, .. } => *act == Act::None,
-            Fused::Concat => nodes[x].inputs.iter().all(|&part| takes(nodes, uses, part)),
+            Fused::Conv(conv) => conv.post == Act::None && act.is_short(),
+            Fused::Sum { act: own, .. } => *own == Act::None,
+            Fused::Concat => nodes[x]
+                .inputs
+                .iter()
+                .all(|&part| takes(nodes, uses, part, act)),
             _ => false,
         }
 }
@@ -282,7 +288,7 @@ fn act_before(nodes: &mut [FusedNode], output: usize) {
         };
         let act = *act;
         let fits = |&i: &usize| matches!(&nodes[i].op, Fused::Conv(conv) if conv.pre == Act::None);
-        if a == output || act == Act::None || !readers[a].iter().all(fits) {
+        if a == output || act == Act::None || !act.is_short() || !readers[a].iter().all(fits) {
             continue;
         }
         for i in std::mem::take(&mut readers[a]) {
@@ -344,7 +350,7 @@ fn residuals(nodes: &mut [FusedNode], output: usize) {
         else {
             continue;
         };
-        if nodes[i].inputs.len() < 2 {
+        if nodes[i].inputs.len() < 2 || !act.is_short() {
             continue;
         }
         let fits = |&x: &usize| {

@@ -10,5 +10,5 @@ mod plan;
 mod program;
 mod step;
 
-pub use build::{ConvSizes, NetBuilder, PoolMode, PoolSizes, Value};
+pub use build::{ConvSizes, Function, NetBuilder, PoolMode, PoolSizes, Value};
 pub use net::Net;

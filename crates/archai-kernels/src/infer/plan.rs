@@ -86,7 +86,7 @@ impl Schedule {
 /// Rows by which a step may be split; one if it cannot be.
 fn rows(program: &Program, step: &Step) -> usize {
     match step.work {
-        Work::Conv(_) | Work::Pool { .. } | Work::Sum { .. } | Work::Pick { .. } => {
+        Work::Conv(_) | Work::Pool { .. } | Work::Sum { .. } | Work::Scale | Work::Pick { .. } => {
             program.values[step.output].height
         }
         Work::Input | Work::GlobalMean | Work::Flatten | Work::Move { .. } | Work::Zero => 1,

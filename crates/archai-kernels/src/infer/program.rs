@@ -9,8 +9,8 @@ use crate::simd::LANES;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// How channels lie in the blocks of a value: each block holds the channels from `first` on in its first `lanes` lanes, and
-/// zeros in the others. Only what was joined has gaps between its parts.
+/// How channels lie in the blocks of a value: each block holds the channels from `first` on in its first `lanes` lanes. What is in
+/// the others is nothing that a result depends on. Only what was joined has gaps between its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout(Vec<BlockOf>);
 
@@ -107,6 +107,8 @@ pub(super) enum Work {
     Move {
         from: Vec<(usize, usize)>,
     },
+    /// The first input, each lane times its number in the second one.
+    Scale,
     /// Numbers per lane.
     Sum {
         scale_shift: Option<(Vec<f32>, Vec<f32>)>,
@@ -381,6 +383,11 @@ impl Program {
                 self.step(Work::Move { from }, inputs, dense, map)
             }
             Fused::Concat => self.concat(&inputs, map),
+            Fused::Scale => {
+                let factors = FeatureMap::new(map.channels, 1, 1);
+                let factors = self.laid_out(inputs[1], &same, factors);
+                self.step(Work::Scale, vec![x, factors], same, map)
+            }
             Fused::Sum { scale_shift, act } => {
                 let inputs = inputs
                     .iter()

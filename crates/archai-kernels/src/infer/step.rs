@@ -7,7 +7,9 @@ use super::program::{
 use crate::buffer::Shared;
 use crate::exec::Exec;
 use crate::micro::product::{Act, Pixels, Product};
-use crate::micro::window::{self, MeanRows, PadRows, PickRows, Plane, PoolRows, SumRows};
+use crate::micro::window::{
+    self, MeanRows, PadRows, PickRows, Plane, PoolRows, ScaleRows, SumRows,
+};
 use crate::simd::{LANES, Portable};
 use std::ops::Range;
 
@@ -129,6 +131,19 @@ impl<'a> Place<'a> {
                         rows: rows.len(),
                         cols: to.width,
                         act: Act::None,
+                        dst: out.part(part.start, part.len()),
+                    });
+                }
+            }
+            Work::Scale => {
+                let factors = self.value(step.inputs[1]).1;
+                // SAFETY: as for the first input.
+                let factors = unsafe { factors.read() };
+                for block in 0..blocks {
+                    let part = rows_of(to, block, rows);
+                    self.exec.run(ScaleRows {
+                        src: &x[part.clone()],
+                        factors: &factors[block * LANES..(block + 1) * LANES],
                         dst: out.part(part.start, part.len()),
                     });
                 }

@@ -6,6 +6,7 @@
 
 pub(crate) mod conv;
 pub(crate) mod depthwise;
+pub(crate) mod function;
 pub(crate) mod norm;
 pub(crate) mod pad;
 pub(crate) mod place;

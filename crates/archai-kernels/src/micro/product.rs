@@ -1,6 +1,7 @@
 //! The matrix products of inference: output blocks by pixels, of one tap or of many, with bias, residual and activation
 //! in the same pass.
 
+use super::function;
 use super::tile::{Places, Tile};
 use crate::buffer::Shared;
 use crate::simd::{Isa, Kernel, LANES};
@@ -11,15 +12,34 @@ pub(crate) enum Act {
     None,
     Relu,
     Relu6,
+    HardSwish,
+    HardSigmoid,
+    Sigmoid,
+    Gelu,
+    Silu,
 }
 
 impl Act {
+    /// Whether it is a few instructions, so that other loops may do it along the way.
+    pub fn is_short(self) -> bool {
+        !matches!(self, Act::Sigmoid | Act::Gelu | Act::Silu)
+    }
+
     #[inline(always)]
     pub fn apply<I: Isa>(self, v: I::V) -> I::V {
+        let hard_sigmoid = |v: I::V| {
+            let v = I::min(I::relu(I::add(v, I::splat(3.0))), I::splat(6.0));
+            I::mul(v, I::splat(1.0 / 6.0))
+        };
         match self {
             Act::None => v,
             Act::Relu => I::relu(v),
             Act::Relu6 => I::min(I::relu(v), I::splat(6.0)),
+            Act::HardSwish => I::mul(v, hard_sigmoid(v)),
+            Act::HardSigmoid => hard_sigmoid(v),
+            Act::Sigmoid => function::sigmoid::<I>(v),
+            Act::Gelu => function::gelu::<I>(v),
+            Act::Silu => I::mul(v, function::sigmoid::<I>(v)),
         }
     }
 }
@@ -113,6 +133,11 @@ impl Kernel for Product<'_> {
         let args = &self;
         let (rows, cols) = (args.rows, args.cols);
         assert!(args.blocks > 0 && rows > 0 && cols > 0);
+        assert!(
+            args.act.is_short(),
+            "{:?} is no part of a product",
+            args.act
+        );
         let depth: usize = args.segments.iter().map(|s| s.lanes).sum();
         assert!(args.weights.len() >= args.blocks * depth * LANES);
         assert!(args.bias.len() >= args.blocks * LANES);
@@ -233,6 +258,12 @@ unsafe fn tile<I: Isa, const CP: usize, const CS: usize, const P: usize>(
         match (part.last, args.act) {
             (true, Act::Relu) => sums.store_shared(&args.dst, at, m, |v| Act::Relu.apply::<I>(v)),
             (true, Act::Relu6) => sums.store_shared(&args.dst, at, m, |v| Act::Relu6.apply::<I>(v)),
+            (true, Act::HardSwish) => {
+                sums.store_shared(&args.dst, at, m, |v| Act::HardSwish.apply::<I>(v));
+            }
+            (true, Act::HardSigmoid) => {
+                sums.store_shared(&args.dst, at, m, |v| Act::HardSigmoid.apply::<I>(v));
+            }
             _ => sums.store_shared(&args.dst, at, m, |v| v),
         }
     }

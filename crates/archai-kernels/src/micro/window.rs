@@ -85,6 +85,7 @@ fn copy<I: Isa>(src: &[f32], dst: &mut [f32], act: Act) {
         Act::None => dst.copy_from_slice(src),
         Act::Relu => each::<I>(src, dst, |v| Act::Relu.apply::<I>(v)),
         Act::Relu6 => each::<I>(src, dst, |v| Act::Relu6.apply::<I>(v)),
+        act => each::<I>(src, dst, |v| act.apply::<I>(v)),
     }
 }
 
@@ -402,6 +403,30 @@ impl Kernel for SumRows<'_> {
                 }
                 dst.store::<I>(i, act.apply::<I>(sum));
             }
+        }
+    }
+}
+
+/// `dst = src · factors` for the pixels of one block, each lane with its own factor.
+pub(crate) struct ScaleRows<'a> {
+    pub src: &'a [f32],
+    /// Eight numbers.
+    pub factors: &'a [f32],
+    pub dst: Shared<'a>,
+}
+
+impl Kernel for ScaleRows<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn run<I: Isa>(self) {
+        let ScaleRows { src, factors, dst } = self;
+        assert!(src.len() == dst.len() && src.len().is_multiple_of(LANES));
+        assert!(factors.len() >= LANES);
+        // SAFETY: checked above.
+        let factors = unsafe { I::load(factors, 0) };
+        for i in (0..src.len()).step_by(LANES) {
+            // SAFETY: whole vectors of equally long parts, which are the caller's.
+            unsafe { dst.store::<I>(i, I::mul(I::load(src, i), factors)) };
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Networks for inference: every layer, alone and fused with its neighbours, against the plain loops.
 
 use crate::reference::{ConvShape, Rng, T, conv, relu};
-use archai_kernels::infer::{ConvSizes, Net, NetBuilder, PoolMode, PoolSizes, Value};
+use archai_kernels::infer::{ConvSizes, Function, Net, NetBuilder, PoolMode, PoolSizes, Value};
 use archai_kernels::{Exec, FeatureMap};
 use std::ops::Range;
 
@@ -76,6 +76,43 @@ impl Both {
         let value = self.net.relu6(value).unwrap();
         per_channel(&mut x, |_, v| v.clamp(0.0, 6.0));
         self.push(value, x)
+    }
+
+    fn function(&mut self, x: usize, function: Function) -> usize {
+        let (value, mut x) = self.get(x);
+        let value = self.net.function(value, function).unwrap();
+        let sigmoid = |v: f64| 1.0 / (1.0 + (-v).exp());
+        let hard_sigmoid = |v: f64| (v + 3.0).clamp(0.0, 6.0) / 6.0;
+        per_channel(&mut x, |_, v| match function {
+            Function::HardSwish => v * hard_sigmoid(v),
+            Function::HardSigmoid => hard_sigmoid(v),
+            Function::Sigmoid => sigmoid(v),
+            Function::Gelu => v * normal_distribution(v),
+            Function::Silu => v * sigmoid(v),
+        });
+        self.push(value, x)
+    }
+
+    /// Each channel times its number.
+    fn scale(&mut self, x: usize, factors: usize) -> usize {
+        let ((value, mut x), (of, factors)) = (self.get(x), self.get(factors));
+        let value = self.net.scale(value, of).unwrap();
+        let pixels = x.h * x.w;
+        for (plane, factor) in x.d.chunks_mut(pixels).zip(&factors.d) {
+            plane.iter_mut().for_each(|v| *v *= factor);
+        }
+        self.push(value, x)
+    }
+
+    /// A squeeze-and-excite.
+    fn squeezed(&mut self, x: usize, gate: Function) -> usize {
+        let channels = self.get(x).1.c;
+        let mean = self.mean(x);
+        let inner = self.conv(mean, ConvSizes::same(channels.div_ceil(4), 1), true);
+        let inner = self.relu(inner);
+        let numbers = self.conv(inner, ConvSizes::same(channels, 1), true);
+        let factors = self.function(numbers, gate);
+        self.scale(x, factors)
     }
 
     fn norm(&mut self, x: usize) -> usize {
@@ -240,6 +277,31 @@ impl Both {
     }
 }
 
+const FUNCTIONS: [Function; 5] = [
+    Function::HardSwish,
+    Function::HardSigmoid,
+    Function::Sigmoid,
+    Function::Gelu,
+    Function::Silu,
+];
+
+/// By Simpson's rule from 0 on, which for so smooth a function is exact to 10 places and more.
+fn normal_distribution(x: f64) -> f64 {
+    let density = |t: f64| (-0.5 * t * t).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let (n, end) = (400, x.clamp(-9.0, 9.0));
+    let step = end / f64::from(n);
+    let term = |i: i32| match i {
+        0 => 1.0,
+        i if i == n => 1.0,
+        i if i % 2 == 1 => 4.0,
+        _ => 2.0,
+    };
+    let sum: f64 = (0..=n)
+        .map(|i| term(i) * density(f64::from(i) * step))
+        .sum();
+    0.5 + sum * step / 3.0
+}
+
 fn bits(v: &[f32]) -> Vec<u32> {
     v.iter().map(|v| v.to_bits()).collect()
 }
@@ -332,9 +394,11 @@ fn convolutions(seeds: Range<u64>) {
         if rng.below(2) == 0 {
             x = net.norm(x);
         }
-        match rng.below(3) {
+        match rng.below(5) {
             0 => x = net.relu(x),
             1 => x = net.relu6(x),
+            2 => x = net.function(x, Function::HardSwish),
+            3 => x = net.function(x, Function::Gelu),
             _ => {}
         }
         net.check(&format!("{seed}: {sizes:?} of {size:?}"), x);
@@ -424,6 +488,47 @@ fn infer_pools_and_moves() {
     }
 }
 
+/// Functions alone, before and behind convolutions, of sums, and as gates.
+#[test]
+fn infer_functions_and_products() {
+    for seed in 0..30 {
+        let mut rng = Rng(4000 + seed);
+        let size = [1 + rng.below(20), 3 + rng.below(8), 3 + rng.below(8)];
+        let function = FUNCTIONS[seed as usize % FUNCTIONS.len()];
+        let what = format!("{seed}: {function:?} of {size:?}");
+        let mut net = Both::new(seed, 2, size);
+        let alone = net.function(0, function);
+        net.check(&what, alone);
+        let same = ConvSizes::same(size[0], 3);
+        let depthwise = ConvSizes {
+            groups: size[0],
+            ..same
+        };
+        // A border is zero whatever the function makes of zero.
+        let x = net.conv(alone, same, false);
+        let x = net.norm(x);
+        let x = net.function(x, function);
+        net.check(&what, x);
+        let y = net.conv(x, depthwise, false);
+        let y = net.norm(y);
+        let y = net.function(y, function);
+        let excited = net.squeezed(y, FUNCTIONS[1 + seed as usize % 2]);
+        net.check(&what, excited);
+        let z = net.conv(excited, ConvSizes::same(size[0], 1), false);
+        let z = net.norm(z);
+        let sum = net.add(&[z, x]);
+        net.check(&what, sum);
+        let sum = net.function(sum, function);
+        net.check(&what, sum);
+        let joined = net.concat(&[sum, excited]);
+        let joined = net.function(joined, function);
+        let excited = net.squeezed(joined, Function::Sigmoid);
+        let mean = net.mean(excited);
+        let logits = net.linear(mean, 5);
+        net.check(&what, logits);
+    }
+}
+
 /// Layers in any order: what each reads, and how often it is read, is drawn.
 fn networks(seeds: Range<u64>) {
     for seed in seeds {
@@ -450,7 +555,7 @@ fn networks(seeds: Range<u64>) {
                 groups: map.channels,
                 ..ConvSizes::same(map.channels, k)
             };
-            let y = match rng.below(14) {
+            let y = match rng.below(16) {
                 0 => net.relu(x),
                 1 => net.norm(x),
                 2 | 3 => net.conv(x, ConvSizes::same(map.channels, k), rng.below(2) == 0),
@@ -505,6 +610,8 @@ fn networks(seeds: Range<u64>) {
                         padding: 1,
                     },
                 ),
+                13 => net.function(x, FUNCTIONS[rng.below(FUNCTIONS.len())]),
+                14 => net.squeezed(x, Function::HardSigmoid),
                 _ => net.pick(x, 2, 0, 0),
             };
             all.push(y);
@@ -627,6 +734,20 @@ fn infer_keeps_what_is_not_a_number() {
 }
 
 #[test]
+fn infer_functions_keep_what_is_not_a_number() {
+    for function in FUNCTIONS {
+        let mut net = Both::new(1, 1, [9, 5, 6]);
+        let x = net.function(0, function);
+        let net = net.net.clone().finish(net.get(x).0).unwrap();
+        for exec in Exec::all() {
+            let found = net.run(&exec, &[f32::NAN; 9 * 5 * 6]);
+            let name = exec.simd().name();
+            assert!(found.iter().all(|v| v.is_nan()), "{function:?} on {name}");
+        }
+    }
+}
+
+#[test]
 fn infer_says_what_does_not_fit() {
     let (mut net, x) = NetBuilder::new(FeatureMap::new(4, 5, 6)).unwrap();
     let pool = |kernel, stride, padding| PoolSizes {
@@ -676,6 +797,7 @@ fn infer_says_what_does_not_fit() {
         net.subsample(x, 0),
         net.concat(&[]),
         net.add(&[]),
+        net.scale(x, x),
     ];
     for (i, error) in errors.into_iter().enumerate() {
         let error = error.expect_err(&format!("case {i}"));

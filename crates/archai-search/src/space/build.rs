@@ -63,6 +63,24 @@ impl From<Act> for Lit {
         })
     }
 }
+
+/// What makes the factors of a squeeze-and-excite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// min(max(x + 3, 0), 6) / 6, as in MobileNetV3.
+    Hsigmoid,
+    /// σ(x), as in the first paper.
+    Sigmoid,
+}
+
+impl From<Gate> for Lit {
+    fn from(gate: Gate) -> Lit {
+        Lit::from(match gate {
+            Gate::Hsigmoid => "hsigmoid",
+            Gate::Sigmoid => "sigmoid",
+        })
+    }
+}
 impl From<usize> for Lit {
     fn from(value: usize) -> Lit {
         // Larger numbers are refused by the check.
@@ -101,6 +119,9 @@ impl Options for f64 {
 }
 impl Options for Act {
     type Of = Act;
+}
+impl Options for Gate {
+    type Of = Gate;
 }
 
 fn value(kind: ValueKind) -> Value {
@@ -146,6 +167,11 @@ impl From<f64> for Val<f64> {
 impl From<Act> for Val<Act> {
     fn from(act: Act) -> Self {
         val(ValueKind::Lit(act.into()))
+    }
+}
+impl From<Gate> for Val<Gate> {
+    fn from(gate: Gate) -> Self {
+        val(ValueKind::Lit(gate.into()))
     }
 }
 impl<T: Clone> From<&Val<T>> for Val<T> {
@@ -310,6 +336,8 @@ op! {
         se: bool,
         /// By how much there are fewer channels inside of squeeze-and-excite.
         ratio: usize,
+        /// What makes the factors of squeeze-and-excite (default: a hard sigmoid).
+        gate: Gate,
         /// Activation.
         act: Act,
     }

@@ -122,12 +122,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Space::parse`].
-    pub fn with_ops(desc: SpaceDesc, mut catalog: OpCatalog) -> Result<Space, SpaceError> {
-        if catalog.get("squeeze_excite").is_err() {
-            catalog
-                .register(archai_spec::ops::squeeze_excite())
-                .map_err(|e| SpaceError::new(e.to_string()))?;
-        }
+    pub fn with_ops(desc: SpaceDesc, catalog: OpCatalog) -> Result<Space, SpaceError> {
         check_recipe(&desc)?;
         let tree = Tree::grow(&desc, &catalog)?;
         match desc.network.last().map(|layer| &layer.kind) {

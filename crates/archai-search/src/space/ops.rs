@@ -159,6 +159,15 @@ fn conv(g: &Given<'_>, norm: bool) -> Block {
     Block::of(keep(act(op, g.text("act", "none"))))
 }
 
+fn squeeze_excite(g: &Given<'_>, channels: usize) -> OpDesc {
+    let op = OpDesc::new("squeeze_excite", channels, channels);
+    let op = int(op, "ratio", g.count("ratio", 4), 4);
+    match g.text("gate", "hsigmoid") {
+        "hsigmoid" => op,
+        gate => op.with_param("gate", ParamValue::Text(gate.to_owned())),
+    }
+}
+
 /// Pointwise to more channels, depthwise, squeeze-and-excite, pointwise; added to the input where shapes allow it.
 fn mbconv(g: &Given<'_>) -> Result<Block, String> {
     let (from, to, stride) = (g.input.channels, g.out(), g.stride());
@@ -175,8 +184,7 @@ fn mbconv(g: &Given<'_>) -> Result<Block, String> {
     let op = int(op, "kernel", g.count("kernel", 3), 3);
     x = block.then(x, keep(act(op, name)));
     if g.truth("se", false) {
-        let op = OpDesc::new("squeeze_excite", wide, wide);
-        x = block.then(x, int(op, "ratio", g.count("ratio", 4), 4));
+        x = block.then(x, squeeze_excite(g, wide));
     }
     let last = int(OpDesc::new("conv", wide, to), "kernel", 1, 3);
     match stride == 1 && from == to {
@@ -303,6 +311,7 @@ pub(crate) const OWN: &[Own] = &[
             ("expand", Ty::Count),
             ("se", Ty::Bool),
             ("ratio", Ty::Count),
+            ("gate", Ty::Text),
             ("act", Ty::Text),
         ],
         build: mbconv,
@@ -310,12 +319,8 @@ pub(crate) const OWN: &[Own] = &[
     Own {
         name: "squeeze_excite",
         about: "channels scaled by what their means say",
-        args: &[("ratio", Ty::Count)],
-        build: |g| {
-            let c = g.input.channels;
-            let op = OpDesc::new("squeeze_excite", c, c);
-            Ok(Block::of(int(op, "ratio", g.count("ratio", 4), 4)))
-        },
+        args: &[("ratio", Ty::Count), ("gate", Ty::Text)],
+        build: |g| Ok(Block::of(squeeze_excite(g, g.input.channels))),
     },
     Own {
         name: "basic_block",

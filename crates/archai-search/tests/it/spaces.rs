@@ -6,15 +6,6 @@ use archai_search::space::{Member, SearchSpace, Space, shipped, shipped_names};
 use archai_spec::desc::OpCatalog;
 use archai_spec::rng::Key;
 
-/// The catalogue with what only discrete search counts.
-fn catalog() -> OpCatalog {
-    let mut catalog = OpCatalog::builtin();
-    catalog
-        .register(archai_spec::ops::squeeze_excite())
-        .unwrap();
-    catalog
-}
-
 #[test]
 fn figures_of_shipped_spaces_are_the_published_ones() {
     for (name, members, params, macs) in [
@@ -72,7 +63,7 @@ fn bounds_are_those_of_members() {
 
 #[test]
 fn random_members_are_described_counted_and_named() {
-    let catalog = catalog();
+    let catalog = OpCatalog::builtin();
     for (name, _) in shipped_names() {
         let space = shipped(name).unwrap();
         let report = space.report();

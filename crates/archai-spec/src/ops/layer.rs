@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::function::{Activation, Share};
 use crate::desc::{Cost, DescError, DescErrorKind, Shape};
 
 /// Sizes of a 2-D convolution (cross-correlation). Its weight has the shape
@@ -124,6 +125,11 @@ pub enum Layer {
     Relu,
     /// min(max(x, 0), 6).
     Relu6,
+    /// Any other function of each number by itself.
+    Activation {
+        /// Which one.
+        function: Activation,
+    },
     /// A 2-D convolution.
     Conv(ConvShape),
     /// A batch norm: (x − mean)/√(var + 1e-5) per channel, times scale plus shift if `affine`. In training by the batch's
@@ -190,6 +196,8 @@ pub enum Layer {
     Concat,
     /// The sum of the inputs.
     Add,
+    /// Each channel of the first input times its number in the second one, a map of one pixel with as many channels.
+    Scale,
     /// Σ w\[places\[i\]\]·xᵢ over the inputs, w being the `of` weights that a relaxation makes of an edge's architecture
     /// parameters. Candidates that give zeros are no inputs but keep their weight.
     Mix {
@@ -201,6 +209,12 @@ pub enum Layer {
     /// Marks what drop-path (Larsson et al. 2017) may drop in training: each sample's map is zero with some probability p,
     /// and divided by 1 − p otherwise. The identity in evaluation.
     DropPath,
+    /// A dropout (Srivastava et al. 2014): in training each number is zero with the probability `share`, and divided by
+    /// 1 − `share` otherwise. The identity in evaluation.
+    Dropout {
+        /// The probability.
+        share: Share,
+    },
 }
 
 /// What a parameter of a layer is.
@@ -271,6 +285,7 @@ impl fmt::Display for Layer {
             Layer::Zero { stride } => write!(f, "zeros stride {stride}"),
             Layer::Relu => f.write_str("ReLU"),
             Layer::Relu6 => f.write_str("ReLU6"),
+            Layer::Activation { function } => f.write_str(function.title()),
             Layer::Conv(c) => {
                 let [h, w] = c.kernel;
                 write!(f, "conv {h}×{w} {}→{}", c.c_in, c.c_out)?;
@@ -325,8 +340,10 @@ impl fmt::Display for Layer {
             }
             Layer::Concat => f.write_str("concat"),
             Layer::Add => f.write_str("add"),
+            Layer::Scale => f.write_str("each channel times a number"),
             Layer::Mix { of, .. } => write!(f, "weighted sum with {of} weights"),
             Layer::DropPath => f.write_str("drop-path"),
+            Layer::Dropout { share } => write!(f, "dropout of {share}"),
         }
     }
 }
@@ -343,6 +360,7 @@ impl Layer {
             Layer::Relu => "relu",
             // A number follows the name.
             Layer::Relu6 => "relu6_",
+            Layer::Activation { function } => function.name(),
             Layer::Conv(_) => "conv",
             Layer::Norm { .. } => "bn",
             Layer::MaxPool(_) => "max_pool",
@@ -357,8 +375,10 @@ impl Layer {
             Layer::PadChannels { .. } => "pad",
             Layer::Concat => "concat",
             Layer::Add => "add",
+            Layer::Scale => "scale",
             Layer::Mix { .. } => "mix",
             Layer::DropPath => "drop_path",
+            Layer::Dropout { .. } => "dropout",
         }
     }
 
@@ -391,10 +411,15 @@ impl Layer {
         }
     }
 
+    /// Whether it does something in training only and gives back its input otherwise.
+    pub fn is_only_training(&self) -> bool {
+        matches!(self, Layer::DropPath | Layer::Dropout { .. })
+    }
+
     /// Whether the output is the input (in evaluation) or the input's numbers in another shape, so that it needs no
     /// memory of its own.
     pub fn is_view(&self) -> bool {
-        matches!(self, Layer::Flatten | Layer::DropPath)
+        *self == Layer::Flatten || self.is_only_training()
     }
 
     /// Shape of the output, and the layer's learnt numbers and multiply-adds for one image.
@@ -531,7 +556,26 @@ impl Layer {
                 expect(*channels)?;
                 input
             }
-            Layer::Relu | Layer::Relu6 | Layer::DropPath => input,
+            Layer::Relu
+            | Layer::Relu6
+            | Layer::Activation { .. }
+            | Layer::DropPath
+            | Layer::Dropout { .. } => input,
+            Layer::Scale => {
+                let [_, factors] = inputs else {
+                    return shape_error(format!(
+                        "a layer `scale` reads maps and their factors, but has {} input(s)",
+                        inputs.len()
+                    ));
+                };
+                if (factors.channels, factors.height, factors.width) != (input.channels, 1, 1) {
+                    return shape_error(format!(
+                        "the channels of {input} are scaled by {factors}; expected one number for each of the {} channels",
+                        input.channels
+                    ));
+                }
+                input
+            }
             Layer::GlobalMean => one_pixel,
             Layer::Flatten => Shape {
                 channels: (input.channels)

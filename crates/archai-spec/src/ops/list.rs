@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::function::{Activation, Share};
 use super::layer::{ConvShape, Layer};
 use crate::desc::{Cost, DescError, DescErrorKind, OpCatalog, OpDesc, Shape};
 
@@ -206,6 +207,21 @@ impl<'a> LayerBuilder<'a> {
     /// min(max(x, 0), 6).
     pub fn relu6(&mut self, x: Value) -> Value {
         self.layer(Layer::Relu6, &[x])
+    }
+
+    /// Any other function of each number.
+    pub fn activation(&mut self, x: Value, function: Activation) -> Value {
+        self.layer(Layer::Activation { function }, &[x])
+    }
+
+    /// Each channel times its number among `factors`, a map of one pixel.
+    pub fn scale(&mut self, x: Value, factors: Value) -> Value {
+        self.layer(Layer::Scale, &[x, factors])
+    }
+
+    /// A dropout.
+    pub fn dropout(&mut self, x: Value, share: Share) -> Value {
+        self.layer(Layer::Dropout { share }, &[x])
     }
 
     /// A convolution.

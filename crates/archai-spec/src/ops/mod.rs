@@ -19,6 +19,7 @@
 
 mod aux_tower;
 mod builtin;
+mod function;
 mod layer;
 mod list;
 mod parametric;
@@ -26,7 +27,8 @@ mod parametric;
 pub(crate) use aux_tower::lower_tower;
 pub use builtin::{MIXED_OP, MULTI_OP, NOISE, PRIMITIVES, projection};
 pub(crate) use builtin::{all, search_params};
+pub use function::{Activation, Share};
 pub use layer::{ConvShape, Layer, LayerParam, ParamKind, PoolShape};
 pub use list::{LayerBuilder, LayerList, LayerStep, Value};
+pub use parametric::ACTIVATIONS;
 pub(crate) use parametric::parametric;
-pub use parametric::{ACTIVATIONS, squeeze_excite};

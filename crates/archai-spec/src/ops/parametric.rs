@@ -1,16 +1,19 @@
 //! Ops whose kernel, groups, activation and the like are parameters, where the other ops have them in their names: what
 //! spaces of discrete search choose from.
 
+use super::function::{Activation, Share};
 use super::layer::{ConvShape, Layer};
 use super::list::{LayerBuilder, Value};
 use crate::desc::{
-    Cost, DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, ParamInfo, ParamType, ParamValue,
-    Shape,
+    DescError, DescErrorKind, OpCatalog, OpDesc, OpInfo, ParamInfo, ParamType, ParamValue, Shape,
 };
 use crate::names::{did_you_mean, similar};
 
 /// Names of activations, as the parameter `act` takes them. `none` is the identity.
 pub const ACTIVATIONS: [&str; 6] = ["none", "relu", "relu6", "hswish", "gelu", "silu"];
+
+/// What the numbers of a squeeze-and-excite go through, as its parameter `gate` takes it.
+const GATES: [Activation; 2] = [Activation::HardSigmoid, Activation::Sigmoid];
 
 /// Largest side of a kernel.
 const MAX_KERNEL: i64 = 63;
@@ -70,26 +73,26 @@ const RATIO: ParamInfo = ParamInfo {
     ty: ParamType::Int,
     summary: "by how much the channels inside are fewer (default 4)",
 };
+const GATE: ParamInfo = ParamInfo {
+    name: "gate",
+    ty: ParamType::Text,
+    summary: "what makes factors of the numbers: hsigmoid as in MobileNetV3, or sigmoid (default hsigmoid)",
+};
 const KEEP: ParamInfo = ParamInfo {
     name: "keep",
     ty: ParamType::Bool,
     summary: "drop-path leaves the op alone, because it is the only way through its block (default false)",
 };
 
-/// Those that lower.
-pub(crate) fn parametric() -> [Parametric; 4] {
+/// All of them.
+pub(crate) fn parametric() -> [Parametric; 5] {
     [
         Parametric::Conv,
         Parametric::Depthwise,
+        Parametric::SqueezeExcite,
         Parametric::Dense,
         Parametric::Activation,
     ]
-}
-
-/// The op `squeeze_excite`, whose shape and cost are known, but which no engine computes yet: no part of
-/// [`OpCatalog::builtin`], so that a network with it can be counted and not trained.
-pub fn squeeze_excite() -> impl OpInfo {
-    Parametric::SqueezeExcite
 }
 
 fn int(op: &OpDesc, name: &str, default: usize) -> usize {
@@ -113,11 +116,21 @@ fn number(op: &OpDesc, name: &str) -> f64 {
     }
 }
 
-fn text<'a>(op: &'a OpDesc, name: &str) -> &'a str {
+fn text<'a>(op: &'a OpDesc, name: &str, default: &'a str) -> &'a str {
     match op.params.get(name) {
         Some(ParamValue::Text(value)) => value,
-        _ => "none",
+        _ => default,
     }
+}
+
+fn act(op: &OpDesc) -> &str {
+    text(op, "act", "none")
+}
+
+/// The gate of a squeeze-and-excite; none if it is no known one.
+fn gate(op: &OpDesc) -> Option<Activation> {
+    let name = text(op, "gate", GATES[0].name());
+    GATES.into_iter().find(|gate| gate.name() == name)
 }
 
 /// Channels inside a squeeze-and-excite of `channels`.
@@ -125,22 +138,36 @@ fn squeezed(op: &OpDesc) -> usize {
     (op.ch_in / int(op, "ratio", 4).max(1)).max(1)
 }
 
-fn no_layer(op: &OpDesc, what: &str) -> DescError {
-    DescError::new(
-        DescErrorKind::NoLayers,
-        format!(
-            "`{}` has {what}, for which there is no layer yet; such a network can be counted, but not trained or exported",
-            op.name
-        ),
+fn unknown(op: &OpDesc, what: &str, name: &str, known: &[&str]) -> DescError {
+    let hint = did_you_mean(&similar(name, known.iter().copied()))
+        .unwrap_or_else(|| format!("known are {}", known.join(", ")));
+    let text = format!("`{}` has no {what} `{name}`; {hint}", op.name);
+    DescError::new(DescErrorKind::Param, text)
+}
+
+fn unknown_act(op: &OpDesc) -> DescError {
+    unknown(op, "activation", act(op), &ACTIVATIONS)
+}
+
+fn unknown_gate(op: &OpDesc) -> DescError {
+    unknown(
+        op,
+        "gate",
+        text(op, "gate", ""),
+        &GATES.map(Activation::name),
     )
 }
 
-fn activation(op: &OpDesc, x: Value, b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
-    match text(op, "act") {
+/// The activation that an op has at its end.
+fn activated(op: &OpDesc, x: Value, b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
+    match act(op) {
         "none" => Ok(x),
         "relu" => Ok(b.relu(x)),
         "relu6" => Ok(b.relu6(x)),
-        other => Err(no_layer(op, &format!("the activation `{other}`"))),
+        other => match Activation::named(other).filter(|_| ACTIVATIONS.contains(&other)) {
+            Some(function) => Ok(b.activation(x, function)),
+            None => Err(unknown_act(op)),
+        },
     }
 }
 
@@ -162,9 +189,9 @@ impl Parametric {
         }
     }
 
-    /// What learns, without activation and dropout.
-    fn weights(self, op: &OpDesc, x: Value, b: &mut LayerBuilder<'_>) -> Value {
-        match self {
+    /// Without activation and dropout.
+    fn body(self, op: &OpDesc, x: Value, b: &mut LayerBuilder<'_>) -> Result<Value, DescError> {
+        Ok(match self {
             Parametric::Conv => Self::conv(op, int(op, "groups", 1), x, b),
             Parametric::Depthwise => Self::conv(op, op.ch_in, x, b),
             Parametric::Dense => {
@@ -174,8 +201,18 @@ impl Parametric {
                     false => x,
                 }
             }
-            Parametric::SqueezeExcite | Parametric::Activation => x,
-        }
+            Parametric::SqueezeExcite => {
+                let gate = gate(op).ok_or_else(|| unknown_gate(op))?;
+                let (channels, inner) = (op.ch_in, squeezed(op));
+                let means = b.layer(Layer::GlobalMean, &[x]);
+                let y = b.conv(means, ConvShape::new(channels, inner, 1).with_bias(true));
+                let y = b.relu(y);
+                let y = b.conv(y, ConvShape::new(inner, channels, 1).with_bias(true));
+                let factors = b.activation(y, gate);
+                b.scale(x, factors)
+            }
+            Parametric::Activation => x,
+        })
     }
 }
 
@@ -204,7 +241,7 @@ impl OpInfo for Parametric {
         match self {
             Parametric::Conv => &[KERNEL, GROUPS, DILATION, CONV_NORM, ACT, KEEP],
             Parametric::Depthwise => &[KERNEL, DILATION, CONV_NORM, ACT, KEEP],
-            Parametric::SqueezeExcite => &[RATIO],
+            Parametric::SqueezeExcite => &[RATIO, GATE],
             Parametric::Dense => &[DENSE_NORM, ACT, DROPOUT, KEEP],
             Parametric::Activation => &[ACT],
         }
@@ -267,13 +304,13 @@ impl OpInfo for Parametric {
                 "has `dropout: {dropout}`; expected 0 or more, below 1"
             ));
         }
-        let act = text(op, "act");
-        if !ACTIVATIONS.contains(&act) {
-            let hint = did_you_mean(&similar(act, ACTIVATIONS))
-                .unwrap_or_else(|| format!("known are {}", ACTIVATIONS.join(", ")));
-            return error(format!("has no activation `{act}`; {hint}"));
+        if !ACTIVATIONS.contains(&act(op)) {
+            return Err(unknown_act(op));
         }
-        Ok(())
+        match gate(op) {
+            Some(_) => Ok(()),
+            None => Err(unknown_gate(op)),
+        }
     }
     fn lower(
         &self,
@@ -281,35 +318,12 @@ impl OpInfo for Parametric {
         inputs: &[Value],
         b: &mut LayerBuilder<'_>,
     ) -> Result<Value, DescError> {
-        if *self == Parametric::SqueezeExcite {
-            return Err(no_layer(op, "a product of maps"));
-        }
-        let x = self.weights(op, inputs[0], b);
-        let x = activation(op, x, b)?;
-        match number(op, "dropout") {
-            0.0 => Ok(x),
-            _ => Err(no_layer(op, "dropout")),
-        }
-    }
-    fn measure(
-        &self,
-        op: &OpDesc,
-        inputs: &[Shape],
-        affine: bool,
-        catalog: &OpCatalog,
-    ) -> Result<(Shape, Cost), DescError> {
-        if *self == Parametric::SqueezeExcite {
-            let (channels, inner) = (op.ch_in, squeezed(op));
-            let mean = Layer::GlobalMean.measure(inputs)?.0;
-            let down = Layer::Conv(ConvShape::new(channels, inner, 1).with_bias(true));
-            let (mid, mut cost) = down.measure(&[mean])?;
-            let up = Layer::Conv(ConvShape::new(inner, channels, 1).with_bias(true));
-            cost += up.measure(&[mid])?.1;
-            return Ok((inputs[0], cost));
-        }
-        // Neither activations nor dropout change shape or cost.
-        catalog.measure_layers(op, inputs, affine, |values, b| {
-            Ok(self.weights(op, values[0], b))
+        let x = self.body(op, inputs[0], b)?;
+        let x = activated(op, x, b)?;
+        Ok(match Share::new(number(op, "dropout")) {
+            Some(share) if share.get() > 0.0 => b.dropout(x, share),
+            // Other numbers have not passed the check.
+            _ => x,
         })
     }
 }
@@ -320,8 +334,7 @@ mod tests {
 
     #[test]
     fn costs_are_those_of_the_papers_blocks() {
-        let mut catalog = OpCatalog::builtin();
-        catalog.register(squeeze_excite()).unwrap();
+        let catalog = OpCatalog::builtin();
         let cost = |op: OpDesc, input| {
             catalog.check(&op).unwrap();
             catalog.cost(&op, &[input], true).unwrap()
@@ -352,6 +365,9 @@ mod tests {
         assert!(with("groups", ParamValue::Int(4)).contains("must divide its 6 input channels"));
         assert!(with("groups", ParamValue::Int(0)).contains("expected 1 or more"));
         assert!(with("act", ParamValue::Text("reul".into())).contains("did you mean `relu`?"));
+        let gate = ParamValue::Text("sigmod".into());
+        let gated = OpDesc::new("squeeze_excite", 6, 6).with_param("gate", gate);
+        assert!(problem(gated).contains("has no gate `sigmod`; did you mean `sigmoid`"));
         assert!(problem(OpDesc::new("dwconv", 6, 8)).contains("keeps its channels"));
         assert!(problem(OpDesc::new("dense", 6, 8).with_stride(2)).contains("has no stride"));
     }

@@ -1,6 +1,6 @@
 //! Ops as lists of layers, and descriptions as graphs of them.
 
-use archai_spec::desc::{Arity, Cost, DescErrorKind, OpCatalog, OpDesc, Shape};
+use archai_spec::desc::{Arity, Cost, DescErrorKind, OpCatalog, OpDesc, ParamValue, Shape};
 use archai_spec::graph::{Graph, GraphLayer, GraphValue};
 use archai_spec::ops::{ConvShape, Layer, LayerBuilder, LayerList, LayerStep, NOISE, PoolShape};
 
@@ -277,6 +277,12 @@ fn numbers_that_a_layer_cannot_have_are_errors() {
             vec![wide, wide],
             "names the weights of 1 input(s), but reads 2",
         ),
+        (
+            Layer::Scale,
+            vec![wide, small],
+            "the channels of 6×8×8 are scaled by 6×4×4; expected one number for each of the 6 channels",
+        ),
+        (Layer::Scale, vec![wide], "has 1 input(s)"),
     ] {
         let error = layer.measure(&inputs).unwrap_err().to_string();
         assert!(error.contains(says), "`{says}` is missing in: {error}");
@@ -372,6 +378,31 @@ fn drop_path_is_marked_where_it_may_drop() {
     let droppable = edges.filter(|e| catalog.can_drop_path(&e.op).unwrap());
     assert_eq!(marks.clone().count(), droppable.count());
     assert!(marks.into_iter().all(|mark| mark.only_training));
+}
+
+#[test]
+fn dropout_is_of_training_only_and_costs_nothing() {
+    let catalog = OpCatalog::builtin();
+    let dense = |dropout| {
+        OpDesc::new("dense", 12, 8)
+            .with_param("act", ParamValue::Text("gelu".into()))
+            .with_param("dropout", ParamValue::Float(dropout))
+    };
+    let list = catalog.lower(&dense(0.25), 1, true).unwrap();
+    let names: Vec<&str> = list.steps.iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(names, ["flatten1", "linear1", "gelu1", "dropout1"]);
+    let last = &list.steps[3].layer;
+    assert!(last.is_only_training() && last.is_view());
+    assert_eq!(last.to_string(), "dropout of 0.25");
+    assert_eq!(catalog.lower(&dense(0.0), 1, true).unwrap().steps.len(), 3);
+    let input = [Shape::new(12, 1, 1)];
+    let cost = |op: &OpDesc| catalog.cost(op, &input, true).unwrap();
+    assert_eq!(cost(&dense(0.25)), cost(&OpDesc::new("dense", 12, 8)));
+    // A share that is none does not come out of a file.
+    let json = serde_json::to_string(last).unwrap();
+    assert_eq!(serde_json::from_str::<Layer>(&json).unwrap(), *last);
+    let error = serde_json::from_str::<Layer>(&json.replace("0.25", "1.5")).unwrap_err();
+    assert!(error.to_string().contains("1.5 is no share"), "{error}");
 }
 
 #[test]
