@@ -34,7 +34,7 @@ use crate::error::LabError;
 use crate::lab::Lab;
 use crate::phase::Phase;
 use crate::plan::Job;
-use crate::request::Request;
+use crate::request::{Request, RunMode};
 
 /// The quantity: share of the validation images that are classified rightly after the last epoch, from 0 to 1.
 pub const ACCURACY: &str = "accuracy";
@@ -43,13 +43,10 @@ pub const LOSS: &str = "loss";
 /// The quantity: seconds of the steps of the training, measuring left out.
 pub const TRAIN_TIME: &str = "train_time";
 
-/// What is set unless the user says otherwise.
-const WEAK: [&str; 4] = [
-    "nas.eval.template=as_is",
-    "nas.eval.model_desc.aux_weight=0",
-    "nas.eval.loader.load_test=false",
-    "nas.eval.loader.val_ratio=0.2",
-];
+/// The settings of trainings in a search, below those of the user.
+const TRIALS_CONFIG: &str = "archai:trials.yaml";
+/// The same in toy mode.
+const TRIALS_TOY_CONFIG: &str = "archai:trials_toy.yaml";
 
 /// Name of the training in checkpoints.
 const SCOPE: &str = "trial";
@@ -97,9 +94,13 @@ impl Training {
         let mut request = request.clone();
         request.search = false;
         request.eval = true;
+        let mut config = vec![TRIALS_CONFIG.to_string()];
+        if request.mode == RunMode::Toy {
+            config.push(TRIALS_TOY_CONFIG.to_string());
+        }
         // The user's come last and so count.
-        let weak = WEAK.iter().map(|text| (*text).to_string());
-        request.overrides = weak.chain(request.overrides).collect();
+        config.extend(request.config.take());
+        request.config = Some(config.join(";"));
         let plan = lab.plan(&request)?;
         let job = match plan.jobs.as_slice() {
             [job] => job,

@@ -355,6 +355,11 @@ fn best(
                     "--knee: the search has one objective, so its front has no knee; leave the flag out",
                 ));
             }
+            _ if (1..3).contains(&results.front().len()) => {
+                return Err(CliError::failure(
+                    "the front has less than three networks, so nothing bends it; take one with --by, or try more networks",
+                ));
+            }
             _ => results.knee(),
         },
         Which::By(name) => {

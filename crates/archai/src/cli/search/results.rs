@@ -44,11 +44,11 @@ impl<'a> Results<'a> {
         front
     }
 
-    /// The trial that bends the front farthest, if there are several objectives.
+    /// The trial that bends the front farthest, if there are several objectives and more than the front's two ends.
     pub fn knee(&self) -> Option<&'a Trial> {
         let front = self.front();
         let scores: Vec<&[f64]> = front.iter().map(|(_, scores)| scores.as_slice()).collect();
-        if self.view().objectives().len() < 2 {
+        if self.view().objectives().len() < 2 || front.len() < 3 {
             return None;
         }
         front.get(front::knee(&scores)?).map(|(trial, _)| *trial)
@@ -156,7 +156,7 @@ impl<'a> Results<'a> {
                     let value = trial.values.get(&quantity.name);
                     value.map_or_else(|| "-".to_string(), |value| shown(quantity, *value))
                 }));
-                let is_knee = knee == Some(trial.number) && front.len() > 2;
+                let is_knee = knee == Some(trial.number);
                 row.push(if is_knee { "knee" } else { "" }.to_string());
                 row
             })
@@ -318,9 +318,9 @@ pub fn evaluation(recorded: &Recorded) -> String {
                 })
             };
             format!(
-                "training for {} epochs on {}",
-                get("nas.eval.trainer.epochs"),
-                get("nas.eval.loader.dataset.name")
+                "training on {}, epochs: {}",
+                get("nas.eval.loader.dataset.name"),
+                get("nas.eval.trainer.epochs")
             )
         }
         Evaluation::Command { command, .. } => format!("the command {}", command.join(" ")),

@@ -21,9 +21,9 @@ use crate::cli::args::{Command, ResumeArgs, RunArgs, SearchCommand, SearchRunArg
 use crate::cli::data_found;
 use crate::cli::env::Env;
 use crate::cli::error::{CliError, INTERRUPTED};
+use crate::cli::parse;
 use crate::cli::space::{Written, written};
 use crate::cli::text;
-use crate::cli::parse;
 
 /// Searches, or goes on with a search.
 ///
@@ -212,15 +212,18 @@ impl Evaluates {
         let training = Arc::new(Training::new(lab, request, threads)?);
         wanted.check(training.quantities())?;
         let [learnt, measured] = training.images();
+        let epochs = match training.epochs() {
+            1 => "1 epoch".to_string(),
+            n => format!("{n} epochs"),
+        };
         let threads = match threads {
             1 => "1 thread".to_string(),
             n => format!("{n} threads"),
         };
         let mut notes = vec![format!(
-            "each network learns from {learnt} images of {} for {} epochs, and its accuracy is that on {measured} other images of \
-             the training data; {} at a time with {threads} each",
+            "each network learns from {learnt} images of {} for {epochs}, and its accuracy is that on {measured} other images of the \
+             training data; {} at a time with {threads} each",
             training.dataset().name,
-            training.epochs(),
             args.workers
         )];
         notes.extend(
