@@ -302,6 +302,32 @@ impl Training {
         Ok(Cow::Owned(job.eval.clone()))
     }
 
+    /// Refuses a network that the machine has no memory for: running out of it would end the program, and the search with it. What
+    /// a training takes at least are its numbers with their gradients and momenta, and the activations of one batch; where the
+    /// host does not say what it has, nothing is refused.
+    fn check_memory(&self, desc: &ModelDesc, eval: &settings::Eval) -> Result<(), EvalError> {
+        let Some(available) = self.lab.host().resources.available_memory() else {
+            return Ok(());
+        };
+        let broken = |e: String| EvalError::network(e);
+        let catalog = self.components.ops.catalog();
+        let graph = desc.lower(catalog).map_err(|e| broken(e.to_string()))?;
+        let cost = desc.cost(catalog).map_err(|e| broken(e.to_string()))?;
+        let chunk = eval
+            .loader
+            .train_batch
+            .div_ceil(eval.trainer.batch_chunks.max(1));
+        let of_batch = (graph.memory(4).peak as u64).saturating_mul(chunk as u64);
+        let needed = of_batch.saturating_add(cost.total(false).params.saturating_mul(12));
+        match needed <= available {
+            true => Ok(()),
+            false => Err(EvalError::network(format!(
+                "its training takes at least {needed} bytes of memory, and {available} are available; a smaller train_batch, or a \
+                 limit on activation_memory, keeps such networks out"
+            ))),
+        }
+    }
+
     fn pools(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
         // A pool is in the list or it is not.
         self.pools.lock().unwrap_or_else(PoisonError::into_inner)
@@ -363,6 +389,7 @@ impl Training {
         let failed = |error: EngineError| failure(&error, !recipe.is_empty());
         let runner = self.algorithm.runner(&self.tree);
         let runner = runner.map_err(|e| EvalError::setup(e.to_string()))?;
+        self.check_memory(&desc, &settings.nas.eval)?;
         let (flag, clock) = (StopFlag::new(), self.lab.host().clock.as_ref());
         let listener = Listener {
             stop: job.stop,
