@@ -42,6 +42,7 @@ mod data;
 mod device;
 pub mod digests;
 pub mod dirs;
+pub mod discrete;
 mod error;
 pub mod export;
 pub mod forecast;

@@ -1,6 +1,6 @@
 //! Runs as pages that one looks at. [`run_page`] makes one HTML file of a run directory, [`runs_page`] one of many runs: what
 //! was found, how good it is, whether the search collapsed, and where all of it comes from. [`desc_page`] makes one of a
-//! network's description, and [`png`] a picture of its cells.
+//! network's description, [`png`] a picture of its cells, and [`front`] drawings of discrete searches.
 //!
 //! A page is complete in itself: pictures are SVG within it, nothing is loaded from elsewhere, and without JavaScript all
 //! pictures are visible. Its numbers are those of the run's records; they stand once more, unrounded, as JSON in the element
@@ -19,6 +19,7 @@ mod chart;
 mod compare;
 mod curves;
 mod desc;
+pub mod front;
 mod live;
 mod log;
 mod mistakes;

@@ -104,8 +104,8 @@ pub enum Verdict {
     Stop,
 }
 
-/// Where a training says how far it is.
-pub trait Reports {
+/// Where a training says how far it is. It may say so from another thread than the one that was asked to evaluate.
+pub trait Reports: Send {
     /// Reports the values after so many epochs. What it answers is to be obeyed: after [`Verdict::Pause`] or
     /// [`Verdict::Stop`] the evaluation returns these values.
     fn report(&mut self, epochs: u32, values: &Values) -> Verdict;

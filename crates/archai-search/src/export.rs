@@ -166,47 +166,49 @@ const FIRST: usize = 10;
 /// that were done and a tenth of their range more, so that it stays the same however long the search goes on. None before that
 /// many are done.
 pub fn volume_curve(view: &View<'_>) -> Option<VolumeCurve> {
-    let done: Vec<(&Trial, Vec<f64>)> = view
-        .completed()
-        .filter_map(|trial| Some((trial, view.scores(trial)?)))
-        .collect();
+    let done = view.completed().filter_map(|trial| view.scores(trial));
+    let first: Vec<Vec<f64>> = done.take(FIRST).collect();
     let named = |quantity: &crate::quantity::Quantity| {
         let reference = quantity.reference?;
         Some(quantity.direction.minimised(reference))
     };
     let named: Vec<Option<f64>> = view.objectives().iter().map(named).collect();
-    let first: Vec<&[f64]> = done
-        .iter()
-        .take(FIRST)
-        .map(|(_, scores)| scores.as_slice())
-        .collect();
     if named.iter().any(Option::is_none) && first.len() < FIRST {
         return None;
     }
     let found = front::reference(&first).unwrap_or_default();
-    let reference: Vec<f64> = named
-        .iter()
-        .enumerate()
-        .map(|(o, named)| named.unwrap_or_else(|| found.get(o).copied().unwrap_or_default()))
+    let reference = view.objectives().iter().zip(named).enumerate();
+    let reference = reference.map(|(o, (quantity, named))| {
+        let value = named.unwrap_or_else(|| found.get(o).copied().unwrap_or_default());
+        quantity.direction.minimised(value)
+    });
+    Some(volume_curve_from(view, &reference.collect::<Vec<f64>>()))
+}
+
+/// The same from a reference that another search has, one number for each objective in the quantities' own signs: curves with the
+/// same reference may be compared.
+pub fn volume_curve_from(view: &View<'_>, reference: &[f64]) -> VolumeCurve {
+    let objectives = view.objectives().iter();
+    let minimised: Vec<f64> = objectives
+        .zip(reference)
+        .map(|(quantity, value)| quantity.direction.minimised(*value))
         .collect();
-    let mut seconds = 0.0;
+    let (mut seconds, mut points) = (0.0, Vec::new());
     let mut kept: Vec<Vec<f64>> = Vec::new();
-    let mut points = Vec::with_capacity(done.len());
-    for (trial, scores) in done {
+    for trial in view.completed() {
+        let Some(scores) = view.scores(trial) else {
+            continue;
+        };
         seconds += trial.seconds;
         kept.push(scores);
         kept = front::non_dominated(&kept)
             .into_iter()
             .map(|i| kept[i].clone())
             .collect();
-        points.push((trial.number, seconds, front::hypervolume(&kept, &reference)));
+        points.push((trial.number, seconds, front::hypervolume(&kept, &minimised)));
     }
-    let objectives = view.objectives().iter();
-    Some(VolumeCurve {
-        reference: objectives
-            .zip(&reference)
-            .map(|(quantity, value)| quantity.direction.minimised(*value))
-            .collect(),
+    VolumeCurve {
+        reference: reference.to_vec(),
         points,
-    })
+    }
 }

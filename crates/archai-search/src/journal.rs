@@ -138,6 +138,13 @@ pub enum Event {
         /// Where they come from.
         source: String,
     },
+    /// Somebody wants a network to be tried before others.
+    Enqueued {
+        /// The network.
+        network: Proposed,
+        /// Who wants it, or why.
+        source: String,
+    },
 }
 
 /// A network as it was proposed.

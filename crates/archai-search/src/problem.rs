@@ -289,6 +289,16 @@ impl Problem {
         self.static_limits.iter().all(within)
     }
 
+    /// The first static limit that a network is beyond, and its value if that is known.
+    pub(crate) fn broken_static(&self, statics: &Values) -> Option<(&Limit, Option<f64>)> {
+        let mut limits = self.static_limits.iter();
+        limits.find_map(|limit| {
+            let value = statics.get(&limit.quantity).copied();
+            let admits = value.is_some_and(|value| limit.admits(value));
+            (!admits).then_some((limit, value))
+        })
+    }
+
     /// How far static quantities are beyond their limits, summed; 0 within.
     pub(crate) fn excess(&self, statics: &Values) -> f64 {
         let of = |limit: &Limit| match statics.get(&limit.quantity) {

@@ -1,6 +1,6 @@
 //! What a journal's events amount to: networks, their values, the jobs under way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use crate::evaluator::{FailureKind, Verdict};
 use crate::journal::{Event, Network, Proposed};
@@ -157,6 +157,8 @@ pub(crate) struct Ledger {
     /// In strict order: the results of the jobs before this one are visible.
     released: usize,
     pub events: usize,
+    /// Networks that somebody wants to be tried, and who.
+    pub queue: VecDeque<(Proposed, String)>,
 }
 
 /// An event that cannot follow the ones before it.
@@ -171,6 +173,7 @@ impl Ledger {
             jobs: Vec::new(),
             released: 0,
             events: 0,
+            queue: VecDeque::new(),
         }
     }
 
@@ -310,6 +313,8 @@ impl Ledger {
                             return Err(format!("the network {} comes twice", network.id));
                         }
                         self.state.add(network, origin);
+                        self.queue
+                            .retain(|(waiting, _)| waiting.hash != network.hash);
                     }
                     None if *trial < self.state.trials.len() => {
                         self.state.trials[*trial].state = TrialState::Running;
@@ -425,6 +430,13 @@ impl Ledger {
                     false => TrialState::Done,
                 };
                 self.state.completed.push(*trial);
+            }
+            Event::Enqueued { network, source } => {
+                let waits = |(waiting, _): &(Proposed, String)| waiting.hash == network.hash;
+                if self.state.by_hash.contains_key(&network.hash) || self.queue.iter().any(waits) {
+                    return Err(format!("the network {} comes twice", network.id));
+                }
+                self.queue.push_back((network.clone(), source.clone()));
             }
         }
         self.events += 1;

@@ -253,7 +253,8 @@ impl Study {
     /// the first run.
     ///
     /// # Errors
-    /// It is no member of the space, its network was proposed or added before, an objective is missing or no number.
+    /// It is no member of the space, its network was proposed or added before, an objective is missing or no number, a value is
+    /// beyond a limit.
     pub fn add(
         &mut self,
         member: Member,
@@ -278,6 +279,18 @@ impl Study {
                 )));
             }
         }
+        let mut all = known.statics.clone();
+        all.extend(values.clone());
+        let beyond = self.problem.settings.limits.iter().find_map(|limit| {
+            let value = all.get(&limit.quantity)?;
+            (!limit.admits(*value)).then_some((limit, *value))
+        });
+        if let Some((limit, value)) = beyond {
+            return Err(StudyError::Settings(format!(
+                "the network {} is beyond the limit {limit}: its `{}` is {value}",
+                known.id, limit.quantity
+            )));
+        }
         let trial = self.ledger.state.trials.len();
         let event = Event::Added {
             trial,
@@ -296,6 +309,50 @@ impl Study {
         };
         record(&mut *self.store, &mut self.ledger, &mut self.events, event)?;
         Ok(trial)
+    }
+
+    /// Wants a network to be tried before whatever the optimiser proposes. It counts in the budget like any other.
+    ///
+    /// # Errors
+    /// It is no member of the space, was proposed, added or asked for before, or is beyond a static limit.
+    pub fn enqueue(&mut self, member: Member, source: &str) -> Result<(), StudyError> {
+        let known = self.problem.catalogue.know(&member)?;
+        if let Some(trial) = self.view().trial_of(&known) {
+            return Err(StudyError::Settings(format!(
+                "the network {} is trial {} of the search already",
+                known.id, trial.number
+            )));
+        }
+        let mut waiting = self.ledger.queue.iter();
+        if waiting.any(|(waiting, _)| waiting.hash == known.hash) {
+            return Err(StudyError::Settings(format!(
+                "the network {} waits to be tried already",
+                known.id
+            )));
+        }
+        if let Some((limit, value)) = self.problem.broken_static(&known.statics) {
+            let value = value.map_or("unknown".to_string(), |value| value.to_string());
+            return Err(StudyError::Settings(format!(
+                "the network {} is beyond the limit {limit}: its `{}` is {value}",
+                known.id, limit.quantity
+            )));
+        }
+        let event = Event::Enqueued {
+            network: Proposed {
+                member,
+                id: known.id.clone(),
+                hash: known.hash.clone(),
+                statics: known.statics.clone(),
+            },
+            source: source.to_string(),
+        };
+        record(&mut *self.store, &mut self.ledger, &mut self.events, event)
+    }
+
+    /// The ids of the networks that somebody wants to be tried and that were not yet.
+    pub fn queued(&self) -> Vec<&str> {
+        let waiting = self.ledger.queue.iter();
+        waiting.map(|(network, _)| network.id.as_str()).collect()
     }
 
     /// Works until the budget is used up, nothing is left, or somebody asks to end.
@@ -565,6 +622,20 @@ fn propose(
     let job = ledger.jobs.len();
     let view = View::new(problem, &ledger.state);
     let key = Key::new(problem.settings.seed).with("proposal").with(job);
+    if let Some((network, source)) = ledger.queue.front().filter(|_| view.may_start()) {
+        let until = match problem.settings.rungs.as_slice() {
+            [first, ..] => *first,
+            [] => problem.last_rung(),
+        };
+        return Ok(Event::Proposed {
+            job,
+            trial: ledger.state.trials.len(),
+            network: Some(network.clone()),
+            epochs: (0, until),
+            origin: format!("asked for: {source}"),
+            seen: ledger.events,
+        });
+    }
     let Proposal {
         work,
         until,
@@ -966,7 +1037,6 @@ impl Shared<'_> {
             let mut reports = Recorder {
                 shared: self,
                 job,
-                known: 0,
                 ended: None,
                 failed: None,
                 interrupted: false,
@@ -1062,8 +1132,6 @@ impl Reports for Nowhere {
 struct Recorder<'a, 'b> {
     shared: &'a Shared<'b>,
     job: usize,
-    /// How many reports an earlier attempt made.
-    known: usize,
     ended: Option<(u32, Verdict)>,
     failed: Option<EvalError>,
     interrupted: bool,
@@ -1081,14 +1149,11 @@ impl Reports for Recorder<'_, '_> {
         }
         let shared = self.shared;
         let mut core = lock(&shared.core);
-        // A job that was begun before answers what it answered then.
-        let recorded = core.ledger.jobs[self.job].reports.get(self.known);
+        // A job that was begun before answers what it answered then, wherever its checkpoint lets it go on.
+        let reports = &core.ledger.jobs[self.job].reports;
+        let recorded = reports.iter().find(|(at, ..)| *at == epochs);
         let verdict = match recorded {
-            Some((at, _, verdict)) if *at == epochs => {
-                let verdict = *verdict;
-                self.known += 1;
-                verdict
-            }
+            Some((_, _, verdict)) => *verdict,
             _ if core.ledger.jobs[self.job]
                 .reports
                 .last()
@@ -1121,7 +1186,6 @@ impl Reports for Recorder<'_, '_> {
                     self.interrupted = true;
                     return Verdict::Pause;
                 }
-                self.known = core.ledger.jobs[self.job].reports.len();
                 verdict
             }
         };

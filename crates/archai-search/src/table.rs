@@ -74,6 +74,44 @@ pub enum TableError {
     },
 }
 
+/// The names of a table's columns.
+///
+/// # Errors
+/// The file cannot be read, or its first line is none of a table.
+pub fn header(path: &Path) -> Result<Vec<String>, TableError> {
+    let mut csv = csv::ReaderBuilder::new().from_reader(text_of(path)?);
+    let header = csv.headers().map_err(|e| TableError::Malformed {
+        path: path.to_path_buf(),
+        line: 1,
+        problem: e.to_string(),
+    })?;
+    Ok(header.iter().map(str::to_string).collect())
+}
+
+/// The text of a table, plain or compressed by gzip.
+fn text_of(path: &Path) -> Result<impl Read, TableError> {
+    let io = |source| TableError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut file = BufReader::new(File::open(path).map_err(io)?);
+    let mut magic = [0; 2];
+    let mut n = 0;
+    while n < magic.len() {
+        match file.read(&mut magic[n..]).map_err(io)? {
+            0 => break,
+            more => n += more,
+        }
+    }
+    let start = std::io::Cursor::new(magic).take(n as u64);
+    let bytes: Box<dyn Read> = match magic {
+        [0x1f, 0x8b] => Box::new(flate2::read::MultiGzDecoder::new(start.chain(file))),
+        _ => Box::new(start.chain(file)),
+    };
+    // A line without end would grow in memory before anything could look at it.
+    Ok(bytes.take(MAX_BYTES))
+}
+
 /// Most bytes of a table's text.
 const MAX_BYTES: u64 = 1 << 30;
 
@@ -93,26 +131,7 @@ impl Table {
     /// # Errors
     /// It cannot be read, a column is missing, a field is no number, a key stands there twice.
     pub fn open(path: &Path, key: &str, columns: Vec<TableQuantity>) -> Result<Self, TableError> {
-        let io = |source| TableError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let mut file = BufReader::new(File::open(path).map_err(io)?);
-        let mut magic = [0; 2];
-        let mut n = 0;
-        while n < magic.len() {
-            match file.read(&mut magic[n..]).map_err(io)? {
-                0 => break,
-                more => n += more,
-            }
-        }
-        let start = std::io::Cursor::new(magic).take(n as u64);
-        let bytes: Box<dyn Read> = match magic {
-            [0x1f, 0x8b] => Box::new(flate2::read::MultiGzDecoder::new(start.chain(file))),
-            _ => Box::new(start.chain(file)),
-        };
-        // A line without end would grow in memory before anything could look at it.
-        Self::read(path, bytes.take(MAX_BYTES), key, columns)
+        Self::read(path, text_of(path)?, key, columns)
     }
 
     fn read(

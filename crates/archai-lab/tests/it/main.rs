@@ -2,6 +2,7 @@
 
 mod components;
 mod data;
+mod discrete;
 mod export;
 mod forecast;
 mod observer;

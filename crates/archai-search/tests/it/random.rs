@@ -1,8 +1,14 @@
 //! Random spaces: what the check says of all members is what looking at each of them says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use archai_search::journal::MemoryStore;
 use archai_search::space::{Member, Quantity, SearchSpace, Space};
+use archai_search::{
+    Direction, Limit, Quantity as Measured, Run, Settings, Setup, Stop, Study, StudyError, Values,
+    from_fn, optimisers,
+};
 use archai_spec::desc::OpCatalog;
 use archai_spec::rng::{Key, Rng};
 use proptest::prelude::{ProptestConfig, any, prop_assert, prop_assert_eq, proptest};
@@ -196,11 +202,99 @@ fn check(seed: u64) -> Result<(), proptest::test_runner::TestCaseError> {
     Ok(())
 }
 
+/// A search of a random space under random limits: whatever is proposed, tried or on the front keeps all of them, as counted from
+/// the descriptions; or no network does.
+fn keeps_limits(seed: u64) -> Result<(), proptest::test_runner::TestCaseError> {
+    let mut rng = Key::new(seed).with("limits").rng();
+    let text = space(&mut rng);
+    let Ok(space) = Space::parse("random.yaml", &text) else {
+        return Ok(());
+    };
+    let space = Arc::new(space);
+    let report = space.report().clone();
+    let mut between = |[low, high]: [u64; 2]| {
+        // A little below the smallest, too.
+        let from = low as f64 * 0.95;
+        (from + (high as f64 - from) * rng.uniform_f64()).floor()
+    };
+    let (params, macs) = (between(report.params), between(report.macs));
+    let depth = Measured::new("depth", Direction::Maximise);
+    let evaluator = from_fn([depth], |job, _| {
+        let cells = job.describe()?.cells.len();
+        Ok(Values::from([("depth".to_string(), cells as f64)]))
+    });
+    let names = optimisers::all();
+    let names: Vec<String> = names.iter().map(|kind| kind.name().to_string()).collect();
+    let name = &names[rng.uniform_u32_below(names.len() as u32) as usize];
+    let limits = [
+        format!("params<={params}"),
+        format!("macs<={macs}"),
+        "depth>=2".to_string(),
+    ];
+    let limits: Vec<Limit> = limits.iter().map(|limit| limit.parse().unwrap()).collect();
+    let settings = Settings::new(["depth", "params"])
+        .limits(limits)
+        .seed(seed)
+        .optimiser(name.clone());
+    let opened = Study::open(Setup {
+        space: space.clone(),
+        evaluators: vec![Arc::new(evaluator)],
+        settings,
+        optimisers: &optimisers::all(),
+        store: Box::new(MemoryStore::default()),
+        folder: None,
+    });
+    let within = |member: &Member| {
+        let desc = space.describe(member).unwrap();
+        let counted = desc.cost(&OpCatalog::builtin()).unwrap().total(false);
+        counted.params as f64 <= params && counted.macs as f64 <= macs
+    };
+    let mut study = match opened {
+        Ok(study) => study,
+        Err(StudyError::Impossible(why)) => {
+            let few = space
+                .enumerate()
+                .map(|all| all.take(FEW + 1).collect::<Vec<_>>());
+            if let Some(all) = few.filter(|all| all.len() <= FEW) {
+                prop_assert!(!all.iter().any(within), "{why}\n{text}");
+            }
+            return Ok(());
+        }
+        Err(other) => {
+            return Err(proptest::test_runner::TestCaseError::fail(
+                other.to_string(),
+            ));
+        }
+    };
+    let (stop, clock) = (Stop::new(), || 0.0);
+    let run = Run {
+        workers: 2,
+        budget: Some(20),
+        stop: &stop,
+        clock: &clock,
+    };
+    study.run(run).unwrap();
+    let results = study.results();
+    prop_assert!(!results.trials().is_empty(), "{name}\n{text}");
+    for trial in results.trials() {
+        prop_assert!(within(&trial.member), "{name}: {}\n{text}", trial.id);
+    }
+    for (trial, _) in study.view_of(&results).front() {
+        prop_assert!(trial.values["depth"] >= 2.0, "{name}: {}\n{text}", trial.id);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn all_members_are_what_the_check_says(seed in any::<u64>()) {
         check(seed)?;
+    }
+
+    #[test]
+    fn limits_hold_in_every_space_whoever_proposes(seed in any::<u64>()) {
+        keeps_limits(seed)?;
     }
 }

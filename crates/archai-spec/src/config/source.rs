@@ -195,6 +195,8 @@ shipped![
     "datasets/svhn.yaml",
     "spaces/nasbench101.yaml",
     "smoke.yaml",
+    "trials.yaml",
+    "trials_toy.yaml",
     "toy.yaml",
 ];
 

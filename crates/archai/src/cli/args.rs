@@ -85,16 +85,16 @@ pub enum Command {
     /// What is there already is not given twice, so that this completes what a run could not send while a server was down.
     #[command(after_help = TRACK_EXAMPLES)]
     Track(TrackArgs),
-    /// Do a finished run again and compare what comes out, byte by byte
+    /// Do a finished run again and compare what comes out, byte by byte; of a discrete search, replay its journal
     #[command(
         after_help = "The repetition takes its settings from DIR alone, so a run that somebody published can be checked, too. It is\n\
             done in a folder that goes away. Settings that change no result may be given, such as where data lie:\n  \
             archai verify downloaded/darts_cifar10_first_eval --dataset.path ~/cifar10\n\n\
             Examples:\n  archai verify ~/logdir/darts_fashion_mnist_mini_throwaway_search\n  \
-            archai verify --threads 1 ~/logdir/*_first_*"
+            archai verify --threads 1 ~/logdir/*_first_*\n  archai verify ~/logdir/resnet_fashion_mnist_mini_trials"
     )]
     Verify {
-        /// Run directories: NAME_search or NAME_eval
+        /// Run directories: NAME_search or NAME_eval; folders of discrete searches
         #[arg(required = true, value_hint = ValueHint::DirPath)]
         dirs: Vec<PathBuf>,
         /// Threads.
@@ -153,6 +153,12 @@ pub enum Command {
     /// `archai spaces`, which are spaces of supernets.
     #[command(subcommand, arg_required_else_help = true)]
     Space(SpaceCommand),
+    /// Search a space for networks that are good in several respects and within hard limits
+    ///
+    /// A discrete search trains whole networks of a space, one trial each, and learns from each which to try next. What it
+    /// knows is a journal in its folder: a search that was stopped or killed goes on with the command that began it.
+    #[command(subcommand, arg_required_else_help = true)]
+    Search(SearchCommand),
     /// Make a model file of weights that another program trained
     #[command(after_help = IMPORT_EXAMPLES)]
     Import(ImportArgs),
@@ -186,6 +192,17 @@ pub enum Command {
         dir: Option<PathBuf>,
     },
 }
+
+const SEARCH_EXAMPLES: &str = "\
+All is checked before the first training. Ctrl-C stops; the same command goes on. Settings of the training are changed by
+their dotted names, as those of `archai run`.
+
+Examples:
+  archai search run resnet --limit 'params<=50k' --budget 20
+  archai search run mine.yaml --objectives accuracy,macs --limit 'params<=200k' --limit 'macs<=10M' --workers 2
+  archai search run mine.yaml --datasets cifar10 --full --optimiser halving --rungs 3,9,27
+  archai search run nb201 --table nb201.csv.gz --objectives max:c10_val_12ep,min:latency --known latency
+  archai search run mine.yaml --command 'python train.py' --objectives max:accuracy,params";
 
 const RUN_EXAMPLES: &str = "\
 Any setting can be changed by its dotted name, anywhere on the line:
@@ -1139,6 +1156,263 @@ pub enum SpaceCommand {
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+}
+
+/// `archai search …`.
+#[derive(Debug, Subcommand)]
+pub enum SearchCommand {
+    /// Search, or go on with a search
+    #[command(after_help = SEARCH_EXAMPLES)]
+    Run(Box<SearchRunArgs>),
+    /// Say how far a search is: trials by state, the best so far
+    #[command(
+        after_help = "Example:\n  archai search status ~/logdir/resnet_fashion_mnist_mini_trials"
+    )]
+    Status {
+        /// The folder of the search
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the networks that no other beats in all objectives, or draw them
+    #[command(
+        after_help = "Examples:\n  archai search front mine\n  archai search front mine --format csv -o front.csv\n  \
+            archai search front mine --beside random -o front.svg"
+    )]
+    Front {
+        /// The folder of the search
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// How [default: what the file's ending says, else table]
+        #[arg(long, value_enum)]
+        format: Option<FrontFormat>,
+        /// As JSON
+        #[arg(long, conflicts_with = "format")]
+        json: bool,
+        /// Folder of another search with the same objectives to compare with: its front and its hypervolume are drawn, too
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        beside: Option<PathBuf>,
+        /// File to write [default: standard output]. With SVG, the hypervolume is drawn beside it: NAME_progress.svg
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Write the description of the best network, as `archai train` takes it
+    #[command(
+        after_help = "Of several objectives, the best network is the one of the front that is best in the first of them.\n\n\
+            Examples:\n  archai search best mine -o best.yaml\n  archai search best mine --by params\n  \
+            archai search best mine --knee --json"
+    )]
+    Best {
+        /// The folder of the search
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// Best in this objective, of the networks on the front
+        #[arg(long, value_name = "OBJECTIVE", conflicts_with_all = ["knee", "predicted"])]
+        by: Option<String>,
+        /// The one that bends the front farthest
+        #[arg(long, conflicts_with = "predicted")]
+        knee: bool,
+        /// Also count what trees predict of each network that have not seen it, 3 to 7: one lucky short training then counts for less
+        #[arg(long)]
+        predicted: bool,
+        /// Say which it is, as JSON, in place of its description
+        #[arg(long)]
+        json: bool,
+        /// File for the description [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Write all trials for other programs: Archai's table, Optuna's journal
+    #[command(
+        after_help = "Examples:\n  archai search export mine --to search_state -o search_state.csv\n  \
+            archai search export mine --to optuna -o optuna.log    (optuna-dashboard optuna.log shows it)"
+    )]
+    Export {
+        /// The folder of the search
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// What
+        #[arg(long, value_enum)]
+        to: SearchExport,
+        /// File to write [default: standard output]
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Tell a search what a network reaches, or want one to be tried next
+    #[command(
+        after_help = "With values it is a result that was found elsewhere; every objective needs one, except those that follow\n\
+            from the description. Without values the network is tried before all others when the search goes on.\n\n\
+            Examples:\n  archai search add mine tiny-a0k3 --values accuracy=0.91\n  archai search add mine tiny-a1k5"
+    )]
+    Add {
+        /// The folder of the search
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: PathBuf,
+        /// Id of the network
+        id: String,
+        /// What it reaches: NAME=NUMBER, separated by commas
+        #[arg(long, value_name = "VALUES", value_delimiter = ',')]
+        values: Vec<String>,
+        /// Where it comes from, in words
+        #[arg(long, value_name = "TEXT", default_value = "added by hand")]
+        source: String,
+    },
+}
+
+/// `archai search run`.
+#[derive(Clone, Debug, Args)]
+pub struct SearchRunArgs {
+    /// The space.
+    #[command(flatten)]
+    pub space: SpaceArg,
+
+    /// What is to be as good as possible, separated by commas, the most important first: accuracy, loss and train_time of a
+    /// training, params, macs, model_size and activation_memory, or what a table or a command finds out, with its direction
+    /// (max:NAME, min:NAME)
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "accuracy,params"
+    )]
+    pub objectives: Vec<String>,
+
+    /// A hard limit on any of these: NAME<=NUMBER or NAME>=NUMBER, where the number may end in k, M or G; may be given again
+    #[arg(long, value_name = "LIMIT")]
+    pub limit: Vec<String>,
+
+    /// How many networks are tried in all, those of before included; a larger one goes on with a search that had ended
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget: u32,
+
+    /// How many networks are trained at a time; they share the threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: u16,
+
+    /// What proposes networks: guided, random, local, regularised_evolution, nsga2, evolution_pareto, bananas, halving
+    #[arg(
+        long,
+        alias = "optimizer",
+        value_name = "NAME",
+        default_value = "guided"
+    )]
+    pub optimiser: String,
+
+    /// A setting of the optimiser: NAME=VALUE; may be given again
+    #[arg(long, value_name = "SETTING")]
+    pub set: Vec<String>,
+
+    /// Trial k knows the results of the trials before k - LAG, and no others: the same trials for any number of workers
+    #[arg(long, value_name = "LAG")]
+    pub strict: Option<usize>,
+
+    /// Epochs of each training [default: nas.eval.trainer.epochs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
+
+    /// With --optimiser halving: after how many epochs trainings are compared, separated by commas; the last number is that of a
+    /// whole training [default: a ninth, a third and all of the epochs]
+    #[arg(long, value_name = "EPOCHS", value_delimiter = ',')]
+    pub rungs: Vec<u32>,
+
+    /// Folder of the search [default: SPACE_DATA_trials in the log folder]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+
+    /// The algorithm whose settings of the evaluation count; `archai algos` lists them
+    #[arg(long, alias = "algos", value_name = "NAME", default_value = "manual")]
+    pub algo: String,
+
+    /// The data set: a name that `archai datasets` lists, or the path of a YAML file [default: fashion_mnist_mini, with --full
+    /// cifar10]
+    #[arg(long, alias = "dataset", value_name = "NAME")]
+    pub datasets: Option<String>,
+
+    /// A folder of pictures, or a file of a data format, in place of a data set that is described (see: archai data inspect)
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "datasets")]
+    pub data: Option<PathBuf>,
+
+    /// With --data: height and width of the images [default: what fits the pictures, at most 64 without --full]
+    #[arg(long, value_name = "PIXELS", requires = "data", value_parser = ["32", "64", "96", "128", "224"])]
+    pub resolution: Option<String>,
+
+    #[command(flatten)]
+    pub mode: ModeArgs,
+
+    /// Log folder [default: common.logdir, which is ~/logdir]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub logdir: Option<String>,
+
+    /// Configuration files to lay over the defaults, separated by commas or given one by one, the strongest last
+    #[arg(long, value_name = "FILES", value_hint = ValueHint::FilePath)]
+    pub config: Vec<String>,
+
+    /// Look networks up in a table (CSV, plain or gzip) instead of training them; objectives and limits name its columns
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["command", "data", "datasets"])]
+    pub table: Option<PathBuf>,
+
+    /// With --table: the column of ids [default: the first one]
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub key: Option<String>,
+
+    /// With --table: in which column a quantity stands, and after how many epochs: NAME=COLUMN or NAME=COLUMN@EPOCHS; may be given
+    /// again [default: the column of its name]
+    #[arg(long, value_name = "COLUMN", requires = "table")]
+    pub column: Vec<String>,
+
+    /// With --table: quantities that are known before a network is tried, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', requires = "table")]
+    pub known: Vec<String>,
+
+    /// Run a program of yours for each network instead of our training, which gets it as JSON and answers in JSON (see
+    /// docs/search.md)
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["data", "datasets"])]
+    pub command: Option<String>,
+
+    /// With --command: seconds after which it is ended, and its network counts as failed
+    #[arg(long, value_name = "SECONDS", requires = "command")]
+    pub time_limit: Option<f64>,
+
+    /// How results are computed.
+    #[command(flatten)]
+    pub compute: ComputeArgs,
+
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Show only warnings and results
+    #[arg(short, long)]
+    pub quiet: bool,
+
+    /// Show lines alone, on a terminal too
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// How a front is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FrontFormat {
+    /// A table for people.
+    Table,
+    /// JSON.
+    Json,
+    /// CSV.
+    Csv,
+    /// A drawing.
+    Svg,
+}
+
+/// What a search is exported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SearchExport {
+    /// The table of Microsoft Archai's discrete searches, as CSV
+    #[value(name = "search_state")]
+    SearchState,
+    /// A journal file of Optuna's JournalStorage
+    Optuna,
 }
 
 /// `archai config …`.

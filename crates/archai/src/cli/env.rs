@@ -67,6 +67,11 @@ impl Env {
         }
     }
 
+    /// The time, in the system's zone.
+    pub fn now(&self) -> jiff::Zoned {
+        jiff::Zoned::now()
+    }
+
     /// The surroundings of a lab in this process.
     pub fn host(&self) -> Host {
         Host {

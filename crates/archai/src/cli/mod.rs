@@ -26,6 +26,7 @@ mod predict;
 mod report;
 mod run;
 mod runs;
+mod search;
 mod shell;
 mod space;
 mod summary;
@@ -42,6 +43,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use archai_engine::files::FileError;
+use archai_lab::discrete::SearchDir;
 use archai_lab::rundir::STARTED_FILE;
 use archai_lab::{DirState, Host, Lab, RunDir};
 use clap::{CommandFactory, FromArgMatches};
@@ -109,10 +111,11 @@ fn run_in(lab: Lab, env: &Env) -> ExitCode {
 /// The parser under the name that the program was called by. Overrides never reach it, but its usage names them.
 fn program(name: &str) -> clap::Command {
     let usage = |words: &str| format!("{name} {words} [--a.b.c VALUE]...");
-    let (run, train, show) = (
+    let (run, train, show, search) = (
         usage("run [OPTIONS]"),
         usage("train [OPTIONS] <NETWORK|--model MODEL>"),
         usage("config show [OPTIONS] <ALGO>"),
+        usage("search run [OPTIONS] <SPACE>"),
     );
     Cli::command()
         .name(name.to_string())
@@ -121,6 +124,9 @@ fn program(name: &str) -> clap::Command {
         .mut_subcommand("train", |command| command.override_usage(train))
         .mut_subcommand("config", |command| {
             command.mut_subcommand("show", |command| command.override_usage(show))
+        })
+        .mut_subcommand("search", |command| {
+            command.mut_subcommand("run", |command| command.override_usage(search))
         })
 }
 
@@ -170,6 +176,9 @@ fn resume(asked: &ResumeArgs, overrides: &[String], lab: &Lab, env: &Env) -> Res
     let dir = dir
         .canonicalize()
         .map_err(|e| CliError::at_named(FileError::new("read", dir, e)))?;
+    if SearchDir::new(&dir).is_there() {
+        return search::resume(&dir, asked, lab, env);
+    }
     let started = match RunDir::new(&dir).state()? {
         DirState::Unfinished(started) | DirState::Finished(started, _) => started,
         DirState::Absent | DirState::Foreign => {
@@ -248,6 +257,7 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Config(command) => config::run(command, overrides, lab),
         Command::Desc(command) => desc::run(command, lab),
         Command::Space(command) => space::run(command),
+        Command::Search(command) => search::run(command, overrides, lab, env),
         Command::Import(args) => import::run(args, lab),
         Command::Data(command) => data::run(command, overrides, lab, env),
         Command::Bench(args) => crate::bench::run(args, env),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use archai_engine::files::{FileError, write_atomically};
 use archai_search::space::{
-    Member, Quantity, Report, SearchSpace, Space, language_ops, shipped, shipped_names,
+    Member, Quantity, Report, SearchSpace, Space, language_ops, shipped_names, shipped_text,
 };
 use archai_spec::desc::{draw_dot, draw_svg};
 use archai_spec::numbers::thousands;
@@ -71,11 +71,33 @@ pub fn run(command: &SpaceCommand) -> Result<(), CliError> {
 
 /// The space that an argument names: a file, or one that comes with the program.
 fn load(arg: &SpaceArg) -> Result<Space, CliError> {
-    let name = arg.space.as_str();
+    let Written { file, text, .. } = written(&arg.space)?;
+    Space::parse(&file, &text).map_err(CliError::input)
+}
+
+/// A space as it is written.
+pub struct Written {
+    /// The name of its file in messages.
+    pub file: String,
+    pub text: String,
+    /// Whether it comes with the program.
+    pub is_shipped: bool,
+}
+
+/// The text of the space that an argument names: a file, or one that comes with the program.
+///
+/// # Errors
+/// There is no such file and no such space.
+pub fn written(name: &str) -> Result<Written, CliError> {
     let path = Path::new(name);
     let is_path = path.components().count() > 1 || path.extension().is_some();
     if !is_path && !path.exists() {
-        return shipped(name).map_err(CliError::input);
+        let text = shipped_text(name).map_err(CliError::input)?;
+        return Ok(Written {
+            file: format!("archai:search_spaces/{name}.yaml"),
+            text: text.to_string(),
+            is_shipped: true,
+        });
     }
     let size =
         std::fs::metadata(path).map_err(|e| CliError::at_named(FileError::new("read", path, e)))?;
@@ -86,7 +108,11 @@ fn load(arg: &SpaceArg) -> Result<Space, CliError> {
     }
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|e| CliError::at_named(FileError::new("read", path, e)))?;
-    Space::parse(name, &text).map_err(CliError::input)
+    Ok(Written {
+        file: name.to_string(),
+        text,
+        is_shipped: false,
+    })
 }
 
 /// `params<=1e6`.

@@ -4,14 +4,19 @@ use comfy_table::{CellAlignment, Table, presets};
 
 /// How wide the terminal is that standard output goes to; none if it goes elsewhere.
 pub fn width() -> Option<usize> {
-    Table::new().width().map(usize::from)
+    known(Table::new().width())
 }
 
 /// How wide the terminal is that standard error goes to; none if it goes elsewhere.
 pub fn error_width() -> Option<usize> {
     let mut table = Table::new();
     table.use_stderr();
-    table.width().map(usize::from)
+    known(table.width())
+}
+
+/// A terminal that does not know its width says 0.
+fn known(width: Option<u16>) -> Option<usize> {
+    width.filter(|width| *width > 0).map(usize::from)
 }
 
 /// The same text in lines of at most `width` characters, broken between words. Lines that continue another are indented by

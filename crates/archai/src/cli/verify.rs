@@ -1,4 +1,4 @@
-//! `archai verify`: does finished runs again and prints what differs.
+//! `archai verify`: does finished runs again and prints what differs; of a discrete search it computes every proposal again.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -11,6 +11,7 @@ use archai_lab::verify::{Compared, Repetition, Verdict};
 use super::env::Env;
 use super::error::CliError;
 use super::run::Live;
+use super::search;
 use super::terminal::Loudness;
 
 /// Does finished runs again, with further overrides, and compares.
@@ -24,6 +25,13 @@ pub fn run(
     lab: &Lab,
     env: &Env,
 ) -> Result<(), CliError> {
+    let (searches, dirs) = search::told_apart(dirs);
+    for dir in &searches {
+        search::verify(dir, lab)?;
+    }
+    if dirs.is_empty() {
+        return Ok(());
+    }
     // All are inspected before the first is repeated.
     let repetitions = dirs.iter().map(|dir| {
         let scratch = tempfile::Builder::new()

@@ -192,7 +192,7 @@ fn libraries_do_not_touch_the_process() {
     ];
     for name in [
         "spec", "data", "kernels", "export", "infer", "predict", "engine", "algos", "lab", "track",
-        "report", "watch",
+        "report", "watch", "search",
     ] {
         let mut open = vec![root().join(format!("crates/archai-{name}/src"))];
         while let Some(folder) = open.pop() {

@@ -19,6 +19,7 @@ mod predict;
 mod report;
 mod run;
 mod runs;
+mod search;
 mod support;
 mod template;
 mod terminal;

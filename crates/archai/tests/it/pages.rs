@@ -29,6 +29,11 @@ const QUICK: &str = "\
     nas.eval.loader.train_workers=0 nas.eval.model_desc.n_cells=3 nas.eval.model_desc.n_reductions=1 \
     nas.eval.model_desc.aux_weight=0 nas.eval.model_desc.model_stems.init_node_ch=2";
 
+/// The same of the trainings of a discrete search.
+const QUICK_TRIALS: &str = "\
+    nas.eval.loader.dataset.max_batches=2 nas.eval.loader.train_batch=4 nas.eval.loader.test_batch=4 \
+    nas.eval.loader.train_workers=0";
+
 /// The sources whose text the pages show.
 const SOURCES: [&str; 7] = [
     "crates/archai/examples/my_darts.rs",
@@ -159,7 +164,10 @@ fn follow(name: &str, prepare: impl FnOnce(&World)) {
     let world = World::new();
     prepare(&world);
     let quick = format!(
-        "case \"$1\" in\nrun) shift; exec REAL run --threads 2 {QUICK} \"$@\" ;;\n*) exec REAL \"$@\" ;;\nesac"
+        "case \"$1 $2\" in\n\
+         'run '*) shift; exec REAL run --threads 2 {QUICK} \"$@\" ;;\n\
+         'search run') shift 2; exec REAL search run --threads 2 {QUICK_TRIALS} \"$@\" ;;\n\
+         *) exec REAL \"$@\" ;;\nesac"
     );
     write_program(&world, ".quick", &quick);
     let file = world.write("a_file", "");
@@ -396,6 +404,11 @@ fn a_page_to_look_at() {
 #[test]
 fn watching() {
     follow("docs/watch.md", |_| {});
+}
+
+#[test]
+fn discrete_search() {
+    follow("docs/search.md", |_| {});
 }
 
 #[test]

@@ -516,3 +516,42 @@ fn foreign_trials_are_taken_in() {
     );
     assert_eq!(study.verify().unwrap(), []);
 }
+
+#[test]
+fn a_wish_comes_first_and_counts_like_any_other() {
+    let planted: Arc<dyn Evaluator> = Arc::new(Planted::new(1));
+    let settings = Settings::new([WORTH]).limits(["params<=900k".parse().unwrap()]);
+    let mut study = memory(settings, vec![planted]);
+    go(&mut study, 1, 3).unwrap();
+    let member = |study: &Study, id: &str| study.problem().space().parse_id(id).unwrap();
+    let tried = ids(&study);
+    let wanted = ["nb201-000002", "nb201-000020"];
+    assert!(wanted.iter().all(|id| !tried.contains(&(*id).to_string())));
+    for id in wanted {
+        let member = member(&study, id);
+        study.enqueue(member, "me").unwrap();
+    }
+    assert_eq!(study.queued(), wanted);
+    let first = member(&study, wanted[0]);
+    let refused = |study: &mut Study, id: &str| {
+        let member = member(study, id);
+        study.enqueue(member, "me").unwrap_err().to_string()
+    };
+    assert!(refused(&mut study, wanted[0]).contains("waits to be tried already"));
+    assert!(refused(&mut study, &tried[0]).contains("is trial 0 of the search already"));
+    assert!(refused(&mut study, "nb201-222222").contains("is beyond the limit params<=900000"));
+    // What is known already must be within the limits as well.
+    let large = member(&study, "nb201-222222");
+    let known = Values::from([(WORTH.to_string(), 9.0)]);
+    let error = study.add(large, known.clone(), "elsewhere").unwrap_err();
+    assert!(error.to_string().contains("is beyond the limit"), "{error}");
+    // A budget that is used up leaves wishes where they are.
+    go(&mut study, 1, 3).unwrap();
+    assert_eq!(study.queued().len(), 2);
+    go(&mut study, 2, 6).unwrap();
+    assert_eq!(ids(&study)[3..5], wanted);
+    assert!(study.queued().is_empty() && ids(&study).len() == 6);
+    assert_eq!(study.results().trials()[3].origin, "asked for: me");
+    assert_eq!(study.results().trials()[3].member, first);
+    assert!(study.verify().unwrap().is_empty());
+}
