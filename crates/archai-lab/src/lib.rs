@@ -59,6 +59,7 @@ pub mod pictures;
 mod plan;
 mod planned;
 pub mod progress;
+pub mod proxies;
 mod record;
 pub mod report;
 mod request;
@@ -69,6 +70,7 @@ mod started;
 pub mod summary;
 pub mod table;
 mod template;
+pub mod timing;
 mod unread;
 pub mod verify;
 

@@ -2,16 +2,17 @@
 //!
 //! An override is an argument whose name has a dot: `--nas.eval.trainer.epochs 200`, `--nas.eval.trainer.epochs=200` or
 //! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train` and `config show`, and those of a data set behind
-//! `evaluate` and `predict`. Everything else is left to the parser of flags, so that a misspelt flag is an error there.
+//! `evaluate`, `predict` and `proxies`. Everything else is left to the parser of flags, so that a misspelt flag is an error there.
 
 use clap::Command;
 
 /// The commands that take overrides, by the words that call them.
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 8] = [
     &["run"],
     &["train"],
     &["evaluate"],
     &["predict"],
+    &["proxies"],
     &["config", "show"],
     &["data", "inspect"],
     &["data", "preview"],
