@@ -15,7 +15,7 @@ use crate::compute::{Precision, to_host, track};
 /// Added where a logarithm or a quotient of something small is taken, in jacov and EPE-NAS.
 const SMALL: f64 = 1e-5;
 
-/// The length of the step in weights (Euclidean) of the finite difference in [`grasp`].
+/// The step of the finite difference in [`grasp`], as a part of the weights.
 pub const GRASP_STEP: f64 = 0.01;
 
 /// Deviation of the noise that is added to images, in [`zen`].
@@ -245,30 +245,22 @@ pub fn plain(subject: &Subject<'_>) -> Score {
 }
 
 /// −Σ w · (H g), H being the second derivatives of the loss by the weights (Wang et al. 2020, "Picking Winning Tickets Before
-/// Training by Preserving Gradient Flow"). H g is a central difference of gradients,
-/// ‖g‖ · (g(w + h g/‖g‖) − g(w − h g/‖g‖)) / 2h with h = [`GRASP_STEP`], so its error is of the order h².
+/// Training by Preserving Gradient Flow").
+///
+/// H is symmetric, so that this is −Σ g · (H w), and H w is a central difference of gradients along the weights themselves,
+/// (g(w + h w) − g(w − h w)) / 2h with h = [`GRASP_STEP`]; its error is of the order h². A step along g would cross the kinks of
+/// ReLUs; one along w changes the size of maps alone, which norms take back.
 pub fn grasp(subject: &Subject<'_>) -> Score {
     let layers = subject.weight_grads(0)?;
-    let length = layers
-        .iter()
-        .map(|l| dot(&l.grad, &l.grad))
-        .sum::<f64>()
-        .sqrt();
-    if length == 0.0 {
-        return Err(undefined("", "the gradient of the loss is zero"));
-    }
-    let direction = layers
-        .iter()
-        .map(|layer| layer.grad.iter().map(|g| g / length).collect());
-    let direction: Vec<Vec<f64>> = direction.collect();
-    let ahead = subject.moved_grads(&direction, GRASP_STEP)?;
-    let behind = subject.moved_grads(&direction, -GRASP_STEP)?;
+    let weights: Vec<Vec<f64>> = layers.iter().map(|layer| layer.weight.clone()).collect();
+    let ahead = subject.moved_grads(&weights, GRASP_STEP)?;
+    let behind = subject.moved_grads(&weights, -GRASP_STEP)?;
     let mut sum = 0.0;
     for ((at, ahead), behind) in layers.iter().zip(&ahead).zip(&behind) {
-        let numbers = at.weight.iter().zip(&ahead.grad).zip(&behind.grad);
-        sum += numbers.map(|((w, a), b)| w * (a - b)).sum::<f64>();
+        let numbers = at.grad.iter().zip(&ahead.grad).zip(&behind.grad);
+        sum += numbers.map(|((g, a), b)| g * (a - b)).sum::<f64>();
     }
-    Ok(-sum * length / (2.0 * GRASP_STEP))
+    Ok(-sum / (2.0 * GRASP_STEP))
 }
 
 /// Σ_layers Σ_channels ½ · mean over images of (Σ over pixels of a · ∂L/∂a)², times the channel's weights, a being the output of a

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Effort {
-    /// Runs of each network in a turn.
+    /// Runs of each network in a turn; of short ones more, so that they fill at least a fifth of the time of the longest.
     pub runs: usize,
     /// At least so many turns.
     pub least: usize,
@@ -62,6 +62,10 @@ const WINDOW: usize = 10;
 const AGREE: f64 = 0.05;
 /// The longest warm-up, in windows.
 const WINDOWS: usize = 20;
+/// The part of the longest thing's time in a turn that each other one fills, and how many runs it has for that at most: whatever
+/// is over in a moment would not meet what the machine does meanwhile.
+const SHARE: f64 = 0.2;
+const MOST_RUNS: usize = 100;
 
 /// Times several things in turns: each is warmed up until two windows of 10 runs agree within 5 % in their medians (at most 20
 /// windows, or a quarter of the effort's seconds), then all have their runs in each turn, one after the other. Gives for each the
@@ -87,20 +91,30 @@ pub fn in_turns(
         }
     };
     let begun = clock.now();
+    let mut warm_times = Vec::new();
     for thing in things.iter_mut() {
         let begun = clock.now();
         let mut last: Option<f64> = None;
+        let mut now = 0.0;
         for _ in 0..WINDOWS {
             let window: Result<Vec<f64>, String> =
                 (0..WINDOW).map(|_| once(&mut **thing)).collect();
-            let now = median(&sorted(&window?));
+            now = median(&sorted(&window?));
             let agrees = last.is_some_and(|last| (now / last - 1.0).abs() <= AGREE);
             if agrees || clock.now() - begun > effort.seconds / 4.0 {
                 break;
             }
             last = Some(now);
         }
+        warm_times.push(now);
     }
+    let least = effort.runs.max(1);
+    let longest = warm_times.iter().copied().fold(0.0, f64::max) * least as f64;
+    let in_a_turn = warm_times.iter().map(|time| {
+        let filling = (SHARE * longest / time).ceil() as usize;
+        filling.min(MOST_RUNS).max(least)
+    });
+    let in_a_turn: Vec<usize> = in_a_turn.collect();
     let mut times: Vec<Vec<Vec<f64>>> = vec![Vec::new(); things.len()];
     let warm = clock.now();
     // What the warm-up took does not shorten the measurement by more than half.
@@ -115,8 +129,8 @@ pub fn in_turns(
                 break;
             }
         }
-        for (thing, times) in things.iter_mut().zip(&mut times) {
-            let runs = (0..effort.runs.max(1)).map(|_| once(&mut **thing));
+        for ((thing, times), runs) in things.iter_mut().zip(&mut times).zip(&in_a_turn) {
+            let runs = (0..*runs).map(|_| once(&mut **thing));
             times.push(runs.collect::<Result<_, _>>()?);
         }
     }
@@ -307,6 +321,31 @@ mod tests {
         in_turns(&mut [&mut shaky], &effort, &clock).unwrap();
         let took = clock.now() - begun;
         assert!((9.0..12.0).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn what_is_over_in_a_moment_runs_more_often() {
+        let clock = Scripted::default();
+        let mut long = || {
+            clock.pass(1.0);
+            Ok(())
+        };
+        let mut short = || {
+            clock.pass(0.125);
+            Ok(())
+        };
+        let mut moment = || {
+            clock.pass(1e-6);
+            Ok(())
+        };
+        let times = in_turns(
+            &mut [&mut long, &mut short, &mut moment],
+            &Effort::default(),
+            &clock,
+        );
+        let runs: Vec<usize> = times.unwrap().iter().map(|turns| turns[0].len()).collect();
+        // 5 s of the long one, of which a fifth is 8 runs of the short one.
+        assert_eq!(runs, [5, 8, 100]);
     }
 
     #[test]
