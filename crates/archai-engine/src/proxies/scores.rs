@@ -15,7 +15,7 @@ use crate::compute::{Precision, to_host, track};
 /// Added where a logarithm or a quotient of something small is taken, in jacov and EPE-NAS.
 const SMALL: f64 = 1e-5;
 
-/// The step of the finite difference in [`grasp`], as a part of the weights.
+/// The step of the finite difference in the proxy `grasp`, as a part of the weights.
 pub const GRASP_STEP: f64 = 0.01;
 
 /// Deviation of the noise that is added to images, in [`zen`].

@@ -308,7 +308,7 @@ fn fisher_is_that_of_an_independent_network() {
     let outputs = net.pass(&pixels(&batches[0]), 5, None).outputs;
     let weights_per_channel = [2.0 * 9.0, 3.0 * 9.0, 4.0];
     let mut expect = 0.0;
-    for layer in 0..3 {
+    for (layer, weights) in weights_per_channel.into_iter().enumerate() {
         let grad = |i: usize| {
             let by = |step: f64| {
                 let mut added = [0, 1, 2].map(|l| vec![0.0; outputs[l].len()]);
@@ -324,7 +324,7 @@ fn fisher_is_that_of_an_independent_network() {
         let squares = products
             .chunks(map)
             .map(|map| map.iter().sum::<f64>().powi(2));
-        expect += weights_per_channel[layer] * 0.5 * squares.sum::<f64>() / 5.0;
+        expect += weights * 0.5 * squares.sum::<f64>() / 5.0;
     }
     close("fisher", score("fisher", &subject), expect, 1e-5);
 }
@@ -379,16 +379,15 @@ fn switched_relus_are_counted_as_an_independent_network_does() {
     let subject = Subject::new(&desc, &ops, &batches, &options).unwrap();
     let net = Tiny::of(&subject, relu);
     let switched = net.pass(&pixels(&batches[0]), 3, None).switched;
-    let mut k = [[0.0; 3]; 3];
-    for layer in &switched {
-        let each = layer.len() / 3;
-        for i in 0..3 {
-            for j in 0..3 {
-                let alike = |p: &usize| (layer[i * each + p] > 0.0) == (layer[j * each + p] > 0.0);
-                k[i][j] += (0..each).filter(alike).count() as f64;
-            }
-        }
-    }
+    let alike = |i: usize, j: usize| -> f64 {
+        let of = |layer: &Vec<f64>| {
+            let each = layer.len() / 3;
+            let same = |p: &usize| (layer[i * each + p] > 0.0) == (layer[j * each + p] > 0.0);
+            (0..each).filter(same).count() as f64
+        };
+        switched.iter().map(of).sum()
+    };
+    let k = [0, 1, 2].map(|i| [0, 1, 2].map(|j| alike(i, j)));
     let minor = |a: usize, b: usize| k[1][a] * k[2][b] - k[1][b] * k[2][a];
     let det: f64 = k[0][0] * minor(1, 2) - k[0][1] * minor(0, 2) + k[0][2] * minor(0, 1);
     close("nwot", score("nwot", &subject), det.abs().ln(), 1e-9);

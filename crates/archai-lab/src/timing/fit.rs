@@ -150,25 +150,26 @@ fn fitted<'a>(observed: impl Iterator<Item = &'a Observed>) -> Fit {
 fn non_negative_least_squares(rows: &[Vec<f64>], b: &[f64]) -> Vec<f64> {
     const STEPS: usize = 20_000;
     let n = rows.first().map_or(1, Vec::len);
-    let mut gram = vec![vec![0.0; n]; n];
+    let mut gram = vec![0.0; n * n];
     let mut right = vec![0.0; n];
     for (row, b) in rows.iter().zip(b) {
-        for i in 0..n {
-            right[i] += row[i] * b;
-            for j in 0..n {
-                gram[i][j] += row[i] * row[j];
+        for (i, x) in row.iter().enumerate() {
+            right[i] += x * b;
+            for (j, y) in row.iter().enumerate() {
+                gram[i * n + j] += x * y;
             }
         }
     }
     let mut x = vec![0.0; n];
     for _ in 0..STEPS {
         let mut moved = 0.0f64;
-        for i in 0..n {
-            if gram[i][i] == 0.0 {
+        for (i, right) in right.iter().enumerate() {
+            let row = &gram[i * n..][..n];
+            if row[i] == 0.0 {
                 continue;
             }
-            let others: f64 = (0..n).map(|j| gram[i][j] * x[j]).sum();
-            let new = (x[i] + (right[i] - others) / gram[i][i]).max(0.0);
+            let given: f64 = row.iter().zip(&x).map(|(a, x)| a * x).sum();
+            let new = (x[i] + (right - given) / row[i]).max(0.0);
             moved = moved.max((new - x[i]).abs());
             x[i] = new;
         }
