@@ -10,6 +10,7 @@ use crate::export::{self, Exporters};
 use crate::finalize::FinalizerRegistry;
 use crate::finalizers;
 use crate::op::OpRegistry;
+use crate::proxies::{self, Proxies};
 
 /// The open lists of an experiment's parts.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Components {
     pub formats: Formats,
     /// Transforms of images: what `dataset.transforms` names.
     pub transforms: Transforms,
+    /// Zero-cost proxies.
+    pub proxies: Proxies,
 }
 
 impl Components {
@@ -41,6 +44,7 @@ impl Components {
             devices: device::builtin(),
             formats: formats::builtin(),
             transforms: transforms::builtin(),
+            proxies: proxies::builtin(),
         }
     }
 

@@ -6,7 +6,8 @@
 //! built-in operations, [`arch`] the architecture parameters, [`model`] the compiled description; then [`optim`], [`schedule`], [`metrics`], [`trainer`],
 //! [`finalize`] and [`perturbation`], [`finalizers`] by name, [`guard`], [`experiment`] with the interfaces of an algorithm,
 //! of which [`searcher`] and [`evaluater`] are the usual implementations, and [`phases`], which runs them; [`ahead`] what an
-//! algorithm says before it runs, and [`preview`] what can be checked and measured by then; [`run`] is what they
+//! algorithm says before it runs, [`preview`] what can be checked and measured by then, and [`proxies`] what an untrained
+//! network tells; [`run`] is what they
 //! are given from outside, [`checkpoint`] what a run is resumed from, [`components`] what they know by name, [`files`] how files
 //! are written, [`export`] what others read, [`error`] what can go wrong; [`testing`] checks algorithms, yours too.
 //!
@@ -43,6 +44,7 @@ pub mod perturbation;
 pub mod phases;
 pub mod predictions;
 pub mod preview;
+pub mod proxies;
 pub mod run;
 pub mod schedule;
 pub mod searcher;

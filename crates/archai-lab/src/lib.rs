@@ -60,6 +60,7 @@ pub mod pictures;
 mod plan;
 mod planned;
 pub mod progress;
+pub mod proxies;
 mod record;
 pub mod report;
 mod request;
@@ -70,6 +71,7 @@ mod started;
 pub mod summary;
 pub mod table;
 mod template;
+pub mod timing;
 mod unread;
 pub mod verify;
 

@@ -27,42 +27,46 @@ pub struct Conv {
 impl Conv {
     /// Cross-correlation of `x` `[N, c_in, H, W]` with the weight.
     pub fn forward(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
-        let s = &self.shape;
-        if s.is_pointwise() {
-            return self.pointwise(pass, x);
-        }
-        let bias = s.bias.then(|| pass.param(self.param, self.piece + 1));
-        let options = ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
-        module::conv2d(x, pass.param(self.param, self.piece), bias, options)
-    }
-
-    /// A pointwise convolution as a matrix product per sample: the framework's gradient of the weight as a convolution
-    /// takes about ten times as long.
-    fn pointwise(&self, pass: &Pass<'_>, x: Tensor<4>) -> Tensor<4> {
-        let s = &self.shape;
-        let x = match s.stride {
-            [1, 1] => x,
-            [v, h] => x.slice(s![.., .., ..;v, ..;h]),
-        };
-        let [n, _, h, w] = x.dims();
-        let weight: Tensor<4> = pass.param(self.param, self.piece);
-        let weight = weight.reshape([1, s.c_out, s.c_in]);
-        let y = weight
-            .matmul(x.reshape([n, s.c_in, h * w]))
-            .reshape([n, s.c_out, h, w]);
-        match s.bias {
-            true => {
-                y + pass
-                    .param::<1>(self.param, self.piece + 1)
-                    .reshape([1, s.c_out, 1, 1])
-            }
-            false => y,
-        }
+        let bias = self.shape.bias;
+        let bias = bias.then(|| pass.param(self.param, self.piece + 1));
+        conv2d(x, pass.param(self.param, self.piece), bias, &self.shape)
     }
 
     /// Its sizes.
     pub fn shape(&self) -> &ConvShape {
         &self.shape
+    }
+}
+
+/// Cross-correlation of `x` `[N, c_in, H, W]` with a weight of [`ConvShape`]'s shape.
+pub(crate) fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    s: &ConvShape,
+) -> Tensor<4> {
+    if s.is_pointwise() {
+        return pointwise(x, weight, bias, s);
+    }
+    let options = ConvOptions::new(s.stride, s.padding, [s.dilation; 2], s.groups);
+    module::conv2d(x, weight, bias, options)
+}
+
+/// A pointwise convolution as a matrix product per sample: the framework's gradient of the weight as a convolution
+/// takes about ten times as long.
+fn pointwise(x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>, s: &ConvShape) -> Tensor<4> {
+    let x = match s.stride {
+        [1, 1] => x,
+        [v, h] => x.slice(s![.., .., ..;v, ..;h]),
+    };
+    let [n, _, h, w] = x.dims();
+    let weight = weight.reshape([1, s.c_out, s.c_in]);
+    let y = weight
+        .matmul(x.reshape([n, s.c_in, h * w]))
+        .reshape([n, s.c_out, h, w]);
+    match bias {
+        Some(bias) => y + bias.reshape([1, s.c_out, 1, 1]),
+        None => y,
     }
 }
 

@@ -21,12 +21,12 @@ use crate::features::Features;
 pub use archai_spec::ops::ConvShape;
 pub(crate) use builder::Declared;
 pub use builder::OpBuilder;
-pub(crate) use layers::Packed;
 pub use layers::{Conv, Linear, Norm};
+pub(crate) use layers::{Packed, conv2d};
 pub use norms::NormId;
 pub(crate) use norms::NormTable;
-pub(crate) use pass::DropPath;
 pub use pass::{Candidate, Mode, Pass};
+pub(crate) use pass::{DropPath, training_norm};
 pub use registry::{OpFactory, OpRegistry};
 
 /// An operation of a network. It holds structure and handles of parameters, never numbers: those come with the [`Pass`].

@@ -244,23 +244,8 @@ impl<'a> Pass<'a> {
             }
             return x * scale.reshape(per_channel) + shift.reshape(per_channel);
         }
-        // The framework's own training norm copies its input channel by channel; these sums take half of its time.
+        let TrainingNorm { output, mean, var } = training_norm(x, affine);
         let count = n * h * w;
-        let mean_of = |t: Tensor<4>| {
-            let sum = t.reshape([n, c, h * w]).sum_dim(2).sum_dim(0);
-            sum.reshape(per_channel) * (1.0 / count as f64)
-        };
-        let mean = mean_of(x.clone());
-        let centred = x - mean.clone();
-        let var = mean_of(centred.clone() * centred.clone());
-        let mut scale = (var.clone() + NORM_EPSILON).sqrt().recip();
-        if let Some((gamma, _)) = &affine {
-            scale = scale * gamma.clone().reshape(per_channel);
-        }
-        let mut y = centred * scale;
-        if let Some((_, beta)) = affine {
-            y = y + beta.reshape(per_channel);
-        }
         let moved = |old: Tensor<1>, new: Tensor<4>, factor: f64| {
             old * (1.0 - NORM_MOMENTUM) + new.inner().reshape([c]) * (NORM_MOMENTUM * factor)
         };
@@ -269,7 +254,7 @@ impl<'a> Pass<'a> {
             moved(old_var, var, unbiased(count)),
         ]));
         self.updates.insert(norm.id.0, new);
-        y
+        output
     }
 
     /// Whether drop-path may drop something in this pass.
@@ -318,6 +303,37 @@ impl<'a> Pass<'a> {
     pub(crate) fn into_updates(self) -> HashMap<usize, NormStats> {
         self.updates
     }
+}
+
+/// What a batch norm gives in training, and the batch's statistics `[1, C, 1, 1]`.
+pub(crate) struct TrainingNorm {
+    pub output: Tensor<4>,
+    pub mean: Tensor<4>,
+    pub var: Tensor<4>,
+}
+
+/// A batch norm by the statistics of `x` `[N, C, H, W]`, with scale and shift if there are any.
+pub(crate) fn training_norm(x: Tensor<4>, affine: Option<(Tensor<1>, Tensor<1>)>) -> TrainingNorm {
+    let [n, c, h, w] = x.dims();
+    let per_channel = [1, c, 1, 1];
+    let count = n * h * w;
+    // The framework's own training norm copies its input channel by channel; these sums take half of its time.
+    let mean_of = |t: Tensor<4>| {
+        let sum = t.reshape([n, c, h * w]).sum_dim(2).sum_dim(0);
+        sum.reshape(per_channel) * (1.0 / count as f64)
+    };
+    let mean = mean_of(x.clone());
+    let centred = x - mean.clone();
+    let var = mean_of(centred.clone() * centred.clone());
+    let mut scale = (var.clone() + NORM_EPSILON).sqrt().recip();
+    if let Some((gamma, _)) = &affine {
+        scale = scale * gamma.clone().reshape(per_channel);
+    }
+    let mut output = centred * scale;
+    if let Some((_, beta)) = affine {
+        output = output + beta.reshape(per_channel);
+    }
+    TrainingNorm { output, mean, var }
 }
 
 /// From a batch's biased variance of `count` values to the unbiased one. A single number has no unbiased variance; its

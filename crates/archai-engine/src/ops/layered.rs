@@ -289,7 +289,7 @@ impl Layered {
                 plain(y.reshape([n, *n_out, 1, 1]))
             }
             (Layer::Dropout { .. }, Handle::Dropout(dropout)) => dropout.forward(pass, x),
-            _ => without_parameters(pass, layer, &x),
+            _ => without_parameters(pass.compute(), pass.exec(), layer, &x),
         }
     }
 }
@@ -345,10 +345,27 @@ fn declare_fused(
     Some(StretchKernel::Conv(kernel))
 }
 
+/// A layer that has no parameters and reads one value, on the framework's operations.
+///
+/// # Panics
+/// For any other layer.
+pub(crate) fn layer_without_parameters(
+    compute: &Compute,
+    layer: &Layer,
+    x: Tensor<4>,
+) -> Tensor<4> {
+    without_parameters(compute, None, layer, &Features::from_nchw(x)).nchw()
+}
+
 /// A layer that has no parameters.
-fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features {
+fn without_parameters(
+    compute: &Compute,
+    exec: Option<Exec>,
+    layer: &Layer,
+    x: &Features,
+) -> Features {
     let plain = Features::from_nchw;
-    let zeros = |shape: [usize; 4]| Tensor::zeros(shape, pass.compute().options());
+    let zeros = |shape: [usize; 4]| Tensor::zeros(shape, compute.options());
     let [n, c, h, w] = x.shape();
     match *layer {
         Layer::Zero { stride } => plain(zeros([n, c, h.div_ceil(stride), w.div_ceil(stride)])),
@@ -361,9 +378,9 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
             window,
             count_include_pad,
         } => x.derive(Derived::AvgPool(window, count_include_pad), |x| {
-            avg_pool(x, window, count_include_pad, pass)
+            avg_pool(x, window, count_include_pad, compute, exec)
         }),
-        Layer::GlobalMean => match pass.exec() {
+        Layer::GlobalMean => match exec {
             Some(exec) => global_mean(exec, x),
             None => {
                 let mean = x.nchw().reshape([n, c, h * w]).mean_dim(2);
@@ -400,7 +417,7 @@ fn without_parameters(pass: &Pass<'_>, layer: &Layer, x: &Features) -> Features 
 
 /// There is no kernel for these: both engines compute them with the framework's operations. GELU is written out, because the
 /// framework's own takes the gradient of another form on some devices.
-fn activation(function: Activation, x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn activation(function: Activation, x: Tensor<4>) -> Tensor<4> {
     let hard_sigmoid = |x: Tensor<4>| (x + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0);
     match function {
         Activation::HardSwish => x.clone() * hard_sigmoid(x),
@@ -431,16 +448,22 @@ fn max_pool(x: &Features, window: PoolShape) -> Features {
     Features::from_nchw(module::max_pool2d(x.nchw(), options))
 }
 
-fn avg_pool(x: &Features, window: PoolShape, counts_padding: bool, pass: &Pass<'_>) -> Features {
+fn avg_pool(
+    x: &Features,
+    window: PoolShape,
+    counts_padding: bool,
+    compute: &Compute,
+    exec: Option<Exec>,
+) -> Features {
     let [_, _, h, w] = x.shape();
-    if let Some(exec) = pass.exec()
+    if let Some(exec) = exec
         && (h, w, window.padding) == (window.kernel, window.kernel, 0)
     {
         // One window over the whole map.
         return global_mean(exec, x);
     }
     if window.padding > 0 && !counts_padding {
-        return Features::from_nchw(average_of_real(x.nchw(), window, pass.compute()));
+        return Features::from_nchw(average_of_real(x.nchw(), window, compute));
     }
     let options = AvgPoolOptions::new([window.kernel; 2])
         .with_stride([window.stride; 2])

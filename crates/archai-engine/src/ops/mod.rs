@@ -20,6 +20,7 @@ use archai_spec::ops::{Layer, LayerList, NOISE};
 
 pub use archai_spec::ops::MIXED_OP;
 pub use aux_tower::AuxTower;
+pub(crate) use layered::{activation, layer_without_parameters};
 pub use mixed::{MixedOp, weighted_sum};
 pub(crate) use mixed_cell::{Draft as MixedCellDraft, MixedCell};
 pub use single::{OpGrads, SingleOp};

@@ -18,6 +18,7 @@ mod noise;
 mod parts;
 mod passes;
 mod perturbation;
+mod proxies;
 mod search_spaces;
 mod spaces;
 mod support;

@@ -112,6 +112,15 @@ pub enum Command {
     /// Measure how often a trained network is right, and how fast it is
     #[command(after_help = EVALUATE_EXAMPLES)]
     Evaluate(EvaluateArgs),
+    /// Score networks without training: zero-cost proxies
+    ///
+    /// Scores of a network with starting weights, computed from its description, one batch of images or two. docs/proxies.md has
+    /// their formulas, and how well they go with accuracies.
+    #[command(after_help = PROXIES_EXAMPLES)]
+    Proxies(ProxiesArgs),
+    /// Measure how long networks take, or make a table of what the layers of a space take
+    #[command(subcommand, arg_required_else_help = true)]
+    Latency(LatencyCommand),
     /// List the search algorithms
     #[command(after_help = "Example:\n  archai algos --json")]
     Algos(ListArgs),
@@ -328,6 +337,40 @@ Examples:
   archai evaluate --model model.safetensors --split none --latency
   archai evaluate --model model.safetensors --format csv > confusion.csv";
 
+const PROXIES_EXAMPLES: &str = "\
+Without --data or --datasets, images are noise and labels are random; scores then
+tell networks apart, but know nothing of the task. Settings of a data set can be
+changed by their names: --dataset.path DIR.
+
+Examples:
+  archai proxies
+  archai proxies nb201 --sample 20 --only nwot,synflow --batch 32
+  archai proxies nb201 --id nb201-222222 --datasets cifar10 --json
+  archai proxies my_space.yaml --format csv > scores.csv
+  archai proxies final_model_desc.yaml --data pictures/";
+
+const MEASURE_EXAMPLES: &str = "\
+The network and a fixed small one are timed in turns, until the 95 % interval of
+the median is below 2 % of it: whatever else the machine does meets both, so that
+the ratio can be compared between days. A description is timed with weights that
+nobody trained.
+
+Examples:
+  archai latency measure model.safetensors
+  archai latency measure full_model_desc.yaml --batch 1,32 --threads 2
+  archai latency measure nb201 --id nb201-222222 --json
+  archai latency measure model.pt --runtime onnxruntime --python python3";
+
+const PROFILE_EXAMPLES: &str = "\
+Each layer that members of the space have is timed alone, then whole members; what
+the layers take alone is fitted to what the members take. How far the predictions
+of networks that were not fitted are off stands in the file, and limits on latency
+are made smaller by it.
+
+Examples:
+  archai latency profile --space nb201 -o nb201_laptop.yaml
+  archai latency profile --space my_space.yaml --networks 100 --threads 4 -o pi.yaml";
+
 const BENCH_EXAMPLES: &str = "\
 The first five steps are at the sizes of the DARTS paper: the search network has
 16 channels and 8 cells, the evaluated one 36 channels, 20 cells and the
@@ -511,6 +554,183 @@ pub struct EvaluateArgs {
     /// Threads to compute with; accuracies do not depend on it [default: all processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
     pub threads: Option<u16>,
+}
+
+/// `archai proxies`.
+#[derive(Clone, Debug, Args)]
+pub struct ProxiesArgs {
+    /// A model description, a trained model, a run directory, or a space of discrete search (a file, or a name of
+    /// `archai space list`) [default: list the proxies]
+    #[arg(value_name = "NETWORK|SPACE", value_hint = ValueHint::AnyPath)]
+    pub network: Option<String>,
+
+    /// Only these proxies, separated by commas [default: all]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub only: Vec<String>,
+
+    /// Of a space: so many random members
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub sample: u32,
+
+    /// Of a space: the members of these ids, separated by commas, in place of random ones
+    #[arg(
+        long,
+        value_name = "IDS",
+        value_delimiter = ',',
+        conflicts_with = "sample"
+    )]
+    pub id: Vec<String>,
+
+    /// Decides starting weights, images and random members
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// Images in a batch; two batches are taken
+    #[arg(long, value_name = "N", default_value = "32", value_parser = count)]
+    pub batch: usize,
+
+    /// The data set whose training images are taken: a name that `archai datasets` lists, or the path of a YAML file
+    /// [default: noise]
+    #[arg(long, value_name = "NAME", alias = "dataset")]
+    pub datasets: Option<String>,
+
+    /// A folder of pictures, or a file of a data format, in place of a data set that is described
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, conflicts_with = "datasets")]
+    pub data: Option<PathBuf>,
+
+    /// How it is printed.
+    #[command(flatten)]
+    pub format: FormatArgs,
+
+    /// Threads to compute with; scores do not depend on it [default: all processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: Option<u16>,
+}
+
+impl ProxiesArgs {
+    /// How the list of proxies is printed.
+    pub fn list_args(&self) -> ListArgs {
+        ListArgs {
+            json: self.format.chosen() == OutputFormat::Json,
+        }
+    }
+}
+
+/// `archai latency …`.
+#[derive(Debug, Subcommand)]
+pub enum LatencyCommand {
+    /// Measure a network in turns with a reference network
+    #[command(after_help = MEASURE_EXAMPLES)]
+    Measure(MeasureArgs),
+    /// Make a table of what each layer of a space takes, with a fit to whole networks and its error
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Profile(ProfileArgs),
+    /// Look up by a table what a network takes
+    #[command(
+        after_help = "Examples:\n  archai latency predict nb201_laptop.yaml nb201 --sample 5\n  \
+                      archai latency predict nb201_laptop.yaml member.yaml --json"
+    )]
+    Predict {
+        /// A table that `archai latency profile` made
+        #[arg(value_hint = ValueHint::FilePath)]
+        table: PathBuf,
+        /// A model description, a trained model, a run directory, or a space of discrete search
+        #[arg(value_name = "NETWORK|SPACE", value_hint = ValueHint::AnyPath)]
+        network: String,
+        /// Of a space: so many random members
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        sample: u32,
+        /// Decides which members
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        seed: u64,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What computes a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuntimeArg {
+    /// This program's inference
+    Own,
+    /// onnxruntime, in a Python of yours
+    Onnxruntime,
+}
+
+/// `archai latency measure`.
+#[derive(Clone, Debug, Args)]
+pub struct MeasureArgs {
+    /// A trained model, a model description, a run directory, or a space with --id
+    #[arg(value_name = "NETWORK", value_hint = ValueHint::AnyPath)]
+    pub network: String,
+
+    /// Which member of a space
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Images at a time: one size, or several separated by commas
+    #[arg(long, value_name = "SIZES", value_delimiter = ',', default_value = "1,32", value_parser = count)]
+    pub batch: Vec<usize>,
+
+    /// Threads that a network runs in
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: u16,
+
+    /// What computes it
+    #[arg(long, value_enum, value_name = "RUNTIME", default_value_t = RuntimeArg::Own)]
+    pub runtime: RuntimeArg,
+
+    /// For onnxruntime: a Python in which it and NumPy are installed
+    #[arg(long, value_name = "PYTHON", value_hint = ValueHint::ExecutablePath)]
+    pub python: Option<PathBuf>,
+
+    /// The longest that batches of one size are measured
+    #[arg(long, value_name = "S", default_value_t = 10.0, value_parser = seconds)]
+    pub seconds: f64,
+
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `archai latency profile`.
+#[derive(Clone, Debug, Args)]
+pub struct ProfileArgs {
+    /// The space: a file, or a name of `archai space list`
+    #[arg(long, value_name = "SPACE", value_hint = ValueHint::FilePath)]
+    pub space: String,
+
+    /// Where the table is written
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Whole members that are timed, at least 10
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub networks: usize,
+
+    /// Images at a time
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count)]
+    pub batch: usize,
+
+    /// Threads that a network runs in
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub threads: u16,
+
+    /// Decides which members are timed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+
+    /// The longest that one layer or network is measured
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    pub seconds: f64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= 3600.0 => Ok(s),
+        _ => Err("expected seconds: a number above 0, at most 3600".into()),
+    }
 }
 
 /// The choice of an [`OutputFormat`].

@@ -18,11 +18,14 @@ mod export;
 mod forecast;
 mod hints;
 mod import;
+mod latency;
 mod lists;
 mod model;
+mod networks;
 mod onnxruntime;
 mod overrides;
 mod predict;
+mod proxies;
 mod report;
 mod run;
 mod runs;
@@ -245,6 +248,8 @@ fn dispatch(command: &Command, overrides: &[String], lab: &Lab, env: &Env) -> Re
         Command::Export(args) => export::run(args, overrides, lab, env),
         Command::Predict(args) => predict::run(args, overrides, lab, env),
         Command::Evaluate(args) => evaluate::run(args, overrides, lab, env),
+        Command::Proxies(args) => proxies::run(args, overrides, lab, env),
+        Command::Latency(command) => latency::run(command, lab, env),
         Command::Algos(args) => lists::algos(*args, lab),
         Command::Ops(args) => lists::ops(*args, lab),
         Command::Spaces(args) => lists::spaces(*args, lab),

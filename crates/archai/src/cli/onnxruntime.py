@@ -1,4 +1,5 @@
-# Run by `archai export --latency-with PYTHON`: prints as JSON how long onnxruntime takes for each ONNX file among the arguments.
+# Run by `archai export --latency-with PYTHON` and `archai latency measure --runtime onnxruntime`: prints as JSON how long
+# onnxruntime takes for each ONNX file among the arguments.
 import json
 import statistics
 import sys
@@ -7,12 +8,14 @@ import time
 import numpy as np
 import onnxruntime
 
-BATCHES = (1, 32)
-WARM_UP, LEAST, MOST, SECONDS = 3, 10, 300, 1.0
+WARM_UP, LEAST = 3, 10
 
-threads, *files = sys.argv[1:]
+asked, *files = sys.argv[1:]
+asked = json.loads(asked)
+# Seconds and turns for each file and size of batches at most, runs of each file in a turn.
+seconds, most, turn = asked["seconds"], asked["most"], asked["turn"]
 options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = int(threads)
+options.intra_op_num_threads = asked["threads"]
 options.log_severity_level = 3
 sessions = [onnxruntime.InferenceSession(f, options, providers=["CPUExecutionProvider"]) for f in files]
 
@@ -28,22 +31,24 @@ def images(session, batch):
 
 
 rows = []
-for batch in BATCHES:
+for batch in asked["batches"]:
     inputs = [images(session, batch) for session in sessions]
     times = [[] for _ in sessions]
     begun = time.perf_counter()
     runs = 0
     # In turn, so that whatever else the machine does meets all of them.
     while sessions and (
-        runs < WARM_UP + LEAST or (time.perf_counter() - begun < SECONDS * len(files) and runs < MOST)
+        runs < WARM_UP + LEAST or (time.perf_counter() - begun < seconds * len(files) and runs < most)
     ):
         for session, given, taken in zip(sessions, inputs, times):
-            start = time.perf_counter()
-            session.run(None, given)
-            taken.append(1e3 * (time.perf_counter() - start))
+            for _ in range(turn):
+                start = time.perf_counter()
+                session.run(None, given)
+                taken.append(1e3 * (time.perf_counter() - start))
         runs += 1
     for taken in times:
-        rows.append({"batch": batch, "median_ms": statistics.median(taken[WARM_UP:])})
+        taken = taken[WARM_UP * turn :]
+        rows.append({"batch": batch, "median_ms": statistics.median(taken), "times_ms": taken})
 # By file, then by batch.
 by_file = [rows[i :: len(files)] for i in range(len(files))]
 print(json.dumps({"version": onnxruntime.__version__, "files": by_file}))

@@ -39,6 +39,33 @@ pub struct FileLatency {
 pub struct BatchLatency {
     pub batch: usize,
     pub median_ms: f64,
+    /// Of each run, in order.
+    #[serde(skip_serializing, default)]
+    times_ms: Vec<f64>,
+}
+
+/// What one measurement does: sizes of batches, seconds and turns for each file and size at most, runs of each file in a turn.
+struct Asked<'a> {
+    batches: &'a [usize],
+    seconds: f64,
+    most: usize,
+    turn: usize,
+}
+
+/// Of an export: one picture and a batch.
+const EXPORTED: Asked<'static> = Asked {
+    batches: &[1, 32],
+    seconds: 1.0,
+    most: 300,
+    turn: 1,
+};
+
+/// Times of files in turns.
+pub struct Times {
+    /// The version of onnxruntime.
+    pub version: String,
+    /// For each size of batches, for each file, milliseconds of each run.
+    pub batches: Vec<(usize, Vec<Vec<f64>>)>,
 }
 
 /// The line that the script prints.
@@ -58,9 +85,9 @@ impl Onnxruntime {
             python: python.to_path_buf(),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         };
-        runtime.call(&[]).map_err(|reason| {
+        runtime.call(&EXPORTED, &[]).map_err(|reason| {
             CliError::usage(format!(
-                "--latency-with {}: {reason}; name a Python in which `pip install onnxruntime numpy` was run",
+                "the Python `{}`: {reason}; name a Python in which `pip install onnxruntime numpy` was run",
                 python.display()
             ))
         })?;
@@ -72,7 +99,7 @@ impl Onnxruntime {
     /// # Errors
     /// If the interpreter fails.
     pub fn measure(&self, files: &[&Path]) -> Result<Latencies, CliError> {
-        let printed = self.call(files).map_err(|reason| {
+        let printed = self.call(&EXPORTED, files).map_err(|reason| {
             CliError::failure(format!(
                 "the files are written, but their latency is not known: {reason}"
             ))
@@ -90,9 +117,58 @@ impl Onnxruntime {
         })
     }
 
-    fn call(&self, files: &[&Path]) -> Result<Printed, String> {
+    /// The same in so many threads.
+    #[must_use]
+    pub fn in_threads(self, threads: usize) -> Self {
+        Onnxruntime { threads, ..self }
+    }
+
+    /// Times the files in turns of five runs each, for batches of these sizes, for at most so many seconds each.
+    ///
+    /// # Errors
+    /// If the interpreter fails.
+    pub fn times(
+        &self,
+        files: &[&Path],
+        batches: &[usize],
+        seconds: f64,
+    ) -> Result<Times, CliError> {
+        let asked = Asked {
+            batches,
+            seconds,
+            most: 2000,
+            turn: 5,
+        };
+        let printed = self.call(&asked, files).map_err(|reason| {
+            CliError::failure(format!("onnxruntime could not time the network: {reason}"))
+        })?;
+        let of = |(i, batch): (usize, &usize)| {
+            let of_file = |file: &Vec<BatchLatency>| file.get(i).map(|row| row.times_ms.clone());
+            let times: Option<Vec<Vec<f64>>> = printed.files.iter().map(of_file).collect();
+            let missing =
+                || CliError::failure("the interpreter measured fewer batches than were asked for");
+            Ok((*batch, times.ok_or_else(missing)?))
+        };
+        Ok(Times {
+            batches: batches
+                .iter()
+                .enumerate()
+                .map(of)
+                .collect::<Result<_, CliError>>()?,
+            version: printed.version,
+        })
+    }
+
+    fn call(&self, asked: &Asked<'_>, files: &[&Path]) -> Result<Printed, String> {
         let mut command = Command::new(&self.python);
-        command.arg("-c").arg(SCRIPT).arg(self.threads.to_string());
+        let asked = serde_json::json!({
+            "threads": self.threads,
+            "batches": asked.batches,
+            "seconds": asked.seconds,
+            "most": asked.most,
+            "turn": asked.turn,
+        });
+        command.arg("-c").arg(SCRIPT).arg(asked.to_string());
         // A file of the working directory must not stand in for a module.
         command.args(files).env("PYTHONSAFEPATH", "1");
         let output = command

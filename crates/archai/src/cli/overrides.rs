@@ -1,18 +1,20 @@
 //! Which arguments are overrides of the configuration, and which are flags of the program.
 //!
 //! An override is an argument whose name has a dot: `--nas.eval.trainer.epochs 200`, `--nas.eval.trainer.epochs=200` or
-//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train`, `search run` and `config show`, and those of a data set behind
-//! `evaluate` and `predict`. Everything else is left to the parser of flags, so that a misspelt flag is an error there.
+//! `nas.eval.trainer.epochs=200`. They may stand anywhere behind `run`, `train`, `search run` and `config show`, and those of a
+//! data set behind `evaluate`, `predict` and `proxies`. Everything else is left to the parser of flags, so that a misspelt flag is
+//! an error there.
 
 use clap::Command;
 
 /// The commands that take overrides, by the words that call them.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["run"],
     &["train"],
     &["search", "run"],
     &["evaluate"],
     &["predict"],
+    &["proxies"],
     &["config", "show"],
     &["data", "inspect"],
     &["data", "preview"],

@@ -12,7 +12,7 @@ use archai_spec::numbers::thousands;
 use archai_spec::rng::Key;
 use serde_json::{Map, Value, json};
 
-use super::args::{SpaceArg, SpaceCommand};
+use super::args::SpaceCommand;
 use super::desc::give;
 use super::error::CliError;
 use super::text::{self, wrapped};
@@ -29,7 +29,7 @@ pub fn run(command: &SpaceCommand) -> Result<(), CliError> {
         SpaceCommand::List { json } => list(shipped_names(), *json),
         SpaceCommand::Ops { json } => list(language_ops(), *json),
         SpaceCommand::Check { space, limit, json } => {
-            let space = load(space)?;
+            let space = load(&space.space)?;
             for limit in limit {
                 let (quantity, most) = self::limit(limit)?;
                 space.check_limit(quantity, most).map_err(CliError::input)?;
@@ -39,16 +39,16 @@ pub fn run(command: &SpaceCommand) -> Result<(), CliError> {
                 false => write(&check_text(&space)),
             }
         }
-        SpaceCommand::Show { space, json } => show(&load(space)?, *json),
-        SpaceCommand::Count { space, json } => count(&load(space)?, *json),
+        SpaceCommand::Show { space, json } => show(&load(&space.space)?, *json),
+        SpaceCommand::Count { space, json } => count(&load(&space.space)?, *json),
         SpaceCommand::Sample {
             space,
             n,
             seed,
             json,
-        } => sample(&load(space)?, *n, *seed, *json),
+        } => sample(&load(&space.space)?, *n, *seed, *json),
         SpaceCommand::Desc { space, id, output } => {
-            let space = load(space)?;
+            let space = load(&space.space)?;
             let member = space.parse_id(id).map_err(CliError::input)?;
             let desc = space.describe(&member).map_err(CliError::input)?;
             give(&desc, output.as_deref())
@@ -59,7 +59,7 @@ pub fn run(command: &SpaceCommand) -> Result<(), CliError> {
             seed,
             output,
         } => {
-            let space = load(space)?;
+            let space = load(&space.space)?;
             let member = match id {
                 Some(id) => space.parse_id(id),
                 None => space.sample(key(*seed)),
@@ -70,8 +70,11 @@ pub fn run(command: &SpaceCommand) -> Result<(), CliError> {
 }
 
 /// The space that an argument names: a file, or one that comes with the program.
-fn load(arg: &SpaceArg) -> Result<Space, CliError> {
-    let Written { file, text, .. } = written(&arg.space)?;
+///
+/// # Errors
+/// There is none, or it is wrong.
+pub(super) fn load(name: &str) -> Result<Space, CliError> {
+    let Written { file, text, .. } = written(name)?;
     Space::parse(&file, &text).map_err(CliError::input)
 }
 

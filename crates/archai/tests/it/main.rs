@@ -16,6 +16,7 @@ mod lab;
 mod open;
 mod pages;
 mod predict;
+mod proxies;
 mod report;
 mod run;
 mod runs;
