@@ -486,12 +486,12 @@ pub fn trained(graph: &Graph, seed: u64) -> Vec<NamedTensor> {
             }
         }
     }
-    // Sums grow from block to block: logits that are far from the size of 1 are brought there by the classifier.
+    // Sums grow from block to block: logits above the size of 1 are brought there by the classifier.
     let reference = Reference::new(graph, &state).expect("the state is the graph's");
     let logits = reference.logits(&images).unwrap_or_else(|e| panic!("{e}"));
     let size = logits.values.iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let last = graph.layers.iter().find(|l| l.output == graph.logits);
-    let params = last.filter(|_| size > 4.0).into_iter();
+    let params = last.filter(|_| size > 1.0).into_iter();
     for param in params.flat_map(|l| &l.params) {
         let tensor = state.iter_mut().find(|t| t.name == param.name);
         let tensor = tensor.expect("the state is the graph's");
