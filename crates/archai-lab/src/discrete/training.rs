@@ -317,7 +317,7 @@ impl Training {
             .loader
             .train_batch
             .div_ceil(eval.trainer.batch_chunks.max(1));
-        let of_batch = (graph.memory(4).peak as u64).saturating_mul(chunk as u64);
+        let of_batch = graph.memory(4).peak.saturating_mul(chunk as u64);
         let needed = of_batch.saturating_add(cost.total(false).params.saturating_mul(12));
         match needed <= available {
             true => Ok(()),
