@@ -13,8 +13,7 @@ use std::time::Instant;
 use archai_engine::{Compute, OpRegistry, proxies};
 use archai_lab::Lab;
 use archai_lab::proxies::{Images, Scorer, batches, named};
-use archai_search::cells::Cells201;
-use archai_search::space::SearchSpace;
+use archai_search::space::{SearchSpace, shipped};
 use archai_search::table::{Table, TableQuantity};
 use archai_search::{CostClass, Direction, Evaluator, Quantity};
 use archai_spec::rng::Key;
@@ -136,7 +135,8 @@ fn main() -> Result<(), Failure> {
         options.seed,
         0,
     )?;
-    let space = Cells201::new();
+    // Its ids have the digits of the table.
+    let space = shipped("nb201")?;
     let key = Key::new(options.seed).with("nb201_proxies");
     // Our score, the public one, the accuracy.
     let mut rows: Vec<Vec<[f64; 3]>> = vec![Vec::new(); names.len()];

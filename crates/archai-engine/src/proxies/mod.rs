@@ -5,7 +5,7 @@
 //! Common to all: the network is the one of a description with fresh weights (PyTorch's default initialisation: uniform in
 //! ±1/√fan_in; norms 1 and 0), norms are in training mode, auxiliary towers, drop-path and dropout are left out, the loss is the
 //! mean cross entropy of the batch. Sums run over the *weights* of convolutions and linear layers; those that no image reaches
-//! count, too. The public scores of NAS-Bench-Suite-Zero took batches of 32 images; a score depends on the batch.
+//! count, too. A score depends on the batch and its size; those of NAS-Bench-Suite-Zero have the size of scores of 64 images.
 //!
 //! A score is a function of the description, the seed and the batches alone: it is the same for any number of threads.
 //!
