@@ -198,10 +198,10 @@ impl Chosen {
             (values, seen.len())
         };
         let mut kinds: Vec<(Vec<usize>, usize, Vec<usize>)> = Vec::new();
-        for i in 0..names.len() {
+        for (i, name) in names.iter().enumerate() {
             let (values, n) = parts(i);
             match kinds.iter_mut().find(|(known, ..)| *known == values) {
-                Some((_, _, places)) if names[i] != SIZE => places.push(i),
+                Some((_, _, places)) if name != SIZE => places.push(i),
                 // All runs drawn may agree on what others differ in.
                 _ if n > 1 => kinds.push((values, n, vec![i])),
                 _ => {}
