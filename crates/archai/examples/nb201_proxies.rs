@@ -185,20 +185,28 @@ fn main() -> Result<(), Failure> {
     println!("|---|---|---|---|---|---|");
     for (name, rows) in names.iter().zip(&rows) {
         let of = |a: usize, b: usize| -> Vec<(f64, f64)> {
-            rows.iter().map(|row| (row[a], row[b])).collect()
+            let pairs = rows.iter().map(|row| (row[a], row[b]));
+            pairs
+                .filter(|(a, b)| a.is_finite() && b.is_finite())
+                .collect()
         };
-        let difference = rows
-            .iter()
-            .map(|[ours, public, _]| ((ours - public) / public).abs())
-            .sum::<f64>();
         let (public, accuracy) = (of(0, 1), of(0, 2));
+        let differences = public
+            .iter()
+            .map(|(ours, public)| ((ours - public) / public).abs());
+        let difference = differences.sum::<f64>() / public.len() as f64;
+        // A proxy without public scores has no number beside them.
+        let shown = |value: f64| match value.is_finite() {
+            true => format!("{value:.3}"),
+            false => "–".to_string(),
+        };
         println!(
-            "| `{name}` | {:.3} | {:.3} | {:.3} | {:.3} | {:.2e} |",
-            spearman(&public),
-            kendall(&public),
-            spearman(&accuracy),
-            spearman(&of(1, 2)),
-            difference / rows.len() as f64
+            "| `{name}` | {} | {} | {} | {} | {} |",
+            shown(spearman(&public)),
+            shown(kendall(&public)),
+            shown(spearman(&accuracy)),
+            shown(spearman(&of(1, 2))),
+            shown(difference)
         );
     }
     Ok(())
