@@ -315,7 +315,11 @@ mod tests {
         let n = RefCell::new(0u32);
         let mut shaky = || {
             *n.borrow_mut() += 1;
-            clock.pass(if n.borrow().is_multiple_of(2) { 0.01 } else { 0.02 });
+            clock.pass(if n.borrow().is_multiple_of(2) {
+                0.01
+            } else {
+                0.02
+            });
             Ok(())
         };
         in_turns(&mut [&mut shaky], &effort, &clock).unwrap();
