@@ -1489,8 +1489,8 @@ pub struct SearchRunArgs {
     pub space: SpaceArg,
 
     /// What is to be as good as possible, separated by commas, the most important first: accuracy, loss and train_time of a
-    /// training, params, macs, model_size and activation_memory, or what a table or a command finds out, with its direction
-    /// (max:NAME, min:NAME)
+    /// training, latency (measured here, in milliseconds for one image), params, macs, model_size and activation_memory, zero-cost
+    /// proxies (proxy.NAME, see `archai proxies`), or what a table or a command finds out, with its direction (max:NAME, min:NAME)
     #[arg(
         long,
         value_name = "NAMES",

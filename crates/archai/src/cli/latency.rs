@@ -28,7 +28,7 @@ use super::text::{table, width};
 use super::{model, space};
 
 /// Seconds since it was made. It never goes back, as the time of day may.
-struct Stopwatch(Instant);
+pub(super) struct Stopwatch(pub Instant);
 
 impl Clock for Stopwatch {
     fn now(&self) -> f64 {

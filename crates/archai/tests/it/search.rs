@@ -716,3 +716,39 @@ fn tables_and_programs_evaluate_too() {
         .run(&[&run[..], &useless].concat())
         .fails(2, &["does not use"]);
 }
+
+/// What costs no training is found out before it, keeps networks from it, and is known to whoever looks later.
+#[test]
+fn proxies_and_latency_are_objectives_and_limits() {
+    let world = world();
+    let objectives = ["--objectives", "accuracy,proxy.nwot,latency"];
+    let more = ["--limit", "proxy.synflow>=-1e9", "--limit", "latency<=1e6"];
+    let run = [&objectives[..], &more, &["--budget", "2", "--json"]].concat();
+    let found = json(&search(&world, &run).ok());
+    let text = found.to_string();
+    for name in ["proxy.nwot", "latency", "accuracy"] {
+        assert!(
+            text.contains(&format!("\"{name}\"")),
+            "{name} is missing in {text}"
+        );
+    }
+    // What was measured is replayed, not measured again.
+    world.run(&["verify", "s"]).ok();
+    let status = world.run(&["search", "status", "s"]).ok();
+    assert!(status.contains("proxy.nwot"), "{status}");
+    // A network that keeps no limit that is known beforehand is never trained.
+    let none = ["--dir", "none", "--limit", "latency<=1e-9", "--budget", "2"];
+    search(&world, &none);
+    let ends = events(&world, "none");
+    let kinds: Vec<&str> = (ends.iter())
+        .filter_map(|event| event["event"].as_str())
+        .collect();
+    assert!(!kinds.is_empty(), "{ends:?}");
+    assert!(
+        kinds.contains(&"infeasible") && !kinds.contains(&"finished"),
+        "{kinds:?}"
+    );
+    let wrong = |more: &[&str]| search(&world, &[&["--dir", "wrong"][..], more].concat());
+    wrong(&["--objectives", "accuracy,proxy.nwt"]).fails(2, &["did you mean `nwot`"]);
+    wrong(&["--objectives", "accuracy,proxy.flops"]).fails(2, &["knows it as `params` or `macs`"]);
+}

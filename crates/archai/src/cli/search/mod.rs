@@ -1,6 +1,7 @@
 //! `archai search …`: searches a space for networks that are good in several respects and within hard limits, and shows what was
 //! found.
 
+mod cheap;
 mod results;
 mod run;
 mod screen;

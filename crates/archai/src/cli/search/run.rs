@@ -14,6 +14,7 @@ use archai_search::{
     Settings, Stop, Study, optimisers,
 };
 
+use super::cheap;
 use super::results::{self, Results};
 use super::screen::{Screen, Told};
 use super::wanted::{self, Wanted};
@@ -115,7 +116,7 @@ struct Prepared {
     space_text: String,
     start: SearchStart,
     catalogue: Arc<Catalogue>,
-    evaluator: Arc<dyn Evaluator>,
+    evaluators: Vec<Arc<dyn Evaluator>>,
     settings: Settings,
     /// Sentences for whoever begins.
     notes: Vec<String>,
@@ -337,15 +338,17 @@ impl Prepared {
                 .limits
                 .iter()
                 .any(|limit| limit.quantity == ACTIVATION_MEMORY);
-        let evaluators = [found.evaluator.clone()];
-        let catalogue = Catalogue::new(space.clone(), evaluators, memory);
+        let cheap = cheap::evaluators(&wanted, found.training.as_deref(), found.seed, lab)?;
+        let mut evaluators = vec![found.evaluator.clone()];
+        evaluators.extend(cheap);
+        let catalogue = Catalogue::new(space.clone(), evaluators.clone(), memory);
         Ok(Prepared {
             dir: SearchDir::new(dir),
             space,
             space_text: text,
             start,
             catalogue: Arc::new(catalogue),
-            evaluator: found.evaluator,
+            evaluators,
             settings,
             notes: found.notes,
         })
@@ -355,7 +358,7 @@ impl Prepared {
         let folder = Some(self.dir.path().to_path_buf());
         let study = Study::open_with(
             self.catalogue.clone(),
-            vec![self.evaluator.clone()],
+            self.evaluators.clone(),
             self.settings.clone(),
             &optimisers::all(),
             store,
@@ -443,7 +446,7 @@ impl Prepared {
     /// What the lines of trials say.
     fn told(&self) -> Vec<archai_search::Quantity> {
         let own = archai_search::own_quantities();
-        let known = own.iter().chain(self.evaluator.quantities());
+        let known = (own.iter()).chain(self.evaluators.iter().flat_map(|e| e.quantities()));
         let known: Vec<&archai_search::Quantity> = known.collect();
         let limited = self.settings.limits.iter().map(|limit| &limit.quantity);
         let names = self.settings.objectives.iter().chain(limited);

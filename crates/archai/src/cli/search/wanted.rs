@@ -1,6 +1,7 @@
 //! What `archai search run` is asked for, from texts to types.
 
 use archai_lab::discrete::{ACCURACY, LOSS, TRAIN_TIME, TableColumn};
+use archai_lab::proxies::PREFIX;
 use archai_search::{
     Bound, CostClass, Direction, Limit, OptimiserChoice, Quantity, own_quantities,
 };
@@ -93,7 +94,15 @@ impl Wanted {
         Ok(())
     }
 
-    /// The quantities that a table or a command has to find out: all that the space itself does not know.
+    /// The quantities that are named, each once.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let limited = self.limits.iter().map(|limit| &limit.quantity);
+        let all = self.objectives.iter().chain(limited);
+        let names: std::collections::BTreeSet<&str> = all.map(String::as_str).collect();
+        names.into_iter()
+    }
+
+    /// The quantities that a table or a command has to find out: all that neither the space itself knows nor a proxy is.
     ///
     /// # Errors
     /// One of which nobody knows which way is better.
@@ -103,7 +112,7 @@ impl Wanted {
         let limited = self.limits.iter().map(|limit| &limit.quantity);
         for name in self.objectives.iter().chain(limited) {
             let known = own.iter().chain(&all).any(|other| other.name == *name);
-            if known {
+            if known || name.starts_with(PREFIX) {
                 continue;
             }
             let written = self.directions.iter().find(|(other, _)| other == name);
