@@ -1,7 +1,7 @@
 //! What a data set is like, found out before anything is trained on it: classes and their sizes, the pictures' sides,
 //! channels and files, the mean and the deviation of their pixels; and the settings that follow from these.
 //!
-//! [`find`] says how the files at a path are laid out, [`look`] what lies in them, [`choose`] makes a section of a configuration
+//! [`find`] says how the files at a path are laid out, [`take_inventory`] what lies in them, [`choose`] makes a section of a configuration
 //! of both, [`statistics`] measures the pixels that a network will see, [`Survey::of`] puts all together, and [`describe`] writes it
 //! as the file that `--datasets` takes.
 //!
