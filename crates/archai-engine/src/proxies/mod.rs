@@ -14,7 +14,8 @@
 //! use archai_engine::{ModelOptions, OpRegistry};
 //! # fn f(desc: archai_spec::desc::ModelDesc) -> Result<(), Box<dyn std::error::Error>> {
 //! let batches = proxies::noise(&desc, 32, 2, archai_data::rng::Key::new(1));
-//! let subject = Subject::new(&desc, &OpRegistry::builtin(), &batches, &ModelOptions::default())?;
+//! let (ops, options) = (OpRegistry::builtin(), ModelOptions::default());
+//! let subject = Subject::new(&desc, &ops, &batches, &options)?;
 //! for proxy in proxies::builtin().iter() {
 //!     println!("{}: {}", proxy.name(), proxies::score(proxy.as_ref(), &subject)?);
 //! }
