@@ -105,7 +105,7 @@ const main = async () => {
     "--algos", "darts", "--logdir", logdir, "--exp-prefix", "live",
     "--nas.search.trainer.epochs", "40", "--nas.search.trainer.alpha_optimizer.lr", "0.05",
     "--nas.search.loader.dataset.max_batches", "12", "--nas.search.loader.train_batch", "16", "--nas.search.loader.test_batch", "16",
-    "--nas.eval.trainer.epochs", "2", "--nas.eval.loader.dataset.max_batches", "4", "--nas.search.trainer.logger_freq", "1",
+    "--nas.eval.trainer.epochs", "60", "--nas.eval.loader.dataset.max_batches", "8", "--nas.search.trainer.logger_freq", "1",
   ];
   const run = start(["run", ...settings, "--watch"]);
   let page = await open(browser, await address(run));
