@@ -104,12 +104,9 @@ pub fn all() -> Vec<Download> {
         sha256: sha256.into(),
         holds,
     };
-    let whole = |name: &str, folder: &str, url: &str, bytes, sha256: &str| Download {
+    let whole = |name: &str, format: &str, folder: &str, url: &str, bytes, sha256: &str| Download {
         name: name.into(),
-        format: match name {
-            "aircraft" => "fgvc_aircraft".into(),
-            _ => name.into(),
-        },
+        format: format.into(),
         folder: folder.into(),
         files: vec![file(url, bytes, sha256, Holds::Whole(folder.into()))],
     };
@@ -127,6 +124,7 @@ pub fn all() -> Vec<Download> {
     vec![
         whole(
             "aircraft",
+            "fgvc_aircraft",
             "fgvc-aircraft-2013b",
             "https://www.robots.ox.ac.uk/~vgg/data/fgvc-aircraft/archives/fgvc-aircraft-2013b.tar.gz",
             2_753_340_328,
@@ -209,6 +207,7 @@ pub fn all() -> Vec<Download> {
         },
         // The address that its authors give, encrypted.
         whole(
+            "food101",
             "food101",
             "food-101",
             "https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz",

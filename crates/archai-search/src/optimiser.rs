@@ -82,6 +82,11 @@ pub trait Optimiser: Send + Sync {
     /// There is none.
     fn ask(&self, view: &View<'_>, key: Key) -> Result<Proposal, Exhausted>;
 
+    /// Whether it compares trainings on their way, so that a search by it needs rungs.
+    fn has_rungs(&self) -> bool {
+        false
+    }
+
     /// What becomes of a training that has reported values: a function of its arguments alone.
     fn verdict(&self, view: &View<'_>, trial: &Trial, epochs: u32, values: &Values) -> Verdict {
         let _ = (view, trial, epochs, values);

@@ -152,6 +152,10 @@ impl Optimiser for Halving {
         }
     }
 
+    fn has_rungs(&self) -> bool {
+        true
+    }
+
     fn verdict(&self, view: &View<'_>, trial: &Trial, epochs: u32, values: &Values) -> Verdict {
         let is_rung = view.problem().settings.rungs.contains(&epochs);
         if !is_rung || epochs >= view.problem().last_rung() {

@@ -959,6 +959,35 @@ pub struct RunArgs {
     pub screen: ScreenArgs,
 }
 
+impl RunArgs {
+    /// An evaluation without a search, as where no other flag is given.
+    pub fn evaluation(algo: &str, exp_prefix: &str, compute: &ComputeArgs) -> Self {
+        RunArgs {
+            algos: vec![algo.to_string()],
+            datasets: None,
+            data: None,
+            resolution: None,
+            eval_dataset: None,
+            mode: ModeArgs::default(),
+            space: None,
+            table: None,
+            no_search: Some(true),
+            no_eval: None,
+            exp_prefix: exp_prefix.to_string(),
+            logdir: None,
+            config: Vec::new(),
+            config_only: Vec::new(),
+            compute: compute.clone(),
+            seeds: Vec::new(),
+            fresh: false,
+            allow_changed: false,
+            track: None,
+            dry_run: false,
+            screen: ScreenArgs::default(),
+        }
+    }
+}
+
 /// Threads, where nothing else can be chosen.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct ThreadsArgs {
@@ -995,7 +1024,7 @@ fn seed(text: &str) -> Result<u64, String> {
 }
 
 /// What a run shows.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct ScreenArgs {
     /// Print what was found as JSON
     #[arg(long)]

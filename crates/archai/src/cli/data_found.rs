@@ -257,6 +257,9 @@ fn columns_of(given: &[Override], lab: &Lab) -> Result<Option<Columns>, CliError
     let named: Vec<String> = named
         .map(|one| format!("{}={}", one.key(), one.text()))
         .collect();
+    if named.is_empty() {
+        return Ok(None);
+    }
     // Nothing else of this section is looked at.
     let any = Dataset::shipped("fashion_mnist_mini").map_err(CliError::caused)?;
     Ok(overridden(&any, &named, lab)?.columns)

@@ -63,28 +63,20 @@ pub fn as_run(
     };
     all.extend(overrides.iter().cloned());
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let prefix = args.exp_prefix.as_deref().unwrap_or(&stem);
     let run = RunArgs {
-        algos: vec![args.algo.clone()],
         datasets: args.datasets.clone(),
         data: args.data.clone(),
         resolution: args.resolution.clone(),
-        eval_dataset: None,
         mode: args.mode,
-        space: None,
-        table: None,
-        no_search: Some(true),
-        no_eval: None,
-        exp_prefix: (args.exp_prefix.clone()).unwrap_or_else(|| stem.into_owned()),
         logdir: args.logdir.clone(),
         config: args.config.clone(),
-        config_only: Vec::new(),
-        compute: args.compute.clone(),
-        seeds: Vec::new(),
         fresh: args.fresh,
         allow_changed: args.allow_changed,
         track: args.track.clone(),
         dry_run: args.dry_run,
         screen: args.screen,
+        ..RunArgs::evaluation(&args.algo, prefix, &args.compute)
     };
     Ok((run, all))
 }

@@ -228,6 +228,11 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
         &["--objectives", "min:accuracy"],
         &["of `accuracy` more is better"],
     );
+    let by_command =
+        |command: &str| world.run(&["search", "run", "tiny.yaml", "--command", command]);
+    by_command("sh 'eval.sh").fails(2, &["--command sh 'eval.sh: a quote is not closed"]);
+    by_command(" ").fails(2, &["--command is empty"]);
+    refused(&["--rungs", "1,2"], &["--rungs has no meaning", "`guided`"]);
     refused(
         &["--optimiser", "guide"],
         &["no optimiser `guide`", "did you mean `guided`?"],

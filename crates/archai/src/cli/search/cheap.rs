@@ -19,9 +19,6 @@ use crate::cli::latency::Stopwatch;
 /// Images that proxies are computed from.
 const BATCH: usize = 32;
 
-/// Seconds that a network is timed for, at most.
-const SECONDS: f64 = 2.0;
-
 /// The evaluators of the quantities that objectives and limits name and that no training, table or command finds out.
 ///
 /// # Errors
@@ -54,11 +51,7 @@ pub fn evaluators(
         found.push(Arc::new(ProxyEvaluator::new(scorer)));
     }
     if training.is_some() && wanted.names().any(|name| name == LATENCY) {
-        let effort = Effort {
-            seconds: SECONDS,
-            ..Effort::default()
-        };
-        let clock = Arc::new(Stopwatch(Instant::now()));
+        let (effort, clock) = (Effort::quick(), Arc::new(Stopwatch(Instant::now())));
         found.push(Arc::new(MeasuredLatency::new(ops, 1, 1, effort, clock)?));
     }
     for evaluator in &found {

@@ -16,7 +16,7 @@ use archai_search::{
 
 use super::cheap;
 use super::results::{self, Results};
-use super::screen::{Screen, Told};
+use super::screen::{Screen, ShownStore};
 use super::wanted::{self, Wanted};
 use crate::cli::args::{Command, ResumeArgs, RunArgs, SearchCommand, SearchRunArgs};
 use crate::cli::data_found;
@@ -78,34 +78,13 @@ pub fn resume(dir: &Path, asked: &ResumeArgs, lab: &Lab, env: &Env) -> Result<()
 /// The flags of the run that trains with the same settings.
 fn as_run(args: &SearchRunArgs) -> RunArgs {
     RunArgs {
-        algos: vec![args.algo.clone()],
         datasets: args.datasets.clone().map(|name| vec![name]),
         data: args.data.clone(),
         resolution: args.resolution.clone(),
-        eval_dataset: None,
         mode: args.mode,
-        space: None,
-        table: None,
-        no_search: Some(true),
-        no_eval: None,
-        exp_prefix: "trials".into(),
         logdir: args.logdir.clone(),
         config: args.config.clone(),
-        config_only: Vec::new(),
-        compute: args.compute.clone(),
-        seeds: Vec::new(),
-        fresh: false,
-        allow_changed: false,
-        track: None,
-        dry_run: false,
-        screen: crate::cli::args::ScreenArgs {
-            json: args.json,
-            quiet: args.quiet,
-            verbose: false,
-            watch: false,
-            open: false,
-            plain: args.plain,
-        },
+        ..RunArgs::evaluation(&args.algo, "trials", &args.compute)
     }
 }
 
@@ -179,12 +158,13 @@ impl Evaluates {
             },
         };
         let rungs = match epochs {
-            Some(epochs) => wanted::rungs(args, epochs)?,
-            None if args.optimiser == "halving" => {
-                return Err(CliError::usage(
-                    "the optimiser `halving` compares trainings on their way; say after how many epochs with --rungs, such as \
+            Some(epochs) => wanted.rungs(args, epochs)?,
+            None if wanted.has_rungs => {
+                return Err(CliError::usage(format!(
+                    "the optimiser `{}` compares trainings on their way; say after how many epochs with --rungs, such as \
                      --rungs 3,9,27",
-                ));
+                    args.optimiser
+                )));
             }
             None => Vec::new(),
         };
@@ -240,7 +220,7 @@ impl Evaluates {
             },
             seed: training.seed(),
             logdir: training.logdir().to_path_buf(),
-            rungs: wanted::rungs(args, training.epochs())?,
+            rungs: wanted.rungs(args, training.epochs())?,
             evaluator: training.clone(),
             training: Some(training),
             notes,
@@ -270,13 +250,6 @@ impl Prepared {
         env: &Env,
     ) -> Result<Self, CliError> {
         let wanted = Wanted::new(args)?;
-        // What costs least to be seen is wrong comes first.
-        let optimiser = wanted::optimiser(args)?;
-        optimisers::all()
-            .get(&optimiser.name)
-            .map_err(CliError::input)?
-            .make(&optimiser.settings)
-            .map_err(CliError::usage)?;
         let Written {
             file,
             text,
@@ -314,7 +287,7 @@ impl Prepared {
                 Some(lag) => Order::Strict { lag },
                 None => Order::Arrival,
             },
-            optimiser,
+            optimiser: wanted.optimiser.clone(),
             rungs: found.rungs.clone(),
             ..Settings::new([PARAMS])
         };
@@ -400,10 +373,14 @@ impl Prepared {
         }
         let store = FileStore::open(&self.dir.file(JOURNAL_FILE));
         let store = store.map_err(|e| LabError::from(archai_search::StudyError::from(e)))?;
-        let told = self.told();
         let budget = args.budget as usize;
-        let screen = Screen::new(told, budget, args.quiet, env.draws && !args.plain)?;
-        let mut study = self.open(Box::new(Told::new(store, screen.clone())))?;
+        let screen = Screen::new(
+            self.shown_quantities(),
+            budget,
+            args.quiet,
+            env.draws && !args.plain,
+        )?;
+        let mut study = self.open(Box::new(ShownStore::new(store, screen.clone())))?;
         let before = study.results().trials().len();
         let place = self.dir.path().display();
         match goes_on {
@@ -433,7 +410,7 @@ impl Prepared {
         let written = results::write(&self.dir, &*self.space, &study);
         let ended = ended.map_err(LabError::from)?;
         written?;
-        self.show(args, &study, &ended, &screen)?;
+        self.show(args, &study, &ended)?;
         match ended {
             Outcome::Stopped => Err(CliError::Interrupted(format!(
                 "{} of {budget} networks were tried; to go on, give the same command again, or: archai resume {place}",
@@ -443,31 +420,24 @@ impl Prepared {
         }
     }
 
-    /// What the lines of trials say.
-    fn told(&self) -> Vec<archai_search::Quantity> {
+    /// The quantities that stand in the lines of trials: objectives, then what else is limited.
+    fn shown_quantities(&self) -> Vec<archai_search::Quantity> {
         let own = archai_search::own_quantities();
-        let known = (own.iter()).chain(self.evaluators.iter().flat_map(|e| e.quantities()));
-        let known: Vec<&archai_search::Quantity> = known.collect();
+        let known = || (own.iter()).chain(self.evaluators.iter().flat_map(|e| e.quantities()));
         let limited = self.settings.limits.iter().map(|limit| &limit.quantity);
-        let names = self.settings.objectives.iter().chain(limited);
-        let mut told: Vec<archai_search::Quantity> = Vec::new();
-        for name in names {
-            let found = known.iter().find(|quantity| quantity.name == *name);
-            if let Some(found) = found.filter(|q| told.iter().all(|other| other.name != q.name)) {
-                told.push((*found).clone());
+        let mut names: Vec<&String> = self.settings.objectives.iter().collect();
+        for name in limited {
+            if !names.contains(&name) {
+                names.push(name);
             }
         }
-        told
+        (names.into_iter())
+            .filter_map(|name| known().find(|quantity| quantity.name == *name).cloned())
+            .collect()
     }
 
     /// Prints what was found.
-    fn show(
-        &self,
-        args: &SearchRunArgs,
-        study: &Study,
-        ended: &Outcome,
-        screen: &Screen,
-    ) -> Result<(), CliError> {
+    fn show(&self, args: &SearchRunArgs, study: &Study, ended: &Outcome) -> Result<(), CliError> {
         let state = study.results();
         let results = Results {
             study,
@@ -500,7 +470,6 @@ impl Prepared {
                 self.settings.objectives.first().map_or("", String::as_str)
             );
         }
-        screen.close();
         super::write(&out)
     }
 }

@@ -34,7 +34,7 @@ pub struct Screen {
     bar: ProgressBar,
     quiet: bool,
     /// What a line says of a trial: objectives, and what is limited.
-    told: Vec<Quantity>,
+    quantities: Vec<Quantity>,
     seen: Mutex<Seen>,
 }
 
@@ -56,7 +56,7 @@ impl Screen {
     /// # Errors
     /// None that a user can see: the template is a constant.
     pub fn new(
-        told: Vec<Quantity>,
+        quantities: Vec<Quantity>,
         budget: usize,
         quiet: bool,
         draws: bool,
@@ -76,7 +76,7 @@ impl Screen {
         Ok(Arc::new(Screen {
             bar,
             quiet,
-            told,
+            quantities,
             seen: Mutex::default(),
         }))
     }
@@ -112,7 +112,7 @@ impl Screen {
 
     fn values(&self, seen: &Seen, trial: usize, values: &Values) -> String {
         let statics = seen.trials.get(trial).map(|(_, statics)| statics);
-        let parts = self.told.iter().filter_map(|quantity| {
+        let parts = self.quantities.iter().filter_map(|quantity| {
             let value = values.get(&quantity.name);
             let value = value.or_else(|| statics?.get(&quantity.name))?;
             Some(format!("{} {}", quantity.name, shown(quantity, *value)))
@@ -152,7 +152,7 @@ impl Screen {
             } => {
                 seen.under_way = seen.under_way.saturating_sub(1);
                 if let Some((trial, id)) = name(&seen, *job) {
-                    let first = self.told.first();
+                    let first = self.quantities.first();
                     let value = first.and_then(|q| Some((q, *values.get(&q.name)?)));
                     if let Some((quantity, value)) = value {
                         let better = seen.best.is_none_or(|best| match quantity.direction {
@@ -211,7 +211,7 @@ impl Screen {
         }
         let done = seen.trials.len().saturating_sub(seen.under_way);
         self.bar.set_position(done as u64);
-        let best = match (self.told.first(), seen.best) {
+        let best = match (self.quantities.first(), seen.best) {
             (Some(quantity), Some(best)) => {
                 format!(", best {} {}", quantity.name, shown(quantity, best))
             }
@@ -231,19 +231,19 @@ impl Screen {
 }
 
 /// A store that shows what is written into another one.
-pub struct Told<S> {
+pub struct ShownStore<S> {
     inner: S,
     screen: Arc<Screen>,
 }
 
-impl<S> Told<S> {
+impl<S> ShownStore<S> {
     /// Shows on a screen what is written.
     pub fn new(inner: S, screen: Arc<Screen>) -> Self {
-        Told { inner, screen }
+        ShownStore { inner, screen }
     }
 }
 
-impl<S: Store> Store for Told<S> {
+impl<S: Store> Store for ShownStore<S> {
     fn load(&mut self) -> Result<Vec<Event>, JournalError> {
         let events = self.inner.load()?;
         for event in &events {

@@ -3,19 +3,22 @@
 use archai_lab::discrete::{ACCURACY, LOSS, TRAIN_TIME, TableColumn};
 use archai_lab::proxies::PREFIX;
 use archai_search::{
-    Bound, CostClass, Direction, Limit, OptimiserChoice, Quantity, own_quantities,
+    Bound, CostClass, Direction, Limit, OptimiserChoice, Quantity, optimisers, own_quantities,
 };
 use serde_json::{Map, Value};
 
 use crate::cli::args::SearchRunArgs;
 use crate::cli::error::CliError;
 
-/// Objectives and limits.
+/// Objectives, limits, and what proposes networks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wanted {
     /// Names of the objectives, the most important first.
     pub objectives: Vec<String>,
     pub limits: Vec<Limit>,
+    pub optimiser: OptimiserChoice,
+    /// Whether the optimiser compares trainings on their way.
+    pub has_rungs: bool,
     /// The directions that were written, by name.
     directions: Vec<(String, Direction)>,
 }
@@ -40,7 +43,7 @@ impl Wanted {
     /// What the flags say.
     ///
     /// # Errors
-    /// A text that is no objective or no limit.
+    /// A text that is no objective, no limit or no setting; an optimiser that does not exist or does not have a setting.
     pub fn new(args: &SearchRunArgs) -> Result<Self, CliError> {
         let (mut objectives, mut directions) = (Vec::new(), Vec::new());
         for text in &args.objectives {
@@ -67,9 +70,16 @@ impl Wanted {
             let limit: Result<Limit, String> = text.parse();
             limit.map_err(|e| CliError::usage(format!("--limit: {e}")))
         });
+        let optimiser = optimiser(args)?;
+        let made = (optimisers::all().get(&optimiser.name))
+            .map_err(CliError::input)?
+            .make(&optimiser.settings)
+            .map_err(CliError::usage)?;
         Ok(Wanted {
             objectives,
             limits: limits.collect::<Result<_, _>>()?,
+            optimiser,
+            has_rungs: made.has_rungs(),
             directions,
         })
     }
@@ -186,13 +196,35 @@ impl Wanted {
         }
         Ok(columns)
     }
+
+    /// After how many epochs trainings are compared: as the flags say, or at a ninth, a third and all of `epochs` for an optimiser
+    /// that has rungs.
+    ///
+    /// # Errors
+    /// Rungs for an optimiser that has none.
+    pub fn rungs(&self, args: &SearchRunArgs, epochs: u32) -> Result<Vec<u32>, CliError> {
+        if !self.has_rungs {
+            return match args.rungs.is_empty() {
+                true => Ok(vec![epochs]),
+                false => Err(CliError::usage(format!(
+                    "--rungs has no meaning for the optimiser `{}`, which trains each network at once; add --optimiser halving, or \
+                     give --epochs",
+                    args.optimiser
+                ))),
+            };
+        }
+        if !args.rungs.is_empty() {
+            return Ok(args.rungs.clone());
+        }
+        let mut rungs = vec![epochs / 9, epochs / 3, epochs];
+        rungs.retain(|rung| *rung > 0);
+        rungs.dedup();
+        Ok(rungs)
+    }
 }
 
 /// The optimiser and its settings.
-///
-/// # Errors
-/// A text that is no setting.
-pub fn optimiser(args: &SearchRunArgs) -> Result<OptimiserChoice, CliError> {
+fn optimiser(args: &SearchRunArgs) -> Result<OptimiserChoice, CliError> {
     let mut settings = Map::new();
     for text in &args.set {
         let (name, value) = text.split_once('=').ok_or_else(|| {
@@ -214,75 +246,12 @@ pub fn optimiser(args: &SearchRunArgs) -> Result<OptimiserChoice, CliError> {
 /// # Errors
 /// A quote without its other one, or no word.
 pub fn words(command: &str) -> Result<Vec<String>, CliError> {
-    let (mut words, mut word) = (Vec::new(), None::<String>);
-    let mut quote = None;
-    let mut letters = command.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
-            (Some(open), letter) if letter == open => quote = None,
-            (Some('\''), letter) => word.get_or_insert_default().push(letter),
-            (_, '\\') => word.get_or_insert_default().extend(letters.next()),
-            (Some(_), letter) => word.get_or_insert_default().push(letter),
-            (None, '\'' | '"') => {
-                quote = Some(letter);
-                word.get_or_insert_default();
-            }
-            (None, letter) if letter.is_whitespace() => words.extend(word.take()),
-            (None, letter) => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    match (quote, words.is_empty()) {
-        (Some(open), _) => Err(CliError::usage(format!(
-            "--command {command}: a quote ({open}) is not closed"
-        ))),
-        (None, true) => Err(CliError::usage(
+    let words = shlex::split(command)
+        .ok_or_else(|| CliError::usage(format!("--command {command}: a quote is not closed")))?;
+    match words.is_empty() {
+        true => Err(CliError::usage(
             "--command is empty; give a program and its arguments, such as 'python train.py'",
         )),
-        (None, false) => Ok(words),
-    }
-}
-
-/// After how many epochs trainings are compared: as the flags say, or at a ninth, a third and all of `epochs` for an optimiser
-/// that has rungs.
-///
-/// # Errors
-/// Rungs for an optimiser that has none.
-pub fn rungs(args: &SearchRunArgs, epochs: u32) -> Result<Vec<u32>, CliError> {
-    if args.optimiser != "halving" {
-        return match args.rungs.is_empty() {
-            true => Ok(vec![epochs]),
-            false => Err(CliError::usage(format!(
-                "--rungs has no meaning for the optimiser `{}`, which trains each network at once; add --optimiser halving, or \
-                 give --epochs",
-                args.optimiser
-            ))),
-        };
-    }
-    if !args.rungs.is_empty() {
-        return Ok(args.rungs.clone());
-    }
-    let mut rungs = vec![epochs / 9, epochs / 3, epochs];
-    rungs.retain(|rung| *rung > 0);
-    rungs.dedup();
-    Ok(rungs)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_taken_apart_as_by_a_shell() {
-        let of = |text: &str| words(text).map_err(|e| e.to_string());
-        let expect = |words: &[&str]| Ok(words.iter().map(|w| (*w).to_string()).collect());
-        assert_eq!(of("python train.py"), expect(&["python", "train.py"]));
-        assert_eq!(
-            of("  a 'b c' d\"e \\\" f\" '' "),
-            expect(&["a", "b c", "de \" f", ""])
-        );
-        assert_eq!(of(r"a\ b 'c\d'"), expect(&["a b", r"c\d"]));
-        assert!(of("a 'b").unwrap_err().contains("not closed"));
-        assert!(of("  ").unwrap_err().contains("is empty"));
+        false => Ok(words),
     }
 }
