@@ -587,7 +587,16 @@ fn another(found: &Event, expected: &Event) -> String {
             .keys()
             .chain(expected.keys().filter(|key| !found.contains_key(*key)));
         for key in keys {
-            let value = |map: &serde_json::Map<_, _>| map.get(key).cloned().unwrap_or(null.clone());
+            let value = |map: &serde_json::Map<_, _>| {
+                let value = map.get(key).unwrap_or(&null);
+                // As they are written on a command line.
+                match serde_json::from_value::<Vec<Limit>>(value.clone()) {
+                    Ok(limits) if key == "limits" => {
+                        limits.iter().map(ToString::to_string).collect()
+                    }
+                    _ => value.clone(),
+                }
+            };
             note(key, &value(found), &value(expected));
         }
     }

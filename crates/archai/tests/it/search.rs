@@ -472,7 +472,10 @@ fn other_settings_are_refused_and_named() {
             vec!["--budget", "2", "--limit", "params<=3k"],
             "`limits` is",
         ),
-        (vec!["--budget", "2"], "`limits` is"),
+        (
+            vec!["--budget", "2"],
+            "`limits` is [\"params<=2000\"] there and [] here",
+        ),
         (
             vec!["--budget", "2", "--limit", "params<=2k", "--epochs", "2"],
             "nas.eval.trainer.epochs is 1 there and 2 here",
